@@ -123,7 +123,10 @@ static size_t distance(const char *a, const char *b) {
                 row[0] = i;
                 for (size_t j = 1; j <= m; j++) {
                         int x = tolower((unsigned char) a[i - 1]), y = tolower((unsigned char) b[j - 1]);
-                        size_t best = MIN(MIN(above[j] + 1, row[j - 1] + 1), above[j - 1] + (x != y));
+                        size_t best = above[j - 1] + (x != y);
+
+                        best = MIN(best, above[j] + 1);
+                        best = MIN(best, row[j - 1] + 1);
 
                         if (i > 1 && j > 1 && x == tolower((unsigned char) b[j - 2]) &&
                                 tolower((unsigned char) a[i - 2]) == y)
