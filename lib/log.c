@@ -99,7 +99,7 @@ static void clean_message(char *text, size_t n) {
 }
 
 /* Formats into buffer; what does not fit is cut between characters and ends in "…". */
-static void format_message(char *buffer, size_t size, const char *format, va_list args) {
+_printf_(3, 0) static void format_message(char *buffer, size_t size, const char *format, va_list args) {
         static const char cut[] = "…";
         int n = vsnprintf(buffer, size, format, args);
 
