@@ -173,14 +173,13 @@ static int log_to_journal(int level, const char *identifier, const char *file, i
         const char *function, int error, const LogField *fields, size_t n_fields, const char *message) {
         struct iovec iov[LOG_FIELDS_MAX + 7];
         char *texts[ELEMENTSOF(iov)];
-        size_t n = 0;
+        size_t n = 0; /* short on memory, the entry goes out with fewer fields */
         int r;
 
         /* Without a socket sd_journal_sendv() drops the entry and returns success. */
         if (access("/run/systemd/journal/socket", F_OK) < 0)
                 return -errno;
 
-        /* Short on memory, the entry goes out with fewer fields. */
 #define ADD(...)                                                              \
         do {                                                                  \
                 int length = asprintf(&texts[n], __VA_ARGS__);                \
