@@ -77,9 +77,10 @@ struct Member {
 };
 
 #define VALUE_FOREACH_ITEM(item, array) \
-        for (Value *item = (array)->items; item < (array)->items + (array)->n_items; item++)
-#define VALUE_FOREACH_MEMBER(member, table) \
-        for (Member *member = (table)->members; member < (table)->members + (table)->n_members; member++)
+        for (Value *item = (array)->items; item && item < (array)->items + (array)->n_items; item++)
+#define VALUE_FOREACH_MEMBER(member, table)                                                               \
+        for (Member *member = (table)->members; member && member < (table)->members + (table)->n_members; \
+                member++)
 
 /* "a string", "an integer", "a table" …: for messages. */
 const char *value_type_name(ValueType type);
