@@ -92,12 +92,12 @@ static void assert_no_temporary(const char *directory) {
         ASSERT_OK(system(command));
 }
 
-#define REQUIRE(condition, reason)                   \
-        do {                                         \
-                if (!(condition)) {                  \
-                        print_message("%s", reason); \
-                        skip();                      \
-                }                                    \
+#define REQUIRE(condition, reason)                     \
+        do {                                           \
+                if (!(condition)) {                    \
+                        print_message("# %s", reason); \
+                        skip();                        \
+                }                                      \
         } while (0)
 #define REQUIRE_ROOT() REQUIRE(geteuid() == 0, "needs root\n")
 
@@ -305,7 +305,7 @@ TEST(links_are_followed_only_where_nobody_else_can_put_them) {
 
                 r = path_open_directory(root, c->path, 0, NULL, &fd);
                 if (r != c->r)
-                        print_message("%s gives %d\n", c->path, r);
+                        print_message("# %s gives %d\n", c->path, r);
                 ASSERT_EQ(r, c->r);
                 if (c->where)
                         ASSERT_TRUE(same_directory(fd, c->where));
