@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The path operations of <agentd/module.h>, over lib/paths.h. */
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include "context.h"
+
+int agentd_open_parent(AgentdContext *context, const char *path, int *ret_fd, const char **ret_name) {
+        return path_cache_parent(&context->paths, path, NULL, ret_fd, ret_name);
+}
+
+int agentd_make_parents(AgentdContext *context, const char *path, const AgentdAttributes *attributes) {
+        const PathCreate create = {
+                .mode = attributes->mode,
+                .uid = attributes->uid,
+                .gid = attributes->gid,
+        };
+        const char *name;
+        int fd;
+
+        return path_cache_parent(&context->paths, path, &create, &fd, &name);
+}
+
+int agentd_replace_file(AgentdContext *context, const char *path, const void *content, size_t size,
+        const AgentdAttributes *attributes) {
+        _cleanup_(path_replace_abort) PathReplacement replacement = {};
+        const char *name;
+        int fd, r;
+
+        r = agentd_open_parent(context, path, &fd, &name);
+        if (r < 0)
+                return r;
+        r = path_replace_begin(&replacement, fd, name);
+        if (r < 0)
+                return r;
+        r = path_replace_write(&replacement, content, size);
+        if (r < 0)
+                return r;
+        return path_replace_commit(&replacement, attributes->uid, attributes->gid, attributes->mode, 0);
+}
+
+int agentd_replace_file_from(AgentdContext *context, const char *path, int source,
+        const AgentdAttributes *attributes) {
+        _cleanup_(path_replace_abort) PathReplacement replacement = {};
+        const char *name;
+        int fd, r;
+
+        r = agentd_open_parent(context, path, &fd, &name);
+        if (r < 0)
+                return r;
+        if (lseek(source, 0, SEEK_SET) < 0)
+                return -errno;
+        r = path_replace_begin(&replacement, fd, name);
+        if (r < 0)
+                return r;
+        r = path_replace_copy(&replacement, source, UINT64_MAX, NULL);
+        if (r < 0)
+                return r;
+        return path_replace_commit(&replacement, attributes->uid, attributes->gid, attributes->mode, 0);
+}
+
+int agentd_replace_symlink(AgentdContext *context, const char *path, const char *target, uid_t uid, gid_t gid) {
+        const char *name;
+        int fd, r;
+
+        r = agentd_open_parent(context, path, &fd, &name);
+        return r < 0 ? r : path_make_symlink(fd, name, target, uid, gid, 0);
+}
+
+int agentd_remove(AgentdContext *context, const char *path) {
+        const char *name;
+        int fd, r;
+
+        r = agentd_open_parent(context, path, &fd, &name);
+        if (r >= 0) {
+                r = path_remove(fd, name, 0);
+                path_cache_forget(&context->paths, path);
+        }
+        return r == -ENOENT ? 0 : r;
+}
+
+int agentd_make_directory(AgentdContext *context, const char *path, const AgentdAttributes *attributes) {
+        const PathCreate create = {
+                .mode = attributes->mode,
+                .uid = attributes->uid,
+                .gid = attributes->gid,
+        };
+        _cleanup_close_ int made = -EBADF;
+        const char *name;
+        struct stat st;
+        int fd, r;
+
+        r = agentd_open_parent(context, path, &fd, &name);
+        if (r < 0)
+                return r;
+        if (fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) >= 0)
+                return -EEXIST;
+        return path_open_directory(context->root_fd, path, 0, &create, &made);
+}

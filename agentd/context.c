@@ -1,0 +1,355 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <assert.h>
+#include <inttypes.h>
+#include <sodium.h>
+#include <syslog.h>
+#include <time.h>
+
+#include "context.h"
+#include "diff.h"
+
+/* Results are collected and sent together, but none is held back for longer than this while the module reports. */
+#define FLUSH_USEC (20 * USEC_PER_MSEC)
+
+/* What a diff of one attribute shows at most. */
+#define DIFF_LIMIT (MESSAGE_DIFF_MAX - 256)
+
+int context_init(AgentdContext *context, const WorkerSetup *setup, int root_fd) {
+        int r;
+
+        *context = (AgentdContext) {
+                .image = setup->image,
+                .kind = setup->kind,
+                .root_fd = root_fd,
+                .root_is_host = streq(setup->options->root, "/"),
+        };
+        r = message_writer_init(&context->writer, setup->fd);
+        if (r < 0)
+                return r;
+        path_cache_init(&context->paths, root_fd, 0);
+        return 0;
+}
+
+void context_done(AgentdContext *context) {
+        path_cache_done(&context->paths);
+        userdb_free(context->userdb);
+        sd_bus_flush_close_unref(context->bus);
+        message_writer_done(&context->writer);
+}
+
+void context_begin(AgentdContext *context, Phase phase, unsigned flags, const uint32_t *states, size_t n,
+        bool *finished, bool *differs) {
+        context->phase = phase;
+        context->flags = flags;
+        context->states = states;
+        context->n = n;
+        context->finished = finished;
+        context->differs = differs;
+        context->since_usec = context->flushed_usec = now_usec(CLOCK_MONOTONIC);
+        if (context->userdb)
+                (void) userdb_refresh(context->userdb);
+}
+
+void context_result(AgentdContext *context, uint32_t state, Verdict verdict, const char *error) {
+        usec_t now = now_usec(CLOCK_MONOTONIC);
+
+        message_begin(&context->writer, MESSAGE_RESULT);
+        message_put_u32(&context->writer, state);
+        message_put_u32(&context->writer, verdict);
+        message_put_u64(&context->writer, now - context->since_usec);
+        message_put_string(&context->writer, error);
+        (void) message_end(&context->writer);
+        context->since_usec = now;
+
+        if (now - context->flushed_usec >= FLUSH_USEC) {
+                (void) message_flush(&context->writer);
+                context->flushed_usec = now;
+        }
+}
+
+static bool may_report(const AgentdContext *context, size_t i) {
+        return i < context->n && !context->finished[i];
+}
+
+static bool is_sensitive(const AgentdContext *context, size_t i) {
+        return image_state(context->image, context->states[i])->flags & IMAGE_STATE_SENSITIVE;
+}
+
+static void finish(AgentdContext *context, size_t i, Verdict verdict, const char *error) {
+        if (!may_report(context, i))
+                return;
+        context->finished[i] = true;
+        context_result(context, context->states[i], verdict, error);
+}
+
+void context_end(AgentdContext *context, int r) {
+        char text[160];
+
+        if (r < 0)
+                (void) snprintf(text, sizeof(text), "the module failed: %s", strerror(-r));
+        else
+                (void) snprintf(text, sizeof(text), "the module said nothing about this state");
+        for (size_t i = 0; i < context->n; i++)
+                finish(context, i, VERDICT_FAILED, text);
+
+        path_cache_done(&context->paths);
+        path_cache_init(&context->paths, context->root_fd, 0);
+        context->n = 0;
+}
+
+/* ---- Reporting ------------------------------------------------------------------------------------------------- */
+
+static void put_difference(AgentdContext *context, size_t i, const char *attribute, const AgentdValue *is,
+        const AgentdValue *should, const char *diff, size_t diff_size) {
+        static const AgentdValue hidden = {
+                .type = AGENTD_STRING,
+                .string = "<sensitive>",
+                .size = sizeof("<sensitive>") - 1,
+        };
+
+        if (!may_report(context, i))
+                return;
+        context->differs[i] = true;
+
+        if (is_sensitive(context, i)) {
+                is = is ? &hidden : NULL;
+                should = should ? &hidden : NULL;
+                diff = NULL;
+                diff_size = 0;
+        }
+
+        message_begin(&context->writer, MESSAGE_DIFFERENCE);
+        message_put_u32(&context->writer, context->states[i]);
+        message_put_string(&context->writer, attribute);
+        message_put_value(&context->writer, is);
+        message_put_value(&context->writer, should);
+        message_put_text(&context->writer, diff ?: "", diff_size, MESSAGE_DIFF_MAX);
+        if (message_end(&context->writer) == -EMSGSIZE) {
+                /* Too much to send: that it differs is what matters. */
+                message_begin(&context->writer, MESSAGE_DIFFERENCE);
+                message_put_u32(&context->writer, context->states[i]);
+                message_put_string(&context->writer, attribute);
+                message_put_value(&context->writer, NULL);
+                message_put_value(&context->writer, NULL);
+                message_put_string(&context->writer, NULL);
+                (void) message_end(&context->writer);
+        }
+}
+
+void agentd_differs(AgentdContext *context, size_t i, const char *attribute, const AgentdValue *is,
+        const AgentdValue *should) {
+        put_difference(context, i, attribute, is, should, NULL, 0);
+}
+
+static AgentdValue string_value(const char *text) {
+        return text ? (AgentdValue) { .type = AGENTD_STRING, .string = text, .size = strlen(text) } : (AgentdValue) {};
+}
+
+void agentd_differs_string(AgentdContext *context, size_t i, const char *attribute, const char *is,
+        const char *should) {
+        AgentdValue a = string_value(is), b = string_value(should);
+
+        agentd_differs(context, i, attribute, &a, &b);
+}
+
+void agentd_differs_integer(AgentdContext *context, size_t i, const char *attribute, int64_t is, int64_t should) {
+        AgentdValue a = { .type = AGENTD_INTEGER, .integer = is }, b = { .type = AGENTD_INTEGER, .integer = should };
+
+        agentd_differs(context, i, attribute, &a, &b);
+}
+
+void agentd_differs_boolean(AgentdContext *context, size_t i, const char *attribute, bool is, bool should) {
+        AgentdValue a = { .type = AGENTD_BOOLEAN, .boolean = is }, b = { .type = AGENTD_BOOLEAN, .boolean = should };
+
+        agentd_differs(context, i, attribute, &a, &b);
+}
+
+void agentd_differs_mode(AgentdContext *context, size_t i, const char *attribute, mode_t is, mode_t should) {
+        char a[16], b[16];
+
+        (void) snprintf(a, sizeof(a), "%04o", is & 07777);
+        (void) snprintf(b, sizeof(b), "%04o", should & 07777);
+        agentd_differs_string(context, i, attribute, a, b);
+}
+
+/* "12 bytes, sha256:…" */
+static const char *describe_text(char *buffer, size_t buffer_size, const void *text, size_t size) {
+        uint8_t hash[crypto_hash_sha256_BYTES];
+        char hex[2 * sizeof(hash) + 1];
+
+        if (!text)
+                return NULL;
+        (void) crypto_hash_sha256(hash, text, size);
+        (void) sodium_bin2hex(hex, sizeof(hex), hash, sizeof(hash));
+        (void) snprintf(buffer, buffer_size, "%zu bytes, sha256:%s", size, hex);
+        return buffer;
+}
+
+void agentd_differs_text(AgentdContext *context, size_t i, const char *attribute, const void *is, size_t is_size,
+        const void *should, size_t should_size) {
+        _cleanup_free_ char *diff = NULL;
+        char a[128], b[128];
+        AgentdValue old, new;
+        size_t diff_size = 0;
+
+        if (!may_report(context, i))
+                return;
+        if (is_sensitive(context, i)) {
+                agentd_differs_string(context, i, attribute, is ? "" : NULL, should ? "" : NULL);
+                return;
+        }
+
+        old = string_value(describe_text(a, sizeof(a), is, is_size));
+        new = string_value(describe_text(b, sizeof(b), should, should_size));
+        if (context->flags & AGENTD_DIFF) {
+                const char *name = image_state_name(context->image, context->states[i]);
+
+                (void) diff_unified(name, name, is, is_size, should ?: "", should_size, DIFF_LIMIT, &diff, &diff_size);
+        }
+        put_difference(context, i, attribute, &old, &new, diff, diff_size);
+}
+
+void agentd_done(AgentdContext *context, size_t i) {
+        if (!may_report(context, i))
+                return;
+        finish(context, i, context->phase != PHASE_APPLY && context->differs[i] ? VERDICT_DRIFTED : VERDICT_OK, NULL);
+}
+
+static void finish_with_text(AgentdContext *context, size_t i, Verdict verdict, const char *format, va_list args) {
+        _cleanup_free_ char *text = NULL;
+
+        if (!may_report(context, i))
+                return;
+        if (vasprintf(&text, format, args) < 0)
+                text = NULL;
+        finish(context, i, verdict,
+                is_sensitive(context, i) ? "failed; what it says is not shown, as the state is sensitive" : text ?: "out of memory");
+}
+
+void agentd_failed(AgentdContext *context, size_t i, const char *format, ...) {
+        va_list args;
+
+        va_start(args, format);
+        finish_with_text(context, i, VERDICT_FAILED, format, args);
+        va_end(args);
+}
+
+void agentd_unknown(AgentdContext *context, size_t i, const char *format, ...) {
+        va_list args;
+
+        va_start(args, format);
+        finish_with_text(context, i, VERDICT_UNKNOWN, format, args);
+        va_end(args);
+}
+
+void agentd_undo(AgentdContext *context, size_t i, const char *what, const AgentdValue *old) {
+        if (!may_report(context, i) || context->phase != PHASE_APPLY)
+                return;
+        message_begin(&context->writer, MESSAGE_UNDO);
+        message_put_u32(&context->writer, context->states[i]);
+        message_put_string(&context->writer, what);
+        message_put_value(&context->writer, old);
+        (void) message_end(&context->writer);
+}
+
+static void put_log(AgentdContext *context, int level, const char *text) {
+        message_begin(&context->writer, MESSAGE_LOG);
+        message_put_u32(&context->writer, (uint32_t) (level & LOG_PRIMASK));
+        message_put_string(&context->writer, text);
+        (void) message_end(&context->writer);
+}
+
+void context_log(AgentdContext *context, int level, const char *format, ...) {
+        _cleanup_free_ char *text = NULL;
+        va_list args;
+
+        va_start(args, format);
+        if (vasprintf(&text, format, args) < 0)
+                text = NULL;
+        va_end(args);
+        put_log(context, level, text ?: "out of memory");
+}
+
+void agentd_log(AgentdContext *context, int level, const char *format, ...) {
+        _cleanup_free_ char *text = NULL;
+        va_list args;
+
+        va_start(args, format);
+        if (vasprintf(&text, format, args) < 0)
+                text = NULL;
+        va_end(args);
+        put_log(context, level, text ?: "out of memory");
+}
+
+/* ---- Looking things up ----------------------------------------------------------------------------------------- */
+
+int agentd_bus(AgentdContext *context, struct sd_bus **ret) {
+        int r;
+
+        if (!context->root_is_host)
+                return -EHOSTDOWN; /* whatever is on the bus, it is not the tree that we look at */
+        if (!context->bus) {
+                r = sd_bus_open_system(&context->bus);
+                if (r < 0)
+                        return r;
+        }
+        *ret = context->bus;
+        return 0;
+}
+
+static int userdb(AgentdContext *context, Userdb **ret) {
+        int r;
+
+        if (!context->userdb) {
+                r = userdb_new(context->root_fd, context->root_is_host, &context->userdb);
+                if (r < 0)
+                        return r;
+        }
+        *ret = context->userdb;
+        return 0;
+}
+
+int agentd_user_id(AgentdContext *context, const char *name, uid_t *ret) {
+        Userdb *db;
+        int r;
+
+        r = userdb(context, &db);
+        return r < 0 ? r : userdb_user_id(db, name, ret);
+}
+
+int agentd_group_id(AgentdContext *context, const char *name, gid_t *ret) {
+        Userdb *db;
+        int r;
+
+        r = userdb(context, &db);
+        return r < 0 ? r : userdb_group_id(db, name, ret);
+}
+
+const char *agentd_user_name(AgentdContext *context, uid_t uid) {
+        Userdb *db;
+        const char *name = NULL;
+
+        if (userdb(context, &db) >= 0)
+                name = userdb_user_name(db, uid);
+        if (name)
+                return name;
+        (void) snprintf(context->name, sizeof(context->name), "%" PRIu32, (uint32_t) uid);
+        return context->name;
+}
+
+const char *agentd_group_name(AgentdContext *context, gid_t gid) {
+        Userdb *db;
+        const char *name = NULL;
+
+        if (userdb(context, &db) >= 0)
+                name = userdb_group_name(db, gid);
+        if (name)
+                return name;
+        (void) snprintf(context->name, sizeof(context->name), "%" PRIu32, (uint32_t) gid);
+        return context->name;
+}
+
+int agentd_run_command(AgentdContext *context, size_t i, const AgentdCommand *command, AgentdCommandResult *ret) {
+        return -EOPNOTSUPP;
+}

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/*
+ * What a module's check and apply are given: the worker's side of <agentd/module.h>. One context lives as long as the
+ * worker; context_begin() and context_end() bracket each call of a module.
+ */
+
+#include <systemd/sd-bus.h>
+
+#include "message.h"
+#include "paths.h"
+#include "userdb.h"
+#include "worker.h"
+
+struct AgentdContext {
+        Image *image; /* not owned */
+        WorkerKind kind;
+        int root_fd;
+        bool root_is_host; /* paths are resolved in "/" */
+        MessageWriter writer;
+        sd_bus *bus;
+        Userdb *userdb;
+        PathCache paths;
+        char name[64]; /* of the user or group that was looked up last */
+
+        /* Of the call that is under way. */
+        Phase phase;
+        unsigned flags;
+        size_t n;
+        const uint32_t *states; /* indices into the image, by index in the batch */
+        bool *finished;
+        bool *differs;
+        usec_t since_usec;    /* when the last state was finished */
+        usec_t flushed_usec;  /* when results were sent last */
+};
+
+int context_init(AgentdContext *context, const WorkerSetup *setup, int root_fd);
+void context_done(AgentdContext *context);
+
+void context_begin(AgentdContext *context, Phase phase, unsigned flags, const uint32_t *states, size_t n,
+        bool *finished, bool *differs);
+
+/* Fails what the module did not speak of. r: what its callback returned. */
+void context_end(AgentdContext *context, int r);
+
+/* Sends a result that needs no module: of a state by its index in the image. */
+void context_result(AgentdContext *context, uint32_t state, Verdict verdict, const char *error);
+
+/* A LOG record. */
+void context_log(AgentdContext *context, int level, const char *format, ...) _printf_(3, 4);

@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <assert.h>
+#include <fcntl.h>
+#include <stdalign.h>
+#include <sys/mman.h>
+
+#include "image.h"
+
+static size_t round_to_pages(size_t size) {
+        size_t page = (size_t) sysconf(_SC_PAGESIZE);
+
+        return (size + page - 1) & ~(page - 1);
+}
+
+int image_new(Image **ret) {
+        _cleanup_(image_unrefp) Image *image = NULL;
+        void *base;
+
+        assert(ret);
+
+        image = malloc(sizeof(*image));
+        if (!image)
+                return -ENOMEM;
+        *image = (Image) { .n_ref = 1, .memfd = -EBADF };
+
+        image->memfd = memfd_create("agentd-image", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+        if (image->memfd < 0)
+                return -errno;
+        if (ftruncate(image->memfd, IMAGE_SIZE_MAX) < 0)
+                return -errno;
+        /* Before the fork, so that no module can make it grow beyond what the engine expects. */
+        if (fcntl(image->memfd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) < 0)
+                return -errno;
+
+        base = mmap(NULL, IMAGE_SIZE_MAX, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (base == MAP_FAILED)
+                return -errno;
+        image->base = base;
+        image->mapped = IMAGE_SIZE_MAX;
+
+        *ret = TAKE_PTR(image);
+        return 0;
+}
+
+Image *image_ref(Image *image) {
+        assert(image->n_ref > 0);
+        image->n_ref++;
+        return image;
+}
+
+Image *image_unref(Image *image) {
+        if (!image)
+                return NULL;
+        assert(image->n_ref > 0);
+        if (--image->n_ref > 0)
+                return NULL;
+
+        if (image->base)
+                (void) munmap(image->base, image->mapped);
+        safe_close(image->memfd);
+        free(image);
+        return NULL;
+}
+
+int image_open_arena(Image *image, Arena *ret) {
+        void *p;
+
+        p = mmap(image->base, IMAGE_SIZE_MAX, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, image->memfd, 0);
+        if (p == MAP_FAILED)
+                return -errno;
+
+        *ret = (Arena) { .base = p, .limit = IMAGE_SIZE_MAX };
+        (void) arena_new(ret, ImageHeader);
+        return 0;
+}
+
+int image_adopt(Image *image, uint64_t used, const char **ret_error) {
+        const char *error;
+        size_t size;
+        void *p;
+
+        assert(!image->header);
+
+        if (used < sizeof(ImageHeader) || used > IMAGE_SIZE_MAX) {
+                *ret_error = "its size is out of range";
+                return -EBADMSG;
+        }
+
+        if (fcntl(image->memfd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SEAL) < 0) {
+                *ret_error = errno == EBUSY ? "a process that a module left behind still has it mapped for writing"
+                                            : "it cannot be sealed";
+                return -errno;
+        }
+
+        /* Private: kernels before 6.7 refuse a shared mapping of a file sealed against writing. It makes no
+         * difference to memory, as nobody writes. */
+        size = round_to_pages((size_t) used);
+        p = mmap(image->base, size, PROT_READ, MAP_PRIVATE | MAP_FIXED, image->memfd, 0);
+        if (p == MAP_FAILED) {
+                *ret_error = "it cannot be mapped";
+                return -errno;
+        }
+        if (size < image->mapped)
+                (void) munmap(image->base + size, image->mapped - size);
+        image->mapped = size;
+        image->memfd = safe_close(image->memfd);
+
+        error = image_validate(image->base, (size_t) used);
+        if (error) {
+                *ret_error = error;
+                return -EBADMSG;
+        }
+
+        image->header = (const ImageHeader *) image->base;
+        return 0;
+}
+
+/* ---- Validation ------------------------------------------------------------------------------------------------ */
+
+typedef struct Validation {
+        const uint8_t *base;
+        size_t size;
+} Validation;
+
+static bool array_fits(const Validation *v, ImageArray array, size_t element_size, size_t alignment) {
+        if (array.n == 0)
+                return true;
+        return array.offset % alignment == 0 && array.offset <= v->size &&
+                array.n <= (v->size - array.offset) / element_size;
+}
+
+static bool text_fits(const Validation *v, ImageText text) {
+        /* Room for the terminator, and it is one. Text with a NUL inside would make names ambiguous. */
+        return text.offset < v->size && text.n < v->size - text.offset && v->base[text.offset + text.n] == 0 &&
+                memchr(v->base + text.offset, 0, text.n) == NULL;
+}
+
+static bool slice_fits(ImageArray slice, uint32_t n) {
+        return slice.offset <= n && slice.n <= n - slice.offset;
+}
+
+#define ARRAY_FITS(v, array, type) array_fits((v), (array), sizeof(type), alignof(type))
+#define ARRAY(v, array, type)      ((const type *) ((v)->base + (array).offset))
+
+const char *image_validate(const uint8_t *base, size_t size) {
+        const Validation v = { .base = base, .size = size };
+        const ImageHeader *h = (const ImageHeader *) base;
+        const uint32_t *dependents;
+
+        if (size < sizeof(*h) || h->magic != IMAGE_MAGIC)
+                return "it does not begin as an image does";
+        if (h->version != IMAGE_VERSION)
+                return "it is of another version";
+        if (h->base != (uint64_t) (uintptr_t) base || h->used != size)
+                return "it was built for another address or size";
+
+        if (!ARRAY_FITS(&v, h->modules, ImageModule) || !ARRAY_FITS(&v, h->types, ImageType) ||
+                !ARRAY_FITS(&v, h->roles, ImageRole) || !ARRAY_FITS(&v, h->states, ImageState) ||
+                !ARRAY_FITS(&v, h->nodes, ImageNode) || !ARRAY_FITS(&v, h->dependents, uint32_t) ||
+                !ARRAY_FITS(&v, h->watches, ImageWatch) || !ARRAY_FITS(&v, h->files, ImageFile) ||
+                !ARRAY_FITS(&v, h->facts, ImageFact))
+                return "an array lies outside";
+
+        for (uint32_t i = 0; i < h->modules.n; i++) {
+                const ImageModule *module = ARRAY(&v, h->modules, ImageModule) + i;
+
+                if (!text_fits(&v, module->path) || module->build_id_size > IMAGE_BUILD_ID_SIZE)
+                        return "a module is not well-formed";
+        }
+
+        for (uint32_t i = 0; i < h->types.n; i++) {
+                const ImageType *type = ARRAY(&v, h->types, ImageType) + i;
+
+                if (!text_fits(&v, type->name) || type->module >= h->modules.n)
+                        return "a state type is not well-formed";
+        }
+
+        for (uint32_t i = 0; i < h->roles.n; i++) {
+                const ImageRole *role = ARRAY(&v, h->roles, ImageRole) + i;
+
+                if (!text_fits(&v, role->name) || !text_fits(&v, role->path))
+                        return "a role is not well-formed";
+        }
+
+        for (uint32_t i = 0; i < h->states.n; i++) {
+                const ImageState *state = ARRAY(&v, h->states, ImageState) + i;
+                const ImageType *type;
+
+                if (!text_fits(&v, state->id) || state->type >= h->types.n || state->role >= h->roles.n ||
+                        !slice_fits(state->watches, h->watches.n) || state->timeout_usec == 0 ||
+                        state->when >= size || state->data >= size)
+                        return "a state is not well-formed";
+
+                type = ARRAY(&v, h->types, ImageType) + state->type;
+                if (state->id.n <= type->name.n ||
+                        memcmp(base + state->id.offset, base + type->name.offset, type->name.n) != 0 ||
+                        base[state->id.offset + type->name.n] != ':')
+                        return "a state's id does not begin with its type";
+        }
+
+        if (h->nodes.n < h->states.n)
+                return "a state has no node";
+        for (uint32_t i = 0; i < h->nodes.n; i++)
+                if (!slice_fits(ARRAY(&v, h->nodes, ImageNode)[i].dependents, h->dependents.n))
+                        return "a node is not well-formed";
+
+        dependents = ARRAY(&v, h->dependents, uint32_t);
+        for (uint32_t i = 0; i < h->dependents.n; i++)
+                if (dependents[i] >= h->nodes.n)
+                        return "an edge leads nowhere";
+
+        for (uint32_t i = 0; i < h->watches.n; i++) {
+                const ImageWatch *watch = ARRAY(&v, h->watches, ImageWatch) + i;
+
+                if (!text_fits(&v, watch->what) || watch->kind >= _IMAGE_WATCH_MAX)
+                        return "a watch is not well-formed";
+        }
+
+        for (uint32_t i = 0; i < h->files.n; i++)
+                if (!text_fits(&v, ARRAY(&v, h->files, ImageFile)[i].path))
+                        return "a file is not well-formed";
+        for (uint32_t i = 0; i < h->facts.n; i++)
+                if (!text_fits(&v, ARRAY(&v, h->facts, ImageFact)[i].name))
+                        return "a fact is not well-formed";
+
+        return NULL;
+}

@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/*
+ * The image: the whole compiled graph of states in one piece of shared memory. The loader writes it, everybody else
+ * reads it; nobody can change it once it is adopted.
+ *
+ * What the engine reads is made of offsets and counts, and image_adopt() checks each of them, so that a loader gone
+ * wrong cannot lead the engine astray. Two things in the image the engine never looks at: the modules' private data
+ * and the conditions of states. They hold pointers, which are good in every process since the image lies at the same
+ * address everywhere.
+ */
+
+#include <sys/types.h>
+
+#include "arena.h"
+#include "util.h"
+
+/* The version of the layout below. Loader and engine are one program, so a difference can only be a bug. */
+#define IMAGE_VERSION 1
+#define IMAGE_MAGIC   UINT64_C(0x31656761746e6761) /* "agntage1" */
+
+/* Addresses reserved for an image, and the size of its file: pages cost nothing before they are touched. */
+#define IMAGE_SIZE_MAX GIB(1)
+
+#define IMAGE_HASH_SIZE     16 /* of BLAKE2b */
+#define IMAGE_BUILD_ID_SIZE 32
+
+/* n elements at an offset from the start of the image. */
+typedef struct ImageArray {
+        uint32_t offset;
+        uint32_t n;
+} ImageArray;
+
+/* Text of n bytes, followed by a NUL. */
+typedef ImageArray ImageText;
+
+typedef struct ImageHeader {
+        uint64_t magic;
+        uint64_t version;
+        uint64_t base; /* the address it was built at */
+        uint64_t used; /* bytes */
+        ImageArray modules;    /* ImageModule */
+        ImageArray types;      /* ImageType */
+        ImageArray roles;      /* ImageRole */
+        ImageArray states;     /* ImageState, in the order of execution where nothing else orders them */
+        ImageArray nodes;      /* ImageNode: one for each state, then the groups */
+        ImageArray dependents; /* uint32_t: indices of nodes */
+        ImageArray watches;    /* ImageWatch */
+        ImageArray files;      /* ImageFile: what the load read */
+        ImageArray facts;      /* ImageFact: what the load looked at */
+} ImageHeader;
+
+typedef struct ImageModule {
+        ImageText path;
+        uint32_t build_id_size;
+        uint8_t build_id[IMAGE_BUILD_ID_SIZE];
+} ImageModule;
+
+typedef struct ImageType {
+        ImageText name;
+        uint32_t module;
+        uint32_t index; /* among the state types of the module; the worker looks it up */
+        uint32_t flags; /* AGENTD_NAME_IS_PATH, … */
+        uint32_t batch_max; /* 0: no limit */
+} ImageType;
+
+typedef struct ImageRole {
+        ImageText name;
+        ImageText path;
+} ImageRole;
+
+/* Flags of a state. */
+#define IMAGE_STATE_AUDIT         (1u << 0) /* check only */
+#define IMAGE_STATE_SENSITIVE     (1u << 1) /* nothing of it is ever shown */
+#define IMAGE_STATE_CHECK_AS_ROOT (1u << 2)
+#define IMAGE_STATE_WHEN_LOOKS    (1u << 3) /* its `when` looks at the host */
+
+typedef struct ImageState {
+        ImageText id; /* "TYPE:NAME" */
+        uint32_t type;
+        uint32_t role;
+        uint32_t line, column; /* of the declaration in the role */
+        uint32_t flags;
+        uint32_t when; /* offset of an Expression, 0: none. Not for the engine */
+        uint32_t data; /* offset of private data, 0: NULL. Not for the engine */
+        ImageArray watches; /* offset is an index into watches */
+        uint32_t padding;
+        uint64_t timeout_usec; /* > 0 */
+        uint8_t hash[IMAGE_HASH_SIZE]; /* of all that prepare was given */
+} ImageState;
+
+/*
+ * A node of the graph: a state, or a group, which stands for all states that a glob matches so that N states can
+ * require M others with N + M edges. A group is done when all it waits for are.
+ */
+typedef struct ImageNode {
+        ImageArray dependents;   /* offset is an index into the array of dependents: the nodes that wait for this one */
+        uint32_t n_dependencies; /* how many nodes this one waits for */
+        uint32_t padding;
+} ImageNode;
+
+typedef enum ImageWatchKind {
+        IMAGE_WATCH_PATH,
+        IMAGE_WATCH_UNIT,
+        IMAGE_WATCH_BUS,
+        _IMAGE_WATCH_MAX,
+} ImageWatchKind;
+
+typedef struct ImageWatch {
+        uint32_t kind;
+        ImageText what;
+} ImageWatch;
+
+/* A file or directory that the load read, and what it was then, so that a change can be told. */
+typedef struct ImageFile {
+        ImageText path;
+        uint64_t device, inode, size; /* all 0 if it was not there */
+        int64_t mtime_nsec, ctime_nsec;
+} ImageFile;
+
+/* A fact that the load read, and a hash of its value. */
+typedef struct ImageFact {
+        ImageText name;
+        uint8_t hash[IMAGE_HASH_SIZE];
+} ImageFact;
+
+/* The engine's handle of an image; reference-counted, since a run keeps the image it began with. */
+typedef struct Image {
+        unsigned n_ref;
+        int memfd; /* until it is adopted */
+        uint8_t *base;
+        size_t mapped; /* bytes from base on that belong to us */
+        const ImageHeader *header; /* NULL until it is adopted */
+} Image;
+
+/*
+ * image_new() - reserves addresses and makes the memory for one image
+ *
+ * Return: 0; -ENOMEM and other -errno of memfd_create(2), mmap(2).
+ */
+int image_new(Image **ret);
+Image *image_ref(Image *image);
+Image *image_unref(Image *image);
+DEFINE_CLEANUP(Image *, image_unref)
+
+/*
+ * image_open_arena() - maps the memory for writing, in the loader
+ *
+ * The arena's first allocation is the header.
+ */
+int image_open_arena(Image *image, Arena *ret);
+
+/*
+ * image_adopt() - seals what the loader wrote, maps it read-only, and checks it
+ * @used:     bytes, as the loader said
+ * @ret_error: set on failure: what is wrong, in a few words; not to be freed
+ *
+ * Return: 0; -EBUSY if a process still has it mapped for writing; -EBADMSG if it is not well-formed; other -errno.
+ */
+int image_adopt(Image *image, uint64_t used, const char **ret_error);
+
+/* Checks an image that lies in memory: all that the engine follows stays inside. NULL, or what is wrong. */
+const char *image_validate(const uint8_t *base, size_t size);
+
+/* ---- Reading --------------------------------------------------------------------------------------------------- */
+
+static inline const void *image_at(const Image *image, uint32_t offset) {
+        return image->base + offset;
+}
+
+static inline const char *image_text(const Image *image, ImageText text) {
+        return image_at(image, text.offset);
+}
+
+#define image_array(image, name, type) ((const type *) image_at((image), (image)->header->name.offset))
+
+static inline uint32_t image_n_states(const Image *image) {
+        return image->header->states.n;
+}
+
+static inline const ImageState *image_state(const Image *image, uint32_t i) {
+        return image_array(image, states, ImageState) + i;
+}
+
+static inline const ImageType *image_type(const Image *image, uint32_t i) {
+        return image_array(image, types, ImageType) + i;
+}
+
+static inline const ImageNode *image_node(const Image *image, uint32_t i) {
+        return image_array(image, nodes, ImageNode) + i;
+}
+
+static inline const uint32_t *image_dependents(const Image *image, const ImageNode *node) {
+        return image_array(image, dependents, uint32_t) + node->dependents.offset;
+}
+
+static inline const char *image_state_id(const Image *image, uint32_t i) {
+        return image_text(image, image_state(image, i)->id);
+}
+
+static inline const char *image_state_type(const Image *image, uint32_t i) {
+        return image_text(image, image_type(image, image_state(image, i)->type)->name);
+}
+
+/* The part of the id behind "TYPE:". */
+static inline const char *image_state_name(const Image *image, uint32_t i) {
+        const ImageState *state = image_state(image, i);
+
+        return image_text(image, state->id) + image_type(image, state->type)->name.n + 1;
+}
+
+static inline const char *image_state_role(const Image *image, uint32_t i) {
+        return image_text(image, image_array(image, roles, ImageRole)[image_state(image, i)->role].name);
+}

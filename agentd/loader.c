@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <assert.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include "diagnostic.h"
+#include "loader.h"
+#include "log.h"
+#include "message.h"
+
+struct Load {
+        const LoadHandlers *handlers;
+        void *userdata;
+        Image *image;
+        json_t *diagnostics;
+        uint64_t used; /* of the image, as the loader says; 0: it was not finished */
+        int fd;
+        pid_t pid;
+        bool timed_out;
+        bool bad; /* what the loader says is not well-formed */
+        sd_event_source *io, *child, *timer;
+};
+
+Load *load_free(Load *load) {
+        if (!load)
+                return NULL;
+        sd_event_source_disable_unref(load->io);
+        sd_event_source_disable_unref(load->child);
+        sd_event_source_disable_unref(load->timer);
+        if (load->pid > 0) {
+                (void) kill(load->pid, SIGKILL);
+                (void) waitpid(load->pid, NULL, 0);
+        }
+        safe_close(load->fd);
+        image_unref(load->image);
+        json_decref(load->diagnostics);
+        free(load);
+        return NULL;
+}
+
+char *load_diagnostic_to_string(const json_t *diagnostic) {
+        const Diagnostic d = {
+                .place = {
+                        .file = json_string_value(json_object_get(diagnostic, "file")),
+                        .line = (uint32_t) json_integer_value(json_object_get(diagnostic, "line")),
+                        .column = (uint32_t) json_integer_value(json_object_get(diagnostic, "column")),
+                },
+                .message = json_string_value(json_object_get(diagnostic, "message")),
+        };
+
+        return diagnostic_format(&d);
+}
+
+static json_t *integer_or_null(uint32_t value) {
+        return value > 0 ? json_integer(value) : json_null();
+}
+
+static int handle_diagnostic(Load *load, MessageReader *reader) {
+        _cleanup_free_ char *file = message_get_string(reader), *message = NULL;
+        uint32_t line = message_get_u32(reader), column = message_get_u32(reader);
+        json_t *item;
+
+        message = message_get_string(reader);
+        if (!file || !message || json_array_size(load->diagnostics) > DIAGNOSTICS_MAX)
+                return -EBADMSG;
+
+        item = json_pack("{s:o, s:o, s:o, s:s}", "file", *file ? json_string(file) : json_null(), "line",
+                integer_or_null(line), "column", integer_or_null(column), "message", message);
+        if (!item || json_array_append_new(load->diagnostics, item) < 0)
+                return -ENOMEM;
+        return 0;
+}
+
+static int handle_datagram(Load *load, const uint8_t *data, size_t size) {
+        MessageReader reader = { .data = data, .size = size };
+        MessageKind kind;
+        int r;
+
+        while ((r = message_next(&reader, &kind)) > 0) {
+                switch (kind) {
+                case MESSAGE_DIAGNOSTIC: r = handle_diagnostic(load, &reader); break;
+                case MESSAGE_LOADED:
+                        load->used = message_get_u64(&reader);
+                        r = reader.bad ? -EBADMSG : 0;
+                        break;
+                case MESSAGE_LOG: {
+                        uint32_t level = message_get_u32(&reader);
+                        _cleanup_free_ char *text = message_get_string(&reader);
+
+                        if (!text || level > LOG_DEBUG)
+                                return -EBADMSG;
+                        log_full((int) level, "%s", text);
+                        break;
+                }
+                default: return -EBADMSG;
+                }
+                if (r < 0)
+                        return r;
+        }
+
+        return r;
+}
+
+/* Return: 1 something was read; 0 nothing more; -errno. */
+static int load_read(Load *load) {
+        static uint8_t buffer[MESSAGE_MAX] __attribute__((aligned(8)));
+        ssize_t n;
+
+        n = recv(load->fd, buffer, sizeof(buffer), 0);
+        if (n < 0)
+                return errno == EAGAIN || errno == EINTR || errno == ECONNRESET ? 0 : -errno;
+        if (n == 0)
+                return 0;
+        n = handle_datagram(load, buffer, (size_t) n);
+        return n < 0 ? (int) n : 1;
+}
+
+static void fail_badly(Load *load, int r) {
+        load->bad = true;
+        log_error_errno(r, "Failed to understand the loader, killing it: %m");
+        (void) kill(load->pid, SIGKILL);
+        (void) sd_event_source_set_enabled(load->io, SD_EVENT_OFF);
+}
+
+static int on_load_io(_unused_ sd_event_source *source, _unused_ int fd, uint32_t revents, void *userdata) {
+        Load *load = userdata;
+        int r;
+
+        r = load_read(load);
+        if (r < 0)
+                fail_badly(load, r);
+        else if (r == 0 && (revents & (EPOLLHUP | EPOLLERR)))
+                (void) sd_event_source_set_enabled(load->io, SD_EVENT_OFF);
+        return 0;
+}
+
+static int on_load_timer(_unused_ sd_event_source *source, _unused_ uint64_t usec, void *userdata) {
+        Load *load = userdata;
+
+        load->timed_out = true;
+        (void) kill(load->pid, SIGKILL);
+        return 0;
+}
+
+static int on_load_exit(_unused_ sd_event_source *source, const siginfo_t *si, void *userdata) {
+        Load *load = userdata;
+        const char *error = NULL;
+        Image *image = NULL;
+        int r = 1;
+
+        load->pid = 0;
+        while (r > 0 && !load->bad)
+                r = load_read(load);
+        if (r < 0)
+                fail_badly(load, r);
+
+        if (load->timed_out)
+                log_error("Failed to load the roles: not finished within the deadline");
+        else if (load->bad)
+                ;
+        else if (si->si_code != CLD_EXITED)
+                log_error("Failed to load the roles: the loader died of signal %d (%s)", si->si_status,
+                        strsignal(si->si_status));
+        else if (json_array_size(load->diagnostics) > 0)
+                log_debug("The roles have errors");
+        else if (si->si_status != 0 || load->used == 0)
+                log_error("Failed to load the roles: the loader exited with status %d", si->si_status);
+        else {
+                r = image_adopt(load->image, load->used, &error);
+                if (r < 0)
+                        log_error_errno(r, "Failed to take over the image: %s: %m", error);
+                else
+                        image = load->image;
+        }
+
+        /* The handler may free us. */
+        load->handlers->on_loaded(load->userdata, image, load->diagnostics);
+        return 0;
+}
+
+int load_start(sd_event *event, const LoadOptions *options, const LoadHandlers *handlers, void *userdata, Load **ret) {
+        _cleanup_(load_freep) Load *load = NULL;
+        _cleanup_close_ int child_fd = -EBADF;
+        pid_t engine = getpid();
+        int pair[2], r;
+
+        load = malloc(sizeof(*load));
+        if (!load)
+                return -ENOMEM;
+        *load = (Load) { .handlers = handlers, .userdata = userdata, .fd = -EBADF, .diagnostics = json_array() };
+        if (!load->diagnostics)
+                return -ENOMEM;
+        r = image_new(&load->image);
+        if (r < 0)
+                return r;
+
+        if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+                return -errno;
+        load->fd = pair[0];
+        child_fd = pair[1];
+        if (fcntl(load->fd, F_SETFL, O_NONBLOCK) < 0)
+                return -errno;
+
+        load->pid = fork();
+        if (load->pid < 0)
+                return -errno;
+        if (load->pid == 0)
+                loader_main(options, load->image, child_fd, engine);
+
+        r = sd_event_add_io(event, &load->io, load->fd, EPOLLIN, on_load_io, load);
+        if (r < 0)
+                return r;
+        r = sd_event_add_child(event, &load->child, load->pid, WEXITED, on_load_exit, load);
+        if (r < 0)
+                return r;
+        (void) sd_event_source_set_priority(load->child, SD_EVENT_PRIORITY_NORMAL + 1);
+        r = sd_event_add_time(event, &load->timer, CLOCK_MONOTONIC,
+                now_usec(CLOCK_MONOTONIC) + (options->timeout_usec ?: LOAD_TIMEOUT_USEC), 0, on_load_timer, load);
+        if (r < 0)
+                return r;
+
+        *ret = TAKE_PTR(load);
+        return 0;
+}

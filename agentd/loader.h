@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Loading roles: a child does the work, under a deadline and limits; the engine gets an image, or a list of errors. */
+
+#include <jansson.h>
+#include <systemd/sd-event.h>
+
+#include "image.h"
+
+/* How long a load may take, and what it may allocate. */
+#define LOAD_TIMEOUT_USEC (60 * USEC_PER_SEC)
+#define LOAD_MEMORY_BYTES GIB(4)
+
+typedef struct LoadOptions {
+        const char *root;              /* "/" or that of --root */
+        const char *conf_dir;          /* replaces all conf.d directories; NULL: the usual ones */
+        const char *module_dir;        /* searched before the usual ones; NULL: none */
+        const char *const *role_files; /* load just these, ended by NULL; NULL: what is in conf.d */
+        usec_t timeout_usec;           /* 0: LOAD_TIMEOUT_USEC */
+} LoadOptions;
+
+typedef struct LoadHandlers {
+        /*
+         * The load is over. image: the new one, to be referenced if it is kept; or NULL if there were errors.
+         * diagnostics: array of { file, line, column, message }, each null if unknown, sorted; may be empty if the
+         * loader itself failed, which was logged then.
+         */
+        void (*on_loaded)(void *userdata, Image *image, json_t *diagnostics);
+} LoadHandlers;
+
+typedef struct Load Load;
+
+/* Starts a load. The options must stay until it is over. Return: 0; -errno. */
+int load_start(sd_event *event, const LoadOptions *options, const LoadHandlers *handlers, void *userdata, Load **ret);
+
+/* Ends it, killing the child if it still runs. */
+Load *load_free(Load *load);
+DEFINE_CLEANUP(Load *, load_free)
+
+/* ---- The other side: role-load.c ------------------------------------------------------------------------------- */
+
+/* The life of the loader, from the fork to its end. */
+_noreturn_ void loader_main(const LoadOptions *options, Image *image, int fd, pid_t engine);
+
+/* "FILE:LINE:COLUMN: error: MESSAGE", allocated. */
+char *load_diagnostic_to_string(const json_t *diagnostic);

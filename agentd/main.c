@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <getopt.h>
+#include <sodium.h>
+#include <sys/stat.h>
+#include <syslog.h>
+
+#include "log.h"
+#include "once.h"
+#include "util.h"
+
+static bool arg_once, arg_validate;
+static OnceOptions arg_options = { .root = "/" };
+
+static void help(void) {
+        (void) printf("agentd --once [--plan [--check]] [--diff] [--json] [OPTION…]\n"
+                      "agentd --validate [OPTION…] [FILE…]\n"
+                      "\n"
+                      "Keeps this host in the state that the roles in conf.d declare.\n"
+                      "\n"
+                      "  --once             do a single run, without daemon\n"
+                      "  --plan             only say what would change\n"
+                      "  --check            with --plan: exit with 4 if anything would change\n"
+                      "  --diff             show differences of text\n"
+                      "  --json             print one JSON object a line\n"
+                      "  -v --verbose       show states that are fine as well\n"
+                      "  --validate         only look for errors in the roles, or in these files\n"
+                      "  --root DIR         manage the tree in DIR instead of this host\n"
+                      "  --conf-dir DIR     roles are DIR/*.toml, instead of those in conf.d\n"
+                      "  --module-dir DIR   look for modules in DIR first\n"
+                      "  --log-level LEVEL  error, warning, notice, info (default) or debug\n"
+                      "  -h --help          show this\n"
+                      "  --version          show the version\n"
+                      "\n"
+                      "Exit status: 0 fine, 1 a state failed, 2 usage or invalid role,\n"
+                      "4 changes are pending (--plan --check).\n");
+}
+
+static int usage(const char *format, ...) _printf_(1, 2);
+
+static int usage(const char *format, ...) {
+        _cleanup_free_ char *text = NULL;
+        va_list args;
+
+        va_start(args, format);
+        if (vasprintf(&text, format, args) < 0)
+                text = NULL;
+        va_end(args);
+        log_error("%s; see agentd --help", text ?: "out of memory");
+        return EXIT_INVALID;
+}
+
+/* A directory given by the user, as an absolute path without links; NULL if there is none. */
+static const char *directory_argument(const char *option, const char *path) {
+        struct stat st;
+        char *real = realpath(path, NULL);
+
+        if (!real) {
+                (void) usage("%s '%s': %s", option, path, strerror(errno));
+                return NULL;
+        }
+        if (stat(real, &st) < 0 || !S_ISDIR(st.st_mode)) {
+                (void) usage("%s '%s' is not a directory", option, path);
+                free(real);
+                return NULL;
+        }
+        return real;
+}
+
+enum {
+        ARG_ONCE = 0x100,
+        ARG_PLAN,
+        ARG_CHECK,
+        ARG_DIFF,
+        ARG_JSON,
+        ARG_VALIDATE,
+        ARG_ROOT,
+        ARG_CONF_DIR,
+        ARG_MODULE_DIR,
+        ARG_LOG_LEVEL,
+        ARG_VERSION,
+};
+
+/* Return: 1 go on; 0 all is done; or minus the exit status. */
+static int parse_argv(int argc, char **argv) {
+        static const struct option options[] = {
+                { "once", no_argument, NULL, ARG_ONCE },
+                { "plan", no_argument, NULL, ARG_PLAN },
+                { "check", no_argument, NULL, ARG_CHECK },
+                { "diff", no_argument, NULL, ARG_DIFF },
+                { "json", no_argument, NULL, ARG_JSON },
+                { "verbose", no_argument, NULL, 'v' },
+                { "validate", no_argument, NULL, ARG_VALIDATE },
+                { "root", required_argument, NULL, ARG_ROOT },
+                { "conf-dir", required_argument, NULL, ARG_CONF_DIR },
+                { "module-dir", required_argument, NULL, ARG_MODULE_DIR },
+                { "log-level", required_argument, NULL, ARG_LOG_LEVEL },
+                { "help", no_argument, NULL, 'h' },
+                { "version", no_argument, NULL, ARG_VERSION },
+                {},
+        };
+        const char **directory;
+        int c, level;
+
+        while ((c = getopt_long(argc, argv, "hv", options, NULL)) >= 0) {
+                switch (c) {
+                case ARG_ONCE: arg_once = true; break;
+                case ARG_PLAN: arg_options.plan = true; break;
+                case ARG_CHECK: arg_options.check = true; break;
+                case ARG_DIFF: arg_options.diff = true; break;
+                case ARG_JSON: arg_options.json = true; break;
+                case 'v': arg_options.verbose = true; break;
+                case ARG_VALIDATE: arg_validate = true; break;
+                case ARG_ROOT:
+                case ARG_CONF_DIR:
+                case ARG_MODULE_DIR:
+                        directory = c == ARG_ROOT ? &arg_options.root
+                                : c == ARG_CONF_DIR ? &arg_options.conf_dir
+                                                    : &arg_options.module_dir;
+                        *directory = directory_argument(c == ARG_ROOT ? "--root"
+                                        : c == ARG_CONF_DIR       ? "--conf-dir"
+                                                                  : "--module-dir",
+                                optarg);
+                        if (!*directory)
+                                return -EXIT_INVALID;
+                        break;
+                case ARG_LOG_LEVEL:
+                        if (log_level_from_string(optarg, &level) < 0)
+                                return -usage("--log-level '%s' is not one of error, warning, notice, info, debug", optarg);
+                        log_set_max_level(level);
+                        break;
+                case ARG_VERSION: (void) printf("agentd %s\n", AGENTD_VERSION); return 0;
+                case 'h': help(); return 0;
+                default: return -EXIT_INVALID; /* getopt has said why */
+                }
+        }
+
+        if (arg_once == arg_validate)
+                return -usage(arg_once ? "--once and --validate exclude each other" : "Say --once or --validate");
+        if (arg_options.check && !arg_options.plan)
+                return -usage("--check goes with --plan");
+        if (arg_validate && (arg_options.plan || arg_options.diff || arg_options.json))
+                return -usage("--plan, --diff and --json go with --once");
+        if (optind < argc) {
+                if (!arg_validate)
+                        return -usage("'%s' is one word too many", argv[optind]);
+                if (arg_options.conf_dir)
+                        return -usage("Give either files or --conf-dir");
+                arg_options.role_files = (const char *const *) argv + optind;
+        }
+        return 1;
+}
+
+int main(int argc, char **argv) {
+        int r;
+
+        (void) setvbuf(stdout, NULL, isatty(STDOUT_FILENO) ? _IOLBF : _IOFBF, KIB(64));
+        r = parse_argv(argc, argv);
+        if (r <= 0)
+                return -r;
+        if (sodium_init() < 0) {
+                log_error("Failed to set up libsodium");
+                return EXIT_STATE_FAILED;
+        }
+
+        return arg_once ? once_run(&arg_options) : once_validate(&arg_options);
+}

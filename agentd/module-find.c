@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/*
+ * Finds the module that provides a state type. A module is opened only if a role needs it: first TYPE.so, and if
+ * there is none that knows the type, all modules there are.
+ */
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include "role.h"
+
+static const char *const module_directories[] = {
+        "/etc/agentd/modules",
+        "/usr/lib/agentd/modules",
+};
+
+/* Directories in the order of the search. They are those of the host, whatever --root says: modules run here. */
+static const char *nth_directory(const Loader *loader, size_t n) {
+        if (loader->options->module_dir) {
+                if (n == 0)
+                        return loader->options->module_dir;
+                n--;
+        }
+        return n < ELEMENTSOF(module_directories) ? module_directories[n] : NULL;
+}
+
+static TypeEntry *find_known(Loader *loader, const char *name) {
+        uint32_t i = map_get(&loader->type_map, name);
+
+        return i == MAP_NOT_FOUND ? NULL : loader->types[i];
+}
+
+static void add_types(Loader *loader, const Module *module) {
+        for (uint32_t i = 0; i < module->n_types; i++) {
+                const AgentdStateType *type = &module->types[i];
+                TypeEntry *entry = find_known(loader, type->name);
+
+                if (entry) {
+                        diagnostics_add(&loader->diagnostics, (Place) { .file = module->path },
+                                "the module provides type '%s', as does '%s'; remove one of them", type->name,
+                                entry->module->path);
+                        continue;
+                }
+                entry = arena_new(&loader->scratch, TypeEntry);
+                *entry = (TypeEntry) {
+                        .name = type->name,
+                        .module = module,
+                        .type = type,
+                        .n_parameters = parameters_count(type->parameters),
+                        .image_index = UINT32_MAX,
+                };
+                loader->types = arena_grow(
+                        &loader->scratch, loader->types, loader->n_types, &loader->n_types_allocated, sizeof(TypeEntry *));
+                loader->types[loader->n_types] = entry;
+                map_put(&loader->type_map, &loader->scratch, entry->name, loader->n_types++);
+        }
+}
+
+/* Opens a module unless one of the same file name was opened already. Return: 1 opened; 0 not there; -errno refused. */
+static int try_module(Loader *loader, const char *directory, const char *file) {
+        const char *path = arena_printf(&loader->scratch, "%s/%s", directory, file);
+        Module *module;
+        char *error = NULL;
+        int r;
+
+        file = strrchr(path, '/') + 1;
+        if (map_get(&loader->tried, file) != MAP_NOT_FOUND)
+                return 1;
+        if (access(path, F_OK) < 0)
+                return 0;
+        map_put(&loader->tried, &loader->scratch, file, 0);
+
+        r = module_open(path, &module, &error);
+        if (r < 0) {
+                diagnostics_add(&loader->diagnostics, (Place) { .file = path }, "the module cannot be used: %s",
+                        error ?: strerror(-r));
+                return r;
+        }
+        add_types(loader, module);
+        return 1;
+}
+
+static int compare_names(const void *a, const void *b) {
+        return strcmp(*(const char *const *) a, *(const char *const *) b);
+}
+
+void modules_open_all(Loader *loader) {
+        const char *directory;
+
+        if (loader->all_modules)
+                return;
+        loader->all_modules = true;
+
+        for (size_t i = 0; (directory = nth_directory(loader, i)); i++) {
+                const char **names = NULL;
+                uint32_t n = 0, allocated = 0;
+                struct dirent *entry;
+                DIR *dir = opendir(directory);
+
+                if (!dir)
+                        continue;
+                while ((entry = readdir(dir)))
+                        if (*entry->d_name != '.' && endswith(entry->d_name, ".so")) {
+                                names = arena_grow(&loader->scratch, names, n, &allocated, sizeof(char *));
+                                names[n++] = arena_strdup(&loader->scratch, entry->d_name);
+                        }
+                (void) closedir(dir);
+                if (n > 0)
+                        qsort(names, n, sizeof(char *), compare_names);
+                for (uint32_t k = 0; k < n; k++)
+                        (void) try_module(loader, directory, names[k]);
+        }
+}
+
+TypeEntry *type_find(Loader *loader, const char *name) {
+        const char *file, *directory;
+        TypeEntry *entry = find_known(loader, name);
+
+        if (entry)
+                return entry;
+        if (strchr(name, '/') || strlen(name) > 64)
+                return NULL;
+
+        file = arena_printf(&loader->scratch, "%s.so", name);
+        for (size_t i = 0; (directory = nth_directory(loader, i)); i++)
+                if (try_module(loader, directory, file) != 0)
+                        break;
+        entry = find_known(loader, name);
+        if (entry)
+                return entry;
+
+        modules_open_all(loader);
+        return find_known(loader, name);
+}

@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <syslog.h>
+#include <time.h>
+
+#include "event.h"
+#include "loader.h"
+#include "log.h"
+#include "once.h"
+#include "output.h"
+
+#define RUN_DIRECTORY "/run/agentd"
+#define LOCK_FILE     RUN_DIRECTORY "/lock"
+
+/* Progress is shown for what takes longer, and brought up to date so often. */
+#define PROGRESS_AFTER_USEC USEC_PER_SEC
+#define PROGRESS_EVERY_USEC (100 * USEC_PER_MSEC)
+
+typedef struct Once {
+        const OnceOptions *options;
+        OutputStyle style;
+        sd_event *event;
+        Load *load;
+        Image *image;
+        Run *run;
+        sd_event_source *progress;
+        bool progress_shown;
+        bool journal; /* events go to the journal */
+        uint32_t n_done;
+        int status;
+} Once;
+
+static int flush_stdout(void) {
+        if (fflush(stdout) == 0 && !ferror(stdout))
+                return 0;
+        return log_error_errno(errno, "Failed to write the output: %m");
+}
+
+/* ---- Progress -------------------------------------------------------------------------------------------------- */
+
+static void hide_progress(Once *once) {
+        if (!once->progress_shown)
+                return;
+        (void) fputs("\r\033[K", stderr);
+        once->progress_shown = false;
+}
+
+static int on_progress(sd_event_source *source, uint64_t usec, void *userdata) {
+        Once *once = userdata;
+
+        (void) fprintf(stderr, "\r\033[K%u of %u states", once->n_done, image_n_states(run_image(once->run)));
+        once->progress_shown = true;
+        (void) sd_event_source_set_time(source, usec + PROGRESS_EVERY_USEC);
+        return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+}
+
+/* ---- The run --------------------------------------------------------------------------------------------------- */
+
+static void on_result(void *userdata, Run *run, uint32_t state) {
+        Once *once = userdata;
+
+        once->n_done++;
+        if (once->journal)
+                event_state_result(run, state);
+        hide_progress(once);
+        if (once->options->json) {
+                json_t *json = output_result(run, state, once->options->diff);
+
+                output_json_line(stdout, json);
+                json_decref(json);
+        } else
+                output_result_for_people(stdout, run, state, &once->style);
+}
+
+static void on_finished(void *userdata, Run *run) {
+        Once *once = userdata;
+
+        if (once->journal)
+                event_run_finished(run);
+        hide_progress(once);
+        if (once->options->json) {
+                json_t *json = output_run(run);
+
+                output_json_line(stdout, json);
+                json_decref(json);
+        } else
+                output_summary_for_people(stdout, run, &once->style);
+
+        if (run_count(run, RESULT_FAILED) + run_count(run, RESULT_BLOCKED) > 0 || run_is_interrupted(run))
+                once->status = EXIT_STATE_FAILED;
+        else if (once->options->check && run_count(run, RESULT_DRIFTED) + run_count(run, RESULT_UNKNOWN) > 0)
+                once->status = EXIT_PENDING;
+        else
+                once->status = EXIT_FINE;
+        if (flush_stdout() < 0)
+                once->status = EXIT_STATE_FAILED;
+        (void) sd_event_exit(once->event, 0);
+}
+
+static const RunHandlers run_handlers = { .on_result = on_result, .on_finished = on_finished };
+
+static int start_run(Once *once, Image *image) {
+        RunOptions options = {
+                .id = (int64_t) now_usec(CLOCK_REALTIME),
+                .mode = once->options->plan ? RUN_PLAN : RUN_APPLY,
+                .cause = "once",
+                .diff = once->options->diff,
+                .workers = {
+                        .root = once->options->root,
+                        .sandbox.memory_bytes = WORKER_MEMORY_BYTES,
+                },
+        };
+        int r;
+
+        r = sandbox_find_user(&options.workers.sandbox.uid, &options.workers.sandbox.gid);
+        if (r < 0)
+                return log_error_errno(r, "Failed to find a user for checks to run as: %m");
+        if (r == 0)
+                log_notice("User 'agentd-check' does not exist; checks run as the unused uid %u",
+                        (unsigned) options.workers.sandbox.uid);
+
+        r = run_new(once->event, image, &options, &run_handlers, once, &once->run);
+        if (r < 0)
+                return log_error_errno(r, "Failed to set up the run: %m");
+        if (isatty(STDERR_FILENO) && !once->options->json) {
+                r = sd_event_add_time(once->event, &once->progress, CLOCK_MONOTONIC,
+                        now_usec(CLOCK_MONOTONIC) + PROGRESS_AFTER_USEC, 0, on_progress, once);
+                if (r < 0)
+                        return log_error_errno(r, "Failed to set up a timer: %m");
+        }
+        return run_start(once->run);
+}
+
+/* ---- The load -------------------------------------------------------------------------------------------------- */
+
+static void print_diagnostics(const json_t *diagnostics) {
+        json_t *diagnostic;
+        size_t i;
+
+        json_array_foreach(diagnostics, i, diagnostic) {
+                _cleanup_free_ char *text = load_diagnostic_to_string(diagnostic);
+
+                (void) fprintf(stderr, "%s\n", text ?: "out of memory");
+        }
+}
+
+static void on_loaded(void *userdata, Image *image, json_t *diagnostics) {
+        Once *once = userdata;
+
+        print_diagnostics(diagnostics);
+        if (!image) {
+                once->status = EXIT_INVALID;
+                (void) sd_event_exit(once->event, 0);
+                return;
+        }
+        if (start_run(once, image) < 0) {
+                once->status = EXIT_STATE_FAILED;
+                (void) sd_event_exit(once->event, 0);
+        }
+}
+
+static void on_validated(void *userdata, Image *image, json_t *diagnostics) {
+        Once *once = userdata;
+
+        print_diagnostics(diagnostics);
+        once->status = image ? EXIT_FINE : EXIT_INVALID;
+        if (image)
+                (void) printf("%u state%s in %u role%s, no errors\n", image_n_states(image),
+                        image_n_states(image) == 1 ? "" : "s", image->header->roles.n, image->header->roles.n == 1 ? "" : "s");
+        if (flush_stdout() < 0)
+                once->status = EXIT_STATE_FAILED;
+        (void) sd_event_exit(once->event, 0);
+}
+
+static const LoadHandlers load_handlers = { .on_loaded = on_loaded };
+static const LoadHandlers validate_handlers = { .on_loaded = on_validated };
+
+/* ---- Around ---------------------------------------------------------------------------------------------------- */
+
+static int on_signal(_unused_ sd_event_source *source, const struct signalfd_siginfo *si, void *userdata) {
+        Once *once = userdata;
+        static unsigned n;
+
+        if (once->run && n++ == 0) {
+                log_notice("Stopping after what is under way; once more to stop at once");
+                run_stop(once->run);
+                return 0;
+        }
+        once->status = EXIT_STATE_FAILED;
+        return sd_event_exit(once->event, 0);
+}
+
+/* The daemon's lock: nobody else changes this host meanwhile. Return: a descriptor; -EWOULDBLOCK if it is held. */
+static int take_lock(void) {
+        _cleanup_close_ int fd = -EBADF;
+
+        if (mkdir(RUN_DIRECTORY, 0755) < 0 && errno != EEXIST)
+                return -errno;
+        fd = open(LOCK_FILE, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+        if (fd < 0)
+                return -errno;
+        if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+                return -errno;
+        return TAKE_FD(fd);
+}
+
+static int once_loop(Once *once, const LoadHandlers *handlers) {
+        const LoadOptions load = {
+                .root = once->options->root,
+                .conf_dir = once->options->conf_dir,
+                .module_dir = once->options->module_dir,
+                .role_files = once->options->role_files,
+        };
+        sigset_t mask;
+        int r;
+
+        (void) sigemptyset(&mask);
+        (void) sigaddset(&mask, SIGCHLD);
+        (void) sigaddset(&mask, SIGINT);
+        (void) sigaddset(&mask, SIGTERM);
+        if (sigprocmask(SIG_BLOCK, &mask, NULL) < 0)
+                return log_error_errno(errno, "Failed to block signals: %m");
+        (void) signal(SIGPIPE, SIG_IGN);
+
+        r = sd_event_new(&once->event);
+        if (r < 0)
+                return log_error_errno(r, "Failed to make an event loop: %m");
+        r = sd_event_add_signal(once->event, NULL, SIGINT, on_signal, once);
+        if (r >= 0)
+                r = sd_event_add_signal(once->event, NULL, SIGTERM, on_signal, once);
+        if (r < 0)
+                return log_error_errno(r, "Failed to wait for signals: %m");
+        r = load_start(once->event, &load, handlers, once, &once->load);
+        if (r < 0)
+                return log_error_errno(r, "Failed to start the loader: %m");
+        r = sd_event_loop(once->event);
+        if (r < 0)
+                return log_error_errno(r, "Failed to run the event loop: %m");
+        return 0;
+}
+
+static void once_done(Once *once) {
+        run_free(once->run);
+        load_free(once->load);
+        sd_event_source_disable_unref(once->progress);
+        sd_event_unref(once->event);
+}
+
+int once_run(const OnceOptions *options) {
+        _cleanup_close_ int lock = -EBADF;
+        bool host = streq(options->root, "/");
+        Once once = {
+                .options = options,
+                .status = EXIT_STATE_FAILED,
+                .style = {
+                        .colour = output_wants_colour(stdout),
+                        .diff = options->diff,
+                        .verbose = options->verbose,
+                },
+                .journal = host && !options->plan && access("/run/systemd/journal/socket", W_OK) >= 0,
+        };
+
+        if (geteuid() != 0) {
+                log_error("A run needs root, a plan as well: it looks at files that only root can read");
+                return EXIT_INVALID;
+        }
+        if (host && !options->plan) {
+                lock = take_lock();
+                if (lock == -EWOULDBLOCK) {
+                        log_error("agentd is running already; use agentctl apply, or stop it first");
+                        return EXIT_STATE_FAILED;
+                }
+                if (lock < 0) {
+                        (void) log_error_errno(lock, "Failed to take the lock '%s': %m", LOCK_FILE);
+                        return EXIT_STATE_FAILED;
+                }
+        }
+
+        if (once_loop(&once, &load_handlers) < 0)
+                once.status = EXIT_STATE_FAILED;
+        once_done(&once);
+        return once.status;
+}
+
+int once_validate(const OnceOptions *options) {
+        Once once = { .options = options, .status = EXIT_INVALID };
+
+        if (once_loop(&once, &validate_handlers) < 0)
+                once.status = EXIT_INVALID;
+        once_done(&once);
+        return once.status;
+}

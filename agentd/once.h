@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* What agentd does when it is not a daemon: one run, or only a look at the roles. */
+
+#include <stdbool.h>
+
+/* Exit status, of agentd --once and of agentctl. Source: DESIGN section 9. */
+enum {
+        EXIT_FINE = 0,
+        EXIT_STATE_FAILED = 1,
+        EXIT_INVALID = 2, /* usage, or a role */
+        EXIT_UNREACHABLE = 3,
+        EXIT_PENDING = 4, /* plan --check, and changes are pending */
+};
+
+typedef struct OnceOptions {
+        const char *root;       /* "/" */
+        const char *conf_dir;   /* NULL: the usual ones */
+        const char *module_dir; /* NULL: none besides the usual ones */
+        const char *const *role_files; /* for validate: just these; NULL: all */
+        bool plan;
+        bool check; /* plan: EXIT_PENDING if anything would change */
+        bool diff;
+        bool json;
+        bool verbose;
+} OnceOptions;
+
+/* Both print, and return an exit status. */
+int once_run(const OnceOptions *options);
+int once_validate(const OnceOptions *options);

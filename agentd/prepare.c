@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Calls a module's prepare and watch: the loader's side of <agentd/module.h>. */
+
+#include "role.h"
+
+struct AgentdPrepare {
+        Loader *loader;
+        State *state;
+        bool failed; /* the module said why */
+};
+
+struct AgentdWatch {
+        Loader *loader;
+        State *state;
+};
+
+void *agentd_alloc(AgentdPrepare *prepare, size_t size) {
+        return arena_alloc(&prepare->loader->image, size);
+}
+
+char *agentd_strdup(AgentdPrepare *prepare, const char *text) {
+        return arena_strdup(&prepare->loader->image, text);
+}
+
+void agentd_prepare_error(AgentdPrepare *prepare, int parameter, const char *format, ...) {
+        State *state = prepare->state;
+        _cleanup_free_ char *text = NULL;
+        Place place = state->place;
+        va_list args;
+
+        if (parameter >= 0 && (uint32_t) parameter < state->type->n_parameters && state->places[parameter].file)
+                place = state->places[parameter];
+        va_start(args, format);
+        if (vasprintf(&text, format, args) < 0)
+                text = NULL;
+        va_end(args);
+        diagnostics_add(&prepare->loader->diagnostics, place, "%s", text ?: "out of memory");
+        prepare->failed = true;
+}
+
+void agentd_prepare_after(AgentdPrepare *prepare, const char *id) {
+        state_refer(prepare->loader, prepare->state,
+                (Reference) {
+                        .pattern = arena_strdup(&prepare->loader->scratch, id),
+                        .place = prepare->state->place,
+                        .weak = true,
+                });
+}
+
+static void add_watch(Loader *loader, State *state, ImageWatchKind kind, const char *what) {
+        ImageWatch *watch;
+
+        state->watches = arena_grow(
+                &loader->scratch, state->watches, state->n_watches, &state->n_watches_allocated, sizeof(ImageWatch));
+        watch = &state->watches[state->n_watches++];
+        *watch = (ImageWatch) { .kind = kind };
+        watch->what.n = (uint32_t) strlen(what);
+        watch->what.offset = (uint32_t) ((uint8_t *) arena_strdup(&loader->image, what) - loader->image.base);
+}
+
+void agentd_watch_path(AgentdWatch *watch, const char *path) {
+        add_watch(watch->loader, watch->state, IMAGE_WATCH_PATH, path);
+}
+
+void agentd_watch_unit(AgentdWatch *watch, const char *unit) {
+        add_watch(watch->loader, watch->state, IMAGE_WATCH_UNIT, unit);
+}
+
+void agentd_watch_bus(AgentdWatch *watch, const char *match) {
+        add_watch(watch->loader, watch->state, IMAGE_WATCH_BUS, match);
+}
+
+static void hash_state(State *state) {
+        crypto_generichash_state hash;
+
+        (void) crypto_generichash_init(&hash, NULL, 0, IMAGE_HASH_SIZE);
+        (void) crypto_generichash_update(&hash, (const uint8_t *) state->id, strlen(state->id) + 1);
+        (void) crypto_generichash_update(&hash, (const uint8_t *) &state->flags, sizeof(state->flags));
+        for (uint32_t i = 0; i < state->type->n_parameters; i++)
+                hash_value(&hash, &state->parameters[i]);
+        (void) crypto_generichash_final(&hash, state->hash, sizeof(state->hash));
+}
+
+void state_prepare(Loader *loader, State *state) {
+        const AgentdStateType *type = state->type->type;
+        AgentdPrepare prepare = { .loader = loader, .state = state };
+        AgentdWatch watch = { .loader = loader, .state = state };
+        const char *name;
+        int r;
+
+        hash_state(state);
+        name = arena_strdup(&loader->image, state->name);
+        state->data = state->parameters;
+        if (type->prepare) {
+                state->data = NULL;
+                r = type->prepare(&prepare, name, state->parameters, &state->data, 0);
+                if (r < 0) {
+                        if (!prepare.failed)
+                                diagnostics_add(&loader->diagnostics, state->place,
+                                        "module '%s' refuses %s without a word (%s)", state->type->module->path, state->id,
+                                        strerror(-r));
+                        return;
+                }
+                if (prepare.failed)
+                        return;
+                if (state->data &&
+                        ((const uint8_t *) state->data < loader->image.base ||
+                                (const uint8_t *) state->data >= loader->image.base + loader->image.used)) {
+                        diagnostics_add(&loader->diagnostics, state->place,
+                                "module '%s' gives private data for %s that was not made with agentd_alloc()",
+                                state->type->module->path, state->id);
+                        return;
+                }
+        }
+
+        for (uint32_t i = 0; i < state->n_sources; i++)
+                add_watch(loader, state, IMAGE_WATCH_PATH, state->sources[i]);
+        if (type->watch) {
+                const AgentdState call = { .name = name, .id = state->id, .data = state->data };
+
+                r = type->watch(&watch, &call, 0);
+                if (r < 0)
+                        diagnostics_add(&loader->diagnostics, state->place, "module '%s' cannot say what %s watches: %s",
+                                state->type->module->path, state->id, strerror(-r));
+        }
+}

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Writes down what the loader found out, in the form of image.h. */
+
+#include "role.h"
+#include "value-json.h"
+
+static uint32_t offset_of(const Loader *loader, const void *p) {
+        return (uint32_t) ((const uint8_t *) p - loader->image.base);
+}
+
+static ImageText text(Loader *loader, const char *string) {
+        size_t n = strlen(string);
+
+        return (ImageText) { .offset = offset_of(loader, arena_strndup(&loader->image, string, n)), .n = (uint32_t) n };
+}
+
+/* Makes room for n elements, and says in *array where they are. */
+static void *make_array(Loader *loader, ImageArray *array, uint32_t n, size_t element_size) {
+        void *p = arena_alloc(&loader->image, n * element_size);
+
+        *array = (ImageArray) { .offset = offset_of(loader, p), .n = n };
+        return p;
+}
+
+#define MAKE_ARRAY(loader, array, n, type) ((type *) make_array((loader), (array), (n), sizeof(type)))
+
+static void write_types(Loader *loader, ImageHeader *header) {
+        ImageModule *modules;
+        ImageType *types;
+        uint32_t n_types = 0, n_modules = 0;
+
+        for (uint32_t i = 0; i < loader->n_types; i++)
+                if (loader->types[i]->image_index != UINT32_MAX)
+                        loader->types[i]->image_index = n_types++;
+        types = MAKE_ARRAY(loader, &header->types, n_types, ImageType);
+        modules = MAKE_ARRAY(loader, &header->modules, n_types, ImageModule);
+
+        for (uint32_t i = 0; i < loader->n_types; i++) {
+                const TypeEntry *entry = loader->types[i];
+                uint32_t m = 0;
+
+                if (entry->image_index == UINT32_MAX)
+                        continue;
+                while (m < n_modules && !streq((const char *) loader->image.base + modules[m].path.offset, entry->module->path))
+                        m++;
+                if (m == n_modules) {
+                        modules[n_modules++] = (ImageModule) {
+                                .path = text(loader, entry->module->path),
+                                .build_id_size = entry->module->build_id_size,
+                        };
+                        memcpy(modules[m].build_id, entry->module->build_id, sizeof(modules[m].build_id));
+                }
+                types[entry->image_index] = (ImageType) {
+                        .name = text(loader, entry->name),
+                        .module = m,
+                        .flags = entry->type->flags,
+                        .batch_max = entry->type->batch_max,
+                };
+        }
+        header->modules.n = n_modules;
+}
+
+static void write_states(Loader *loader, ImageHeader *header) {
+        ImageState *states = MAKE_ARRAY(loader, &header->states, loader->n_states, ImageState);
+        ImageWatch *watches;
+        uint32_t n_watches = 0;
+
+        for (uint32_t i = 0; i < loader->n_states; i++)
+                n_watches += loader->states[i]->n_watches;
+        watches = MAKE_ARRAY(loader, &header->watches, n_watches, ImageWatch);
+        n_watches = 0;
+
+        for (uint32_t i = 0; i < loader->n_states; i++) {
+                const State *state = loader->states[i];
+
+                states[i] = (ImageState) {
+                        .id = text(loader, state->id),
+                        .type = state->type->image_index,
+                        .role = state->role->index,
+                        .line = state->place.line,
+                        .column = state->place.column,
+                        .flags = state->flags,
+                        .when = state->when ? offset_of(loader, state->when) : 0,
+                        .data = state->data ? offset_of(loader, state->data) : 0,
+                        .watches = { .offset = n_watches, .n = state->n_watches },
+                        .timeout_usec = state->timeout_usec,
+                };
+                memcpy(states[i].hash, state->hash, sizeof(states[i].hash));
+                for (uint32_t k = 0; k < state->n_watches; k++)
+                        watches[n_watches++] = state->watches[k];
+        }
+}
+
+static void write_nodes(Loader *loader, ImageHeader *header) {
+        uint32_t n = loader->n_states + loader->n_groups, position = 0;
+        ImageNode *nodes = MAKE_ARRAY(loader, &header->nodes, n, ImageNode);
+        uint32_t *dependents = MAKE_ARRAY(loader, &header->dependents, loader->n_edges, uint32_t);
+
+        for (uint32_t i = 0; i < loader->n_edges; i++) {
+                nodes[loader->edges[i].from].dependents.n++;
+                nodes[loader->edges[i].to].n_dependencies++;
+        }
+        for (uint32_t i = 0; i < n; i++) {
+                nodes[i].dependents.offset = position;
+                position += nodes[i].dependents.n;
+                nodes[i].dependents.n = 0;
+        }
+        for (uint32_t i = 0; i < loader->n_edges; i++) {
+                ImageNode *node = &nodes[loader->edges[i].from];
+
+                dependents[node->dependents.offset + node->dependents.n++] = loader->edges[i].to;
+        }
+}
+
+static void write_files(Loader *loader, ImageHeader *header) {
+        ImageFile *files = MAKE_ARRAY(loader, &header->files, loader->n_files, ImageFile);
+
+        for (uint32_t i = 0; i < loader->file_map.n_slots; i++) {
+                const char *path = loader->file_map.slots[i].key;
+                uint32_t index = loader->file_map.slots[i].value;
+
+                if (!path)
+                        continue;
+                files[index] = loader->files[index];
+                files[index].path = text(loader, path);
+        }
+}
+
+/* The value of a dotted name below the facts. */
+static const Value *fact_value(const Loader *loader, const char *name) {
+        const Value *value = &loader->facts;
+        const char *p = strchr(name, '.');
+
+        while (p && value) {
+                size_t n = strcspn(++p, ".");
+                const Member *member = value_find(value, p, n);
+
+                value = member ? &member->value : NULL;
+                p = p[n] ? p + n : NULL;
+        }
+        return value;
+}
+
+static void write_facts(Loader *loader, ImageHeader *header) {
+        ImageFact *facts = MAKE_ARRAY(loader, &header->facts, loader->n_noted, ImageFact);
+
+        for (uint32_t i = 0; i < loader->n_noted; i++) {
+                const Value *value = fact_value(loader, loader->noted_list[i]);
+                json_t *json = value ? value_to_json(value) : NULL;
+                _cleanup_free_ char *dump = json ? json_dumps(json, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
+
+                facts[i].name = text(loader, loader->noted_list[i]);
+                (void) crypto_generichash(facts[i].hash, IMAGE_HASH_SIZE, (const uint8_t *) (dump ?: ""),
+                        dump ? strlen(dump) : 0, NULL, 0);
+                json_decref(json);
+        }
+}
+
+void image_compile(Loader *loader) {
+        ImageHeader *header = (ImageHeader *) loader->image.base;
+        ImageRole *roles;
+
+        for (uint32_t i = 0; i < loader->n_states; i++)
+                loader->states[i]->type->image_index = 0;
+
+        roles = MAKE_ARRAY(loader, &header->roles, loader->n_roles, ImageRole);
+        for (uint32_t i = 0; i < loader->n_roles; i++)
+                roles[i] = (ImageRole) {
+                        .name = text(loader, loader->list[i]->name),
+                        .path = text(loader, loader->list[i]->path),
+                };
+        write_types(loader, header);
+        write_states(loader, header);
+        write_nodes(loader, header);
+        write_files(loader, header);
+        write_facts(loader, header);
+
+        header->magic = IMAGE_MAGIC;
+        header->version = IMAGE_VERSION;
+        header->base = (uint64_t) (uintptr_t) loader->image.base;
+        header->used = loader->image.used;
+}

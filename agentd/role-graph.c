@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Who comes after whom: what roles say, what is implied; and that nobody waits for himself. */
+
+#include <fnmatch.h>
+
+#include "role.h"
+
+/* A glob that matches no more than so many states gets an edge to each; for more a group is made. */
+#define GROUP_MIN 8
+
+static void add_edge(Loader *loader, uint32_t from, uint32_t to) {
+        if (from == to)
+                return;
+        loader->edges = arena_grow(
+                &loader->scratch, loader->edges, loader->n_edges, &loader->n_edges_allocated, sizeof(Edge));
+        loader->edges[loader->n_edges++] = (Edge) { .from = from, .to = to };
+}
+
+static bool is_glob(const char *pattern) {
+        return strpbrk(pattern, "*?[") != NULL;
+}
+
+/*
+ * States of a glob. The matches of each pattern are found once: a thousand states that require "user:*" cost one walk.
+ * They are kept as a group, whose edges are made when it is first used in a direction.
+ */
+typedef struct Group {
+        uint32_t *members;
+        uint32_t n, n_allocated;
+        uint32_t node_after;  /* a node that is done when all members are; 0: not made */
+        uint32_t node_before; /* a node that all members wait for */
+} Group;
+
+typedef struct Graph {
+        Loader *loader;
+        Group *groups;
+        uint32_t n_groups_allocated;
+} Graph;
+
+static uint32_t add_group_node(Loader *loader, const char *pattern) {
+        loader->groups = arena_grow(
+                &loader->scratch, loader->groups, loader->n_groups, &loader->n_groups_allocated, sizeof(char *));
+        loader->groups[loader->n_groups] = pattern;
+        return loader->n_states + loader->n_groups++;
+}
+
+static Group *find_group(Graph *graph, const char *pattern) {
+        Loader *loader = graph->loader;
+        uint32_t i = map_get(&loader->group_map, pattern);
+        Group *group;
+
+        if (i != MAP_NOT_FOUND)
+                return &graph->groups[i];
+
+        i = loader->group_map.n;
+        graph->groups =
+                arena_grow(&loader->scratch, graph->groups, i, &graph->n_groups_allocated, sizeof(Group));
+        map_put(&loader->group_map, &loader->scratch, pattern, i);
+        group = &graph->groups[i];
+        *group = (Group) {};
+        for (uint32_t s = 0; s < loader->n_states; s++)
+                if (fnmatch(pattern, loader->states[s]->id, 0) == 0) {
+                        group->members = arena_grow(
+                                &loader->scratch, group->members, group->n, &group->n_allocated, sizeof(uint32_t));
+                        group->members[group->n++] = s;
+                }
+        return group;
+}
+
+static void connect_glob(Graph *graph, const State *state, const Reference *reference) {
+        Loader *loader = graph->loader;
+        Group *group = find_group(graph, reference->pattern);
+        bool itself = fnmatch(reference->pattern, state->id, 0) == 0;
+
+        if (group->n < GROUP_MIN || itself) {
+                for (uint32_t i = 0; i < group->n; i++) {
+                        if (reference->before)
+                                add_edge(loader, state->index, group->members[i]);
+                        else
+                                add_edge(loader, group->members[i], state->index);
+                }
+                return;
+        }
+
+        if (reference->before) {
+                if (group->node_before == 0) {
+                        group->node_before = add_group_node(loader, reference->pattern);
+                        for (uint32_t i = 0; i < group->n; i++)
+                                add_edge(loader, group->node_before, group->members[i]);
+                }
+                add_edge(loader, state->index, group->node_before);
+        } else {
+                if (group->node_after == 0) {
+                        group->node_after = add_group_node(loader, reference->pattern);
+                        for (uint32_t i = 0; i < group->n; i++)
+                                add_edge(loader, group->members[i], group->node_after);
+                }
+                add_edge(loader, group->node_after, state->index);
+        }
+}
+
+static void unknown_reference(Loader *loader, const Reference *reference) {
+        const char *colon = strchr(reference->pattern, ':'), *meant = NULL;
+        const char **ids;
+
+        /* Few enough to compare with each. */
+        if (loader->diagnostics.n < 100 && loader->n_states <= 20000) {
+                ids = arena_new_array(&loader->scratch, const char *, loader->n_states);
+                for (uint32_t i = 0; i < loader->n_states; i++)
+                        ids[i] = loader->states[i]->id;
+                meant = suggest(reference->pattern, ids, loader->n_states);
+        }
+        if (meant)
+                diagnostics_add(&loader->diagnostics, reference->place,
+                        "there is no state '%s'; did you mean '%s'?", reference->pattern, meant);
+        else if (colon && is_glob(reference->pattern))
+                diagnostics_add(&loader->diagnostics, reference->place, "'%s' matches no state, and there is no type '%.*s'",
+                        reference->pattern, (int) (colon - reference->pattern), reference->pattern);
+        else
+                diagnostics_add(&loader->diagnostics, reference->place, "there is no state '%s'", reference->pattern);
+}
+
+/* A glob may match nothing, e.g. since a loop has no items; but its type must be one. */
+static bool glob_type_exists(Loader *loader, const char *pattern) {
+        const char *colon = strchr(pattern, ':');
+        const char *type = arena_strndup(&loader->scratch, pattern, (size_t) (colon - pattern));
+
+        return is_glob(type) || type_find(loader, type);
+}
+
+static void connect(Graph *graph, const State *state, const Reference *reference) {
+        Loader *loader = graph->loader;
+        const State *other = loader_state(loader, reference->pattern);
+
+        if (other) {
+                if (other == state && !reference->weak)
+                        diagnostics_add(&loader->diagnostics, reference->place, "%s refers to itself", state->id);
+                else if (reference->before)
+                        add_edge(loader, state->index, other->index);
+                else
+                        add_edge(loader, other->index, state->index);
+                return;
+        }
+        if (reference->weak || map_get(&loader->off_ids, reference->pattern) != MAP_NOT_FOUND)
+                return;
+        if (is_glob(reference->pattern)) {
+                connect_glob(graph, state, reference);
+                if (find_group(graph, reference->pattern)->n > 0 || glob_type_exists(loader, reference->pattern))
+                        return;
+        }
+        unknown_reference(loader, reference);
+}
+
+/* A path comes after the nearest directory above it that a state owns. */
+static void connect_parent(Loader *loader, const State *state) {
+        char *path = arena_strdup(&loader->scratch, state->name), *slash;
+
+        while ((slash = strrchr(path, '/'))) {
+                uint32_t owner;
+
+                if (slash == path) {
+                        if (path[1] == 0)
+                                return;
+                        path[1] = 0;
+                } else
+                        *slash = 0;
+                owner = map_get(&loader->paths, path);
+                if (owner != MAP_NOT_FOUND) {
+                        add_edge(loader, owner, state->index);
+                        return;
+                }
+        }
+}
+
+/* ---- Cycles ---------------------------------------------------------------------------------------------------- */
+
+static const char *node_name(const Loader *loader, uint32_t node) {
+        return node < loader->n_states ? loader->states[node]->id : loader->groups[node - loader->n_states];
+}
+
+static void report_cycle(Loader *loader, const uint32_t *needs, uint32_t start) {
+        Place place = {};
+        const char *text = NULL;
+        uint32_t node = start, first = start, length = 0;
+
+        /* Begin where a reader begins: at the state that is declared first. */
+        do {
+                if (node < first)
+                        first = node;
+                node = needs[node];
+        } while (node != start);
+
+        node = first;
+        do {
+                text = text ? arena_printf(&loader->scratch, "%s requires %s", text, node_name(loader, node))
+                            : node_name(loader, node);
+                if (node < loader->n_states && !place.file)
+                        place = loader->states[node]->place;
+                node = needs[node];
+                if (++length == 50) {
+                        text = arena_printf(&loader->scratch, "%s requires …", text);
+                        break;
+                }
+        } while (node != first);
+        diagnostics_add(&loader->diagnostics, place, "the states wait for each other in a cycle: %s requires %s", text,
+                node_name(loader, first));
+}
+
+static void find_cycles(Loader *loader) {
+        uint32_t n = loader->n_states + loader->n_groups, n_done = 0, top = 0;
+        uint32_t *waiting = arena_new_array(&loader->scratch, uint32_t, n);
+        uint32_t *first = arena_new_array(&loader->scratch, uint32_t, n + 1);
+        uint32_t *next = arena_new_array(&loader->scratch, uint32_t, loader->n_edges);
+        uint32_t *stack = arena_new_array(&loader->scratch, uint32_t, n), *needs = first, *seen = stack;
+
+        for (uint32_t i = 0; i < loader->n_edges; i++) {
+                waiting[loader->edges[i].to]++;
+                first[loader->edges[i].from + 1]++;
+        }
+        for (uint32_t i = 0; i < n; i++)
+                first[i + 1] += first[i];
+        {
+                uint32_t *position = arena_new_array(&loader->scratch, uint32_t, n);
+
+                for (uint32_t i = 0; i < loader->n_edges; i++) {
+                        uint32_t from = loader->edges[i].from;
+
+                        next[first[from] + position[from]++] = loader->edges[i].to;
+                }
+        }
+
+        for (uint32_t i = 0; i < n; i++)
+                if (waiting[i] == 0)
+                        stack[top++] = i;
+        while (top > 0) {
+                uint32_t node = stack[--top];
+
+                n_done++;
+                for (uint32_t k = first[node]; k < first[node + 1]; k++)
+                        if (--waiting[next[k]] == 0)
+                                stack[top++] = next[k];
+        }
+        if (n_done == n)
+                return;
+
+        /* Of those that are left, each needs another that is left: follow until a circle closes. */
+        needs = arena_new_array(&loader->scratch, uint32_t, n);
+        for (uint32_t i = 0; i < n; i++)
+                needs[i] = UINT32_MAX;
+        for (uint32_t i = 0; i < loader->n_edges; i++)
+                if (waiting[loader->edges[i].from] > 0 && waiting[loader->edges[i].to] > 0)
+                        needs[loader->edges[i].to] = loader->edges[i].from;
+        seen = arena_new_array(&loader->scratch, uint32_t, n);
+        for (uint32_t i = 0; i < n; i++) {
+                uint32_t node = i;
+
+                while (needs[node] != UINT32_MAX && seen[node] == 0) {
+                        seen[node] = i + 1;
+                        node = needs[node];
+                }
+                if (needs[node] != UINT32_MAX && seen[node] == i + 1)
+                        report_cycle(loader, needs, node);
+        }
+}
+
+void graph_build(Loader *loader) {
+        Graph graph = { .loader = loader };
+
+        for (uint32_t i = 0; i < loader->n_states; i++) {
+                const State *state = loader->states[i];
+
+                for (uint32_t k = 0; k < state->n_references; k++)
+                        connect(&graph, state, &state->references[k]);
+                if (state->type->type->flags & AGENTD_NAME_IS_PATH)
+                        connect_parent(loader, state);
+        }
+        find_cycles(loader);
+}

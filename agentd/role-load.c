@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The inside of the loader: the steps from files to image, and what the engine is told. */
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <syslog.h>
+
+#include "log.h"
+#include "message.h"
+#include "paths.h"
+#include "role.h"
+#include "sandbox.h"
+
+#define SOCKET_FD 3
+
+/* Scratch memory: a role of the largest size takes some hundred bytes for each of its own. */
+#define SCRATCH_BYTES GIB(3)
+
+/* The one loader of this process: who runs out of memory has to tell the engine. */
+static MessageWriter writer;
+
+void loader_warn(_unused_ Loader *loader, const char *text) {
+        message_begin(&writer, MESSAGE_LOG);
+        message_put_u32(&writer, LOG_WARNING);
+        message_put_string(&writer, text);
+        (void) message_end(&writer);
+}
+
+static void say_diagnostic(const Diagnostic *diagnostic) {
+        message_begin(&writer, MESSAGE_DIAGNOSTIC);
+        message_put_string(&writer, diagnostic->place.file);
+        message_put_u32(&writer, diagnostic->place.line);
+        message_put_u32(&writer, diagnostic->place.column);
+        message_put_string(&writer, diagnostic->message);
+        (void) message_end(&writer);
+}
+
+static void arena_is_full(_unused_ Arena *arena, _unused_ size_t wanted) {
+        say_diagnostic(&(Diagnostic) { .message = "the roles need more memory than a load may take" });
+        (void) message_flush(&writer);
+        _exit(EXIT_FAILURE);
+}
+
+static int setup(Loader *loader, Image *image, int fd, pid_t engine) {
+        const int keep[] = { STDERR_FILENO, SOCKET_FD };
+        sigset_t none;
+        int r;
+
+        log_open_journal(false);
+        for (int i = 1; i < NSIG; i++)
+                if (i != SIGKILL && i != SIGSTOP)
+                        (void) signal(i, SIG_DFL);
+        (void) signal(SIGPIPE, SIG_IGN);
+        (void) sigemptyset(&none);
+        (void) sigprocmask(SIG_SETMASK, &none, NULL);
+        if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != engine)
+                return -ESRCH;
+        (void) prctl(PR_SET_NAME, "agentd-load");
+        (void) setrlimit(RLIMIT_CORE, &(struct rlimit) {});
+
+        r = image_open_arena(image, &loader->image);
+        if (r < 0)
+                return r;
+        loader->image.full = arena_is_full;
+
+        if (fd != SOCKET_FD && dup3(fd, SOCKET_FD, O_CLOEXEC) < 0)
+                return -errno;
+        close_descriptors(0, keep, ELEMENTSOF(keep));
+        for (int i = 0; i < 2; i++)
+                if (open("/dev/null", O_RDWR) != i)
+                        return -EBADF;
+
+        r = message_writer_init(&writer, SOCKET_FD);
+        if (r < 0)
+                return r;
+        r = limit_memory(LOAD_MEMORY_BYTES);
+        if (r < 0)
+                return r;
+        r = arena_map(&loader->scratch, SCRATCH_BYTES, arena_is_full);
+        if (r < 0)
+                return r;
+        if (sodium_init() < 0)
+                return -EIO;
+        return 0;
+}
+
+static void load(Loader *loader) {
+        int r;
+
+        loader->diagnostics.arena = &loader->scratch;
+        r = path_open_root(loader->options->root, &loader->root_fd);
+        if (r < 0) {
+                diagnostics_add(&loader->diagnostics, (Place) { .file = loader->options->root },
+                        "the root directory cannot be opened: %s", strerror(-r));
+                return;
+        }
+        loader->helpers = helper_set(loader->root_fd);
+
+        roles_find(loader);
+        for (uint32_t i = 0; i < loader->n_roles; i++) {
+                loader->list[i]->index = i;
+                if (role_read(loader, loader->list[i]) >= 0)
+                        role_make_states(loader, loader->list[i]);
+        }
+        for (uint32_t i = 0; i < loader->n_states; i++)
+                if (!loader->states[i]->broken)
+                        state_prepare(loader, loader->states[i]);
+        graph_build(loader);
+        if (loader->diagnostics.n == 0)
+                image_compile(loader);
+}
+
+void loader_main(const LoadOptions *options, Image *image, int fd, pid_t engine) {
+        Loader loader = { .options = options, .root_fd = -EBADF };
+        int r;
+
+        r = setup(&loader, image, fd, engine);
+        if (r < 0)
+                _exit(EXIT_FAILURE);
+
+        load(&loader);
+        if (loader.diagnostics.n > 0) {
+                diagnostics_sort(&loader.diagnostics);
+                for (uint32_t i = 0; i < loader.diagnostics.n; i++)
+                        say_diagnostic(&loader.diagnostics.list[i]);
+        } else {
+                message_begin(&writer, MESSAGE_LOADED);
+                message_put_u64(&writer, loader.image.used);
+                (void) message_end(&writer);
+        }
+        (void) message_flush(&writer);
+        _exit(loader.diagnostics.n > 0 ? EXIT_FAILURE : EXIT_SUCCESS);
+}

@@ -1,0 +1,324 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Reading the files of a role, and what names mean in them. */
+
+#include <assert.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/openat2.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+#include "fact.h"
+#include "log.h"
+#include "role.h"
+#include "template.h"
+#include "toml.h"
+#include "value-json.h"
+
+typedef struct Text {
+        const char *text;
+        size_t size;
+} Text;
+
+/* ---- Files ----------------------------------------------------------------------------------------------------- */
+
+int loader_open(Loader *loader, bool in_root, const char *path, int flags) {
+        struct open_how how = { .flags = (uint64_t) (flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY) };
+        int fd;
+
+        if (in_root && !streq(loader->options->root, "/"))
+                how.resolve = RESOLVE_IN_ROOT;
+        fd = (int) syscall(SYS_openat2, in_root ? loader->root_fd : AT_FDCWD, path, &how, sizeof(how));
+        return fd < 0 ? -errno : fd;
+}
+
+void loader_remember_file(Loader *loader, const char *path, const struct stat *st) {
+        ImageFile *file;
+
+        if (map_get(&loader->file_map, path) != MAP_NOT_FOUND)
+                return;
+        loader->files = arena_grow(
+                &loader->scratch, loader->files, loader->n_files, &loader->n_files_allocated, sizeof(ImageFile));
+        file = &loader->files[loader->n_files];
+        *file = (ImageFile) { .path.offset = loader->n_files };
+        if (st) {
+                file->device = st->st_dev;
+                file->inode = st->st_ino;
+                file->size = (uint64_t) st->st_size;
+                file->mtime_nsec = st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec;
+                file->ctime_nsec = st->st_ctim.tv_sec * 1000000000 + st->st_ctim.tv_nsec;
+        }
+        map_put(&loader->file_map, &loader->scratch, path, loader->n_files++);
+}
+
+
+int read_text(Loader *loader, bool in_root, const char *path, size_t limit, const char **ret, size_t *ret_size,
+        const char **reterr) {
+        _cleanup_close_ int fd = -EBADF;
+        struct stat st;
+        ssize_t n;
+        char *text;
+
+        /* O_NONBLOCK: a FIFO does not make us wait for a writer. */
+        fd = loader_open(loader, in_root, path, O_RDONLY);
+        if (fd < 0) {
+                char target[PATH_MAX];
+
+                loader_remember_file(loader, path, NULL);
+                n = fd == -ENOENT && !in_root ? readlink(path, target, sizeof(target) - 1) : -1;
+                if (n > 0)
+                        *reterr = arena_printf(&loader->scratch, "it is a symlink to '%.*s', which does not exist", (int) n, target);
+                else
+                        *reterr = arena_printf(&loader->scratch, "it cannot be opened: %s", strerror(-fd));
+                return fd;
+        }
+        if (fstat(fd, &st) < 0)
+                return -errno;
+        if (!S_ISREG(st.st_mode)) {
+                *reterr = arena_printf(&loader->scratch, "it is %s; a regular file is wanted",
+                        S_ISDIR(st.st_mode)          ? "a directory"
+                                : S_ISFIFO(st.st_mode) ? "a FIFO"
+                                : S_ISSOCK(st.st_mode) ? "a socket"
+                                                       : "a device");
+                return -EINVAL;
+        }
+        loader_remember_file(loader, path, &st);
+        if ((uint64_t) st.st_size > limit) {
+                *reterr = arena_printf(&loader->scratch, "it has %.1f MiB; %zu MiB is the limit",
+                        (double) st.st_size / (double) MIB(1), limit >> 20);
+                return -EFBIG;
+        }
+
+        text = arena_alloc_text(&loader->scratch, (size_t) st.st_size + 1);
+        n = read_full(fd, text, (size_t) st.st_size);
+        if (n < 0) {
+                *reterr = arena_printf(&loader->scratch, "it cannot be read: %s", strerror((int) -n));
+                return (int) n;
+        }
+        text[n] = 0;
+        *ret = text;
+        *ret_size = (size_t) n;
+        return 0;
+}
+
+int role_read(Loader *loader, Role *role) {
+        const char *text, *error = NULL;
+        char real[PATH_MAX];
+        Diagnostic diagnostic;
+        size_t size;
+        char *slash;
+        int r;
+
+        r = read_text(loader, role->in_root, role->path, ROLE_SIZE_MAX, &text, &size, &error);
+        if (r < 0) {
+                diagnostics_add(&loader->diagnostics, (Place) { .file = role->path }, "the role cannot be used: %s",
+                        error ?: strerror(-r));
+                return r;
+        }
+
+        /* A link in conf.d applies a role that lies elsewhere, together with the files beside it. */
+        if (role->in_root && !streq(loader->options->root, "/"))
+                role->directory = arena_strdup(&loader->scratch, role->path);
+        else
+                role->directory = arena_strdup(&loader->scratch, realpath(role->path, real) ? real : role->path);
+        slash = strrchr(role->directory, '/');
+        if (slash)
+                *slash = 0;
+        else
+                role->directory = ".";
+
+        r = toml_parse(&loader->scratch, role->path, text, size, &role->table, &diagnostic);
+        if (r < 0) {
+                diagnostics_add(&loader->diagnostics, diagnostic.place, "%s", diagnostic.message);
+                return r;
+        }
+        return 0;
+}
+
+/* ---- Facts and names ------------------------------------------------------------------------------------------- */
+
+static const Value *loader_facts(Loader *loader) {
+        Diagnostics warnings = { .arena = &loader->scratch };
+        int r;
+
+        if (loader->facts_gathered)
+                return &loader->facts;
+
+        loader->facts_gathered = true;
+        loader->facts = value_table();
+        r = facts_gather(&loader->scratch, loader->root_fd, NULL, &loader->facts, &warnings);
+        if (r < 0)
+                diagnostics_add(&loader->diagnostics, (Place) {}, "the facts cannot be gathered: %s", strerror(-r));
+        for (uint32_t i = 0; i < warnings.n; i++) {
+                _cleanup_free_ char *text = diagnostic_format(&warnings.list[i]);
+
+                loader_warn(loader, text ?: "out of memory");
+        }
+        return &loader->facts;
+}
+
+static const Value *names_lookup(void *userdata, const char *name, size_t size) {
+        Names *names = userdata;
+
+        if (size == 4 && memcmp(name, "vars", 4) == 0)
+                return &names->role->vars;
+        if (size == 5 && memcmp(name, "facts", 5) == 0)
+                return loader_facts(names->loader);
+        if (size == 4 && memcmp(name, "item", 4) == 0)
+                return names->item;
+        return NULL;
+}
+
+static const char *names_nth(void *userdata, size_t n) {
+        static const char *const all[] = { "vars", "facts", "item" };
+        Names *names = userdata;
+
+        return n < (names->item ? 3 : 2) ? all[n] : NULL;
+}
+
+static void names_noted(void *userdata, const char *name, size_t size) {
+        Names *names = userdata;
+        Loader *loader = names->loader;
+        const char *copy;
+
+        if (size < 5 || memcmp(name, "facts", 5) != 0 || (size > 5 && name[5] != '.'))
+                return;
+        copy = arena_strndup(&loader->scratch, name, size);
+        if (fact_is_volatile(copy))
+                loader->volatile_name = copy;
+        if (map_get(&loader->noted, copy) != MAP_NOT_FOUND)
+                return;
+        loader->noted_list = arena_grow(
+                &loader->scratch, loader->noted_list, loader->n_noted, &loader->n_noted_allocated, sizeof(char *));
+        loader->noted_list[loader->n_noted] = copy;
+        map_put(&loader->noted, &loader->scratch, copy, loader->n_noted++);
+}
+
+void names_init(Names *names, Loader *loader, const Role *role, const Value *item) {
+        *names = (Names) { .loader = loader, .role = role, .item = item };
+        names->scope = (Scope) {
+                .lookup = names_lookup,
+                .noted = names_noted,
+                .nth = names_nth,
+                .userdata = names,
+        };
+        loader->volatile_name = NULL;
+}
+
+/* Reports an error of a template or expression; if it read what no role may read, that. */
+static int names_fail(Names *names, const Diagnostic *diagnostic) {
+        Loader *loader = names->loader;
+
+        if (loader->volatile_name)
+                diagnostics_add(&loader->diagnostics, diagnostic->place, "%s",
+                        fact_volatile_message(&loader->scratch, loader->volatile_name));
+        else
+                diagnostics_add(&loader->diagnostics, diagnostic->place, "%s", diagnostic->message);
+        loader->volatile_name = NULL;
+        return -EINVAL;
+}
+
+/* ---- Templates ------------------------------------------------------------------------------------------------- */
+
+static int template_text(Loader *loader, bool in_root, const char *path, const Text **ret, const char **reterr) {
+        uint32_t known = map_get(&loader->templates, path);
+        Text text;
+        int r;
+
+        if (known == MAP_NOT_FOUND) {
+                r = read_text(loader, in_root, path, TEMPLATE_FILE_MAX, &text.text, &text.size, reterr);
+                if (r < 0)
+                        return r;
+                loader->texts = arena_grow(
+                        &loader->scratch, loader->texts, loader->n_texts, &loader->n_texts_allocated, sizeof(Text));
+                loader->texts[loader->n_texts] = text;
+                known = loader->n_texts++;
+                map_put(&loader->templates, &loader->scratch, path, known);
+        }
+        *ret = &loader->texts[known];
+        return 0;
+}
+
+static const char *beside(Loader *loader, const char *directory, const char *name) {
+        return *name == '/' ? name : arena_printf(&loader->scratch, "%s/%s", directory, name);
+}
+
+/* {{>name}}: name, or name.mustache, beside the role. */
+static int names_partial(void *userdata, const char *name, TemplateSource *ret_source) {
+        Names *names = userdata;
+        Loader *loader = names->loader;
+        const char *path = beside(loader, names->role->directory, name), *error;
+        const Text *text;
+        int r;
+
+        r = template_text(loader, names->role->in_root, path, &text, &error);
+        if (r == -ENOENT) {
+                path = arena_printf(&loader->scratch, "%s.mustache", path);
+                r = template_text(loader, names->role->in_root, path, &text, &error);
+        }
+        if (r < 0)
+                return r;
+        *ret_source = template_source_file(path, text->text, text->size);
+        return 0;
+}
+
+int names_render(Names *names, const Value *string, Value *ret) {
+        const TemplateOptions options = { .strict = true, .partial = names_partial, .userdata = names };
+        Diagnostic diagnostic;
+
+        if (!template_has_tags(string->text, string->size)) {
+                *ret = *string;
+                return 0;
+        }
+        if (template_render_value(&names->loader->scratch, &options, string, &names->scope, ret, &diagnostic) < 0)
+                return names_fail(names, &diagnostic);
+        if (names->loader->volatile_name)
+                return names_fail(names, &(Diagnostic) { .place = string->place });
+        return 0;
+}
+
+int names_render_file(Names *names, const Value *file, Value *ret) {
+        const TemplateOptions options = { .strict = true, .partial = names_partial, .userdata = names };
+        Loader *loader = names->loader;
+        const char *path = beside(loader, names->role->directory, file->text), *error = NULL;
+        TemplateSource source;
+        Diagnostic diagnostic;
+        const Text *text;
+        int r;
+
+        r = template_text(loader, names->role->in_root, path, &text, &error);
+        if (r < 0) {
+                diagnostics_add(&loader->diagnostics, file->place, "template '%s' cannot be used: %s", path,
+                        error ?: strerror(-r));
+                return -EINVAL;
+        }
+        source = template_source_file(path, text->text, text->size);
+        if (template_render(&loader->scratch, &options, &source, &names->scope, ret, &diagnostic) < 0)
+                return names_fail(names, &diagnostic);
+        if (loader->volatile_name)
+                return names_fail(names, &(Diagnostic) { .place.file = path });
+        ret->place = file->place;
+        return 0;
+}
+
+/* ---- Expressions ----------------------------------------------------------------------------------------------- */
+
+int names_fold(Names *names, const Value *text, unsigned flags, Arena *target, Expression **ret) {
+        Loader *loader = names->loader;
+        const ExpressionContext context = {
+                .scratch = &loader->scratch,
+                .scope = &names->scope,
+                .helpers = &loader->helpers,
+        };
+        Expression *expression;
+        Diagnostic diagnostic;
+
+        if (expression_parse_value(&loader->scratch, text, &expression, &diagnostic) < 0)
+                return names_fail(names, &diagnostic);
+        if (expression_fold(&context, expression, flags, target, ret, &diagnostic) < 0)
+                return names_fail(names, &diagnostic);
+        if (loader->volatile_name)
+                return names_fail(names, &(Diagnostic) { .place = expression_place(expression) });
+        return 0;
+}

@@ -1,0 +1,571 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* From the tables of a role to its states: which keys there are, loops, settings that every state has. */
+
+#include <assert.h>
+
+#include "paths.h"
+#include "role.h"
+
+#define DEFAULT_TIMEOUT_USEC USEC_PER_MINUTE
+
+/* Keys of a role that are no state types. Those of later versions are known, so that the message is right. */
+typedef enum RoleKey {
+        ROLE_DESCRIPTION,
+        ROLE_WHEN,
+        ROLE_VARS,
+        ROLE_LATER,
+} RoleKey;
+
+static const struct {
+        const char *name;
+        RoleKey key;
+} role_keys[] = {
+        { "description", ROLE_DESCRIPTION },
+        { "when", ROLE_WHEN },
+        { "vars", ROLE_VARS },
+        { "import", ROLE_LATER },
+        { "hosts", ROLE_LATER },
+        { "override", ROLE_LATER },
+        { "trigger", ROLE_LATER },
+        { "job", ROLE_LATER },
+        { "test", ROLE_LATER },
+        { "secrets", ROLE_LATER },
+        { "alarm", ROLE_LATER },
+        { "notifier", ROLE_LATER },
+        { "sink", ROLE_LATER },
+};
+
+/* Settings that every state has. */
+typedef enum CommonSetting {
+        SETTING_REQUIRES,
+        SETTING_BEFORE,
+        SETTING_WHEN,
+        SETTING_FOR_EACH,
+        SETTING_TIMEOUT,
+        SETTING_AUDIT,
+        SETTING_SENSITIVE,
+        SETTING_CHECK_AS_ROOT,
+        SETTING_LATER,
+} CommonSetting;
+
+static const struct {
+        const char *name;
+        CommonSetting setting;
+} common_settings[] = {
+        { "requires", SETTING_REQUIRES },
+        { "before", SETTING_BEFORE },
+        { "when", SETTING_WHEN },
+        { "for_each", SETTING_FOR_EACH },
+        { "timeout", SETTING_TIMEOUT },
+        { "audit", SETTING_AUDIT },
+        { "sensitive", SETTING_SENSITIVE },
+        { "check_as_root", SETTING_CHECK_AS_ROOT },
+        { "triggers", SETTING_LATER },
+        { "interval", SETTING_LATER },
+        { "retries", SETTING_LATER },
+        { "retry_delay", SETTING_LATER },
+        { "watch", SETTING_LATER },
+        { "tags", SETTING_LATER },
+        { "before_check", SETTING_LATER },
+        { "after_check", SETTING_LATER },
+        { "before_change", SETTING_LATER },
+        { "after_change", SETTING_LATER },
+        { "on_success", SETTING_LATER },
+        { "on_failure", SETTING_LATER },
+};
+
+#define NAMES_MAX 512 /* keys that a suggestion is looked for among */
+
+State *loader_state(const Loader *loader, const char *id) {
+        uint32_t i = map_get(&loader->ids, id);
+
+        return i == MAP_NOT_FOUND ? NULL : loader->states[i];
+}
+
+void state_refer(Loader *loader, State *state, Reference reference) {
+        state->references = arena_grow(&loader->scratch, state->references, state->n_references,
+                &state->n_references_allocated, sizeof(Reference));
+        state->references[state->n_references++] = reference;
+}
+
+static bool wants(Loader *loader, const Value *value, ValueType type, const char *name, const char *what) {
+        if (value->type == type)
+                return true;
+        diagnostics_add(
+                &loader->diagnostics, value->place, "'%s' is %s; it must be %s", name, value_kind(value), what);
+        return false;
+}
+
+/* ---- Settings -------------------------------------------------------------------------------------------------- */
+
+/* Brings "file:/etc//motd/" into the form that ids have. Globs stay as they are. */
+static const char *normalise_reference(Loader *loader, const char *text) {
+        _cleanup_free_ char *path = NULL;
+        const char *colon = strchr(text, ':'), *type;
+        TypeEntry *entry;
+
+        if (!colon || colon[1] != '/')
+                return text;
+        type = arena_strndup(&loader->scratch, text, (size_t) (colon - text));
+        entry = strpbrk(type, "*?[") ? NULL : type_find(loader, type);
+        if (!entry || !(entry->type->flags & AGENTD_NAME_IS_PATH) || path_normalise(colon + 1, &path) < 0)
+                return text;
+        return arena_printf(&loader->scratch, "%s:%s", type, path);
+}
+
+static void set_references(Names *names, State *state, const char *name, const Value *value, bool before) {
+        Loader *loader = names->loader;
+
+        if (!wants(loader, value, VALUE_ARRAY, name, "an array of states like [\"file:/etc/motd\", \"user:*\"]")) {
+                state->broken = true;
+                return;
+        }
+        VALUE_FOREACH_ITEM(item, value) {
+                Value text;
+
+                if (!wants(loader, item, VALUE_STRING, name, "an array of strings") || names_render(names, item, &text) < 0) {
+                        state->broken = true;
+                        continue;
+                }
+                if (memchr(text.text, 0, text.size) || !strchr(text.text, ':')) {
+                        diagnostics_add(&loader->diagnostics, item->place,
+                                "'%s' is no state; write TYPE:NAME, like \"file:/etc/motd\"", text.text);
+                        state->broken = true;
+                        continue;
+                }
+                state_refer(loader, state,
+                        (Reference) {
+                                .pattern = normalise_reference(loader, text.text),
+                                .place = item->place,
+                                .before = before,
+                        });
+        }
+}
+
+static void set_flag(Loader *loader, State *state, const char *name, const Value *value, uint32_t flag) {
+        if (!wants(loader, value, VALUE_BOOLEAN, name, "true or false")) {
+                state->broken = true;
+                return;
+        }
+        if (value->boolean)
+                state->flags |= flag;
+}
+
+static void set_timeout(Loader *loader, State *state, const Value *value) {
+        usec_t span = 0;
+        int r = -EINVAL;
+
+        if (value->type == VALUE_INTEGER && value->integer > 0 && value->integer < INT32_MAX) {
+                span = (usec_t) value->integer * USEC_PER_SEC;
+                r = 0;
+        } else if (value->type == VALUE_STRING && strlen(value->text) == value->size)
+                r = parse_timespan(value->text, &span);
+        if (r < 0 || span == 0) {
+                diagnostics_add(&loader->diagnostics, value->place,
+                        "'timeout' must be a time span above 0 like \"2min 30s\", or \"infinity\"");
+                state->broken = true;
+                return;
+        }
+        state->timeout_usec = span;
+}
+
+static void set_when(Names *names, State *state, const Value *value) {
+        Expression *when;
+        const Value *constant;
+
+        if (names_fold(names, value, EXPRESSION_CONDITION, &names->loader->image, &when) < 0) {
+                state->broken = true;
+                return;
+        }
+        if (!expression_is_constant(when, &constant))
+                state->flags |= IMAGE_STATE_WHEN_LOOKS;
+        else if (constant->boolean)
+                return;
+        state->when = when;
+}
+
+static void set_common(Names *names, State *state, const Member *member, CommonSetting setting) {
+        Loader *loader = names->loader;
+        const Value *value = &member->value;
+
+        switch (setting) {
+        case SETTING_REQUIRES: set_references(names, state, "requires", value, false); break;
+        case SETTING_BEFORE: set_references(names, state, "before", value, true); break;
+        case SETTING_WHEN: set_when(names, state, value); break;
+        case SETTING_FOR_EACH: break; /* was done before there was a state */
+        case SETTING_TIMEOUT: set_timeout(loader, state, value); break;
+        case SETTING_AUDIT: set_flag(loader, state, "audit", value, IMAGE_STATE_AUDIT); break;
+        case SETTING_SENSITIVE: set_flag(loader, state, "sensitive", value, IMAGE_STATE_SENSITIVE); break;
+        case SETTING_CHECK_AS_ROOT: set_flag(loader, state, "check_as_root", value, IMAGE_STATE_CHECK_AS_ROOT); break;
+        case SETTING_LATER:
+                diagnostics_add(&loader->diagnostics, member->place,
+                        "the setting '%s' is not supported by this version of agentd", member->key);
+                state->broken = true;
+                break;
+        }
+}
+
+static void unknown_key(Loader *loader, State *state, const Member *member) {
+        const AgentdStateType *type = state->type->type;
+        const char *names[NAMES_MAX], *meant;
+        size_t n = 0;
+
+        state->broken = true;
+        if (member->value.type == VALUE_TABLE && !(type->flags & AGENTD_NAME_IS_PATH)) {
+                /* [package.python3.11] */
+                diagnostics_add(&loader->diagnostics, member->place,
+                        "unknown key '%s' in %s state '%s'; a name with dots wants quotes: [%s.\"%s.%s\"]", member->key,
+                        type->name, state->name, type->name, state->name, member->key);
+                return;
+        }
+
+        for (uint32_t i = 0; i < state->type->n_parameters && n < NAMES_MAX; i++)
+                names[n++] = type->parameters[i].name;
+        FOREACH_ELEMENT(common, common_settings)
+                if (common->setting != SETTING_LATER && n < NAMES_MAX)
+                        names[n++] = common->name;
+        meant = suggest(member->key, names, n);
+        diagnostics_add(&loader->diagnostics, member->place, "unknown key '%s' in %s state%s%s%s", member->key, type->name,
+                meant ? "; did you mean '" : "", meant ?: "", meant ? "'?" : "");
+}
+
+/* At most one of the parameters with the same word in `exclusive`. */
+static void check_exclusive(Loader *loader, State *state) {
+        const AgentdParameter *parameters = state->type->type->parameters;
+
+        for (uint32_t i = 0; i < state->type->n_parameters; i++) {
+                if (!parameters[i].exclusive || !state->places[i].file)
+                        continue;
+                for (uint32_t k = i + 1; k < state->type->n_parameters; k++)
+                        if (streq_ptr(parameters[i].exclusive, parameters[k].exclusive) && state->places[k].file) {
+                                diagnostics_add(&loader->diagnostics, state->places[k],
+                                        "both '%s' and '%s' are given; only one of them can be", parameters[i].name,
+                                        parameters[k].name);
+                                state->broken = true;
+                        }
+        }
+}
+
+static void apply_settings(Names *names, State *state, const Value *settings) {
+        const AgentdStateType *type = state->type->type;
+        Loader *loader = names->loader;
+        uint32_t n = state->type->n_parameters;
+        bool tainted = false;
+
+        state->parameters = arena_new_array(&loader->image, AgentdValue, n);
+        state->places = arena_new_array(&loader->scratch, Place, n);
+        for (uint32_t i = 0; i < n; i++)
+                if (parameter_default(loader, &type->parameters[i], &state->parameters[i]) < 0)
+                        state->broken = true;
+
+        VALUE_FOREACH_MEMBER(member, settings) {
+                bool found = false;
+
+                for (uint32_t i = 0; i < n && !found; i++)
+                        if (streq(type->parameters[i].name, member->key)) {
+                                found = true;
+                                state->places[i] = member->value.place;
+                                if (parameter_convert(names, state, &type->parameters[i], &member->value,
+                                            &state->parameters[i], &tainted) < 0)
+                                        state->broken = true;
+                        }
+                for (size_t i = 0; i < ELEMENTSOF(common_settings) && !found; i++)
+                        if (streq(common_settings[i].name, member->key)) {
+                                found = true;
+                                set_common(names, state, member, common_settings[i].setting);
+                        }
+                if (!found)
+                        unknown_key(loader, state, member);
+        }
+
+        for (uint32_t i = 0; i < n; i++)
+                if ((type->parameters[i].flags & AGENTD_REQUIRED) && !state->places[i].file) {
+                        diagnostics_add(&loader->diagnostics, state->place, "%s state '%s' needs '%s'", type->name,
+                                state->name, type->parameters[i].name);
+                        state->broken = true;
+                }
+        check_exclusive(loader, state);
+        if (tainted)
+                state->flags |= IMAGE_STATE_SENSITIVE;
+}
+
+/* ---- States ---------------------------------------------------------------------------------------------------- */
+
+/* The name as it is in ids. Return: 0; -EINVAL. */
+static int state_name(Names *names, const TypeEntry *type, const Member *member, const char **ret) {
+        Loader *loader = names->loader;
+        Value key = { .type = VALUE_STRING, .place = member->place, .text = member->key, .size = member->key_size };
+        _cleanup_free_ char *path = NULL;
+        Value name;
+        int r;
+
+        if (names_render(names, &key, &name) < 0)
+                return -EINVAL;
+        if (name.size == 0 || memchr(name.text, 0, name.size) || strpbrk(name.text, "\n")) {
+                diagnostics_add(&loader->diagnostics, member->place,
+                        name.size == 0 ? "a state's name is empty" : "a state's name has a NUL or a line end in it");
+                return -EINVAL;
+        }
+        if (!(type->type->flags & AGENTD_NAME_IS_PATH)) {
+                *ret = name.text;
+                return 0;
+        }
+
+        if (*name.text != '/') {
+                diagnostics_add(&loader->diagnostics, member->place,
+                        "'%s' is a relative path; the name of a %s state is an absolute one", name.text, type->name);
+                return -EINVAL;
+        }
+        r = path_normalise(name.text, &path);
+        if (r < 0) {
+                diagnostics_add(&loader->diagnostics, member->place, "'%.200s' %s", name.text,
+                        r == -ENAMETOOLONG ? "is longer than a path can be"
+                                           : "has a '..' in it; write the path that it leads to");
+                return -EINVAL;
+        }
+        *ret = arena_strdup(&loader->scratch, path);
+        return 0;
+}
+
+static void twice(Loader *loader, const State *state, const State *first, const char *what) {
+        diagnostics_add(&loader->diagnostics, state->place, "%s is declared twice; first at %s:%u:%u", what,
+                first->place.file, first->place.line, first->place.column);
+}
+
+static void make_state(Loader *loader, const Role *role, TypeEntry *type, const Member *member, const Value *item) {
+        const State *first;
+        Names names;
+        State *state;
+
+        names_init(&names, loader, role, item);
+        state = arena_new(&loader->scratch, State);
+        *state = (State) {
+                .role = role,
+                .type = type,
+                .place = member->place,
+                .item = item,
+                .timeout_usec = type->type->timeout_usec ?: DEFAULT_TIMEOUT_USEC,
+        };
+        if (state_name(&names, type, member, &state->name) < 0)
+                return;
+        state->id = arena_printf(&loader->scratch, "%s:%s", type->name, state->name);
+
+        first = loader_state(loader, state->id);
+        if (first) {
+                twice(loader, state, first, state->id);
+                return;
+        }
+        if (type->type->flags & AGENTD_NAME_IS_PATH) {
+                uint32_t owner = map_get(&loader->paths, state->name);
+
+                if (owner != MAP_NOT_FOUND) {
+                        twice(loader, state, loader->states[owner],
+                                arena_printf(&loader->scratch, "the path of %s", state->id));
+                        return;
+                }
+                map_put(&loader->paths, &loader->scratch, state->name, loader->n_states);
+        }
+        if (loader->n_states == STATES_MAX) {
+                diagnostics_add(&loader->diagnostics, state->place, "there are more than %d states", STATES_MAX);
+                return;
+        }
+
+        state->index = loader->n_states;
+        loader->states = arena_grow(
+                &loader->scratch, loader->states, loader->n_states, &loader->n_states_allocated, sizeof(State *));
+        loader->states[loader->n_states] = state;
+        map_put(&loader->ids, &loader->scratch, state->id, loader->n_states++);
+
+        apply_settings(&names, state, &member->value);
+}
+
+/* `for_each`: one state for each item. Over a table, item.key and item.value. */
+static void make_states(Loader *loader, const Role *role, TypeEntry *type, const Member *member, const Value *loop) {
+        const Value *items;
+        Expression *expression;
+        Names names;
+
+        names_init(&names, loader, role, NULL);
+        if (loop->type == VALUE_ARRAY || loop->type == VALUE_TABLE)
+                items = loop;
+        else {
+                if (names_fold(&names, loop, EXPRESSION_NO_HOST, &loader->scratch, &expression) < 0)
+                        return;
+                (void) expression_is_constant(expression, &items);
+        }
+
+        if (items->type == VALUE_ARRAY)
+                VALUE_FOREACH_ITEM(item, items)
+                        make_state(loader, role, type, member, item);
+        else if (items->type == VALUE_TABLE)
+                VALUE_FOREACH_MEMBER(entry, items) {
+                        Value *item = arena_new(&loader->scratch, Value), key;
+
+                        *item = value_table();
+                        key = value_string(&loader->scratch, entry->key, entry->key_size);
+                        (void) value_add(&loader->scratch, item, "key", 3, &key);
+                        (void) value_add(&loader->scratch, item, "value", 5, &entry->value);
+                        make_state(loader, role, type, member, item);
+                }
+        else
+                diagnostics_add(&loader->diagnostics, loop->place,
+                        "'for_each' is over %s; it must be over an array or a table", value_kind(items));
+}
+
+/* Of a role that is off only the ids are kept, so that others may refer to them: who is not there holds nobody up. */
+static void note_off_states(Loader *loader, const Member *table) {
+        if (table->value.type != VALUE_TABLE)
+                return;
+        VALUE_FOREACH_MEMBER(member, &table->value)
+                map_put(&loader->off_ids, &loader->scratch,
+                        normalise_reference(loader, arena_printf(&loader->scratch, "%s:%s", table->key, member->key)), 0);
+}
+
+static void unknown_type(Loader *loader, const Member *member) {
+        const char *names[NAMES_MAX], *meant;
+        size_t n = 0;
+
+        modules_open_all(loader);
+        for (uint32_t i = 0; i < loader->n_types && n < NAMES_MAX; i++)
+                names[n++] = loader->types[i]->name;
+        FOREACH_ELEMENT(key, role_keys)
+                if (key->key != ROLE_LATER && n < NAMES_MAX)
+                        names[n++] = key->name;
+        meant = suggest(member->key, names, n);
+        diagnostics_add(&loader->diagnostics, member->place,
+                "'%s' is neither a key of roles nor a state type%s%s%s", member->key,
+                meant ? "; did you mean '" : " (no module provides it)", meant ?: "", meant ? "'?" : "");
+}
+
+static void make_states_of_type(Loader *loader, const Role *role, const Member *table) {
+        TypeEntry *type = table->key_size == strlen(table->key) ? type_find(loader, table->key) : NULL;
+
+        if (!type) {
+                unknown_type(loader, table);
+                return;
+        }
+        if (table->value.type != VALUE_TABLE) {
+                diagnostics_add(&loader->diagnostics, table->place,
+                        "'%s' is a state type, and wants a name: [%s.\"…\"]", table->key, table->key);
+                return;
+        }
+
+        VALUE_FOREACH_MEMBER(member, &table->value) {
+                const Value *loop;
+
+                if (member->value.type != VALUE_TABLE) {
+                        diagnostics_add(&loader->diagnostics, member->place,
+                                "state '%s:%s' is %s; it must be a table: [%s.\"%s\"]", table->key, member->key,
+                                value_kind(&member->value), table->key, member->key);
+                        continue;
+                }
+                loop = value_get(&member->value, "for_each");
+                if (loop)
+                        make_states(loader, role, type, member, loop);
+                else
+                        make_state(loader, role, type, member, NULL);
+        }
+}
+
+/* ---- Roles ----------------------------------------------------------------------------------------------------- */
+
+/* Replaces {{…}} in all strings of a value. */
+static int render_deep(Names *names, const Value *value, Value *ret) {
+        Arena *arena = &names->loader->scratch;
+        int r = 0;
+
+        *ret = *value;
+        switch (value->type) {
+        case VALUE_STRING: return names_render(names, value, ret);
+        case VALUE_ARRAY:
+                *ret = value_array();
+                ret->place = value->place;
+                VALUE_FOREACH_ITEM(item, value) {
+                        Value rendered;
+
+                        if (render_deep(names, item, &rendered) < 0)
+                                r = -EINVAL;
+                        else
+                                (void) value_append(arena, ret, &rendered);
+                }
+                return r;
+        case VALUE_TABLE:
+                *ret = value_table();
+                ret->place = value->place;
+                VALUE_FOREACH_MEMBER(member, value) {
+                        Value rendered;
+
+                        if (render_deep(names, &member->value, &rendered) < 0)
+                                r = -EINVAL;
+                        else
+                                value_add(arena, ret, member->key, member->key_size, &rendered)->place = member->place;
+                }
+                return r;
+        default: return 0;
+        }
+}
+
+/* A variable may use those above it. */
+static void set_vars(Loader *loader, Role *role, const Value *vars) {
+        if (!wants(loader, vars, VALUE_TABLE, "vars", "a table"))
+                return;
+        VALUE_FOREACH_MEMBER(member, vars) {
+                Value rendered;
+                Names names;
+
+                names_init(&names, loader, role, NULL);
+                if (render_deep(&names, &member->value, &rendered) >= 0)
+                        value_add(&loader->scratch, &role->vars, member->key, member->key_size, &rendered)->place =
+                                member->place;
+        }
+}
+
+static void set_role_when(Loader *loader, Role *role, const Value *value) {
+        Expression *expression;
+        const Value *truth;
+        Names names;
+
+        names_init(&names, loader, role, NULL);
+        if (names_fold(&names, value, EXPRESSION_NO_HOST | EXPRESSION_CONDITION, &loader->scratch, &expression) < 0)
+                return;
+        if (expression_is_constant(expression, &truth))
+                role->off = !truth->boolean;
+}
+
+static const Member *role_member(const Role *role, const char *name) {
+        return value_find(&role->table, name, strlen(name));
+}
+
+void role_make_states(Loader *loader, Role *role) {
+        const Member *member;
+
+        member = role_member(role, "description");
+        if (member)
+                (void) wants(loader, &member->value, VALUE_STRING, "description", "a string");
+        member = role_member(role, "vars");
+        if (member)
+                set_vars(loader, role, &member->value);
+        member = role_member(role, "when");
+        if (member)
+                set_role_when(loader, role, &member->value);
+
+        VALUE_FOREACH_MEMBER(table, &role->table) {
+                bool reserved = false;
+
+                FOREACH_ELEMENT(key, role_keys) {
+                        if (!streq(key->name, table->key))
+                                continue;
+                        reserved = true;
+                        if (key->key == ROLE_LATER)
+                                diagnostics_add(&loader->diagnostics, table->place,
+                                        "'%s' is not supported by this version of agentd", table->key);
+                }
+                if (reserved)
+                        continue;
+                if (role->off)
+                        note_off_states(loader, table);
+                else
+                        make_states_of_type(loader, role, table);
+        }
+}

@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/*
+ * Inside the loader: from role files to the image. The steps, each a file of its own:
+ *
+ *      role-find.c       which files are roles
+ *      role-read.c       a file's text, safely; facts and names for templates and expressions
+ *      role-state.c      tables → states: settings, loops, templates
+ *      parameter.c       a setting → the value that a module sees
+ *      role-graph.c      who comes after whom; cycles
+ *      role-compile.c    all of it → the image
+ *      role-load.c       the order of these, and what is said to the engine
+ *
+ * All of it runs in a child with a deadline, so nothing here is freed.
+ */
+
+#include <sodium.h>
+
+#include "diagnostic.h"
+#include "expression.h"
+#include "image.h"
+#include "loader.h"
+#include "module-load.h"
+#include "scope.h"
+
+#define ROLE_SIZE_MAX     MIB(8) /* that of toml.h */
+#define TEMPLATE_FILE_MAX MIB(8)
+#define STATES_MAX        1000000
+
+typedef struct Loader Loader;
+
+/* Strings to numbers. */
+typedef struct Map {
+        struct {
+                const char *key; /* not owned */
+                uint32_t value;
+        } *slots;
+        uint32_t n, n_slots; /* a power of two, or 0 */
+} Map;
+
+#define MAP_NOT_FOUND UINT32_MAX
+
+uint32_t map_get(const Map *map, const char *key);
+/* Adds, or replaces. */
+void map_put(Map *map, Arena *arena, const char *key, uint32_t value);
+
+typedef struct Role {
+        const char *name;
+        const char *path;
+        const char *directory; /* that of the file itself, links resolved: what relative paths start from */
+        bool in_root;          /* the path is below --root */
+        Value table;
+        Value vars;
+        bool off; /* its `when` is false */
+        uint32_t index;
+} Role;
+
+/* A state type that a module declares. */
+typedef struct TypeEntry {
+        const char *name;
+        const Module *module;
+        const AgentdStateType *type;
+        uint32_t n_parameters;
+        uint32_t image_index; /* UINT32_MAX: no state is of it */
+} TypeEntry;
+
+/* A word about another state: this one comes after it, or before. */
+typedef struct Reference {
+        const char *pattern; /* an id, or a glob over ids */
+        Place place;
+        bool before;
+        bool weak; /* implied: nothing is wrong if there is no such state */
+} Reference;
+
+typedef struct State {
+        const Role *role;
+        TypeEntry *type;
+        const char *id, *name;
+        Place place;
+        uint32_t index;
+        const Value *item; /* of for_each */
+        AgentdValue *parameters; /* by index of the declaration; in the image */
+        Place *places;           /* of the values given, by index; file NULL: not given */
+        Reference *references;
+        uint32_t n_references, n_references_allocated;
+        const char **sources; /* files that it watches besides what the module says */
+        uint32_t n_sources, n_sources_allocated;
+        ImageWatch *watches;
+        uint32_t n_watches, n_watches_allocated;
+        Expression *when;
+        const void *data;
+        uint32_t flags;
+        usec_t timeout_usec;
+        uint8_t hash[IMAGE_HASH_SIZE];
+        bool broken; /* has an error: it is not prepared */
+} State;
+
+typedef struct Edge {
+        uint32_t from, to; /* nodes: `to` waits for `from` */
+} Edge;
+
+struct Loader {
+        const LoadOptions *options;
+        int root_fd;
+        Arena scratch; /* everything here */
+        Arena image;   /* what stays */
+        Diagnostics diagnostics;
+        HelperSet helpers;
+
+        Role *roles;
+        uint32_t n_roles, n_roles_allocated;
+        Role **list; /* the roles in order */
+
+        TypeEntry **types;
+        uint32_t n_types, n_types_allocated;
+        Map type_map;
+        bool all_modules; /* every module there is was opened */
+        Map tried;        /* paths of modules that were opened or refused */
+
+        State **states;
+        uint32_t n_states, n_states_allocated;
+        Map ids;     /* id → state */
+        Map paths;   /* path that a state owns → state */
+        Map off_ids; /* ids in roles that are off */
+
+        Edge *edges;
+        uint32_t n_edges, n_edges_allocated;
+        const char **groups; /* patterns, by node - n_states */
+        uint32_t n_groups, n_groups_allocated;
+        Map group_map;
+
+        ImageFile *files;
+        uint32_t n_files, n_files_allocated;
+        Map file_map;
+        Map templates; /* path → index in texts */
+        struct Text *texts;
+        uint32_t n_texts, n_texts_allocated;
+
+        /* Names. */
+        bool facts_gathered;
+        Value facts;
+        Map noted; /* facts that were read */
+        const char **noted_list;
+        uint32_t n_noted, n_noted_allocated;
+        const char *volatile_name; /* a fact that may not be read, and was */
+};
+
+/* What names mean at a place: those of a role, and an item of a loop. */
+typedef struct Names {
+        Loader *loader;
+        const Role *role;
+        const Value *item; /* NULL outside of a loop */
+        Scope scope;
+} Names;
+
+/* role-find.c: fills loader->roles, sorted by name. */
+void roles_find(Loader *loader);
+
+/* role-read.c */
+
+/* Opens a file, below --root if in_root says so; nothing that blocks, no terminal. Return: a descriptor; -errno. */
+int loader_open(Loader *loader, bool in_root, const char *path, int flags);
+
+/* Notes that the load depends on a file or directory, which was like this, or (NULL) was not there. */
+struct stat;
+void loader_remember_file(Loader *loader, const char *path, const struct stat *st);
+
+/*
+ * Reads a file. The text is NUL-terminated and belongs to the loader.
+ * Return: 0; -errno, and *reterr says what is wrong in a few words.
+ */
+int read_text(Loader *loader, bool in_root, const char *path, size_t limit, const char **ret, size_t *ret_size,
+        const char **reterr);
+
+/* A line for the engine's log. */
+void loader_warn(Loader *loader, const char *text);
+
+/* Reads and parses a role's file. Errors become diagnostics. Return: 0; -errno. */
+int role_read(Loader *loader, Role *role);
+
+void names_init(Names *names, Loader *loader, const Role *role, const Value *item);
+
+/* Replaces {{…}} in a string. Errors become diagnostics. Return: 0; -EINVAL. */
+int names_render(Names *names, const Value *string, Value *ret);
+
+/* Reads and renders a template file beside the role. */
+int names_render_file(Names *names, const Value *file, Value *ret);
+
+/* Evaluates an expression as far as it can be at load; flags of expression_fold(). */
+int names_fold(Names *names, const Value *text, unsigned flags, Arena *target, Expression **ret);
+
+/* role-state.c: makes the states of a role. */
+void role_make_states(Loader *loader, Role *role);
+void state_refer(Loader *loader, State *state, Reference reference);
+State *loader_state(const Loader *loader, const char *id);
+
+/* parameter.c */
+
+/* Converts a setting. Errors become diagnostics. *ret_tainted is set if a secret went in, and left alone if not.
+ * Return: 0; -EINVAL. */
+int parameter_convert(Names *names, State *state, const AgentdParameter *parameter, const Value *value,
+        AgentdValue *ret, bool *ret_tainted);
+
+/* The default of a parameter. */
+int parameter_default(Loader *loader, const AgentdParameter *parameter, AgentdValue *ret);
+
+/* "a string of octal digits": what a parameter wants, for messages. */
+const char *parameter_wants(AgentdType type);
+
+void hash_value(crypto_generichash_state *hash, const AgentdValue *value);
+
+/* module-find.c: the type of that name, opening modules as needed; NULL if there is none. */
+TypeEntry *type_find(Loader *loader, const char *name);
+/* Opens every module there is: for suggestions. */
+void modules_open_all(Loader *loader);
+
+/* prepare.c: calls prepare and watch. */
+void state_prepare(Loader *loader, State *state);
+
+/* role-graph.c */
+void graph_build(Loader *loader);
+
+/* role-compile.c: writes the image. */
+void image_compile(Loader *loader);

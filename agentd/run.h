@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/*
+ * A run: one convergence over all states of an image. It keeps who waits for whom, makes batches of what is ready,
+ * gives them to the workers, and decides what their answers mean:
+ *
+ *      waiting ─▶ ready ─▶ check ─┬▶ ok, skipped, failed, unknown
+ *                                 └▶ drifted ─▶ apply ─▶ check again ─▶ changed, failed
+ *
+ * In a plan the line ends at drifted.
+ */
+
+#include <jansson.h>
+
+#include "worker.h"
+
+typedef enum Result {
+        RESULT_NONE, /* not known yet */
+        RESULT_OK,
+        RESULT_CHANGED,
+        RESULT_DRIFTED,
+        RESULT_UNKNOWN,
+        RESULT_FAILED,
+        RESULT_SKIPPED,
+        RESULT_BLOCKED,
+        _RESULT_MAX,
+} Result;
+
+const char *result_to_string(Result result);
+
+typedef enum RunMode {
+        RUN_APPLY,
+        RUN_PLAN,
+} RunMode;
+
+const char *run_mode_to_string(RunMode mode);
+
+/* What is kept of a state that is not simply `ok`. */
+typedef struct RunDetail {
+        json_t *differences; /* array of { attribute, is, should, diff }; NULL if there are none */
+        json_t *left;        /* those that the check after the apply found */
+        json_t *undo;        /* array of { what, old } */
+        char *error;         /* NULL if there is none */
+} RunDetail;
+
+typedef struct Run Run;
+
+typedef struct RunHandlers {
+        /* A state has its result. In order of execution. */
+        void (*on_result)(void *userdata, Run *run, uint32_t state);
+
+        /* All are done, or the run was stopped and the batches that were under way are back. */
+        void (*on_finished)(void *userdata, Run *run);
+} RunHandlers;
+
+typedef struct RunOptions {
+        int64_t id;
+        RunMode mode;
+        const char *cause; /* "once", "boot", … */
+        bool diff;         /* make text diffs */
+        WorkerPoolOptions workers;
+} RunOptions;
+
+/*
+ * run_new() - prepares a run over the image, of which it takes a reference
+ *
+ * The options' strings must outlive the run. Return: 0; -ENOMEM; other -errno.
+ */
+int run_new(sd_event *event, Image *image, const RunOptions *options, const RunHandlers *handlers, void *userdata,
+        Run **ret);
+Run *run_free(Run *run);
+DEFINE_CLEANUP(Run *, run_free)
+
+/* Begins. The handlers are called from the event loop only. */
+int run_start(Run *run);
+
+/* No new batch; those under way are let finish. States without a result stay so. */
+void run_stop(Run *run);
+
+Image *run_image(const Run *run);
+const RunOptions *run_options(const Run *run);
+bool run_is_interrupted(const Run *run);
+usec_t run_started(const Run *run);  /* CLOCK_REALTIME */
+usec_t run_finished(const Run *run); /* likewise; 0 while it runs */
+
+Result run_result(const Run *run, uint32_t state);
+usec_t run_duration(const Run *run, uint32_t state); /* time that workers spent on it */
+const RunDetail *run_detail(const Run *run, uint32_t state); /* NULL: nothing to tell */
+
+/* How many states have that result. */
+uint32_t run_count(const Run *run, Result result);

@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/audit.h>
+#include <linux/capability.h>
+#include <linux/filter.h>
+#include <linux/mount.h>
+#include <linux/seccomp.h>
+#include <pwd.h>
+#include <sched.h>
+#include <stddef.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "sandbox.h"
+#include "util.h"
+
+#define CHECK_USER "agentd-check"
+
+/* Where made-up ids are looked for: above what distributions hand out to people and services (65534 is nobody) and
+ * below what systemd uses for containers (524288). Source: systemd's docs/UIDS-GIDS.md. */
+#define SPARE_ID_FIRST 65000
+#define SPARE_ID_LAST  65533
+
+/* Of linux/mount.h since 5.12; from the kernel so that we need no newer C library. */
+#ifndef MOUNT_ATTR_RDONLY
+#define MOUNT_ATTR_RDONLY 0x00000001
+#endif
+struct sandbox_mount_attr {
+        uint64_t attr_set, attr_clr, propagation, userns_fd;
+};
+#ifndef AT_RECURSIVE
+#define AT_RECURSIVE 0x8000
+#endif
+#define PROPAGATION_PRIVATE (1UL << 18) /* MS_PRIVATE */
+
+int sandbox_find_user(uid_t *ret_uid, gid_t *ret_gid) {
+        struct passwd *passwd;
+
+        errno = 0;
+        passwd = getpwnam(CHECK_USER);
+        if (passwd && passwd->pw_uid != 0) {
+                *ret_uid = passwd->pw_uid;
+                *ret_gid = passwd->pw_gid;
+                return 1;
+        }
+
+        for (uid_t id = SPARE_ID_LAST; id >= SPARE_ID_FIRST; id--)
+                if (!getpwuid(id) && !getgrgid(id)) {
+                        *ret_uid = id;
+                        *ret_gid = id;
+                        return 0;
+                }
+
+        return -ENOENT;
+}
+
+int limit_memory(size_t more_bytes) {
+#ifdef __SANITIZE_ADDRESS__
+        (void) more_bytes;
+        return 0;
+#else
+        _cleanup_close_ int fd = -EBADF;
+        char text[64] = "";
+        size_t pages;
+        struct rlimit limit;
+
+        fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+        if (fd < 0)
+                return -errno;
+        if (read(fd, text, sizeof(text) - 1) <= 0)
+                return -EIO;
+        pages = strtoul(text, NULL, 10);
+
+        limit.rlim_cur = limit.rlim_max = pages * (size_t) sysconf(_SC_PAGESIZE) + more_bytes;
+        return setrlimit(RLIMIT_AS, &limit) < 0 ? -errno : 0;
+#endif
+}
+
+void close_descriptors(int first, const int *except, size_t n) {
+        unsigned start = (unsigned) first;
+
+        for (size_t i = 0; i < n; i++) {
+                if (except[i] < (int) start)
+                        continue;
+                if ((unsigned) except[i] > start)
+                        (void) syscall(SYS_close_range, start, (unsigned) except[i] - 1, 0);
+                start = (unsigned) except[i] + 1;
+        }
+        (void) syscall(SYS_close_range, start, ~0U, 0);
+}
+
+static int make_mounts_read_only(void) {
+        struct sandbox_mount_attr attr = {
+                .attr_set = MOUNT_ATTR_RDONLY,
+                .propagation = PROPAGATION_PRIVATE,
+        };
+
+        if (unshare(CLONE_NEWNS) < 0)
+                return -errno;
+        if (syscall(SYS_mount_setattr, -1, "/", AT_RECURSIVE, &attr, sizeof(attr)) < 0)
+                return -errno;
+        return 0;
+}
+
+/*
+ * Sockets of other families are refused with EACCES: a check reads everything, so it must not be able to send it away.
+ * Other architectures than the one we were built for (x32, i386) are killed, or their numbers would pass unseen.
+ */
+static int refuse_network(void) {
+#if defined(__x86_64__)
+        const uint32_t architecture = AUDIT_ARCH_X86_64;
+#elif defined(__aarch64__)
+        const uint32_t architecture = AUDIT_ARCH_AARCH64;
+#elif defined(__riscv) && __riscv_xlen == 64
+        const uint32_t architecture = AUDIT_ARCH_RISCV64;
+#elif defined(__powerpc64__) && defined(__LITTLE_ENDIAN__)
+        const uint32_t architecture = AUDIT_ARCH_PPC64LE;
+#else
+        const uint32_t architecture = 0; /* no filter: the other walls stand */
+#endif
+        struct sock_filter filter[] = {
+                BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)),
+                BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, architecture, 1, 0),
+                BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+                BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+                /* x32 has its own bit in the number. */
+                BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, 0x40000000, 0, 1),
+                BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+                /* io_uring opens sockets behind the filter's back. */
+                BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_setup, 4, 0),
+                BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_socket, 0, 4),
+                BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[0])),
+                BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AF_UNIX, 2, 0),
+                BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AF_NETLINK, 1, 0),
+                BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EACCES),
+                BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+        };
+        struct sock_fprog program = { .len = ELEMENTSOF(filter), .filter = filter };
+
+        if (architecture == 0)
+                return 0;
+        return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) < 0 ? -errno : 0;
+}
+
+static int drop_privileges(uid_t uid, gid_t gid) {
+        struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+        struct __user_cap_data_struct data[2] = {};
+        const uint32_t keep = 1U << CAP_DAC_READ_SEARCH;
+
+        for (int cap = 0; prctl(PR_CAPBSET_READ, cap) >= 0; cap++)
+                if (cap != CAP_DAC_READ_SEARCH && prctl(PR_CAPBSET_DROP, cap) < 0)
+                        return -errno;
+        if (prctl(PR_SET_KEEPCAPS, 1) < 0)
+                return -errno;
+        if (setgroups(0, NULL) < 0 || setresgid(gid, gid, gid) < 0 || setresuid(uid, uid, uid) < 0)
+                return -errno;
+        if (prctl(PR_SET_KEEPCAPS, 0) < 0)
+                return -errno;
+
+        data[0].effective = data[0].permitted = keep;
+        if (syscall(SYS_capset, &header, data) < 0)
+                return -errno;
+        return 0;
+}
+
+int sandbox_enter(const SandboxOptions *options, const char **ret_step) {
+        int r;
+
+        *ret_step = "make all mounts read-only";
+        r = make_mounts_read_only();
+        if (r < 0)
+                return r;
+
+        *ret_step = "give up privileges";
+        r = drop_privileges(options->uid, options->gid);
+        if (r < 0)
+                return r;
+        if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+                return -errno;
+
+        *ret_step = "refuse the network";
+        r = refuse_network();
+        if (r < 0)
+                return r;
+
+        if (options->memory_bytes > 0) {
+                *ret_step = "limit memory";
+                r = limit_memory(options->memory_bytes);
+                if (r < 0)
+                        return r;
+        }
+
+        return 0;
+}

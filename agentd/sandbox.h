@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+/*
+ * What keeps a check from changing the host. Each of these alone leaks; together they refuse write, chmod, remount,
+ * setns, kill, block devices and StartUnit (tests/box/test_sandbox.py tries them all):
+ *
+ *      - a user of its own without groups, and of all capabilities only CAP_DAC_READ_SEARCH: may read everything
+ *      - no_new_privs: no set-uid program helps
+ *      - a mount namespace in which every mount is read-only, and which passes no mounts on in either direction
+ *      - no descriptor of the engine's, and no address of the image that could be written
+ *      - no network: sockets only of the families that look-ups need (AF_UNIX, AF_NETLINK)
+ *      - a limit of memory
+ */
+
+typedef struct SandboxOptions {
+        uid_t uid;
+        gid_t gid;
+        size_t memory_bytes; /* beyond what the process maps now; 0: no limit */
+} SandboxOptions;
+
+/*
+ * sandbox_find_user() - the user that checks run as
+ * @ret_uid, @ret_gid: those of `agentd-check`; if the host has no such user, ids that nobody uses
+ *
+ * Return: 1 if the user exists; 0 if ids were made up; -errno.
+ */
+int sandbox_find_user(uid_t *ret_uid, gid_t *ret_gid);
+
+/*
+ * sandbox_enter() - gives up, for ever, what would let this process change the host
+ *
+ * To be called in a fresh child that has one thread and has closed its descriptors.
+ *
+ * Return: 0; -errno, and *ret_step says in a few words what could not be done. The process must then exit.
+ */
+int sandbox_enter(const SandboxOptions *options, const char **ret_step);
+
+/* Limits the address space to what is mapped now plus so many bytes; does nothing in a build with AddressSanitizer,
+ * which reserves terabytes. Return: 0; -errno. */
+int limit_memory(size_t more_bytes);
+
+/* Closes all descriptors from `first` on, except those listed (sorted, ascending). */
+void close_descriptors(int first, const int *except, size_t n);

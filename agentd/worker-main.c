@@ -1,0 +1,337 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The inside of a worker: sets itself up, then answers batches until its socket is closed. */
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <syslog.h>
+
+#include "context.h"
+#include "expression.h"
+#include "log.h"
+#include "module-load.h"
+
+#define SOCKET_FD 3
+
+/* Scratch memory for evaluating one condition; given back after each. */
+#define SCRATCH_BYTES MIB(16)
+
+typedef struct WorkerState {
+        AgentdContext context;
+        Module **modules; /* by index in the image; NULL until first used */
+        const AgentdStateType **types;
+        Arena scratch;
+} WorkerState;
+
+/* ---- Setting up ------------------------------------------------------------------------------------------------ */
+
+static int setup_descriptors(const WorkerSetup *setup) {
+        _cleanup_close_ int null = -EBADF;
+        const int keep = SOCKET_FD;
+
+        null = open("/dev/null", O_RDWR | O_CLOEXEC);
+        if (null < 0)
+                return -errno;
+        for (int fd = 0; fd < 3; fd++) {
+#ifdef __SANITIZE_ADDRESS__
+                if (fd == STDERR_FILENO) /* where the sanitizer complains */
+                        continue;
+#endif
+                if (dup2(null, fd) < 0)
+                        return -errno;
+        }
+
+        if (setup->fd != SOCKET_FD) {
+                if (dup3(setup->fd, SOCKET_FD, O_CLOEXEC) < 0)
+                        return -errno;
+        }
+        close_descriptors(3, &keep, 1);
+        null = -EBADF; /* closed with the rest */
+        return 0;
+}
+
+static void setup_signals(void) {
+        sigset_t none;
+
+        for (int i = 1; i < NSIG; i++)
+                if (i != SIGKILL && i != SIGSTOP)
+                        (void) signal(i, SIG_DFL);
+        (void) signal(SIGPIPE, SIG_IGN);
+        (void) sigemptyset(&none);
+        (void) sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+static int setup_worker(const WorkerSetup *setup, const char **ret_step) {
+        int r;
+
+        *ret_step = "end with the engine";
+        if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
+                return -errno;
+        if (getppid() != setup->engine)
+                return -ESRCH;
+        *ret_step = "refuse core dumps";
+        if (setrlimit(RLIMIT_CORE, &(struct rlimit) {}) < 0)
+                return -errno;
+        (void) umask(022);
+        *ret_step = "change to the root directory";
+        if (chdir("/") < 0)
+                return -errno;
+
+        if (setup->kind == WORKER_CHECK) {
+                r = sandbox_enter(&setup->options->sandbox, ret_step);
+                if (r < 0)
+                        return r;
+                /* The change of user has cleared it. */
+                *ret_step = "end with the engine";
+                if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
+                        return -errno;
+                if (getppid() != setup->engine)
+                        return -ESRCH;
+        } else {
+                *ret_step = "limit memory";
+                r = limit_memory(setup->options->sandbox.memory_bytes);
+                if (r < 0)
+                        return r;
+        }
+
+        (void) prctl(PR_SET_NAME, setup->kind == WORKER_CHECK ? "agentd-check" : "agentd-apply");
+        return 0;
+}
+
+/* ---- Modules --------------------------------------------------------------------------------------------------- */
+
+static int open_type(WorkerState *worker, uint32_t index, const AgentdStateType **ret, char **reterr) {
+        const Image *image = worker->context.image;
+        const ImageType *type = image_type(image, index);
+        const ImageModule *module = image_array(image, modules, ImageModule) + type->module;
+        int r;
+
+        if (!worker->types[index]) {
+                Module **loaded = &worker->modules[type->module];
+
+                if (!*loaded) {
+                        _cleanup_(module_closep) Module *opened = NULL;
+
+                        r = module_open(image_text(image, module->path), &opened, reterr);
+                        if (r < 0)
+                                return r;
+                        if (opened->build_id_size != module->build_id_size ||
+                                memcmp(opened->build_id, module->build_id, module->build_id_size) != 0) {
+                                *reterr = strdup("the module was replaced since the roles were loaded; load them again");
+                                return -ESTALE;
+                        }
+                        *loaded = TAKE_PTR(opened);
+                }
+                worker->types[index] = module_find_type(*loaded, image_text(image, type->name));
+                if (!worker->types[index]) {
+                        *reterr = strdup("the module does not provide the type any more");
+                        return -ESTALE;
+                }
+        }
+
+        *ret = worker->types[index];
+        return 0;
+}
+
+/* ---- A batch --------------------------------------------------------------------------------------------------- */
+
+/* Evaluates a state's `when`. Return: 1 it holds; 0 it does not, or went wrong: the state has its result. */
+static int condition_holds(WorkerState *worker, uint32_t index) {
+        AgentdContext *context = &worker->context;
+        const ImageState *state = image_state(context->image, index);
+        const HelperSet helpers = helper_set(context->root_fd);
+        const ExpressionContext evaluation = { .scratch = &worker->scratch, .helpers = &helpers };
+        Diagnostic error = {};
+        bool truth;
+        int r;
+
+        if (state->when == 0)
+                return 1;
+
+        worker->scratch.used = 0;
+        r = expression_truth(&evaluation, image_at(context->image, state->when), &truth, &error);
+        if (r < 0) {
+                _cleanup_free_ char *text = NULL;
+
+                if (asprintf(&text, "its 'when' cannot be told: %s", error.message ?: strerror(-r)) < 0)
+                        text = NULL;
+                context_result(context, index, VERDICT_FAILED, text);
+                return 0;
+        }
+        if (!truth)
+                context_result(context, index, VERDICT_SKIPPED, NULL);
+        return truth;
+}
+
+static int answer_batch(WorkerState *worker, uint32_t id, Phase phase, unsigned flags, uint32_t *states, uint32_t n) {
+        AgentdContext *context = &worker->context;
+        _cleanup_free_ AgentdState *batch = calloc(MAX(n, 1U), sizeof(AgentdState));
+        _cleanup_free_ bool *marks = calloc(MAX(n, 1U), 2 * sizeof(bool));
+        _cleanup_free_ char *error = NULL;
+        const AgentdStateType *type = NULL;
+        uint32_t type_index = image_state(context->image, states[0] & ~MESSAGE_STATE_PENDING)->type, m = 0;
+        int r;
+
+        if (!batch || !marks)
+                return -ENOMEM;
+
+        context->since_usec = context->flushed_usec = now_usec(CLOCK_MONOTONIC);
+        r = open_type(worker, type_index, &type, &error);
+        if (r < 0) {
+                _cleanup_free_ char *text = NULL;
+
+                if (asprintf(&text, "module '%s' cannot be used: %s",
+                            image_text(context->image,
+                                    image_array(context->image, modules, ImageModule)[image_type(context->image, type_index)->module].path),
+                            error ?: strerror(-r)) < 0)
+                        text = NULL;
+                for (uint32_t i = 0; i < n; i++)
+                        context_result(context, states[i] & ~MESSAGE_STATE_PENDING, VERDICT_FAILED, text);
+                return 0;
+        }
+
+        for (uint32_t i = 0; i < n; i++) {
+                uint32_t index = states[i] & ~MESSAGE_STATE_PENDING;
+                const ImageState *state = image_state(context->image, index);
+                bool pending = states[i] & MESSAGE_STATE_PENDING;
+
+                if (phase == PHASE_CHECK && !condition_holds(worker, index))
+                        continue;
+                states[m] = index;
+                batch[m++] = (AgentdState) {
+                        .id = image_text(context->image, state->id),
+                        .name = image_state_name(context->image, index),
+                        .data = state->data ? image_at(context->image, state->data) : NULL,
+                        .flags = pending ? AGENTD_STATE_PENDING : 0,
+                };
+        }
+        if (m == 0)
+                return 0;
+
+        context_begin(context, phase, flags, states, m, marks, marks + m);
+        r = (phase == PHASE_APPLY ? type->apply : type->check)(context, batch, m, flags);
+        context_end(context, r);
+        return 0;
+}
+
+static int answer(WorkerState *worker, const uint8_t *data, size_t size) {
+        AgentdContext *context = &worker->context;
+        MessageReader reader = { .data = data, .size = size };
+        _cleanup_free_ uint32_t *states = NULL;
+        uint32_t id, phase, flags, n;
+        MessageKind kind;
+        int r;
+
+        r = message_next(&reader, &kind);
+        if (r <= 0 || kind != MESSAGE_BATCH)
+                return -EBADMSG;
+
+        id = message_get_u32(&reader);
+        phase = message_get_u32(&reader);
+        flags = message_get_u32(&reader);
+        n = message_get_u32(&reader);
+        if (reader.bad || n == 0 || n > MESSAGE_MAX / sizeof(uint32_t) || phase < PHASE_CHECK || phase >= _PHASE_MAX)
+                return -EBADMSG;
+        states = malloc(n * sizeof(uint32_t));
+        if (!states)
+                return -ENOMEM;
+        for (uint32_t i = 0; i < n; i++) {
+                states[i] = message_get_u32(&reader);
+                if (reader.bad || (states[i] & ~MESSAGE_STATE_PENDING) >= image_n_states(context->image))
+                        return -EBADMSG;
+        }
+
+        r = answer_batch(worker, id, (Phase) phase, flags, states, n);
+        if (r < 0)
+                return r;
+
+        message_begin(&context->writer, MESSAGE_END);
+        message_put_u32(&context->writer, id);
+        (void) message_end(&context->writer);
+        return message_flush(&context->writer);
+}
+
+/* ---- Its life -------------------------------------------------------------------------------------------------- */
+
+static void scratch_full(_unused_ Arena *arena, _unused_ size_t wanted) {
+        _exit(EXIT_FAILURE);
+}
+
+static int worker_loop(WorkerState *worker) {
+        _cleanup_free_ uint8_t *buffer = malloc(MESSAGE_MAX);
+
+        if (!buffer)
+                return -ENOMEM;
+        for (;;) {
+                ssize_t n = recv(SOCKET_FD, buffer, MESSAGE_MAX, 0);
+                int r;
+
+                if (n < 0) {
+                        if (errno == EINTR)
+                                continue;
+                        return -errno;
+                }
+                if (n == 0)
+                        return 0;
+                r = answer(worker, buffer, (size_t) n);
+                if (r < 0)
+                        return r == -EPIPE ? 0 : r;
+        }
+}
+
+void worker_main(const WorkerSetup *setup) {
+        WorkerSetup mine = *setup;
+        WorkerState worker = {};
+        const ImageHeader *header = setup->image->header;
+        const char *step = "arrange descriptors";
+        _cleanup_close_ int root_fd = -EBADF;
+        int r;
+
+        log_open_journal(false);
+        setup_signals();
+        r = setup_descriptors(setup);
+        if (r < 0)
+                _exit(WORKER_EXIT_SETUP);
+        mine.fd = SOCKET_FD;
+
+        r = setup_worker(&mine, &step);
+        if (r >= 0) {
+                /* Opened only now: a descriptor from before would lead around the read-only mounts. */
+                step = "open the root directory";
+                r = path_open_root(setup->options->root, &root_fd);
+        }
+        if (r >= 0) {
+                step = "get memory";
+                r = arena_map(&worker.scratch, SCRATCH_BYTES, scratch_full);
+        }
+        if (r >= 0)
+                r = context_init(&worker.context, &mine, root_fd);
+        if (r >= 0) {
+                worker.modules = calloc(MAX(header->modules.n, 1U), sizeof(Module *));
+                worker.types = calloc(MAX(header->types.n, 1U), sizeof(AgentdStateType *));
+                if (!worker.modules || !worker.types)
+                        r = -ENOMEM;
+        }
+        if (r < 0) {
+                if (!worker.context.writer.buffer)
+                        (void) message_writer_init(&worker.context.writer, SOCKET_FD);
+                if (worker.context.writer.buffer) {
+                        context_log(&worker.context, LOG_ERR, "Failed to set up a %s worker: could not %s: %s",
+                                setup->kind == WORKER_CHECK ? "check" : "apply", step, strerror(-r));
+                        (void) message_flush(&worker.context.writer);
+                }
+                _exit(WORKER_EXIT_SETUP);
+        }
+
+        r = worker_loop(&worker);
+        for (uint32_t i = 0; i < header->modules.n; i++)
+                module_close(worker.modules[i]);
+        free(worker.modules);
+        free(worker.types);
+        context_done(&worker.context);
+        arena_unmap(&worker.scratch);
+        _exit(r < 0 ? EXIT_FAILURE : EXIT_SUCCESS);
+}

@@ -1,0 +1,486 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <assert.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include "log.h"
+#include "worker.h"
+
+/* Datagrams read of one worker before others get their turn. */
+#define READ_BURST 16
+
+typedef struct Worker Worker;
+
+struct Worker {
+        WorkerPool *pool; /* not a reference */
+        Worker *next;
+        WorkerKind kind;
+        pid_t pid;
+        int fd;
+        Image *image;
+        Batch *batch; /* not owned; NULL: idle */
+        sd_event_source *io;
+        sd_event_source *child;
+        sd_event_source *timer; /* of the batch's deadline, of idleness, of dying */
+        usec_t heard_usec;      /* when it last said something, CLOCK_MONOTONIC */
+        bool slow;              /* past the warning: does not count */
+        bool leaving;           /* idle for too long: its socket is closed, which is its sign to go */
+        bool killed;            /* SIGKILL was sent; its batch is gone already, or goes when it is reaped */
+        bool stuck;             /* … and did not help */
+        WorkerLoss loss;        /* what to report of the batch once it is reaped */
+        char last_words[256];   /* of its log, for the report */
+};
+
+struct WorkerPool {
+        sd_event *event;
+        WorkerPoolOptions options;
+        const WorkerHandlers *handlers;
+        void *userdata;
+        Worker *workers;
+        sd_event_source *mounts;
+        int mounts_fd;
+        sd_event_source *free_event; /* a deferred one: tells the owner that there is room */
+};
+
+static Worker *worker_free(Worker *worker) {
+        if (!worker)
+                return NULL;
+
+        sd_event_source_disable_unref(worker->io);
+        sd_event_source_disable_unref(worker->child);
+        sd_event_source_disable_unref(worker->timer);
+        safe_close(worker->fd);
+        image_unref(worker->image);
+        if (worker->pool) {
+                for (Worker **w = &worker->pool->workers; *w; w = &(*w)->next)
+                        if (*w == worker) {
+                                *w = worker->next;
+                                break;
+                        }
+                (void) sd_event_source_set_enabled(worker->pool->free_event, SD_EVENT_ONESHOT);
+        }
+        free(worker);
+        return NULL;
+}
+DEFINE_CLEANUP(Worker *, worker_free)
+
+static void arm_timer(Worker *worker, usec_t usec) {
+        if (usec == USEC_INFINITY) {
+                (void) sd_event_source_set_enabled(worker->timer, SD_EVENT_OFF);
+                return;
+        }
+        (void) sd_event_source_set_time(worker->timer, usec);
+        (void) sd_event_source_set_enabled(worker->timer, SD_EVENT_ONESHOT);
+}
+
+static usec_t add_usec(usec_t a, usec_t b) {
+        return a > USEC_INFINITY - b ? USEC_INFINITY : a + b;
+}
+
+/* Kills it; its batch is reported as lost once it is reaped, or given up. */
+static void worker_kill(Worker *worker, WorkerLoss loss) {
+        if (worker->killed)
+                return;
+
+        worker->killed = true;
+        worker->loss = loss;
+        (void) kill(worker->pid, SIGKILL);
+        if (worker->io)
+                (void) sd_event_source_set_enabled(worker->io, SD_EVENT_OFF);
+        arm_timer(worker, now_usec(CLOCK_MONOTONIC) + WORKER_KILL_USEC);
+}
+
+static void report_lost(Worker *worker, WorkerLoss loss, const char *detail) {
+        Batch *batch = TAKE_PTR(worker->batch);
+
+        if (batch)
+                worker->pool->handlers->on_lost(worker->pool->userdata, batch, loss, detail, worker->pid);
+}
+
+/* ---- What it says ---------------------------------------------------------------------------------------------- */
+
+static int worker_handle_log(Worker *worker, MessageReader *reader) {
+        uint32_t level = message_get_u32(reader);
+        _cleanup_free_ char *text = message_get_string(reader);
+
+        if (!text || level > 7)
+                return -EBADMSG;
+
+        (void) snprintf(worker->last_words, sizeof(worker->last_words), "%s", text);
+        log_full((int) level, "%s", text);
+        return 0;
+}
+
+static int worker_handle_datagram(Worker *worker, const uint8_t *data, size_t size) {
+        MessageReader reader = { .data = data, .size = size };
+        MessageKind kind;
+        int r;
+
+        while ((r = message_next(&reader, &kind)) > 0) {
+                switch (kind) {
+                case MESSAGE_LOG: r = worker_handle_log(worker, &reader); break;
+                case MESSAGE_RESULT:
+                case MESSAGE_DIFFERENCE:
+                case MESSAGE_UNDO:
+                        if (!worker->batch)
+                                return -EBADMSG;
+                        r = worker->pool->handlers->on_record(worker->pool->userdata, worker->batch, kind, &reader);
+                        break;
+                case MESSAGE_END: {
+                        uint32_t id = message_get_u32(&reader);
+                        Batch *batch;
+
+                        if (reader.bad || !worker->batch || worker->batch->id != id)
+                                return -EBADMSG;
+                        batch = TAKE_PTR(worker->batch);
+                        worker->slow = false;
+                        arm_timer(worker, worker->heard_usec + WORKER_IDLE_USEC);
+                        worker->pool->handlers->on_end(worker->pool->userdata, batch);
+                        (void) sd_event_source_set_enabled(worker->pool->free_event, SD_EVENT_ONESHOT);
+                        r = 0;
+                        break;
+                }
+                default: return -EBADMSG;
+                }
+                if (r < 0)
+                        return r;
+        }
+
+        return r;
+}
+
+/* Return: 1 something was read; 0 nothing more for now, or the end; -EBADMSG. */
+static int worker_read(Worker *worker) {
+        static uint8_t buffer[MESSAGE_MAX] __attribute__((aligned(8)));
+        ssize_t n;
+
+        n = recv(worker->fd, buffer, sizeof(buffer), MSG_TRUNC);
+        if (n < 0)
+                return errno == EAGAIN || errno == EINTR || errno == ECONNRESET ? 0 : -errno;
+        if (n == 0)
+                return 0;
+        if ((size_t) n > sizeof(buffer))
+                return -EBADMSG;
+
+        worker->heard_usec = now_usec(CLOCK_MONOTONIC);
+        n = worker_handle_datagram(worker, buffer, (size_t) n);
+        return n < 0 ? (int) n : 1;
+}
+
+static int on_worker_io(_unused_ sd_event_source *source, _unused_ int fd, uint32_t revents, void *userdata) {
+        Worker *worker = userdata;
+        int r = 1;
+
+        for (unsigned i = 0; i < READ_BURST && r > 0; i++)
+                r = worker_read(worker);
+        if (r < 0) {
+                log_error("A worker sent a message that is not well-formed; it is killed");
+                (void) snprintf(worker->last_words, sizeof(worker->last_words), "sent a message that is not well-formed");
+                worker_kill(worker, WORKER_LOSS_DIED);
+                return 0;
+        }
+
+        /* It has closed its end: what is left to learn is its exit status. */
+        if (r == 0 && (revents & (EPOLLHUP | EPOLLERR)))
+                (void) sd_event_source_set_enabled(worker->io, SD_EVENT_OFF);
+        return 0;
+}
+
+/* ---- Its end --------------------------------------------------------------------------------------------------- */
+
+static void describe_end(const Worker *worker, const siginfo_t *si, char *buffer, size_t size) {
+        if (worker->killed && worker->loss == WORKER_LOSS_HUNG)
+                (void) snprintf(buffer, size, "no answer within the timeout; the worker was killed");
+        else if (worker->killed && worker->last_words[0])
+                (void) snprintf(buffer, size, "the worker %s", worker->last_words);
+        else if (si->si_code == CLD_EXITED && si->si_status == WORKER_EXIT_SETUP)
+                (void) snprintf(buffer, size, "%s", worker->last_words[0] ? worker->last_words : "worker set-up failed");
+        else if (si->si_code == CLD_EXITED)
+                (void) snprintf(buffer, size, "the worker exited with status %d", si->si_status);
+        else
+                (void) snprintf(buffer, size, "the worker died of signal %d (%s)", si->si_status,
+                        strsignal(si->si_status));
+}
+
+static int on_worker_exit(_unused_ sd_event_source *source, const siginfo_t *si, void *userdata) {
+        _cleanup_(worker_freep) Worker *worker = userdata;
+        WorkerLoss loss = worker->killed ? worker->loss : WORKER_LOSS_DIED;
+        char detail[320];
+        int r = 1;
+
+        /* What it said before its end counts. */
+        if (!worker->killed && !worker->leaving)
+                while (r > 0)
+                        r = worker_read(worker);
+
+        if (worker->stuck)
+                worker->pool->handlers->on_unstuck(worker->pool->userdata, worker->pid);
+
+        describe_end(worker, si, detail, sizeof(detail));
+        if (si->si_code == CLD_EXITED && si->si_status == WORKER_EXIT_SETUP)
+                loss = WORKER_LOSS_NOT_STARTED;
+        report_lost(worker, loss, detail);
+        return 0;
+}
+
+static int on_worker_timer(_unused_ sd_event_source *source, _unused_ uint64_t usec, void *userdata) {
+        Worker *worker = userdata;
+        usec_t now = now_usec(CLOCK_MONOTONIC), deadline, warning;
+
+        if (worker->stuck)
+                return 0;
+
+        if (worker->killed) {
+                worker->stuck = true;
+                worker->slow = true;
+                report_lost(worker, WORKER_LOSS_STUCK, "the worker hangs in the kernel and cannot be killed");
+                return 0;
+        }
+
+        if (!worker->batch) {
+                if (worker->leaving) {
+                        worker_kill(worker, WORKER_LOSS_DIED);
+                        return 0;
+                }
+                worker->leaving = true;
+                sd_event_source_disable_unref(TAKE_PTR(worker->io));
+                worker->fd = safe_close(worker->fd);
+                arm_timer(worker, now + WORKER_LEAVE_USEC);
+                return 0;
+        }
+
+        deadline = add_usec(worker->heard_usec, worker->batch->timeout_usec);
+        warning = add_usec(worker->heard_usec, worker->batch->timeout_usec / 3);
+        if (now >= deadline) {
+                worker_kill(worker, WORKER_LOSS_HUNG);
+                return 0;
+        }
+        if (now >= warning) {
+                if (!worker->slow) {
+                        worker->slow = true;
+                        worker->pool->handlers->on_slow(worker->pool->userdata, worker->batch);
+                        (void) sd_event_source_set_enabled(worker->pool->free_event, SD_EVENT_ONESHOT);
+                }
+                arm_timer(worker, deadline);
+                return 0;
+        }
+        worker->slow = false;
+        arm_timer(worker, warning);
+        return 0;
+}
+
+/* ---- Its start ------------------------------------------------------------------------------------------------- */
+
+static int worker_new(WorkerPool *pool, WorkerKind kind, Image *image, Worker **ret) {
+        _cleanup_(worker_freep) Worker *worker = NULL;
+        int pair[2], r;
+        pid_t pid;
+
+        worker = malloc(sizeof(*worker));
+        if (!worker)
+                return -ENOMEM;
+        *worker = (Worker) { .kind = kind, .fd = -EBADF, .image = image_ref(image) };
+
+        if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+                return -errno;
+        worker->fd = pair[0];
+
+        pid = fork();
+        if (pid < 0) {
+                r = -errno;
+                safe_close(pair[1]);
+                return r;
+        }
+        if (pid == 0) {
+                const WorkerSetup setup = {
+                        .kind = kind,
+                        .fd = pair[1],
+                        .image = image,
+                        .options = &pool->options,
+                        .engine = getppid(),
+                };
+
+                worker_main(&setup);
+        }
+
+        safe_close(pair[1]);
+        worker->pid = pid;
+        if (fcntl(worker->fd, F_SETFL, O_NONBLOCK) < 0)
+                r = -errno;
+        else
+                r = sd_event_add_io(pool->event, &worker->io, worker->fd, EPOLLIN, on_worker_io, worker);
+        if (r >= 0)
+                r = sd_event_add_child(pool->event, &worker->child, pid, WEXITED, on_worker_exit, worker);
+        if (r >= 0)
+                r = sd_event_add_time(
+                        pool->event, &worker->timer, CLOCK_MONOTONIC, USEC_INFINITY, 0, on_worker_timer, worker);
+        if (r < 0) {
+                (void) kill(pid, SIGKILL);
+                (void) waitpid(pid, NULL, 0);
+                return r;
+        }
+        /* Its last words before its end, so that nothing is lost. */
+        (void) sd_event_source_set_priority(worker->child, SD_EVENT_PRIORITY_NORMAL + 1);
+
+        worker->pool = pool;
+        worker->next = pool->workers;
+        pool->workers = worker;
+        *ret = TAKE_PTR(worker);
+        return 0;
+}
+
+static bool worker_is_idle(const Worker *worker) {
+        return !worker->batch && !worker->killed && !worker->leaving;
+}
+
+bool worker_pool_has_room(const WorkerPool *pool, WorkerKind kind) {
+        unsigned n = 0, n_slow = 0;
+
+        for (const Worker *worker = pool->workers; worker; worker = worker->next) {
+                if (worker->kind != kind)
+                        continue;
+                if (worker_is_idle(worker))
+                        return true;
+                if (worker->slow)
+                        n_slow++;
+                else if (worker->batch)
+                        n++;
+        }
+
+        return n < pool->options.n_workers && n_slow < WORKERS_MAX_SLOW;
+}
+
+int worker_pool_dispatch(WorkerPool *pool, Image *image, Batch *batch) {
+        Worker *worker;
+        uint32_t head[] = { batch->id, batch->phase, batch->call_flags, batch->n };
+        MessageWriter writer;
+        int r;
+
+        if (!worker_pool_has_room(pool, batch->kind))
+                return -EBUSY;
+
+        for (worker = pool->workers; worker; worker = worker->next)
+                if (worker->kind == batch->kind && worker_is_idle(worker) && worker->image == image)
+                        break;
+        if (!worker) {
+                r = worker_new(pool, batch->kind, image, &worker);
+                if (r < 0)
+                        return r;
+        }
+
+        r = message_writer_init(&writer, worker->fd);
+        if (r < 0)
+                return r;
+        message_begin(&writer, MESSAGE_BATCH);
+        for (size_t i = 0; i < ELEMENTSOF(head); i++)
+                message_put_u32(&writer, head[i]);
+        for (uint32_t i = 0; i < batch->n; i++)
+                message_put_u32(&writer, batch->states[i]);
+        r = message_end(&writer);
+        if (r == 0)
+                (void) message_flush(&writer);
+        message_writer_done(&writer);
+        if (r < 0)
+                return r;
+
+        /* If it could not be sent, the worker is dying, and its end will give the batch back. */
+        worker->batch = batch;
+        worker->slow = false;
+        worker->heard_usec = now_usec(CLOCK_MONOTONIC);
+        arm_timer(worker, add_usec(worker->heard_usec, batch->timeout_usec / 3));
+        return 0;
+}
+
+/* ---- The pool -------------------------------------------------------------------------------------------------- */
+
+/*
+ * A check worker's mount namespace holds on to every file system that was mounted when it began, so that umount in
+ * the host succeeds but the device stays busy. When the mount table changes, all of them go, and their states are
+ * asked about again.
+ */
+static int on_mounts_changed(_unused_ sd_event_source *source, _unused_ int fd, _unused_ uint32_t revents,
+        void *userdata) {
+        WorkerPool *pool = userdata;
+
+        for (Worker *worker = pool->workers; worker; worker = worker->next)
+                if (worker->kind == WORKER_CHECK)
+                        worker_kill(worker, WORKER_LOSS_RECALLED);
+        return 0;
+}
+
+static int on_room(_unused_ sd_event_source *source, void *userdata) {
+        WorkerPool *pool = userdata;
+
+        pool->handlers->on_free(pool->userdata);
+        return 0;
+}
+
+int worker_pool_new(sd_event *event, const WorkerPoolOptions *options, const WorkerHandlers *handlers, void *userdata,
+        WorkerPool **ret) {
+        _cleanup_(worker_pool_freep) WorkerPool *pool = NULL;
+        int r;
+
+        pool = malloc(sizeof(*pool));
+        if (!pool)
+                return -ENOMEM;
+        *pool = (WorkerPool) {
+                .event = sd_event_ref(event),
+                .options = *options,
+                .handlers = handlers,
+                .userdata = userdata,
+                .mounts_fd = -EBADF,
+        };
+        if (pool->options.n_workers == 0) {
+                cpu_set_t set;
+
+                pool->options.n_workers =
+                        sched_getaffinity(0, sizeof(set), &set) < 0 ? 2 : MAX((unsigned) CPU_COUNT(&set), 2U);
+        }
+
+        pool->mounts_fd = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
+        if (pool->mounts_fd < 0)
+                return -errno;
+        r = sd_event_add_io(event, &pool->mounts, pool->mounts_fd, EPOLLPRI, on_mounts_changed, pool);
+        if (r < 0)
+                return r;
+        /* Before anything else: the longer a mount is held, the more likely somebody trips over it. */
+        (void) sd_event_source_set_priority(pool->mounts, SD_EVENT_PRIORITY_IMPORTANT);
+
+        r = sd_event_add_defer(event, &pool->free_event, on_room, pool);
+        if (r < 0)
+                return r;
+        (void) sd_event_source_set_enabled(pool->free_event, SD_EVENT_OFF);
+
+        *ret = TAKE_PTR(pool);
+        return 0;
+}
+
+WorkerPool *worker_pool_free(WorkerPool *pool) {
+        Worker *next;
+
+        if (!pool)
+                return NULL;
+
+        for (Worker *worker = pool->workers; worker; worker = next) {
+                pid_t pid = worker->pid;
+                bool stuck = worker->stuck;
+
+                next = worker->next;
+                (void) kill(pid, SIGKILL);
+                worker->pool = NULL;
+                worker_free(worker);
+                (void) waitpid(pid, NULL, stuck ? WNOHANG : 0);
+        }
+        sd_event_source_disable_unref(pool->mounts);
+        sd_event_source_disable_unref(pool->free_event);
+        safe_close(pool->mounts_fd);
+        sd_event_unref(pool->event);
+        free(pool);
+        return NULL;
+}

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/*
+ * The engine's side of workers: forks them when there is work, hands each one batch at a time, watches over deadlines,
+ * and sends idle ones home. What a batch's results mean is the business of whoever dispatched it (run.c).
+ */
+
+#include <systemd/sd-event.h>
+
+#include "image.h"
+#include "message.h"
+#include "sandbox.h"
+
+typedef enum WorkerKind {
+        WORKER_CHECK, /* sandboxed: cannot change the host */
+        WORKER_APPLY, /* root */
+        _WORKER_KIND_MAX,
+} WorkerKind;
+
+typedef enum Phase {
+        PHASE_CHECK = 1, /* `when`, then check */
+        PHASE_APPLY,
+        PHASE_RECHECK, /* check after apply */
+        _PHASE_MAX,
+} Phase;
+
+/* States of one type that a worker is asked about together. Owned by who dispatches it. */
+typedef struct Batch {
+        uint32_t id;
+        Phase phase;
+        WorkerKind kind;
+        uint32_t type;       /* index of the ImageType */
+        uint32_t call_flags; /* AGENTD_PLAN, AGENTD_DIFF */
+        usec_t timeout_usec; /* without a word from the worker, it is killed */
+        struct Batch *next;  /* for the owner's queues */
+        bool retry;          /* for the owner: an apply of these was lost; what still differs is applied again */
+        uint32_t n;
+        uint32_t states[]; /* indices of states, with MESSAGE_STATE_PENDING */
+} Batch;
+
+/* Limits. A worker that is slow does not count any more, so that others get on with their work. */
+#define WORKERS_MAX_SLOW 8
+
+/* An idle check worker keeps file systems busy that somebody may want to unmount. */
+#define WORKER_IDLE_USEC (2 * USEC_PER_SEC)
+
+/* How long a worker that was told to go may take. */
+#define WORKER_LEAVE_USEC USEC_PER_SEC
+
+/* What a worker may allocate beyond what it shares with the engine. */
+#define WORKER_MEMORY_BYTES MIB(512)
+
+/* How long a worker may take to die of SIGKILL before it is given up: then it hangs in the kernel. */
+#define WORKER_KILL_USEC (5 * USEC_PER_SEC)
+
+typedef struct WorkerPool WorkerPool;
+
+/* Why a batch came back unfinished. */
+typedef enum WorkerLoss {
+        WORKER_LOSS_DIED,    /* crashed, exited, or sent nonsense */
+        WORKER_LOSS_HUNG,    /* said nothing for the batch's timeout and was killed */
+        WORKER_LOSS_STUCK,   /* likewise, but not even SIGKILL ends it */
+        WORKER_LOSS_RECALLED, /* killed for a reason that lies outside the batch: ask again */
+        WORKER_LOSS_NOT_STARTED, /* could not be started or set up */
+} WorkerLoss;
+
+typedef struct WorkerHandlers {
+        /* A record about a state of the batch (RESULT, DIFFERENCE, UNDO). A negative return means that it is
+         * nonsense: the worker is killed. */
+        int (*on_record)(void *userdata, Batch *batch, MessageKind kind, MessageReader *reader);
+
+        /* The worker has finished the batch, which is the owner's again. */
+        void (*on_end)(void *userdata, Batch *batch);
+
+        /* The worker is gone; the batch is the owner's again. detail: one line for people. stuck_pid: with
+         * WORKER_LOSS_STUCK, the process. */
+        void (*on_lost)(void *userdata, Batch *batch, WorkerLoss loss, const char *detail, pid_t stuck_pid);
+
+        /* The worker has been silent for a third of the timeout. The batch is still with it. */
+        void (*on_slow)(void *userdata, Batch *batch);
+
+        /* A worker that was reported as stuck has ended. */
+        void (*on_unstuck)(void *userdata, pid_t pid);
+
+        /* A worker became free. Called from the event loop, once for any number of them. */
+        void (*on_free)(void *userdata);
+} WorkerHandlers;
+
+typedef struct WorkerPoolOptions {
+        unsigned n_workers; /* of each kind at most, slow ones not counted; 0: as many as there are processors, 2 at
+                             * least */
+        const char *root;   /* directory that paths are resolved in; "/" */
+        SandboxOptions sandbox;
+} WorkerPoolOptions;
+
+/* Return: 0; -errno. The options' strings must outlive the pool. */
+int worker_pool_new(sd_event *event, const WorkerPoolOptions *options, const WorkerHandlers *handlers, void *userdata,
+        WorkerPool **ret);
+
+/* Ends all workers, killing those that have work, without calling any handler. Batches stay with their owner. */
+WorkerPool *worker_pool_free(WorkerPool *pool);
+DEFINE_CLEANUP(WorkerPool *, worker_pool_free)
+
+/* True if a batch of that kind would find a worker now. */
+bool worker_pool_has_room(const WorkerPool *pool, WorkerKind kind);
+
+/*
+ * worker_pool_dispatch() - gives a batch to an idle worker, or a new one
+ *
+ * The batch belongs to the pool until on_end or on_lost. Never calls a handler from within.
+ * Return: 0; -EBUSY: no room, see worker_pool_has_room(); other -errno: a worker could not be started.
+ */
+int worker_pool_dispatch(WorkerPool *pool, Image *image, Batch *batch);
+
+/* ---- The other side: worker-main.c ----------------------------------------------------------------------------- */
+
+typedef struct WorkerSetup {
+        WorkerKind kind;
+        int fd; /* of the socket pair */
+        Image *image;
+        const WorkerPoolOptions *options;
+        pid_t engine;
+} WorkerSetup;
+
+/* The life of a worker, from the fork to its end. */
+_noreturn_ void worker_main(const WorkerSetup *setup);
+
+/* A worker's exit status if it could not set itself up; the reason is in a LOG record. */
+#define WORKER_EXIT_SETUP 3
