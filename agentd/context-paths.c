@@ -41,8 +41,8 @@ int agentd_replace_file(AgentdContext *context, const char *path, const void *co
         return path_replace_commit(&replacement, attributes->uid, attributes->gid, attributes->mode, 0);
 }
 
-int agentd_replace_file_from(AgentdContext *context, const char *path, int source,
-        const AgentdAttributes *attributes) {
+int agentd_replace_file_from(
+        AgentdContext *context, const char *path, int source, const AgentdAttributes *attributes) {
         _cleanup_(path_replace_abort) PathReplacement replacement = {};
         const char *name;
         int fd, r;
@@ -61,7 +61,8 @@ int agentd_replace_file_from(AgentdContext *context, const char *path, int sourc
         return path_replace_commit(&replacement, attributes->uid, attributes->gid, attributes->mode, 0);
 }
 
-int agentd_replace_symlink(AgentdContext *context, const char *path, const char *target, uid_t uid, gid_t gid) {
+int agentd_replace_symlink(
+        AgentdContext *context, const char *path, const char *target, uid_t uid, gid_t gid) {
         const char *name;
         int fd, r;
 
@@ -76,7 +77,7 @@ int agentd_remove(AgentdContext *context, const char *path) {
         r = agentd_open_parent(context, path, &fd, &name);
         if (r >= 0) {
                 r = path_remove(fd, name, 0);
-                path_cache_forget(&context->paths, path);
+                path_cache_clear(&context->paths);
         }
         return r == -ENOENT ? 0 : r;
 }

@@ -18,7 +18,7 @@
 int context_init(AgentdContext *context, const WorkerSetup *setup, int root_fd) {
         int r;
 
-        *context = (AgentdContext) {
+        *context = (AgentdContext){
                 .image = setup->image,
                 .kind = setup->kind,
                 .root_fd = root_fd,
@@ -108,7 +108,8 @@ static void put_difference(AgentdContext *context, size_t i, const char *attribu
                 .size = sizeof("<sensitive>") - 1,
         };
 
-        if (!may_report(context, i))
+        /* While applying a module looks again, but what differs was told by the check. */
+        if (!may_report(context, i) || context->phase == PHASE_APPLY)
                 return;
         context->differs[i] = true;
 
@@ -143,24 +144,28 @@ void agentd_differs(AgentdContext *context, size_t i, const char *attribute, con
 }
 
 static AgentdValue string_value(const char *text) {
-        return text ? (AgentdValue) { .type = AGENTD_STRING, .string = text, .size = strlen(text) } : (AgentdValue) {};
+        return text ? (AgentdValue){ .type = AGENTD_STRING, .string = text, .size = strlen(text) }
+                    : (AgentdValue){};
 }
 
-void agentd_differs_string(AgentdContext *context, size_t i, const char *attribute, const char *is,
-        const char *should) {
+void agentd_differs_string(
+        AgentdContext *context, size_t i, const char *attribute, const char *is, const char *should) {
         AgentdValue a = string_value(is), b = string_value(should);
 
         agentd_differs(context, i, attribute, &a, &b);
 }
 
-void agentd_differs_integer(AgentdContext *context, size_t i, const char *attribute, int64_t is, int64_t should) {
-        AgentdValue a = { .type = AGENTD_INTEGER, .integer = is }, b = { .type = AGENTD_INTEGER, .integer = should };
+void agentd_differs_integer(
+        AgentdContext *context, size_t i, const char *attribute, int64_t is, int64_t should) {
+        AgentdValue a = { .type = AGENTD_INTEGER, .integer = is },
+                    b = { .type = AGENTD_INTEGER, .integer = should };
 
         agentd_differs(context, i, attribute, &a, &b);
 }
 
 void agentd_differs_boolean(AgentdContext *context, size_t i, const char *attribute, bool is, bool should) {
-        AgentdValue a = { .type = AGENTD_BOOLEAN, .boolean = is }, b = { .type = AGENTD_BOOLEAN, .boolean = should };
+        AgentdValue a = { .type = AGENTD_BOOLEAN, .boolean = is },
+                    b = { .type = AGENTD_BOOLEAN, .boolean = should };
 
         agentd_differs(context, i, attribute, &a, &b);
 }
@@ -186,14 +191,14 @@ static const char *describe_text(char *buffer, size_t buffer_size, const void *t
         return buffer;
 }
 
-void agentd_differs_text(AgentdContext *context, size_t i, const char *attribute, const void *is, size_t is_size,
-        const void *should, size_t should_size) {
+void agentd_differs_text(AgentdContext *context, size_t i, const char *attribute, const void *is,
+        size_t is_size, const void *should, size_t should_size) {
         _cleanup_free_ char *diff = NULL;
         char a[128], b[128];
         AgentdValue old, new;
         size_t diff_size = 0;
 
-        if (!may_report(context, i))
+        if (!may_report(context, i) || context->phase == PHASE_APPLY)
                 return;
         if (is_sensitive(context, i)) {
                 agentd_differs_string(context, i, attribute, is ? "" : NULL, should ? "" : NULL);
@@ -205,7 +210,8 @@ void agentd_differs_text(AgentdContext *context, size_t i, const char *attribute
         if (context->flags & AGENTD_DIFF) {
                 const char *name = image_state_name(context->image, context->states[i]);
 
-                (void) diff_unified(name, name, is, is_size, should ?: "", should_size, DIFF_LIMIT, &diff, &diff_size);
+                (void) diff_unified(
+                        name, name, is, is_size, should ?: "", should_size, DIFF_LIMIT, &diff, &diff_size);
         }
         put_difference(context, i, attribute, &old, &new, diff, diff_size);
 }
@@ -213,10 +219,12 @@ void agentd_differs_text(AgentdContext *context, size_t i, const char *attribute
 void agentd_done(AgentdContext *context, size_t i) {
         if (!may_report(context, i))
                 return;
-        finish(context, i, context->phase != PHASE_APPLY && context->differs[i] ? VERDICT_DRIFTED : VERDICT_OK, NULL);
+        finish(context, i,
+                context->phase != PHASE_APPLY && context->differs[i] ? VERDICT_DRIFTED : VERDICT_OK, NULL);
 }
 
-static void finish_with_text(AgentdContext *context, size_t i, Verdict verdict, const char *format, va_list args) {
+static void finish_with_text(
+        AgentdContext *context, size_t i, Verdict verdict, const char *format, va_list args) {
         _cleanup_free_ char *text = NULL;
 
         if (!may_report(context, i))
@@ -298,11 +306,12 @@ int agentd_bus(AgentdContext *context, struct sd_bus **ret) {
         return 0;
 }
 
-static int userdb(AgentdContext *context, Userdb **ret) {
+static int userdb(AgentdContext *context, UserDb **ret) {
         int r;
 
         if (!context->userdb) {
-                r = userdb_new(context->root_fd, context->root_is_host, &context->userdb);
+                r = userdb_new(
+                        context->root_fd, context->root_is_host ? 0 : USERDB_NO_NSS, &context->userdb);
                 if (r < 0)
                         return r;
         }
@@ -311,7 +320,7 @@ static int userdb(AgentdContext *context, Userdb **ret) {
 }
 
 int agentd_user_id(AgentdContext *context, const char *name, uid_t *ret) {
-        Userdb *db;
+        UserDb *db;
         int r;
 
         r = userdb(context, &db);
@@ -319,7 +328,7 @@ int agentd_user_id(AgentdContext *context, const char *name, uid_t *ret) {
 }
 
 int agentd_group_id(AgentdContext *context, const char *name, gid_t *ret) {
-        Userdb *db;
+        UserDb *db;
         int r;
 
         r = userdb(context, &db);
@@ -327,7 +336,7 @@ int agentd_group_id(AgentdContext *context, const char *name, gid_t *ret) {
 }
 
 const char *agentd_user_name(AgentdContext *context, uid_t uid) {
-        Userdb *db;
+        UserDb *db;
         const char *name = NULL;
 
         if (userdb(context, &db) >= 0)
@@ -339,7 +348,7 @@ const char *agentd_user_name(AgentdContext *context, uid_t uid) {
 }
 
 const char *agentd_group_name(AgentdContext *context, gid_t gid) {
-        Userdb *db;
+        UserDb *db;
         const char *name = NULL;
 
         if (userdb(context, &db) >= 0)
@@ -350,6 +359,7 @@ const char *agentd_group_name(AgentdContext *context, gid_t gid) {
         return context->name;
 }
 
-int agentd_run_command(AgentdContext *context, size_t i, const AgentdCommand *command, AgentdCommandResult *ret) {
+int agentd_run_command(
+        AgentdContext *context, size_t i, const AgentdCommand *command, AgentdCommandResult *ret) {
         return -EOPNOTSUPP;
 }

@@ -20,7 +20,7 @@ struct AgentdContext {
         bool root_is_host; /* paths are resolved in "/" */
         MessageWriter writer;
         sd_bus *bus;
-        Userdb *userdb;
+        UserDb *userdb;
         PathCache paths;
         char name[64]; /* of the user or group that was looked up last */
 
@@ -31,8 +31,8 @@ struct AgentdContext {
         const uint32_t *states; /* indices into the image, by index in the batch */
         bool *finished;
         bool *differs;
-        usec_t since_usec;    /* when the last state was finished */
-        usec_t flushed_usec;  /* when results were sent last */
+        usec_t since_usec;   /* when the last state was finished */
+        usec_t flushed_usec; /* when results were sent last */
 };
 
 int context_init(AgentdContext *context, const WorkerSetup *setup, int root_fd);

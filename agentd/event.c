@@ -45,20 +45,22 @@ void event_state_result(const Run *run, uint32_t state) {
         }
 
         (void) snprintf(run_id, sizeof(run_id), "%" PRId64, run_options(run)->id);
-        fields[n++] = (LogField) { "MESSAGE_ID", message_id };
-        fields[n++] = (LogField) { "AGENTD_RUN", run_id };
-        fields[n++] = (LogField) { "AGENTD_STATE", id };
-        fields[n++] = (LogField) { "AGENTD_ROLE", image_state_role(image, state) };
-        fields[n++] = (LogField) { "AGENTD_RESULT", result_to_string(result) };
+        fields[n++] = (LogField){ "MESSAGE_ID", message_id };
+        fields[n++] = (LogField){ "AGENTD_RUN", run_id };
+        fields[n++] = (LogField){ "AGENTD_STATE", id };
+        fields[n++] = (LogField){ "AGENTD_ROLE", image_state_role(image, state) };
+        fields[n++] = (LogField){ "AGENTD_RESULT", result_to_string(result) };
 
         if (result == RESULT_CHANGED)
-                log_fields(LOG_INFO, fields, n, "Changed %s: %s", id, attributes_of(detail, attributes, sizeof(attributes)));
+                log_fields(LOG_INFO, fields, n, "Changed %s: %s", id,
+                        attributes_of(detail, attributes, sizeof(attributes)));
         else if (result == RESULT_DRIFTED)
                 log_fields(LOG_NOTICE, fields, n, "%s differs and is only audited: %s", id,
                         attributes_of(detail, attributes, sizeof(attributes)));
         else
                 log_fields(result == RESULT_FAILED ? LOG_ERR : LOG_WARNING, fields, n, "%s %s: %s", id,
-                        result_to_string(result), detail && detail->error ? detail->error : "no reason was given");
+                        result_to_string(result),
+                        detail && detail->error ? detail->error : "no reason was given");
 }
 
 void event_run_finished(const Run *run) {
@@ -74,6 +76,6 @@ void event_run_finished(const Run *run) {
                 return;
         (void) snprintf(run_id, sizeof(run_id), "%" PRId64, run_options(run)->id);
         log_fields(failed > 0 ? LOG_WARNING : LOG_INFO, fields, ELEMENTSOF(fields),
-                "Run %s (%s) finished: %u changed, %u failed, %u blocked", run_id, run_options(run)->cause, changed, failed,
-                blocked);
+                "Run %s (%s) finished: %u changed, %u failed, %u blocked", run_id, run_options(run)->cause,
+                changed, failed, blocked);
 }

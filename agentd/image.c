@@ -22,7 +22,7 @@ int image_new(Image **ret) {
         image = malloc(sizeof(*image));
         if (!image)
                 return -ENOMEM;
-        *image = (Image) { .n_ref = 1, .memfd = -EBADF };
+        *image = (Image){ .n_ref = 1, .memfd = -EBADF };
 
         image->memfd = memfd_create("agentd-image", MFD_CLOEXEC | MFD_ALLOW_SEALING);
         if (image->memfd < 0)
@@ -66,11 +66,12 @@ Image *image_unref(Image *image) {
 int image_open_arena(Image *image, Arena *ret) {
         void *p;
 
-        p = mmap(image->base, IMAGE_SIZE_MAX, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, image->memfd, 0);
+        p = mmap(image->base, IMAGE_SIZE_MAX, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, image->memfd,
+                0);
         if (p == MAP_FAILED)
                 return -errno;
 
-        *ret = (Arena) { .base = p, .limit = IMAGE_SIZE_MAX };
+        *ret = (Arena){ .base = p, .limit = IMAGE_SIZE_MAX };
         (void) arena_new(ret, ImageHeader);
         return 0;
 }
@@ -88,8 +89,9 @@ int image_adopt(Image *image, uint64_t used, const char **ret_error) {
         }
 
         if (fcntl(image->memfd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SEAL) < 0) {
-                *ret_error = errno == EBUSY ? "a process that a module left behind still has it mapped for writing"
-                                            : "it cannot be sealed";
+                *ret_error = errno == EBUSY
+                                     ? "a process that a module left behind still has it mapped for writing"
+                                     : "it cannot be sealed";
                 return -errno;
         }
 
@@ -127,13 +129,13 @@ static bool array_fits(const Validation *v, ImageArray array, size_t element_siz
         if (array.n == 0)
                 return true;
         return array.offset % alignment == 0 && array.offset <= v->size &&
-                array.n <= (v->size - array.offset) / element_size;
+               array.n <= (v->size - array.offset) / element_size;
 }
 
 static bool text_fits(const Validation *v, ImageText text) {
         /* Room for the terminator, and it is one. Text with a NUL inside would make names ambiguous. */
-        return text.offset < v->size && text.n < v->size - text.offset && v->base[text.offset + text.n] == 0 &&
-                memchr(v->base + text.offset, 0, text.n) == NULL;
+        return text.offset < v->size && text.n < v->size - text.offset &&
+               v->base[text.offset + text.n] == 0 && memchr(v->base + text.offset, 0, text.n) == NULL;
 }
 
 static bool slice_fits(ImageArray slice, uint32_t n) {

@@ -38,8 +38,8 @@ typedef ImageArray ImageText;
 typedef struct ImageHeader {
         uint64_t magic;
         uint64_t version;
-        uint64_t base; /* the address it was built at */
-        uint64_t used; /* bytes */
+        uint64_t base;         /* the address it was built at */
+        uint64_t used;         /* bytes */
         ImageArray modules;    /* ImageModule */
         ImageArray types;      /* ImageType */
         ImageArray roles;      /* ImageRole */
@@ -60,8 +60,8 @@ typedef struct ImageModule {
 typedef struct ImageType {
         ImageText name;
         uint32_t module;
-        uint32_t index; /* among the state types of the module; the worker looks it up */
-        uint32_t flags; /* AGENTD_NAME_IS_PATH, … */
+        uint32_t index;     /* among the state types of the module; the worker looks it up */
+        uint32_t flags;     /* AGENTD_NAME_IS_PATH, … */
         uint32_t batch_max; /* 0: no limit */
 } ImageType;
 
@@ -82,11 +82,11 @@ typedef struct ImageState {
         uint32_t role;
         uint32_t line, column; /* of the declaration in the role */
         uint32_t flags;
-        uint32_t when; /* offset of an Expression, 0: none. Not for the engine */
-        uint32_t data; /* offset of private data, 0: NULL. Not for the engine */
+        uint32_t when;      /* offset of an Expression, 0: none. Not for the engine */
+        uint32_t data;      /* offset of private data, 0: NULL. Not for the engine */
         ImageArray watches; /* offset is an index into watches */
         uint32_t padding;
-        uint64_t timeout_usec; /* > 0 */
+        uint64_t timeout_usec;         /* > 0 */
         uint8_t hash[IMAGE_HASH_SIZE]; /* of all that prepare was given */
 } ImageState;
 
@@ -95,7 +95,8 @@ typedef struct ImageState {
  * require M others with N + M edges. A group is done when all it waits for are.
  */
 typedef struct ImageNode {
-        ImageArray dependents;   /* offset is an index into the array of dependents: the nodes that wait for this one */
+        ImageArray
+                dependents; /* offset is an index into the array of dependents: the nodes that wait for this one */
         uint32_t n_dependencies; /* how many nodes this one waits for */
         uint32_t padding;
 } ImageNode;
@@ -130,7 +131,7 @@ typedef struct Image {
         unsigned n_ref;
         int memfd; /* until it is adopted */
         uint8_t *base;
-        size_t mapped; /* bytes from base on that belong to us */
+        size_t mapped;             /* bytes from base on that belong to us */
         const ImageHeader *header; /* NULL until it is adopted */
 } Image;
 

@@ -182,7 +182,8 @@ static int on_load_exit(_unused_ sd_event_source *source, const siginfo_t *si, v
         return 0;
 }
 
-int load_start(sd_event *event, const LoadOptions *options, const LoadHandlers *handlers, void *userdata, Load **ret) {
+int load_start(sd_event *event, const LoadOptions *options, const LoadHandlers *handlers, void *userdata,
+        Load **ret) {
         _cleanup_(load_freep) Load *load = NULL;
         _cleanup_close_ int child_fd = -EBADF;
         pid_t engine = getpid();
@@ -191,7 +192,9 @@ int load_start(sd_event *event, const LoadOptions *options, const LoadHandlers *
         load = malloc(sizeof(*load));
         if (!load)
                 return -ENOMEM;
-        *load = (Load) { .handlers = handlers, .userdata = userdata, .fd = -EBADF, .diagnostics = json_array() };
+        *load = (Load){
+                .handlers = handlers, .userdata = userdata, .fd = -EBADF, .diagnostics = json_array()
+        };
         if (!load->diagnostics)
                 return -ENOMEM;
         r = image_new(&load->image);
@@ -219,7 +222,8 @@ int load_start(sd_event *event, const LoadOptions *options, const LoadHandlers *
                 return r;
         (void) sd_event_source_set_priority(load->child, SD_EVENT_PRIORITY_NORMAL + 1);
         r = sd_event_add_time(event, &load->timer, CLOCK_MONOTONIC,
-                now_usec(CLOCK_MONOTONIC) + (options->timeout_usec ?: LOAD_TIMEOUT_USEC), 0, on_load_timer, load);
+                now_usec(CLOCK_MONOTONIC) + (options->timeout_usec ?: LOAD_TIMEOUT_USEC), 0, on_load_timer,
+                load);
         if (r < 0)
                 return r;
 

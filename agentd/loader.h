@@ -32,7 +32,8 @@ typedef struct LoadHandlers {
 typedef struct Load Load;
 
 /* Starts a load. The options must stay until it is over. Return: 0; -errno. */
-int load_start(sd_event *event, const LoadOptions *options, const LoadHandlers *handlers, void *userdata, Load **ret);
+int load_start(sd_event *event, const LoadOptions *options, const LoadHandlers *handlers, void *userdata,
+        Load **ret);
 
 /* Ends it, killing the child if it still runs. */
 Load *load_free(Load *load);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include <getopt.h>
+#include <stdarg.h>
 #include <sodium.h>
 #include <sys/stat.h>
 #include <syslog.h>
@@ -114,19 +115,21 @@ static int parse_argv(int argc, char **argv) {
                 case ARG_ROOT:
                 case ARG_CONF_DIR:
                 case ARG_MODULE_DIR:
-                        directory = c == ARG_ROOT ? &arg_options.root
-                                : c == ARG_CONF_DIR ? &arg_options.conf_dir
-                                                    : &arg_options.module_dir;
-                        *directory = directory_argument(c == ARG_ROOT ? "--root"
-                                        : c == ARG_CONF_DIR       ? "--conf-dir"
-                                                                  : "--module-dir",
+                        directory = c == ARG_ROOT       ? &arg_options.root
+                                    : c == ARG_CONF_DIR ? &arg_options.conf_dir
+                                                        : &arg_options.module_dir;
+                        *directory = directory_argument(c == ARG_ROOT       ? "--root"
+                                                        : c == ARG_CONF_DIR ? "--conf-dir"
+                                                                            : "--module-dir",
                                 optarg);
                         if (!*directory)
                                 return -EXIT_INVALID;
                         break;
                 case ARG_LOG_LEVEL:
                         if (log_level_from_string(optarg, &level) < 0)
-                                return -usage("--log-level '%s' is not one of error, warning, notice, info, debug", optarg);
+                                return -usage(
+                                        "--log-level '%s' is not one of error, warning, notice, info, debug",
+                                        optarg);
                         log_set_max_level(level);
                         break;
                 case ARG_VERSION: (void) printf("agentd %s\n", AGENTD_VERSION); return 0;
@@ -136,7 +139,8 @@ static int parse_argv(int argc, char **argv) {
         }
 
         if (arg_once == arg_validate)
-                return -usage(arg_once ? "--once and --validate exclude each other" : "Say --once or --validate");
+                return -usage(
+                        arg_once ? "--once and --validate exclude each other" : "Say --once or --validate");
         if (arg_options.check && !arg_options.plan)
                 return -usage("--check goes with --plan");
         if (arg_validate && (arg_options.plan || arg_options.diff || arg_options.json))

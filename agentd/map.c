@@ -37,8 +37,9 @@ void map_put(Map *map, Arena *arena, const char *key, uint32_t value) {
                 bigger.slots = arena_alloc(arena, bigger.n_slots * sizeof(bigger.slots[0]));
                 for (uint32_t k = 0; k < map->n_slots; k++)
                         if (map->slots[k].key)
-                                bigger.slots[find_slot(&bigger, map->slots[k].key)] = (__typeof__(bigger.slots[0])) {
-                                        map->slots[k].key, map->slots[k].value };
+                                bigger.slots[find_slot(&bigger, map->slots[k].key)] =
+                                        (__typeof__(bigger.slots[0])){ map->slots[k].key,
+                                                map->slots[k].value };
                 *map = bigger;
         }
 

@@ -15,13 +15,13 @@ typedef struct RecordHeader {
 /* ---- Writing --------------------------------------------------------------------------------------------------- */
 
 int message_writer_init(MessageWriter *writer, int fd) {
-        *writer = (MessageWriter) { .fd = fd, .buffer = malloc(MESSAGE_MAX) };
+        *writer = (MessageWriter){ .fd = fd, .buffer = malloc(MESSAGE_MAX) };
         return writer->buffer ? 0 : -ENOMEM;
 }
 
 void message_writer_done(MessageWriter *writer) {
         free(writer->buffer);
-        *writer = (MessageWriter) { .fd = -EBADF };
+        *writer = (MessageWriter){ .fd = -EBADF };
 }
 
 /*
@@ -139,7 +139,7 @@ int message_end(MessageWriter *writer) {
         }
 
         size = writer->position - writer->used;
-        memcpy(writer->buffer + writer->used, &(uint32_t) { (uint32_t) size }, sizeof(uint32_t));
+        memcpy(writer->buffer + writer->used, &(uint32_t){ (uint32_t) size }, sizeof(uint32_t));
         writer->used = writer->position;
         return writer->error;
 }
@@ -342,7 +342,8 @@ static json_t *get_value(MessageReader *reader, unsigned depth) {
                                 json_decref(json);
                                 goto bad;
                         }
-                        r = key ? json_object_set_new_nocheck(json, key, item) : json_array_append_new(json, item);
+                        r = key ? json_object_set_new_nocheck(json, key, item)
+                                : json_array_append_new(json, item);
                         if (r < 0) {
                                 json_decref(json);
                                 goto bad;

@@ -69,7 +69,7 @@ void message_begin(MessageWriter *writer, MessageKind kind);
 void message_put_u32(MessageWriter *writer, uint32_t value);
 void message_put_u64(MessageWriter *writer, uint64_t value);
 void message_put_text(MessageWriter *writer, const char *text, size_t size, size_t limit);
-void message_put_string(MessageWriter *writer, const char *text); /* NULL is "" */
+void message_put_string(MessageWriter *writer, const char *text);        /* NULL is "" */
 void message_put_value(MessageWriter *writer, const AgentdValue *value); /* NULL is null */
 
 /* Ends the record. Sends what is collected first if this one does not fit beside it.

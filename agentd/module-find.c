@@ -38,21 +38,21 @@ static void add_types(Loader *loader, const Module *module) {
                 TypeEntry *entry = find_known(loader, type->name);
 
                 if (entry) {
-                        diagnostics_add(&loader->diagnostics, (Place) { .file = module->path },
-                                "the module provides type '%s', as does '%s'; remove one of them", type->name,
-                                entry->module->path);
+                        diagnostics_add(&loader->diagnostics, (Place){ .file = module->path },
+                                "the module provides type '%s', as does '%s'; remove one of them",
+                                type->name, entry->module->path);
                         continue;
                 }
                 entry = arena_new(&loader->scratch, TypeEntry);
-                *entry = (TypeEntry) {
+                *entry = (TypeEntry){
                         .name = type->name,
                         .module = module,
                         .type = type,
                         .n_parameters = parameters_count(type->parameters),
                         .image_index = UINT32_MAX,
                 };
-                loader->types = arena_grow(
-                        &loader->scratch, loader->types, loader->n_types, &loader->n_types_allocated, sizeof(TypeEntry *));
+                loader->types = arena_grow(&loader->scratch, loader->types, loader->n_types,
+                        &loader->n_types_allocated, sizeof(TypeEntry *));
                 loader->types[loader->n_types] = entry;
                 map_put(&loader->type_map, &loader->scratch, entry->name, loader->n_types++);
         }
@@ -74,8 +74,8 @@ static int try_module(Loader *loader, const char *directory, const char *file) {
 
         r = module_open(path, &module, &error);
         if (r < 0) {
-                diagnostics_add(&loader->diagnostics, (Place) { .file = path }, "the module cannot be used: %s",
-                        error ?: strerror(-r));
+                diagnostics_add(&loader->diagnostics, (Place){ .file = path },
+                        "the module cannot be used: %s", error ?: strerror(-r));
                 return r;
         }
         add_types(loader, module);

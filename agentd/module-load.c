@@ -68,8 +68,8 @@ static int find_build_id(struct dl_phdr_info *info, _unused_ size_t size, void *
                         const uint8_t *name = p + sizeof(*note);
                         const uint8_t *data = name + ((note->n_namesz + 3) & ~3U);
 
-                        if (note->n_type == NT_GNU_BUILD_ID && note->n_namesz == 4 && memcmp(name, "GNU", 4) == 0 &&
-                                note->n_descsz <= IMAGE_BUILD_ID_SIZE) {
+                        if (note->n_type == NT_GNU_BUILD_ID && note->n_namesz == 4 &&
+                                memcmp(name, "GNU", 4) == 0 && note->n_descsz <= IMAGE_BUILD_ID_SIZE) {
                                 search->module->build_id_size = note->n_descsz;
                                 memcpy(search->module->build_id, data, note->n_descsz);
                                 return 1;
@@ -87,14 +87,15 @@ static bool name_is_good(const char *name, bool underscores) {
         if (!islower((unsigned char) *name))
                 return false;
         for (const char *p = name; *p; p++)
-                if (!islower((unsigned char) *p) && !isdigit((unsigned char) *p) && *p != (underscores ? '_' : '-'))
+                if (!islower((unsigned char) *p) && !isdigit((unsigned char) *p) &&
+                        *p != (underscores ? '_' : '-'))
                         return false;
         return true;
 }
 
 /* Copies a list of parameters, whose elements have the size that the module was built with, into our layout. */
-static int take_parameters(const AgentdParameter *theirs, size_t their_size, const char *owner, unsigned depth,
-        AgentdParameter **ret, char **reterr) {
+static int take_parameters(const AgentdParameter *theirs, size_t their_size, const char *owner,
+        unsigned depth, AgentdParameter **ret, char **reterr) {
         static const AgentdParameter none;
         AgentdParameter *ours;
         uint32_t n = 0;
@@ -110,8 +111,8 @@ static int take_parameters(const AgentdParameter *theirs, size_t their_size, con
                 if (!name)
                         break;
                 if (++n > PARAMETERS_MAX)
-                        return refuse(reterr, -EINVAL, "%s: the list of parameters has no end (one without name)",
-                                owner);
+                        return refuse(reterr, -EINVAL,
+                                "%s: the list of parameters has no end (one without name)", owner);
         }
 
         ours = calloc(n + 1, sizeof(*ours));
@@ -122,10 +123,11 @@ static int take_parameters(const AgentdParameter *theirs, size_t their_size, con
         for (uint32_t i = 0; i < n; i++) {
                 AgentdParameter *parameter = &ours[i];
 
-                memcpy(parameter, (const uint8_t *) theirs + i * their_size, MIN(their_size, sizeof(*parameter)));
+                memcpy(parameter, (const uint8_t *) theirs + i * their_size,
+                        MIN(their_size, sizeof(*parameter)));
                 if (!name_is_good(parameter->name, true)) {
-                        r = refuse(reterr, -EINVAL, "%s: '%s' is no name for a parameter (a-z, 0-9, _)", owner,
-                                parameter->name);
+                        r = refuse(reterr, -EINVAL, "%s: '%s' is no name for a parameter (a-z, 0-9, _)",
+                                owner, parameter->name);
                         goto fail;
                 }
                 for (uint32_t k = 0; k < i; k++)
@@ -148,15 +150,17 @@ static int take_parameters(const AgentdParameter *theirs, size_t their_size, con
                 case AGENTD_RECORD: {
                         AgentdParameter *fields = NULL;
 
-                        r = take_parameters(parameter->fields, their_size, parameter->name, depth + 1, &fields, reterr);
+                        r = take_parameters(
+                                parameter->fields, their_size, parameter->name, depth + 1, &fields, reterr);
                         if (r < 0)
                                 goto fail;
                         parameter->fields = fields;
                         break;
                 }
                 default:
-                        r = refuse(reterr, -EINVAL, "%s: parameter '%s' has a type that this agentd does not know",
-                                owner, parameter->name);
+                        r = refuse(reterr, -EINVAL,
+                                "%s: parameter '%s' has a type that this agentd does not know", owner,
+                                parameter->name);
                         goto fail;
                 }
         }
@@ -194,9 +198,11 @@ static int take_types(Module *module, char **reterr) {
                                 type->check ? "apply" : "check");
                 for (uint32_t k = 0; k < i; k++)
                         if (streq(module->types[k].name, type->name))
-                                return refuse(reterr, -EINVAL, "state type '%s' is declared twice", type->name);
+                                return refuse(
+                                        reterr, -EINVAL, "state type '%s' is declared twice", type->name);
 
-                r = take_parameters(type->parameters, module->info.parameter_size, type->name, 0, &parameters, reterr);
+                r = take_parameters(
+                        type->parameters, module->info.parameter_size, type->name, 0, &parameters, reterr);
                 if (r < 0)
                         return r;
                 type->parameters = parameters;
@@ -255,7 +261,8 @@ int module_open(const char *path, Module **ret, char **reterr) {
         if (!S_ISREG(st.st_mode))
                 return refuse(reterr, -EINVAL, "it is not a regular file");
         if ((st.st_uid != 0 && st.st_uid != geteuid()) || (st.st_mode & 022) != 0)
-                return refuse(reterr, -EPERM, "others than root can write it; it must belong to root, mode 0644 or 0755");
+                return refuse(reterr, -EPERM,
+                        "others than root can write it; it must belong to root, mode 0644 or 0755");
 
         module = calloc(1, sizeof(*module));
         if (!module)
@@ -275,11 +282,13 @@ int module_open(const char *path, Module **ret, char **reterr) {
         /* These two are at the start in every version of the interface. */
         if (theirs->abi != AGENTD_ABI)
                 return refuse(reterr, -EINVAL,
-                        "it was built for module interface %u, this agentd has %u; rebuild it with this agentd's "
+                        "it was built for module interface %u, this agentd has %u; rebuild it with this "
+                        "agentd's "
                         "<agentd/module.h>",
                         theirs->abi, AGENTD_ABI);
         if (theirs->size < offsetof(AgentdModule, trigger_types) || theirs->size > KIB(4))
-                return refuse(reterr, -EINVAL, "its description says a size (%u bytes) that cannot be", theirs->size);
+                return refuse(reterr, -EINVAL, "its description says a size (%u bytes) that cannot be",
+                        theirs->size);
 
         memcpy(&module->info, theirs, MIN((size_t) theirs->size, sizeof(module->info)));
         if (module->info.state_type_size < offsetof(AgentdStateType, apply) + sizeof(void *) ||
@@ -296,12 +305,14 @@ int module_open(const char *path, Module **ret, char **reterr) {
         if (!module->info.version || !*module->info.version)
                 return refuse(reterr, -EINVAL, "it has no version");
         if (strncmp(base, name, strlen(name)) != 0 || !streq(base + strlen(name), ".so"))
-                return refuse(reterr, -EINVAL, "it calls itself '%s', so its file must be '%s.so'", name, name);
+                return refuse(
+                        reterr, -EINVAL, "it calls itself '%s', so its file must be '%s.so'", name, name);
         if ((module->info.trigger_types && module->info.trigger_types[0]) ||
                 (module->info.sink_types && module->info.sink_types[0]) ||
                 (module->info.builtins && module->info.builtins[0]) ||
                 (module->info.fact_sources && module->info.fact_sources[0]))
-                return refuse(reterr, -EINVAL, "it provides something else than state types, which this agentd cannot use");
+                return refuse(reterr, -EINVAL,
+                        "it provides something else than state types, which this agentd cannot use");
 
         r = take_types(module, reterr);
         if (r < 0)

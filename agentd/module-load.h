@@ -11,8 +11,8 @@
 typedef struct Module {
         char *path;
         void *handle;
-        AgentdModule info;          /* in our layout: what the module did not know of is 0 */
-        AgentdStateType *types;     /* likewise; n_types of them */
+        AgentdModule info;      /* in our layout: what the module did not know of is 0 */
+        AgentdStateType *types; /* likewise; n_types of them */
         uint32_t n_types;
         uint8_t build_id[IMAGE_BUILD_ID_SIZE];
         uint32_t build_id_size;

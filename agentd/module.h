@@ -39,8 +39,8 @@ extern "C" {
 
 #define AGENTD_ABI 1u
 
-#define AGENTD_EXPORT         __attribute__((visibility("default")))
-#define AGENTD_PRINTF(f, a)   __attribute__((format(printf, f, a)))
+#define AGENTD_EXPORT       __attribute__((visibility("default")))
+#define AGENTD_PRINTF(f, a) __attribute__((format(printf, f, a)))
 
 /* ---- Values ---------------------------------------------------------------------------------------------------- */
 
@@ -50,9 +50,10 @@ typedef enum AgentdType {
         AGENTD_INTEGER = 2,
         AGENTD_FLOAT = 3,
         AGENTD_STRING = 4,
-        AGENTD_LIST = 5,   /* a parameter: list of strings */
-        AGENTD_TABLE = 6,  /* a parameter: any table, given on as written */
-        AGENTD_RECORD = 7, /* a parameter: a table with declared fields; the value has one item for each field */
+        AGENTD_LIST = 5,  /* a parameter: list of strings */
+        AGENTD_TABLE = 6, /* a parameter: any table, given on as written */
+        AGENTD_RECORD =
+                7, /* a parameter: a table with declared fields; the value has one item for each field */
 
         /* Types of parameters only: written as strings, checked and converted by agentd, seen as AGENTD_INTEGER. */
         AGENTD_MODE = 16,     /* octal digits "0644" → mode bits */
@@ -71,8 +72,8 @@ struct AgentdValue {
                 bool boolean;
                 int64_t integer;
                 double real;
-                const char *string;         /* NUL-terminated */
-                const AgentdValue *items;   /* of a list; of a record: by index of the declared field */
+                const char *string;          /* NUL-terminated */
+                const AgentdValue *items;    /* of a list; of a record: by index of the declared field */
                 const AgentdMember *members; /* of a table, in the order of the source */
         };
         size_t size; /* bytes of a string without the terminator; strings may hold NUL */
@@ -90,11 +91,12 @@ struct AgentdMember {
 #define AGENTD_SECRET   (1u << 1) /* never shown: not in diffs, logs, events or errors */
 #define AGENTD_PATH     (1u << 2) /* an absolute path; agentd checks and normalises it */
 #define AGENTD_TEMPLATE (1u << 3) /* names a template beside the role; the module sees the rendered text */
-#define AGENTD_SOURCE   (1u << 4) /* names a file beside the role; the module sees its absolute path, and a change of
+#define AGENTD_SOURCE \
+        (1u << 4) /* names a file beside the role; the module sees its absolute path, and a change of
                                    * the file means "check me" */
-#define AGENTD_USER     (1u << 5) /* a user's name: the state comes after user:NAME, if that is declared */
-#define AGENTD_GROUP    (1u << 6) /* a group's name: likewise */
-#define AGENTD_LITERAL  (1u << 7) /* {{…}} in it is not replaced */
+#define AGENTD_USER    (1u << 5) /* a user's name: the state comes after user:NAME, if that is declared */
+#define AGENTD_GROUP   (1u << 6) /* a group's name: likewise */
+#define AGENTD_LITERAL (1u << 7) /* {{…}} in it is not replaced */
 
 typedef struct AgentdParameter AgentdParameter;
 
@@ -102,11 +104,11 @@ struct AgentdParameter {
         const char *name;
         AgentdType type;
         uint32_t flags;
-        const char *default_value;        /* as text, e.g. "true", "0644"; NULL: AGENTD_NONE */
-        const char *documentation;        /* one line, for the reference page */
-        const char *const *choices;       /* of a string: the words allowed, ended by NULL; or NULL */
-        const char *exclusive;            /* of the parameters with the same word here, at most one may be given */
-        const AgentdParameter *fields;    /* of a record: ended by one without name */
+        const char *default_value;  /* as text, e.g. "true", "0644"; NULL: AGENTD_NONE */
+        const char *documentation;  /* one line, for the reference page */
+        const char *const *choices; /* of a string: the words allowed, ended by NULL; or NULL */
+        const char *exclusive;      /* of the parameters with the same word here, at most one may be given */
+        const AgentdParameter *fields; /* of a record: ended by one without name */
 };
 
 typedef struct AgentdPrepare AgentdPrepare;
@@ -127,22 +129,25 @@ typedef struct AgentdState {
 #define AGENTD_STATE_PENDING (1u << 0)
 
 /* Flags of a state type. */
-#define AGENTD_NAME_IS_PATH (1u << 0) /* the name is an absolute path, which the state owns: agentd normalises it,
+#define AGENTD_NAME_IS_PATH \
+        (1u << 0)                /* the name is an absolute path, which the state owns: agentd normalises it,
                                        * refuses a second owner, and orders the state after those that own a parent
                                        * directory */
-#define AGENTD_NO_PLAN      (1u << 1) /* check cannot tell without changing: in a plan the result is `unknown` */
+#define AGENTD_NO_PLAN (1u << 1) /* check cannot tell without changing: in a plan the result is `unknown` */
 
 /* Flags of a call of check and apply. */
 #define AGENTD_PLAN (1u << 0) /* this is a plan: nothing will be applied after */
-#define AGENTD_DIFF (1u << 1) /* somebody will look at text differences: report them with agentd_differs_text() */
+#define AGENTD_DIFF \
+        (1u << 1) /* somebody will look at text differences: report them with agentd_differs_text() */
 
 typedef struct AgentdStateType {
-        const char *name;          /* lower case letters, digits, '-' */
-        const char *documentation; /* one line */
+        const char *name;                  /* lower case letters, digits, '-' */
+        const char *documentation;         /* one line */
         const AgentdParameter *parameters; /* ended by one without name */
         uint32_t flags;
-        uint32_t batch_max;        /* states a batch has at most; 0: no limit */
-        uint64_t timeout_usec;     /* for check and for apply of one state, unless the role says otherwise; 0: 1 min */
+        uint32_t batch_max; /* states a batch has at most; 0: no limit */
+        uint64_t
+                timeout_usec; /* for check and for apply of one state, unless the role says otherwise; 0: 1 min */
 
         /*
          * prepare - optional; default: the values of the parameters are the private data
@@ -152,8 +157,8 @@ typedef struct AgentdStateType {
          * Return: 0; any negative value if the state cannot be: say why with agentd_prepare_error() first, it is
          *         shown with the place in the role.
          */
-        int (*prepare)(AgentdPrepare *prepare, const char *name, const AgentdValue *parameters, const void **ret_data,
-                unsigned flags);
+        int (*prepare)(AgentdPrepare *prepare, const char *name, const AgentdValue *parameters,
+                const void **ret_data, unsigned flags);
 
         /*
          * watch - optional; default: nothing is watched, the state is checked at the interval only
@@ -187,9 +192,10 @@ typedef struct AgentdBuiltin AgentdBuiltin;
 typedef struct AgentdFactSource AgentdFactSource;
 
 typedef struct AgentdModule {
-        uint32_t abi;             /* AGENTD_ABI */
-        uint32_t size;            /* of this struct … */
-        uint32_t state_type_size; /* … and of those it leads to, in the header that the module was built with */
+        uint32_t abi;  /* AGENTD_ABI */
+        uint32_t size; /* of this struct … */
+        uint32_t
+                state_type_size; /* … and of those it leads to, in the header that the module was built with */
         uint32_t parameter_size;
         const char *name;
         const char *version;
@@ -201,17 +207,17 @@ typedef struct AgentdModule {
 } AgentdModule;
 
 /* Ends the source of a module: AGENTD_MODULE("hosts", "1", &hosts_entry, &other_type) */
-#define AGENTD_MODULE(name_, version_, ...)                                                       \
-        static const AgentdStateType *const agentd_module_state_types[] = { __VA_ARGS__, NULL };  \
-        extern const AgentdModule agentd_module;                                                  \
-        AGENTD_EXPORT const AgentdModule agentd_module = {                                        \
-                .abi = AGENTD_ABI,                                                                \
-                .size = sizeof(AgentdModule),                                                     \
-                .state_type_size = sizeof(AgentdStateType),                                       \
-                .parameter_size = sizeof(AgentdParameter),                                        \
-                .name = (name_),                                                                  \
-                .version = (version_),                                                            \
-                .state_types = agentd_module_state_types,                                         \
+#define AGENTD_MODULE(name_, version_, ...)                                                      \
+        static const AgentdStateType *const agentd_module_state_types[] = { __VA_ARGS__, NULL }; \
+        extern const AgentdModule agentd_module;                                                 \
+        AGENTD_EXPORT const AgentdModule agentd_module = {                                       \
+                .abi = AGENTD_ABI,                                                               \
+                .size = sizeof(AgentdModule),                                                    \
+                .state_type_size = sizeof(AgentdStateType),                                      \
+                .parameter_size = sizeof(AgentdParameter),                                       \
+                .name = (name_),                                                                 \
+                .version = (version_),                                                           \
+                .state_types = agentd_module_state_types,                                        \
         }
 
 /* ---- In prepare and watch -------------------------------------------------------------------------------------- */
@@ -238,18 +244,18 @@ AGENTD_EXPORT void agentd_watch_bus(AgentdWatch *watch, const char *match);
 /* `i` is the index of the state in the batch. A report for a state that is already finished is ignored. */
 
 /* One difference: an attribute, what it is, what it should be. NULL means "nothing there". */
-AGENTD_EXPORT void agentd_differs(AgentdContext *context, size_t i, const char *attribute, const AgentdValue *is,
-        const AgentdValue *should);
-AGENTD_EXPORT void agentd_differs_string(AgentdContext *context, size_t i, const char *attribute, const char *is,
-        const char *should);
-AGENTD_EXPORT void agentd_differs_integer(AgentdContext *context, size_t i, const char *attribute, int64_t is,
-        int64_t should);
-AGENTD_EXPORT void agentd_differs_boolean(AgentdContext *context, size_t i, const char *attribute, bool is,
-        bool should);
+AGENTD_EXPORT void agentd_differs(AgentdContext *context, size_t i, const char *attribute,
+        const AgentdValue *is, const AgentdValue *should);
+AGENTD_EXPORT void agentd_differs_string(
+        AgentdContext *context, size_t i, const char *attribute, const char *is, const char *should);
+AGENTD_EXPORT void agentd_differs_integer(
+        AgentdContext *context, size_t i, const char *attribute, int64_t is, int64_t should);
+AGENTD_EXPORT void agentd_differs_boolean(
+        AgentdContext *context, size_t i, const char *attribute, bool is, bool should);
 
 /* Mode bits, shown as octal strings: "0644". */
-AGENTD_EXPORT void agentd_differs_mode(AgentdContext *context, size_t i, const char *attribute, mode_t is,
-        mode_t should);
+AGENTD_EXPORT void agentd_differs_mode(
+        AgentdContext *context, size_t i, const char *attribute, mode_t is, mode_t should);
 
 /*
  * agentd_differs_text() - a difference between two texts
@@ -257,24 +263,27 @@ AGENTD_EXPORT void agentd_differs_mode(AgentdContext *context, size_t i, const c
  *
  * Shown as size and SHA-256 of each, with AGENTD_DIFF also as a unified diff, which agentd makes.
  */
-AGENTD_EXPORT void agentd_differs_text(AgentdContext *context, size_t i, const char *attribute, const void *is,
-        size_t is_size, const void *should, size_t should_size);
+AGENTD_EXPORT void agentd_differs_text(AgentdContext *context, size_t i, const char *attribute,
+        const void *is, size_t is_size, const void *should, size_t should_size);
 
 /* The state is finished. In check: it is as declared if no difference was reported. In apply: it was applied. */
 AGENTD_EXPORT void agentd_done(AgentdContext *context, size_t i);
 
 /* The state is finished: it could not be read or made so. One line, no full stop: "Failed to open '/x': …". */
-AGENTD_EXPORT void agentd_failed(AgentdContext *context, size_t i, const char *format, ...) AGENTD_PRINTF(3, 4);
+AGENTD_EXPORT void agentd_failed(AgentdContext *context, size_t i, const char *format, ...)
+        AGENTD_PRINTF(3, 4);
 
 /* The state is finished: whether it differs cannot be told, e.g. in a plan since it depends on what another state
  * would do. */
-AGENTD_EXPORT void agentd_unknown(AgentdContext *context, size_t i, const char *format, ...) AGENTD_PRINTF(3, 4);
+AGENTD_EXPORT void agentd_unknown(AgentdContext *context, size_t i, const char *format, ...)
+        AGENTD_PRINTF(3, 4);
 
 /* In apply, before a change: what undoes it, e.g. ("mode", the old mode). Becomes part of the result. */
 AGENTD_EXPORT void agentd_undo(AgentdContext *context, size_t i, const char *what, const AgentdValue *old);
 
 /* A line in the log. level: LOG_ERR … LOG_DEBUG of syslog.h. */
-AGENTD_EXPORT void agentd_log(AgentdContext *context, int level, const char *format, ...) AGENTD_PRINTF(3, 4);
+AGENTD_EXPORT void agentd_log(AgentdContext *context, int level, const char *format, ...)
+        AGENTD_PRINTF(3, 4);
 
 /* ---- In check and apply: looking things up --------------------------------------------------------------------- */
 
@@ -309,7 +318,8 @@ AGENTD_EXPORT const char *agentd_group_name(AgentdContext *context, gid_t gid);
  *
  * Return: 0; -ENOENT, -ENOTDIR, -ELOOP, -EACCES; other -errno.
  */
-AGENTD_EXPORT int agentd_open_parent(AgentdContext *context, const char *path, int *ret_fd, const char **ret_name);
+AGENTD_EXPORT int agentd_open_parent(
+        AgentdContext *context, const char *path, int *ret_fd, const char **ret_name);
 
 /* Attributes of what is made. */
 typedef struct AgentdAttributes {
@@ -319,27 +329,28 @@ typedef struct AgentdAttributes {
 } AgentdAttributes;
 
 /* Makes the directories above a path that are missing, with these attributes. Return: 0; -errno. apply only. */
-AGENTD_EXPORT int agentd_make_parents(AgentdContext *context, const char *path, const AgentdAttributes *attributes);
+AGENTD_EXPORT int agentd_make_parents(
+        AgentdContext *context, const char *path, const AgentdAttributes *attributes);
 
 /*
  * Puts a file of this content in place of whatever file or symlink is there, in one step: a reader sees the old or
  * the new, whole; so does the next boot after a power cut. If it fails the old is untouched. apply only.
  * Return: 0; -EISDIR if a directory is in the way; -ENOSPC, -EROFS and other -errno.
  */
-AGENTD_EXPORT int agentd_replace_file(AgentdContext *context, const char *path, const void *content, size_t size,
-        const AgentdAttributes *attributes);
+AGENTD_EXPORT int agentd_replace_file(AgentdContext *context, const char *path, const void *content,
+        size_t size, const AgentdAttributes *attributes);
 
 /* The same with the content of an open file, from its start. */
-AGENTD_EXPORT int agentd_replace_file_from(AgentdContext *context, const char *path, int fd,
-        const AgentdAttributes *attributes);
+AGENTD_EXPORT int agentd_replace_file_from(
+        AgentdContext *context, const char *path, int fd, const AgentdAttributes *attributes);
 
 /* Likewise a symlink. */
-AGENTD_EXPORT int agentd_replace_symlink(AgentdContext *context, const char *path, const char *target, uid_t uid,
-        gid_t gid);
+AGENTD_EXPORT int agentd_replace_symlink(
+        AgentdContext *context, const char *path, const char *target, uid_t uid, gid_t gid);
 
 /* Makes one directory. Return: 0; -EEXIST; other -errno. apply only. */
-AGENTD_EXPORT int agentd_make_directory(AgentdContext *context, const char *path,
-        const AgentdAttributes *attributes);
+AGENTD_EXPORT int agentd_make_directory(
+        AgentdContext *context, const char *path, const AgentdAttributes *attributes);
 
 /* Removes a file, symlink or empty directory. Return: 0, also if nothing is there; -ENOTEMPTY; other -errno. */
 AGENTD_EXPORT int agentd_remove(AgentdContext *context, const char *path);
@@ -347,12 +358,12 @@ AGENTD_EXPORT int agentd_remove(AgentdContext *context, const char *path);
 /* ---- In check and apply: running programs ---------------------------------------------------------------------- */
 
 typedef struct AgentdCommand {
-        size_t size;              /* sizeof(AgentdCommand) */
-        const char *const *argv;  /* ended by NULL; argv[0] is an absolute path */
+        size_t size;                    /* sizeof(AgentdCommand) */
+        const char *const *argv;        /* ended by NULL; argv[0] is an absolute path */
         const char *const *environment; /* "NAME=value", ended by NULL; or NULL */
-        const void *input;        /* for its standard input */
+        const void *input;              /* for its standard input */
         size_t input_size;
-        uint64_t timeout_usec;    /* 0: what is left of the state's */
+        uint64_t timeout_usec; /* 0: what is left of the state's */
 } AgentdCommand;
 
 typedef struct AgentdCommandResult {
@@ -365,8 +376,8 @@ typedef struct AgentdCommandResult {
  * Runs a program: in apply as a transient unit that agentd requests, in check inside the sandbox.
  * Return: 0; -EOPNOTSUPP: this agentd cannot run programs for modules yet; other -errno.
  */
-AGENTD_EXPORT int agentd_run_command(AgentdContext *context, size_t i, const AgentdCommand *command,
-        AgentdCommandResult *ret);
+AGENTD_EXPORT int agentd_run_command(
+        AgentdContext *context, size_t i, const AgentdCommand *command, AgentdCommandResult *ret);
 
 #ifdef __cplusplus
 }

@@ -52,7 +52,8 @@ static void hide_progress(Once *once) {
 static int on_progress(sd_event_source *source, uint64_t usec, void *userdata) {
         Once *once = userdata;
 
-        (void) fprintf(stderr, "\r\033[K%u of %u states", once->n_done, image_n_states(run_image(once->run)));
+        (void) fprintf(
+                stderr, "\r\033[K%u of %u states", once->n_done, image_n_states(run_image(once->run)));
         once->progress_shown = true;
         (void) sd_event_source_set_time(source, usec + PROGRESS_EVERY_USEC);
         return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
@@ -170,7 +171,8 @@ static void on_validated(void *userdata, Image *image, json_t *diagnostics) {
         once->status = image ? EXIT_FINE : EXIT_INVALID;
         if (image)
                 (void) printf("%u state%s in %u role%s, no errors\n", image_n_states(image),
-                        image_n_states(image) == 1 ? "" : "s", image->header->roles.n, image->header->roles.n == 1 ? "" : "s");
+                        image_n_states(image) == 1 ? "" : "s", image->header->roles.n,
+                        image->header->roles.n == 1 ? "" : "s");
         if (flush_stdout() < 0)
                 once->status = EXIT_STATE_FAILED;
         (void) sd_event_exit(once->event, 0);

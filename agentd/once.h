@@ -15,9 +15,9 @@ enum {
 };
 
 typedef struct OnceOptions {
-        const char *root;       /* "/" */
-        const char *conf_dir;   /* NULL: the usual ones */
-        const char *module_dir; /* NULL: none besides the usual ones */
+        const char *root;              /* "/" */
+        const char *conf_dir;          /* NULL: the usual ones */
+        const char *module_dir;        /* NULL: none besides the usual ones */
         const char *const *role_files; /* for validate: just these; NULL: all */
         bool plan;
         bool check; /* plan: EXIT_PENDING if anything would change */

@@ -42,10 +42,10 @@ json_t *output_result(const Run *run, uint32_t state, bool with_diff) {
         const Image *image = run_image(run);
         const RunDetail *detail = run_detail(run, state);
 
-        return json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:I}", "state", image_state_id(image, state), "type",
-                image_state_type(image, state), "name", image_state_name(image, state), "role",
-                image_state_role(image, state), "result", result_to_string(run_result(run, state)), "differences",
-                differences_to_json(detail, with_diff), "error",
+        return json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:I}", "state", image_state_id(image, state),
+                "type", image_state_type(image, state), "name", image_state_name(image, state), "role",
+                image_state_role(image, state), "result", result_to_string(run_result(run, state)),
+                "differences", differences_to_json(detail, with_diff), "error",
                 detail && detail->error ? json_string(detail->error) : json_null(), "duration_usec",
                 (json_int_t) run_duration(run, state));
 }
@@ -64,10 +64,12 @@ json_t *output_run(const Run *run) {
         json_t *summary = json_object();
 
         FOREACH_ELEMENT(result, summary_order)
-                (void) json_object_set_new(summary, result_to_string(*result), json_integer(run_count(run, *result)));
+                (void) json_object_set_new(
+                        summary, result_to_string(*result), json_integer(run_count(run, *result)));
         return json_pack("{s:I, s:s, s:s, s:o, s:o, s:o}", "run", (json_int_t) run_options(run)->id, "mode",
                 run_mode_to_string(run_options(run)->mode), "cause", run_options(run)->cause, "started",
-                time_to_json(run_started(run)), "finished", time_to_json(run_finished(run)), "summary", summary);
+                time_to_json(run_started(run)), "finished", time_to_json(run_finished(run)), "summary",
+                summary);
 }
 
 void output_json_line(FILE *f, json_t *json) {
@@ -118,7 +120,8 @@ static void print_value(FILE *f, const json_t *value) {
                 (void) fputs("nothing", f);
                 return;
         }
-        text = json_is_string(value) ? json_string_value(value) : (dump = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY));
+        text = json_is_string(value) ? json_string_value(value)
+                                     : (dump = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY));
         for (const unsigned char *p = (const unsigned char *) (text ?: "?"); *p; p++) {
                 if ((*p & 0xc0) != 0x80 && ++n > VALUE_SHOWN_MAX) {
                         (void) fputs("…", f);
@@ -167,7 +170,8 @@ void output_result_for_people(FILE *f, const Run *run, uint32_t state, const Out
         if (!detail)
                 return;
         if (detail->error)
-                (void) fprintf(f, "    %s%s%s\n", paint(style, COLOUR_RED), detail->error, paint(style, COLOUR_OFF));
+                (void) fprintf(f, "    %s%s%s\n", paint(style, COLOUR_RED), detail->error,
+                        paint(style, COLOUR_OFF));
         json_array_foreach(detail->differences, i, difference) {
                 const char *diff = json_string_value(json_object_get(difference, "diff"));
 
@@ -187,14 +191,16 @@ void output_summary_for_people(FILE *f, const Run *run, const OutputStyle *style
 
         FOREACH_ELEMENT(result, summary_order)
                 n += run_count(run, *result);
-        (void) fprintf(f, "%s%u state%s%s:", paint(style, COLOUR_BOLD), n, n == 1 ? "" : "s", paint(style, COLOUR_OFF));
+        (void) fprintf(f, "%s%u state%s%s:", paint(style, COLOUR_BOLD), n, n == 1 ? "" : "s",
+                paint(style, COLOUR_OFF));
         FOREACH_ELEMENT(result, summary_order) {
                 uint32_t count = run_count(run, *result);
 
                 if (count == 0 && !(*result == RESULT_OK && n == 0))
                         continue;
-                (void) fprintf(f, "%s %s%u %s%s", first ? "" : ",", paint(style, *result == RESULT_OK ? "" : result_colour(*result)),
-                        count, result_to_string(*result), *result == RESULT_OK ? "" : paint(style, COLOUR_OFF));
+                (void) fprintf(f, "%s %s%u %s%s", first ? "" : ",",
+                        paint(style, *result == RESULT_OK ? "" : result_colour(*result)), count,
+                        result_to_string(*result), *result == RESULT_OK ? "" : paint(style, COLOUR_OFF));
                 first = false;
         }
         (void) fprintf(f, " (%s)%s\n", FORMAT_TIMESPAN(run_finished(run) - run_started(run)),

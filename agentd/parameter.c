@@ -83,28 +83,29 @@ static int parse_text(const AgentdParameter *parameter, const char *text, Agentd
         case AGENTD_BOOLEAN:
                 if (!streq(text, "true") && !streq(text, "false"))
                         return -EINVAL;
-                *ret = (AgentdValue) { .type = AGENTD_BOOLEAN, .boolean = *text == 't' };
+                *ret = (AgentdValue){ .type = AGENTD_BOOLEAN, .boolean = *text == 't' };
                 return 0;
         case AGENTD_INTEGER:
                 errno = 0;
-                *ret = (AgentdValue) { .type = AGENTD_INTEGER, .integer = strtoll(text, &end, 10) };
+                *ret = (AgentdValue){ .type = AGENTD_INTEGER, .integer = strtoll(text, &end, 10) };
                 return *text && !*end && errno == 0 ? 0 : -EINVAL;
         case AGENTD_FLOAT:
                 errno = 0;
-                *ret = (AgentdValue) { .type = AGENTD_FLOAT, .real = strtod(text, &end) };
+                *ret = (AgentdValue){ .type = AGENTD_FLOAT, .real = strtod(text, &end) };
                 return *text && !*end && errno == 0 ? 0 : -EINVAL;
         case AGENTD_MODE:
-                *ret = (AgentdValue) { .type = AGENTD_INTEGER };
+                *ret = (AgentdValue){ .type = AGENTD_INTEGER };
                 return parse_mode(text, &ret->integer);
         case AGENTD_BYTES:
-                *ret = (AgentdValue) { .type = AGENTD_INTEGER };
+                *ret = (AgentdValue){ .type = AGENTD_INTEGER };
                 return parse_bytes(text, &ret->integer);
         case AGENTD_TIMESPAN: {
                 int r = parse_timespan(text, &span);
 
                 if (r < 0)
                         return r;
-                *ret = (AgentdValue) { .type = AGENTD_INTEGER, .integer = (int64_t) MIN(span, (usec_t) INT64_MAX) };
+                *ret = (AgentdValue){ .type = AGENTD_INTEGER,
+                        .integer = (int64_t) MIN(span, (usec_t) INT64_MAX) };
                 return 0;
         }
         default: return -EINVAL;
@@ -122,7 +123,8 @@ typedef struct Conversion {
 static int fail(Conversion *c, const Value *value, const AgentdParameter *parameter, const char *format, ...)
         _printf_(4, 5);
 
-static int fail(Conversion *c, const Value *value, const AgentdParameter *parameter, const char *format, ...) {
+static int fail(
+        Conversion *c, const Value *value, const AgentdParameter *parameter, const char *format, ...) {
         _cleanup_free_ char *text = NULL;
         va_list args;
 
@@ -130,7 +132,8 @@ static int fail(Conversion *c, const Value *value, const AgentdParameter *parame
         if (vasprintf(&text, format, args) < 0)
                 text = NULL;
         va_end(args);
-        diagnostics_add(&c->names->loader->diagnostics, value->place, "'%s' %s", parameter->name, text ?: "is wrong");
+        diagnostics_add(&c->names->loader->diagnostics, value->place, "'%s' %s", parameter->name,
+                text ?: "is wrong");
         return -EINVAL;
 }
 
@@ -138,20 +141,22 @@ static int fail(Conversion *c, const Value *value, const AgentdParameter *parame
 static const char *shown(const Conversion *c, const AgentdParameter *parameter, const Value *value) {
         if (value->tainted || (parameter->flags & AGENTD_SECRET))
                 return "<sensitive>";
-        return value->size > 200 ? arena_printf(&c->names->loader->scratch, "%.200s…", value->text) : value->text;
+        return value->size > 200 ? arena_printf(&c->names->loader->scratch, "%.200s…", value->text)
+                                 : value->text;
 }
 
 static int convert(Conversion *c, const AgentdParameter *parameter, const Value *value, AgentdValue *ret);
 
 static AgentdValue string_in_image(const Conversion *c, const char *text, size_t size) {
-        return (AgentdValue) {
+        return (AgentdValue){
                 .type = AGENTD_STRING,
                 .string = arena_strndup(&c->names->loader->image, text, size),
                 .size = size,
         };
 }
 
-static int convert_path(Conversion *c, const AgentdParameter *parameter, const Value *value, AgentdValue *ret) {
+static int convert_path(
+        Conversion *c, const AgentdParameter *parameter, const Value *value, AgentdValue *ret) {
         _cleanup_free_ char *path = NULL;
         int r;
 
@@ -164,13 +169,15 @@ static int convert_path(Conversion *c, const AgentdParameter *parameter, const V
         if (r == -ENAMETOOLONG)
                 return fail(c, value, parameter, "is longer than a path can be");
         if (r < 0)
-                return fail(c, value, parameter, "is '%s', which has a '..' in it; write the path that it leads to",
+                return fail(c, value, parameter,
+                        "is '%s', which has a '..' in it; write the path that it leads to",
                         shown(c, parameter, value));
         *ret = string_in_image(c, path, strlen(path));
         return 0;
 }
 
-static int convert_string(Conversion *c, const AgentdParameter *parameter, const Value *value, AgentdValue *ret) {
+static int convert_string(
+        Conversion *c, const AgentdParameter *parameter, const Value *value, AgentdValue *ret) {
         Loader *loader = c->names->loader;
 
         if (parameter->flags & AGENTD_TEMPLATE) {
@@ -188,7 +195,8 @@ static int convert_string(Conversion *c, const AgentdParameter *parameter, const
                 _cleanup_free_ char *normal = NULL;
 
                 if (memchr(value->text, 0, value->size) || value->size == 0)
-                        return fail(c, value, parameter, "is empty or has a NUL in it; the name of a file is wanted");
+                        return fail(c, value, parameter,
+                                "is empty or has a NUL in it; the name of a file is wanted");
                 if (*path != '/')
                         path = arena_printf(&loader->scratch, "%s/%s", c->names->role->directory, path);
                 if (*path != '/') {
@@ -202,7 +210,8 @@ static int convert_string(Conversion *c, const AgentdParameter *parameter, const
                         char *real = realpath(path, NULL);
 
                         if (!real)
-                                return fail(c, value, parameter, "is '%s': %s", value->text, strerror(errno));
+                                return fail(
+                                        c, value, parameter, "is '%s': %s", value->text, strerror(errno));
                         normal = real;
                 }
                 *ret = string_in_image(c, normal, strlen(normal));
@@ -234,15 +243,17 @@ static int convert_string(Conversion *c, const AgentdParameter *parameter, const
                 if (meant)
                         return fail(c, value, parameter, "is '%s'; did you mean '%s'? (one of %s)",
                                 shown(c, parameter, value), meant, words);
-                return fail(c, value, parameter, "is '%s'; it must be one of %s", shown(c, parameter, value), words);
+                return fail(c, value, parameter, "is '%s'; it must be one of %s", shown(c, parameter, value),
+                        words);
         }
 
         if (parameter->flags & (AGENTD_USER | AGENTD_GROUP)) {
                 if (value->size == 0 || memchr(value->text, 0, value->size) || strpbrk(value->text, ":/\n"))
-                        return fail(c, value, parameter, "is '%s', which is no name of a %s", shown(c, parameter, value),
+                        return fail(c, value, parameter, "is '%s', which is no name of a %s",
+                                shown(c, parameter, value),
                                 parameter->flags & AGENTD_USER ? "user" : "group");
                 state_refer(loader, c->state,
-                        (Reference) {
+                        (Reference){
                                 .pattern = arena_printf(&loader->scratch, "%s:%s",
                                         parameter->flags & AGENTD_USER ? "user" : "group", value->text),
                                 .place = value->place,
@@ -253,7 +264,8 @@ static int convert_string(Conversion *c, const AgentdParameter *parameter, const
         return 0;
 }
 
-static int convert_list(Conversion *c, const AgentdParameter *parameter, const Value *value, AgentdValue *ret) {
+static int convert_list(
+        Conversion *c, const AgentdParameter *parameter, const Value *value, AgentdValue *ret) {
         AgentdParameter element = *parameter;
         AgentdValue *items = arena_new_array(&c->names->loader->image, AgentdValue, value->n_items);
         int r = 0;
@@ -262,26 +274,31 @@ static int convert_list(Conversion *c, const AgentdParameter *parameter, const V
         for (uint32_t i = 0; i < value->n_items; i++)
                 if (convert(c, &element, &value->items[i], &items[i]) < 0)
                         r = -EINVAL;
-        *ret = (AgentdValue) { .type = AGENTD_LIST, .n = value->n_items, .items = items };
+        *ret = (AgentdValue){ .type = AGENTD_LIST, .n = value->n_items, .items = items };
         return r;
 }
 
-static int convert_any(Conversion *c, const AgentdParameter *parameter, const Value *value, AgentdValue *ret) {
+static int convert_any(
+        Conversion *c, const AgentdParameter *parameter, const Value *value, AgentdValue *ret) {
         Loader *loader = c->names->loader;
         int r = 0;
 
         switch (value->type) {
-        case VALUE_NULL: *ret = (AgentdValue) {}; return 0;
-        case VALUE_BOOLEAN: *ret = (AgentdValue) { .type = AGENTD_BOOLEAN, .boolean = value->boolean }; return 0;
-        case VALUE_INTEGER: *ret = (AgentdValue) { .type = AGENTD_INTEGER, .integer = value->integer }; return 0;
-        case VALUE_FLOAT: *ret = (AgentdValue) { .type = AGENTD_FLOAT, .real = value->real }; return 0;
+        case VALUE_NULL: *ret = (AgentdValue){}; return 0;
+        case VALUE_BOOLEAN:
+                *ret = (AgentdValue){ .type = AGENTD_BOOLEAN, .boolean = value->boolean };
+                return 0;
+        case VALUE_INTEGER:
+                *ret = (AgentdValue){ .type = AGENTD_INTEGER, .integer = value->integer };
+                return 0;
+        case VALUE_FLOAT: *ret = (AgentdValue){ .type = AGENTD_FLOAT, .real = value->real }; return 0;
         case VALUE_ARRAY: {
                 AgentdValue *items = arena_new_array(&loader->image, AgentdValue, value->n_items);
 
                 for (uint32_t i = 0; i < value->n_items; i++)
                         if (convert_any(c, parameter, &value->items[i], &items[i]) < 0)
                                 r = -EINVAL;
-                *ret = (AgentdValue) { .type = AGENTD_LIST, .n = value->n_items, .items = items };
+                *ret = (AgentdValue){ .type = AGENTD_LIST, .n = value->n_items, .items = items };
                 return r;
         }
         case VALUE_TABLE: {
@@ -294,7 +311,7 @@ static int convert_any(Conversion *c, const AgentdParameter *parameter, const Va
                         if (convert_any(c, parameter, &member->value, &members[i].value) < 0)
                                 r = -EINVAL;
                 }
-                *ret = (AgentdValue) { .type = AGENTD_TABLE, .n = value->n_members, .members = members };
+                *ret = (AgentdValue){ .type = AGENTD_TABLE, .n = value->n_members, .members = members };
                 return r;
         }
         default: {
@@ -310,7 +327,8 @@ static int convert_any(Conversion *c, const AgentdParameter *parameter, const Va
         }
 }
 
-static int convert_record(Conversion *c, const AgentdParameter *parameter, const Value *value, AgentdValue *ret) {
+static int convert_record(
+        Conversion *c, const AgentdParameter *parameter, const Value *value, AgentdValue *ret) {
         Loader *loader = c->names->loader;
         uint32_t n = parameters_count(parameter->fields);
         AgentdValue *items = arena_new_array(&loader->image, AgentdValue, n);
@@ -331,8 +349,9 @@ static int convert_record(Conversion *c, const AgentdParameter *parameter, const
                 if (k == n) {
                         const char *meant = suggest(member->key, names, n);
 
-                        diagnostics_add(&loader->diagnostics, member->place, "unknown key '%s' in '%s'%s%s%s", member->key,
-                                parameter->name, meant ? "; did you mean '" : "", meant ?: "", meant ? "'?" : "");
+                        diagnostics_add(&loader->diagnostics, member->place,
+                                "unknown key '%s' in '%s'%s%s%s", member->key, parameter->name,
+                                meant ? "; did you mean '" : "", meant ?: "", meant ? "'?" : "");
                         r = -EINVAL;
                         continue;
                 }
@@ -342,10 +361,11 @@ static int convert_record(Conversion *c, const AgentdParameter *parameter, const
 
         for (uint32_t k = 0; k < n; k++)
                 if ((parameter->fields[k].flags & AGENTD_REQUIRED) && !value_get(value, names[k])) {
-                        diagnostics_add(&loader->diagnostics, value->place, "'%s' needs '%s'", parameter->name, names[k]);
+                        diagnostics_add(&loader->diagnostics, value->place, "'%s' needs '%s'",
+                                parameter->name, names[k]);
                         r = -EINVAL;
                 }
-        *ret = (AgentdValue) { .type = AGENTD_RECORD, .n = n, .items = items };
+        *ret = (AgentdValue){ .type = AGENTD_RECORD, .n = n, .items = items };
         return r;
 }
 
@@ -372,20 +392,20 @@ static int convert(Conversion *c, const AgentdParameter *parameter, const Value 
                 break;
         case AGENTD_BOOLEAN:
                 if (value->type == VALUE_BOOLEAN) {
-                        *ret = (AgentdValue) { .type = AGENTD_BOOLEAN, .boolean = value->boolean };
+                        *ret = (AgentdValue){ .type = AGENTD_BOOLEAN, .boolean = value->boolean };
                         return 0;
                 }
                 break;
         case AGENTD_INTEGER:
         case AGENTD_BYTES:
                 if (value->type == VALUE_INTEGER) {
-                        *ret = (AgentdValue) { .type = AGENTD_INTEGER, .integer = value->integer };
+                        *ret = (AgentdValue){ .type = AGENTD_INTEGER, .integer = value->integer };
                         return 0;
                 }
                 break;
         case AGENTD_FLOAT:
                 if (value->type == VALUE_INTEGER || value->type == VALUE_FLOAT) {
-                        *ret = (AgentdValue) {
+                        *ret = (AgentdValue){
                                 .type = AGENTD_FLOAT,
                                 .real = value->type == VALUE_FLOAT ? value->real : (double) value->integer,
                         };
@@ -393,8 +413,9 @@ static int convert(Conversion *c, const AgentdParameter *parameter, const Value 
                 }
                 break;
         case AGENTD_TIMESPAN:
-                if (value->type == VALUE_INTEGER && value->integer >= 0 && value->integer < INT64_MAX / (int64_t) USEC_PER_SEC) {
-                        *ret = (AgentdValue) {
+                if (value->type == VALUE_INTEGER && value->integer >= 0 &&
+                        value->integer < INT64_MAX / (int64_t) USEC_PER_SEC) {
+                        *ret = (AgentdValue){
                                 .type = AGENTD_INTEGER,
                                 .integer = value->integer * (int64_t) USEC_PER_SEC,
                         };
@@ -405,7 +426,9 @@ static int convert(Conversion *c, const AgentdParameter *parameter, const Value 
         }
 
         if (value->type == VALUE_INTEGER && (uint32_t) parameter->type == AGENTD_MODE)
-                return fail(c, value, parameter, "is an integer; it must be a string of octal digits: \"%04" PRIo64 "\" or \"%04" PRId64 "\"?",
+                return fail(c, value, parameter,
+                        "is an integer; it must be a string of octal digits: \"%04" PRIo64
+                        "\" or \"%04" PRId64 "\"?",
                         (uint64_t) value->integer, value->integer);
         if (value->type != VALUE_STRING)
                 return fail(c, value, parameter, "is %s; it must be %s", value_kind(value),
@@ -421,7 +444,8 @@ static int convert(Conversion *c, const AgentdParameter *parameter, const Value 
         /* A number or truth value in quotes is a mistake, unless a template made it. */
         if (((uint32_t) parameter->type <= AGENTD_FLOAT && rendered.text == value->text) ||
                 memchr(rendered.text, 0, rendered.size))
-                return fail(c, value, parameter, "is a string; it must be %s", parameter_wants(parameter->type));
+                return fail(
+                        c, value, parameter, "is a string; it must be %s", parameter_wants(parameter->type));
         r = parse_text(parameter, rendered.text, ret);
         if (r < 0)
                 return fail(c, value, parameter, "is '%s'; it must be %s", shown(c, parameter, &rendered),
@@ -444,11 +468,11 @@ int parameter_default(Loader *loader, const AgentdParameter *parameter, AgentdVa
         const char *text = parameter->default_value;
 
         if (!text) {
-                *ret = (AgentdValue) {};
+                *ret = (AgentdValue){};
                 return 0;
         }
         if ((uint32_t) parameter->type == AGENTD_STRING) {
-                *ret = (AgentdValue) {
+                *ret = (AgentdValue){
                         .type = AGENTD_STRING,
                         .string = arena_strdup(&loader->image, text),
                         .size = strlen(text),
@@ -456,9 +480,9 @@ int parameter_default(Loader *loader, const AgentdParameter *parameter, AgentdVa
                 return 0;
         }
         if (parse_text(parameter, text, ret) < 0) {
-                diagnostics_add(&loader->diagnostics, (Place) {},
-                        "the module declares a default for '%s', '%s', that is not %s", parameter->name, text,
-                        parameter_wants(parameter->type));
+                diagnostics_add(&loader->diagnostics, (Place){},
+                        "the module declares a default for '%s', '%s', that is not %s", parameter->name,
+                        text, parameter_wants(parameter->type));
                 return -EINVAL;
         }
         return 0;
@@ -497,6 +521,9 @@ void hash_value(crypto_generichash_state *hash, const AgentdValue *value) {
                         hash_value(hash, &value->members[i].value);
                 }
                 break;
-        default: (void) crypto_generichash_update(hash, (const uint8_t *) &value->integer, sizeof(value->integer)); break;
+        default:
+                (void) crypto_generichash_update(
+                        hash, (const uint8_t *) &value->integer, sizeof(value->integer));
+                break;
         }
 }

@@ -29,7 +29,8 @@ void agentd_prepare_error(AgentdPrepare *prepare, int parameter, const char *for
         Place place = state->place;
         va_list args;
 
-        if (parameter >= 0 && (uint32_t) parameter < state->type->n_parameters && state->places[parameter].file)
+        if (parameter >= 0 && (uint32_t) parameter < state->type->n_parameters &&
+                state->places[parameter].file)
                 place = state->places[parameter];
         va_start(args, format);
         if (vasprintf(&text, format, args) < 0)
@@ -41,7 +42,7 @@ void agentd_prepare_error(AgentdPrepare *prepare, int parameter, const char *for
 
 void agentd_prepare_after(AgentdPrepare *prepare, const char *id) {
         state_refer(prepare->loader, prepare->state,
-                (Reference) {
+                (Reference){
                         .pattern = arena_strdup(&prepare->loader->scratch, id),
                         .place = prepare->state->place,
                         .weak = true,
@@ -51,12 +52,13 @@ void agentd_prepare_after(AgentdPrepare *prepare, const char *id) {
 static void add_watch(Loader *loader, State *state, ImageWatchKind kind, const char *what) {
         ImageWatch *watch;
 
-        state->watches = arena_grow(
-                &loader->scratch, state->watches, state->n_watches, &state->n_watches_allocated, sizeof(ImageWatch));
+        state->watches = arena_grow(&loader->scratch, state->watches, state->n_watches,
+                &state->n_watches_allocated, sizeof(ImageWatch));
         watch = &state->watches[state->n_watches++];
-        *watch = (ImageWatch) { .kind = kind };
+        *watch = (ImageWatch){ .kind = kind };
         watch->what.n = (uint32_t) strlen(what);
-        watch->what.offset = (uint32_t) ((uint8_t *) arena_strdup(&loader->image, what) - loader->image.base);
+        watch->what.offset =
+                (uint32_t) ((uint8_t *) arena_strdup(&loader->image, what) - loader->image.base);
 }
 
 void agentd_watch_path(AgentdWatch *watch, const char *path) {
@@ -98,8 +100,8 @@ void state_prepare(Loader *loader, State *state) {
                 if (r < 0) {
                         if (!prepare.failed)
                                 diagnostics_add(&loader->diagnostics, state->place,
-                                        "module '%s' refuses %s without a word (%s)", state->type->module->path, state->id,
-                                        strerror(-r));
+                                        "module '%s' refuses %s without a word (%s)",
+                                        state->type->module->path, state->id, strerror(-r));
                         return;
                 }
                 if (prepare.failed)
@@ -108,7 +110,8 @@ void state_prepare(Loader *loader, State *state) {
                         ((const uint8_t *) state->data < loader->image.base ||
                                 (const uint8_t *) state->data >= loader->image.base + loader->image.used)) {
                         diagnostics_add(&loader->diagnostics, state->place,
-                                "module '%s' gives private data for %s that was not made with agentd_alloc()",
+                                "module '%s' gives private data for %s that was not made with "
+                                "agentd_alloc()",
                                 state->type->module->path, state->id);
                         return;
                 }
@@ -121,7 +124,8 @@ void state_prepare(Loader *loader, State *state) {
 
                 r = type->watch(&watch, &call, 0);
                 if (r < 0)
-                        diagnostics_add(&loader->diagnostics, state->place, "module '%s' cannot say what %s watches: %s",
-                                state->type->module->path, state->id, strerror(-r));
+                        diagnostics_add(&loader->diagnostics, state->place,
+                                "module '%s' cannot say what %s watches: %s", state->type->module->path,
+                                state->id, strerror(-r));
         }
 }

@@ -12,14 +12,15 @@ static uint32_t offset_of(const Loader *loader, const void *p) {
 static ImageText text(Loader *loader, const char *string) {
         size_t n = strlen(string);
 
-        return (ImageText) { .offset = offset_of(loader, arena_strndup(&loader->image, string, n)), .n = (uint32_t) n };
+        return (ImageText){ .offset = offset_of(loader, arena_strndup(&loader->image, string, n)),
+                .n = (uint32_t) n };
 }
 
 /* Makes room for n elements, and says in *array where they are. */
 static void *make_array(Loader *loader, ImageArray *array, uint32_t n, size_t element_size) {
         void *p = arena_alloc(&loader->image, n * element_size);
 
-        *array = (ImageArray) { .offset = offset_of(loader, p), .n = n };
+        *array = (ImageArray){ .offset = offset_of(loader, p), .n = n };
         return p;
 }
 
@@ -42,16 +43,17 @@ static void write_types(Loader *loader, ImageHeader *header) {
 
                 if (entry->image_index == UINT32_MAX)
                         continue;
-                while (m < n_modules && !streq((const char *) loader->image.base + modules[m].path.offset, entry->module->path))
+                while (m < n_modules && !streq((const char *) loader->image.base + modules[m].path.offset,
+                                                entry->module->path))
                         m++;
                 if (m == n_modules) {
-                        modules[n_modules++] = (ImageModule) {
+                        modules[n_modules++] = (ImageModule){
                                 .path = text(loader, entry->module->path),
                                 .build_id_size = entry->module->build_id_size,
                         };
                         memcpy(modules[m].build_id, entry->module->build_id, sizeof(modules[m].build_id));
                 }
-                types[entry->image_index] = (ImageType) {
+                types[entry->image_index] = (ImageType){
                         .name = text(loader, entry->name),
                         .module = m,
                         .flags = entry->type->flags,
@@ -74,7 +76,7 @@ static void write_states(Loader *loader, ImageHeader *header) {
         for (uint32_t i = 0; i < loader->n_states; i++) {
                 const State *state = loader->states[i];
 
-                states[i] = (ImageState) {
+                states[i] = (ImageState){
                         .id = text(loader, state->id),
                         .type = state->type->image_index,
                         .role = state->role->index,
@@ -166,7 +168,7 @@ void image_compile(Loader *loader) {
 
         roles = MAKE_ARRAY(loader, &header->roles, loader->n_roles, ImageRole);
         for (uint32_t i = 0; i < loader->n_roles; i++)
-                roles[i] = (ImageRole) {
+                roles[i] = (ImageRole){
                         .name = text(loader, loader->list[i]->name),
                         .path = text(loader, loader->list[i]->path),
                 };

@@ -22,7 +22,7 @@ static const char *const conf_directories[] = {
 static void add_role(Loader *loader, const char *name, const char *path, bool in_root) {
         Role *role = arena_new(&loader->scratch, Role);
 
-        *role = (Role) { .name = name, .path = path, .in_root = in_root, .vars = value_table() };
+        *role = (Role){ .name = name, .path = path, .in_root = in_root, .vars = value_table() };
         loader->list = arena_grow(
                 &loader->scratch, loader->list, loader->n_roles, &loader->n_roles_allocated, sizeof(Role *));
         loader->list[loader->n_roles++] = role;
@@ -36,7 +36,8 @@ static bool is_masked(int dir_fd, const char *name) {
 }
 
 /* What an entry of a conf.d directory is called as a role, or NULL if it is none. */
-static const char *role_name(Loader *loader, int dir_fd, const char *entry, const char *directory, const char **ret_path) {
+static const char *role_name(
+        Loader *loader, int dir_fd, const char *entry, const char *directory, const char **ret_path) {
         struct stat st;
         size_t n = strlen(entry);
 
@@ -64,7 +65,7 @@ static void find_in(Loader *loader, const char *directory, bool in_root, bool re
                 if (fd == -ENOENT && !required)
                         loader_remember_file(loader, directory, NULL);
                 else
-                        diagnostics_add(&loader->diagnostics, (Place) { .file = directory },
+                        diagnostics_add(&loader->diagnostics, (Place){ .file = directory },
                                 "the directory of roles cannot be read: %s", strerror(fd < 0 ? -fd : errno));
                 return;
         }
@@ -83,9 +84,11 @@ static void find_in(Loader *loader, const char *directory, bool in_root, bool re
                 if (map_get(seen, name) != MAP_NOT_FOUND) {
                         /* Of one directory: NAME.toml and NAME/main.toml. */
                         for (uint32_t i = 0; i < loader->n_roles; i++)
-                                if (streq(loader->list[i]->name, name) && startswith(loader->list[i]->path, directory))
-                                        diagnostics_add(&loader->diagnostics, (Place) { .file = path },
-                                                "role '%s' is also '%s'; remove one of them", name, loader->list[i]->path);
+                                if (streq(loader->list[i]->name, name) &&
+                                        startswith(loader->list[i]->path, directory))
+                                        diagnostics_add(&loader->diagnostics, (Place){ .file = path },
+                                                "role '%s' is also '%s'; remove one of them", name,
+                                                loader->list[i]->path);
                         continue;
                 }
                 map_put(seen, &loader->scratch, name, 0);
@@ -111,7 +114,9 @@ void roles_find(Loader *loader) {
                         const char *base = strrchr(*file, '/'), *name;
 
                         base = base ? base + 1 : *file;
-                        name = endswith(base, ".toml") ? arena_strndup(&loader->scratch, base, strlen(base) - 5) : base;
+                        name = endswith(base, ".toml")
+                                       ? arena_strndup(&loader->scratch, base, strlen(base) - 5)
+                                       : base;
                         add_role(loader, name, *file, false);
                 }
         } else if (options->conf_dir)

@@ -14,7 +14,7 @@ static void add_edge(Loader *loader, uint32_t from, uint32_t to) {
                 return;
         loader->edges = arena_grow(
                 &loader->scratch, loader->edges, loader->n_edges, &loader->n_edges_allocated, sizeof(Edge));
-        loader->edges[loader->n_edges++] = (Edge) { .from = from, .to = to };
+        loader->edges[loader->n_edges++] = (Edge){ .from = from, .to = to };
 }
 
 static bool is_glob(const char *pattern) {
@@ -39,8 +39,8 @@ typedef struct Graph {
 } Graph;
 
 static uint32_t add_group_node(Loader *loader, const char *pattern) {
-        loader->groups = arena_grow(
-                &loader->scratch, loader->groups, loader->n_groups, &loader->n_groups_allocated, sizeof(char *));
+        loader->groups = arena_grow(&loader->scratch, loader->groups, loader->n_groups,
+                &loader->n_groups_allocated, sizeof(char *));
         loader->groups[loader->n_groups] = pattern;
         return loader->n_states + loader->n_groups++;
 }
@@ -58,11 +58,11 @@ static Group *find_group(Graph *graph, const char *pattern) {
                 arena_grow(&loader->scratch, graph->groups, i, &graph->n_groups_allocated, sizeof(Group));
         map_put(&loader->group_map, &loader->scratch, pattern, i);
         group = &graph->groups[i];
-        *group = (Group) {};
+        *group = (Group){};
         for (uint32_t s = 0; s < loader->n_states; s++)
                 if (fnmatch(pattern, loader->states[s]->id, 0) == 0) {
-                        group->members = arena_grow(
-                                &loader->scratch, group->members, group->n, &group->n_allocated, sizeof(uint32_t));
+                        group->members = arena_grow(&loader->scratch, group->members, group->n,
+                                &group->n_allocated, sizeof(uint32_t));
                         group->members[group->n++] = s;
                 }
         return group;
@@ -115,10 +115,12 @@ static void unknown_reference(Loader *loader, const Reference *reference) {
                 diagnostics_add(&loader->diagnostics, reference->place,
                         "there is no state '%s'; did you mean '%s'?", reference->pattern, meant);
         else if (colon && is_glob(reference->pattern))
-                diagnostics_add(&loader->diagnostics, reference->place, "'%s' matches no state, and there is no type '%.*s'",
-                        reference->pattern, (int) (colon - reference->pattern), reference->pattern);
+                diagnostics_add(&loader->diagnostics, reference->place,
+                        "'%s' matches no state, and there is no type '%.*s'", reference->pattern,
+                        (int) (colon - reference->pattern), reference->pattern);
         else
-                diagnostics_add(&loader->diagnostics, reference->place, "there is no state '%s'", reference->pattern);
+                diagnostics_add(&loader->diagnostics, reference->place, "there is no state '%s'",
+                        reference->pattern);
 }
 
 /* A glob may match nothing, e.g. since a loop has no items; but its type must be one. */
@@ -135,7 +137,8 @@ static void connect(Graph *graph, const State *state, const Reference *reference
 
         if (other) {
                 if (other == state && !reference->weak)
-                        diagnostics_add(&loader->diagnostics, reference->place, "%s refers to itself", state->id);
+                        diagnostics_add(
+                                &loader->diagnostics, reference->place, "%s refers to itself", state->id);
                 else if (reference->before)
                         add_edge(loader, state->index, other->index);
                 else
@@ -146,7 +149,8 @@ static void connect(Graph *graph, const State *state, const Reference *reference
                 return;
         if (is_glob(reference->pattern)) {
                 connect_glob(graph, state, reference);
-                if (find_group(graph, reference->pattern)->n > 0 || glob_type_exists(loader, reference->pattern))
+                if (find_group(graph, reference->pattern)->n > 0 ||
+                        glob_type_exists(loader, reference->pattern))
                         return;
         }
         unknown_reference(loader, reference);
@@ -203,8 +207,8 @@ static void report_cycle(Loader *loader, const uint32_t *needs, uint32_t start) 
                         break;
                 }
         } while (node != first);
-        diagnostics_add(&loader->diagnostics, place, "the states wait for each other in a cycle: %s requires %s", text,
-                node_name(loader, first));
+        diagnostics_add(&loader->diagnostics, place,
+                "the states wait for each other in a cycle: %s requires %s", text, node_name(loader, first));
 }
 
 static void find_cycles(Loader *loader) {

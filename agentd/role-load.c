@@ -39,7 +39,7 @@ static void say_diagnostic(const Diagnostic *diagnostic) {
 }
 
 static void arena_is_full(_unused_ Arena *arena, _unused_ size_t wanted) {
-        say_diagnostic(&(Diagnostic) { .message = "the roles need more memory than a load may take" });
+        say_diagnostic(&(Diagnostic){ .message = "the roles need more memory than a load may take" });
         (void) message_flush(&writer);
         _exit(EXIT_FAILURE);
 }
@@ -59,7 +59,7 @@ static int setup(Loader *loader, Image *image, int fd, pid_t engine) {
         if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != engine)
                 return -ESRCH;
         (void) prctl(PR_SET_NAME, "agentd-load");
-        (void) setrlimit(RLIMIT_CORE, &(struct rlimit) {});
+        (void) setrlimit(RLIMIT_CORE, &(struct rlimit){});
 
         r = image_open_arena(image, &loader->image);
         if (r < 0)
@@ -93,7 +93,7 @@ static void load(Loader *loader) {
         loader->diagnostics.arena = &loader->scratch;
         r = path_open_root(loader->options->root, &loader->root_fd);
         if (r < 0) {
-                diagnostics_add(&loader->diagnostics, (Place) { .file = loader->options->root },
+                diagnostics_add(&loader->diagnostics, (Place){ .file = loader->options->root },
                         "the root directory cannot be opened: %s", strerror(-r));
                 return;
         }

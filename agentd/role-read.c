@@ -38,10 +38,10 @@ void loader_remember_file(Loader *loader, const char *path, const struct stat *s
 
         if (map_get(&loader->file_map, path) != MAP_NOT_FOUND)
                 return;
-        loader->files = arena_grow(
-                &loader->scratch, loader->files, loader->n_files, &loader->n_files_allocated, sizeof(ImageFile));
+        loader->files = arena_grow(&loader->scratch, loader->files, loader->n_files,
+                &loader->n_files_allocated, sizeof(ImageFile));
         file = &loader->files[loader->n_files];
-        *file = (ImageFile) { .path.offset = loader->n_files };
+        *file = (ImageFile){ .path.offset = loader->n_files };
         if (st) {
                 file->device = st->st_dev;
                 file->inode = st->st_ino;
@@ -52,9 +52,8 @@ void loader_remember_file(Loader *loader, const char *path, const struct stat *s
         map_put(&loader->file_map, &loader->scratch, path, loader->n_files++);
 }
 
-
-int read_text(Loader *loader, bool in_root, const char *path, size_t limit, const char **ret, size_t *ret_size,
-        const char **reterr) {
+int read_text(Loader *loader, bool in_root, const char *path, size_t limit, const char **ret,
+        size_t *ret_size, const char **reterr) {
         _cleanup_close_ int fd = -EBADF;
         struct stat st;
         ssize_t n;
@@ -68,7 +67,8 @@ int read_text(Loader *loader, bool in_root, const char *path, size_t limit, cons
                 loader_remember_file(loader, path, NULL);
                 n = fd == -ENOENT && !in_root ? readlink(path, target, sizeof(target) - 1) : -1;
                 if (n > 0)
-                        *reterr = arena_printf(&loader->scratch, "it is a symlink to '%.*s', which does not exist", (int) n, target);
+                        *reterr = arena_printf(&loader->scratch,
+                                "it is a symlink to '%.*s', which does not exist", (int) n, target);
                 else
                         *reterr = arena_printf(&loader->scratch, "it cannot be opened: %s", strerror(-fd));
                 return fd;
@@ -77,10 +77,10 @@ int read_text(Loader *loader, bool in_root, const char *path, size_t limit, cons
                 return -errno;
         if (!S_ISREG(st.st_mode)) {
                 *reterr = arena_printf(&loader->scratch, "it is %s; a regular file is wanted",
-                        S_ISDIR(st.st_mode)          ? "a directory"
-                                : S_ISFIFO(st.st_mode) ? "a FIFO"
-                                : S_ISSOCK(st.st_mode) ? "a socket"
-                                                       : "a device");
+                        S_ISDIR(st.st_mode)    ? "a directory"
+                        : S_ISFIFO(st.st_mode) ? "a FIFO"
+                        : S_ISSOCK(st.st_mode) ? "a socket"
+                                               : "a device");
                 return -EINVAL;
         }
         loader_remember_file(loader, path, &st);
@@ -112,8 +112,8 @@ int role_read(Loader *loader, Role *role) {
 
         r = read_text(loader, role->in_root, role->path, ROLE_SIZE_MAX, &text, &size, &error);
         if (r < 0) {
-                diagnostics_add(&loader->diagnostics, (Place) { .file = role->path }, "the role cannot be used: %s",
-                        error ?: strerror(-r));
+                diagnostics_add(&loader->diagnostics, (Place){ .file = role->path },
+                        "the role cannot be used: %s", error ?: strerror(-r));
                 return r;
         }
 
@@ -121,7 +121,8 @@ int role_read(Loader *loader, Role *role) {
         if (role->in_root && !streq(loader->options->root, "/"))
                 role->directory = arena_strdup(&loader->scratch, role->path);
         else
-                role->directory = arena_strdup(&loader->scratch, realpath(role->path, real) ? real : role->path);
+                role->directory =
+                        arena_strdup(&loader->scratch, realpath(role->path, real) ? real : role->path);
         slash = strrchr(role->directory, '/');
         if (slash)
                 *slash = 0;
@@ -149,7 +150,8 @@ static const Value *loader_facts(Loader *loader) {
         loader->facts = value_table();
         r = facts_gather(&loader->scratch, loader->root_fd, NULL, &loader->facts, &warnings);
         if (r < 0)
-                diagnostics_add(&loader->diagnostics, (Place) {}, "the facts cannot be gathered: %s", strerror(-r));
+                diagnostics_add(
+                        &loader->diagnostics, (Place){}, "the facts cannot be gathered: %s", strerror(-r));
         for (uint32_t i = 0; i < warnings.n; i++) {
                 _cleanup_free_ char *text = diagnostic_format(&warnings.list[i]);
 
@@ -189,15 +191,15 @@ static void names_noted(void *userdata, const char *name, size_t size) {
                 loader->volatile_name = copy;
         if (map_get(&loader->noted, copy) != MAP_NOT_FOUND)
                 return;
-        loader->noted_list = arena_grow(
-                &loader->scratch, loader->noted_list, loader->n_noted, &loader->n_noted_allocated, sizeof(char *));
+        loader->noted_list = arena_grow(&loader->scratch, loader->noted_list, loader->n_noted,
+                &loader->n_noted_allocated, sizeof(char *));
         loader->noted_list[loader->n_noted] = copy;
         map_put(&loader->noted, &loader->scratch, copy, loader->n_noted++);
 }
 
 void names_init(Names *names, Loader *loader, const Role *role, const Value *item) {
-        *names = (Names) { .loader = loader, .role = role, .item = item };
-        names->scope = (Scope) {
+        *names = (Names){ .loader = loader, .role = role, .item = item };
+        names->scope = (Scope){
                 .lookup = names_lookup,
                 .noted = names_noted,
                 .nth = names_nth,
@@ -221,7 +223,8 @@ static int names_fail(Names *names, const Diagnostic *diagnostic) {
 
 /* ---- Templates ------------------------------------------------------------------------------------------------- */
 
-static int template_text(Loader *loader, bool in_root, const char *path, const Text **ret, const char **reterr) {
+static int template_text(
+        Loader *loader, bool in_root, const char *path, const Text **ret, const char **reterr) {
         uint32_t known = map_get(&loader->templates, path);
         Text text;
         int r;
@@ -230,8 +233,8 @@ static int template_text(Loader *loader, bool in_root, const char *path, const T
                 r = read_text(loader, in_root, path, TEMPLATE_FILE_MAX, &text.text, &text.size, reterr);
                 if (r < 0)
                         return r;
-                loader->texts = arena_grow(
-                        &loader->scratch, loader->texts, loader->n_texts, &loader->n_texts_allocated, sizeof(Text));
+                loader->texts = arena_grow(&loader->scratch, loader->texts, loader->n_texts,
+                        &loader->n_texts_allocated, sizeof(Text));
                 loader->texts[loader->n_texts] = text;
                 known = loader->n_texts++;
                 map_put(&loader->templates, &loader->scratch, path, known);
@@ -271,10 +274,11 @@ int names_render(Names *names, const Value *string, Value *ret) {
                 *ret = *string;
                 return 0;
         }
-        if (template_render_value(&names->loader->scratch, &options, string, &names->scope, ret, &diagnostic) < 0)
+        if (template_render_value(
+                    &names->loader->scratch, &options, string, &names->scope, ret, &diagnostic) < 0)
                 return names_fail(names, &diagnostic);
         if (names->loader->volatile_name)
-                return names_fail(names, &(Diagnostic) { .place = string->place });
+                return names_fail(names, &(Diagnostic){ .place = string->place });
         return 0;
 }
 
@@ -297,7 +301,7 @@ int names_render_file(Names *names, const Value *file, Value *ret) {
         if (template_render(&loader->scratch, &options, &source, &names->scope, ret, &diagnostic) < 0)
                 return names_fail(names, &diagnostic);
         if (loader->volatile_name)
-                return names_fail(names, &(Diagnostic) { .place.file = path });
+                return names_fail(names, &(Diagnostic){ .place.file = path });
         ret->place = file->place;
         return 0;
 }
@@ -319,6 +323,6 @@ int names_fold(Names *names, const Value *text, unsigned flags, Arena *target, E
         if (expression_fold(&context, expression, flags, target, ret, &diagnostic) < 0)
                 return names_fail(names, &diagnostic);
         if (loader->volatile_name)
-                return names_fail(names, &(Diagnostic) { .place = expression_place(expression) });
+                return names_fail(names, &(Diagnostic){ .place = expression_place(expression) });
         return 0;
 }

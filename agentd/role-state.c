@@ -92,8 +92,8 @@ void state_refer(Loader *loader, State *state, Reference reference) {
 static bool wants(Loader *loader, const Value *value, ValueType type, const char *name, const char *what) {
         if (value->type == type)
                 return true;
-        diagnostics_add(
-                &loader->diagnostics, value->place, "'%s' is %s; it must be %s", name, value_kind(value), what);
+        diagnostics_add(&loader->diagnostics, value->place, "'%s' is %s; it must be %s", name,
+                value_kind(value), what);
         return false;
 }
 
@@ -117,14 +117,16 @@ static const char *normalise_reference(Loader *loader, const char *text) {
 static void set_references(Names *names, State *state, const char *name, const Value *value, bool before) {
         Loader *loader = names->loader;
 
-        if (!wants(loader, value, VALUE_ARRAY, name, "an array of states like [\"file:/etc/motd\", \"user:*\"]")) {
+        if (!wants(loader, value, VALUE_ARRAY, name,
+                    "an array of states like [\"file:/etc/motd\", \"user:*\"]")) {
                 state->broken = true;
                 return;
         }
         VALUE_FOREACH_ITEM(item, value) {
                 Value text;
 
-                if (!wants(loader, item, VALUE_STRING, name, "an array of strings") || names_render(names, item, &text) < 0) {
+                if (!wants(loader, item, VALUE_STRING, name, "an array of strings") ||
+                        names_render(names, item, &text) < 0) {
                         state->broken = true;
                         continue;
                 }
@@ -135,7 +137,7 @@ static void set_references(Names *names, State *state, const char *name, const V
                         continue;
                 }
                 state_refer(loader, state,
-                        (Reference) {
+                        (Reference){
                                 .pattern = normalise_reference(loader, text.text),
                                 .place = item->place,
                                 .before = before,
@@ -197,7 +199,9 @@ static void set_common(Names *names, State *state, const Member *member, CommonS
         case SETTING_TIMEOUT: set_timeout(loader, state, value); break;
         case SETTING_AUDIT: set_flag(loader, state, "audit", value, IMAGE_STATE_AUDIT); break;
         case SETTING_SENSITIVE: set_flag(loader, state, "sensitive", value, IMAGE_STATE_SENSITIVE); break;
-        case SETTING_CHECK_AS_ROOT: set_flag(loader, state, "check_as_root", value, IMAGE_STATE_CHECK_AS_ROOT); break;
+        case SETTING_CHECK_AS_ROOT:
+                set_flag(loader, state, "check_as_root", value, IMAGE_STATE_CHECK_AS_ROOT);
+                break;
         case SETTING_LATER:
                 diagnostics_add(&loader->diagnostics, member->place,
                         "the setting '%s' is not supported by this version of agentd", member->key);
@@ -215,8 +219,8 @@ static void unknown_key(Loader *loader, State *state, const Member *member) {
         if (member->value.type == VALUE_TABLE && !(type->flags & AGENTD_NAME_IS_PATH)) {
                 /* [package.python3.11] */
                 diagnostics_add(&loader->diagnostics, member->place,
-                        "unknown key '%s' in %s state '%s'; a name with dots wants quotes: [%s.\"%s.%s\"]", member->key,
-                        type->name, state->name, type->name, state->name, member->key);
+                        "unknown key '%s' in %s state '%s'; a name with dots wants quotes: [%s.\"%s.%s\"]",
+                        member->key, type->name, state->name, type->name, state->name, member->key);
                 return;
         }
 
@@ -226,8 +230,8 @@ static void unknown_key(Loader *loader, State *state, const Member *member) {
                 if (common->setting != SETTING_LATER && n < NAMES_MAX)
                         names[n++] = common->name;
         meant = suggest(member->key, names, n);
-        diagnostics_add(&loader->diagnostics, member->place, "unknown key '%s' in %s state%s%s%s", member->key, type->name,
-                meant ? "; did you mean '" : "", meant ?: "", meant ? "'?" : "");
+        diagnostics_add(&loader->diagnostics, member->place, "unknown key '%s' in %s state%s%s%s",
+                member->key, type->name, meant ? "; did you mean '" : "", meant ?: "", meant ? "'?" : "");
 }
 
 /* At most one of the parameters with the same word in `exclusive`. */
@@ -238,10 +242,11 @@ static void check_exclusive(Loader *loader, State *state) {
                 if (!parameters[i].exclusive || !state->places[i].file)
                         continue;
                 for (uint32_t k = i + 1; k < state->type->n_parameters; k++)
-                        if (streq_ptr(parameters[i].exclusive, parameters[k].exclusive) && state->places[k].file) {
+                        if (streq_ptr(parameters[i].exclusive, parameters[k].exclusive) &&
+                                state->places[k].file) {
                                 diagnostics_add(&loader->diagnostics, state->places[k],
-                                        "both '%s' and '%s' are given; only one of them can be", parameters[i].name,
-                                        parameters[k].name);
+                                        "both '%s' and '%s' are given; only one of them can be",
+                                        parameters[i].name, parameters[k].name);
                                 state->broken = true;
                         }
         }
@@ -281,8 +286,8 @@ static void apply_settings(Names *names, State *state, const Value *settings) {
 
         for (uint32_t i = 0; i < n; i++)
                 if ((type->parameters[i].flags & AGENTD_REQUIRED) && !state->places[i].file) {
-                        diagnostics_add(&loader->diagnostics, state->place, "%s state '%s' needs '%s'", type->name,
-                                state->name, type->parameters[i].name);
+                        diagnostics_add(&loader->diagnostics, state->place, "%s state '%s' needs '%s'",
+                                type->name, state->name, type->parameters[i].name);
                         state->broken = true;
                 }
         check_exclusive(loader, state);
@@ -295,7 +300,9 @@ static void apply_settings(Names *names, State *state, const Value *settings) {
 /* The name as it is in ids. Return: 0; -EINVAL. */
 static int state_name(Names *names, const TypeEntry *type, const Member *member, const char **ret) {
         Loader *loader = names->loader;
-        Value key = { .type = VALUE_STRING, .place = member->place, .text = member->key, .size = member->key_size };
+        Value key = {
+                .type = VALUE_STRING, .place = member->place, .text = member->key, .size = member->key_size
+        };
         _cleanup_free_ char *path = NULL;
         Value name;
         int r;
@@ -304,7 +311,8 @@ static int state_name(Names *names, const TypeEntry *type, const Member *member,
                 return -EINVAL;
         if (name.size == 0 || memchr(name.text, 0, name.size) || strpbrk(name.text, "\n")) {
                 diagnostics_add(&loader->diagnostics, member->place,
-                        name.size == 0 ? "a state's name is empty" : "a state's name has a NUL or a line end in it");
+                        name.size == 0 ? "a state's name is empty"
+                                       : "a state's name has a NUL or a line end in it");
                 return -EINVAL;
         }
         if (!(type->type->flags & AGENTD_NAME_IS_PATH)) {
@@ -314,7 +322,8 @@ static int state_name(Names *names, const TypeEntry *type, const Member *member,
 
         if (*name.text != '/') {
                 diagnostics_add(&loader->diagnostics, member->place,
-                        "'%s' is a relative path; the name of a %s state is an absolute one", name.text, type->name);
+                        "'%s' is a relative path; the name of a %s state is an absolute one", name.text,
+                        type->name);
                 return -EINVAL;
         }
         r = path_normalise(name.text, &path);
@@ -333,14 +342,15 @@ static void twice(Loader *loader, const State *state, const State *first, const 
                 first->place.file, first->place.line, first->place.column);
 }
 
-static void make_state(Loader *loader, const Role *role, TypeEntry *type, const Member *member, const Value *item) {
+static void make_state(
+        Loader *loader, const Role *role, TypeEntry *type, const Member *member, const Value *item) {
         const State *first;
         Names names;
         State *state;
 
         names_init(&names, loader, role, item);
         state = arena_new(&loader->scratch, State);
-        *state = (State) {
+        *state = (State){
                 .role = role,
                 .type = type,
                 .place = member->place,
@@ -367,13 +377,14 @@ static void make_state(Loader *loader, const Role *role, TypeEntry *type, const 
                 map_put(&loader->paths, &loader->scratch, state->name, loader->n_states);
         }
         if (loader->n_states == STATES_MAX) {
-                diagnostics_add(&loader->diagnostics, state->place, "there are more than %d states", STATES_MAX);
+                diagnostics_add(
+                        &loader->diagnostics, state->place, "there are more than %d states", STATES_MAX);
                 return;
         }
 
         state->index = loader->n_states;
-        loader->states = arena_grow(
-                &loader->scratch, loader->states, loader->n_states, &loader->n_states_allocated, sizeof(State *));
+        loader->states = arena_grow(&loader->scratch, loader->states, loader->n_states,
+                &loader->n_states_allocated, sizeof(State *));
         loader->states[loader->n_states] = state;
         map_put(&loader->ids, &loader->scratch, state->id, loader->n_states++);
 
@@ -381,7 +392,8 @@ static void make_state(Loader *loader, const Role *role, TypeEntry *type, const 
 }
 
 /* `for_each`: one state for each item. Over a table, item.key and item.value. */
-static void make_states(Loader *loader, const Role *role, TypeEntry *type, const Member *member, const Value *loop) {
+static void make_states(
+        Loader *loader, const Role *role, TypeEntry *type, const Member *member, const Value *loop) {
         const Value *items;
         Expression *expression;
         Names names;
@@ -419,7 +431,9 @@ static void note_off_states(Loader *loader, const Member *table) {
                 return;
         VALUE_FOREACH_MEMBER(member, &table->value)
                 map_put(&loader->off_ids, &loader->scratch,
-                        normalise_reference(loader, arena_printf(&loader->scratch, "%s:%s", table->key, member->key)), 0);
+                        normalise_reference(
+                                loader, arena_printf(&loader->scratch, "%s:%s", table->key, member->key)),
+                        0);
 }
 
 static void unknown_type(Loader *loader, const Member *member) {
@@ -456,8 +470,8 @@ static void make_states_of_type(Loader *loader, const Role *role, const Member *
 
                 if (member->value.type != VALUE_TABLE) {
                         diagnostics_add(&loader->diagnostics, member->place,
-                                "state '%s:%s' is %s; it must be a table: [%s.\"%s\"]", table->key, member->key,
-                                value_kind(&member->value), table->key, member->key);
+                                "state '%s:%s' is %s; it must be a table: [%s.\"%s\"]", table->key,
+                                member->key, value_kind(&member->value), table->key, member->key);
                         continue;
                 }
                 loop = value_get(&member->value, "for_each");
@@ -499,7 +513,8 @@ static int render_deep(Names *names, const Value *value, Value *ret) {
                         if (render_deep(names, &member->value, &rendered) < 0)
                                 r = -EINVAL;
                         else
-                                value_add(arena, ret, member->key, member->key_size, &rendered)->place = member->place;
+                                value_add(arena, ret, member->key, member->key_size, &rendered)->place =
+                                        member->place;
                 }
                 return r;
         default: return 0;
@@ -516,8 +531,8 @@ static void set_vars(Loader *loader, Role *role, const Value *vars) {
 
                 names_init(&names, loader, role, NULL);
                 if (render_deep(&names, &member->value, &rendered) >= 0)
-                        value_add(&loader->scratch, &role->vars, member->key, member->key_size, &rendered)->place =
-                                member->place;
+                        value_add(&loader->scratch, &role->vars, member->key, member->key_size, &rendered)
+                                ->place = member->place;
         }
 }
 
@@ -527,7 +542,8 @@ static void set_role_when(Loader *loader, Role *role, const Value *value) {
         Names names;
 
         names_init(&names, loader, role, NULL);
-        if (names_fold(&names, value, EXPRESSION_NO_HOST | EXPRESSION_CONDITION, &loader->scratch, &expression) < 0)
+        if (names_fold(&names, value, EXPRESSION_NO_HOST | EXPRESSION_CONDITION, &loader->scratch,
+                    &expression) < 0)
                 return;
         if (expression_is_constant(expression, &truth))
                 role->off = !truth->boolean;

@@ -35,7 +35,7 @@ typedef struct Map {
         struct {
                 const char *key; /* not owned */
                 uint32_t value;
-        } *slots;
+        } * slots;
         uint32_t n, n_slots; /* a power of two, or 0 */
 } Map;
 
@@ -79,7 +79,7 @@ typedef struct State {
         const char *id, *name;
         Place place;
         uint32_t index;
-        const Value *item; /* of for_each */
+        const Value *item;       /* of for_each */
         AgentdValue *parameters; /* by index of the declaration; in the image */
         Place *places;           /* of the values given, by index; file NULL: not given */
         Reference *references;
@@ -170,8 +170,8 @@ void loader_remember_file(Loader *loader, const char *path, const struct stat *s
  * Reads a file. The text is NUL-terminated and belongs to the loader.
  * Return: 0; -errno, and *reterr says what is wrong in a few words.
  */
-int read_text(Loader *loader, bool in_root, const char *path, size_t limit, const char **ret, size_t *ret_size,
-        const char **reterr);
+int read_text(Loader *loader, bool in_root, const char *path, size_t limit, const char **ret,
+        size_t *ret_size, const char **reterr);
 
 /* A line for the engine's log. */
 void loader_warn(Loader *loader, const char *text);

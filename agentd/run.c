@@ -170,7 +170,8 @@ static void finish(Run *run, uint32_t state, Result result) {
                 const ImageNode *image_node_ = image_node(run->image, i);
                 const uint32_t *dependents = image_dependents(run->image, image_node_);
                 bool bad = node->result == RESULT_FAILED || node->result == RESULT_BLOCKED;
-                bool pending = node->result == RESULT_DRIFTED || node->result == RESULT_UNKNOWN || node->pending;
+                bool pending =
+                        node->result == RESULT_DRIFTED || node->result == RESULT_UNKNOWN || node->pending;
 
                 for (uint32_t k = 0; k < image_node_->dependents.n; k++) {
                         uint32_t d = dependents[k];
@@ -179,7 +180,8 @@ static void finish(Run *run, uint32_t state, Result result) {
                         if (dependent->step != STEP_WAITING || dependent->n_waiting == 0)
                                 continue;
                         if (bad && dependent->cause == NO_NODE)
-                                dependent->cause = i >= run->n_states && node->cause != NO_NODE ? node->cause : i;
+                                dependent->cause =
+                                        i >= run->n_states && node->cause != NO_NODE ? node->cause : i;
                         if (pending && run->options.mode == RUN_PLAN)
                                 dependent->pending = true;
                         if (--dependent->n_waiting > 0)
@@ -221,7 +223,8 @@ static void enqueue(Run *run, uint32_t state) {
         queue->states[queue->n++] = state;
 }
 
-static Batch *batch_new(Run *run, Phase phase, uint32_t type, const uint32_t *states, uint32_t n, bool as_root) {
+static Batch *batch_new(
+        Run *run, Phase phase, uint32_t type, const uint32_t *states, uint32_t n, bool as_root) {
         Batch *batch = malloc(sizeof(Batch) + n * sizeof(uint32_t));
         unsigned flags = 0;
 
@@ -237,7 +240,7 @@ static Batch *batch_new(Run *run, Phase phase, uint32_t type, const uint32_t *st
 
         if (++run->last_batch_id == 0) /* 0 is "in no batch" */
                 run->last_batch_id++;
-        *batch = (Batch) {
+        *batch = (Batch){
                 .id = run->last_batch_id,
                 .phase = phase,
                 .kind = phase == PHASE_APPLY || as_root ? WORKER_APPLY : WORKER_CHECK,
@@ -247,7 +250,8 @@ static Batch *batch_new(Run *run, Phase phase, uint32_t type, const uint32_t *st
         };
         memcpy(batch->states, states, n * sizeof(uint32_t));
         for (uint32_t i = 0; i < n; i++) {
-                batch->timeout_usec = MAX(batch->timeout_usec, image_state(run->image, states[i])->timeout_usec);
+                batch->timeout_usec =
+                        MAX(batch->timeout_usec, image_state(run->image, states[i])->timeout_usec);
                 run->nodes[states[i]].step = STEP_READY;
         }
         return batch;
@@ -260,7 +264,8 @@ static void push_batch(Run *run, Batch *batch) {
         run->last_batch = &batch->next;
 }
 
-static void push_states(Run *run, Phase phase, const Batch *from, const uint32_t *states, uint32_t n, bool retry) {
+static void push_states(
+        Run *run, Phase phase, const Batch *from, const uint32_t *states, uint32_t n, bool retry) {
         Batch *batch;
 
         if (n == 0)
@@ -278,7 +283,8 @@ static uint32_t collect(const Run *run, const Batch *batch, Step step, uint32_t 
         uint32_t n = 0;
 
         for (uint32_t i = 0; i < batch->n; i++)
-                if (run->nodes[batch->states[i]].step == step && run->nodes[batch->states[i]].batch == batch->id)
+                if (run->nodes[batch->states[i]].step == step &&
+                        run->nodes[batch->states[i]].batch == batch->id)
                         ret[n++] = batch->states[i];
         return n;
 }
@@ -317,8 +323,8 @@ static char *join_attributes(const json_t *differences) {
 
         if (!f)
                 return NULL;
-        json_array_foreach(differences, i, difference)
-                (void) fprintf(f, "%s%s", i > 0 ? ", " : "", json_string_value(json_object_get(difference, "attribute")));
+        json_array_foreach(differences, i, difference)(void) fprintf(
+                f, "%s%s", i > 0 ? ", " : "", json_string_value(json_object_get(difference, "attribute")));
         if (fclose(f) != 0) {
                 free(text);
                 return NULL;
@@ -342,10 +348,14 @@ static void handle_verdict(Run *run, Batch *batch, uint32_t state, Verdict verdi
         }
 
         switch (verdict) {
-        case VERDICT_OK: finish(run, state, batch->phase == PHASE_RECHECK ? RESULT_CHANGED : RESULT_OK); break;
+        case VERDICT_OK:
+                finish(run, state, batch->phase == PHASE_RECHECK ? RESULT_CHANGED : RESULT_OK);
+                break;
         case VERDICT_SKIPPED: finish(run, state, RESULT_SKIPPED); break;
         case VERDICT_UNKNOWN: finish(run, state, RESULT_UNKNOWN); break;
-        case VERDICT_FAILED: finish(run, state, plan && node->pending ? RESULT_UNKNOWN : RESULT_FAILED); break;
+        case VERDICT_FAILED:
+                finish(run, state, plan && node->pending ? RESULT_UNKNOWN : RESULT_FAILED);
+                break;
         case VERDICT_DRIFTED:
                 if (batch->phase == PHASE_RECHECK && !batch->retry) {
                         RunDetail *detail = detail_of(run, state);
@@ -387,7 +397,8 @@ static int handle_difference(Run *run, Batch *batch, uint32_t state, MessageRead
         RunDetail *detail = detail_of(run, state);
 
         if (attribute && is && should && diff && detail)
-                item = json_pack("{s:s, s:O, s:O, s:O}", "attribute", attribute, "is", is, "should", should, "diff", diff);
+                item = json_pack("{s:s, s:O, s:O, s:O}", "attribute", attribute, "is", is, "should", should,
+                        "diff", diff);
         json_decref(is);
         json_decref(should);
         json_decref(diff);
@@ -487,9 +498,10 @@ static void note_hung_mount(Run *run, pid_t pid, const uint32_t *states, uint32_
         hung = malloc(sizeof(*hung));
         if (!hung)
                 return;
-        *hung = (HungMount) { .next = run->hung, .pid = pid, .path = TAKE_PTR(mount) };
+        *hung = (HungMount){ .next = run->hung, .pid = pid, .path = TAKE_PTR(mount) };
         run->hung = hung;
-        log_error("File system '%s' hangs: process %d can neither finish nor be killed. States on it fail until it ends",
+        log_error("File system '%s' hangs: process %d can neither finish nor be killed. States on it fail "
+                  "until it ends",
                 hung->path, (int) pid);
 }
 
@@ -568,13 +580,14 @@ static void on_slow(void *userdata, Batch *batch) {
         uint32_t n = 0;
 
         for (uint32_t i = 0; i < batch->n; i++)
-                if (run->nodes[batch->states[i]].batch == batch->id && run->nodes[batch->states[i]].step == STEP_ASKED) {
+                if (run->nodes[batch->states[i]].batch == batch->id &&
+                        run->nodes[batch->states[i]].step == STEP_ASKED) {
                         first = first ?: image_state_id(run->image, batch->states[i]);
                         n++;
                 }
-        log_warning("No word for %s while %s %s%s; waiting %s more", FORMAT_TIMESPAN(batch->timeout_usec / 3),
-                phase_verb(batch->phase), first ?: "a batch", n > 1 ? " and others" : "",
-                FORMAT_TIMESPAN(batch->timeout_usec - batch->timeout_usec / 3));
+        log_warning("No word for %s while %s %s%s; waiting %s more",
+                FORMAT_TIMESPAN(batch->timeout_usec / 3), phase_verb(batch->phase), first ?: "a batch",
+                n > 1 ? " and others" : "", FORMAT_TIMESPAN(batch->timeout_usec - batch->timeout_usec / 3));
 
         /* Those that are known to differ need not wait for the one that hangs. */
         hand_on(run, batch);
@@ -585,7 +598,14 @@ static void on_free(void *userdata) {
         schedule(userdata);
 }
 
+static bool is_pending(void *userdata, uint32_t state) {
+        const Run *run = userdata;
+
+        return run->nodes[state].pending;
+}
+
 static const WorkerHandlers worker_handlers = {
+        .is_pending = is_pending,
         .on_record = on_record,
         .on_end = on_end,
         .on_lost = on_lost,
@@ -746,8 +766,8 @@ static int on_dispatch(_unused_ sd_event_source *source, void *userdata) {
 
 /* ---- The object ------------------------------------------------------------------------------------------------ */
 
-int run_new(sd_event *event, Image *image, const RunOptions *options, const RunHandlers *handlers, void *userdata,
-        Run **ret) {
+int run_new(sd_event *event, Image *image, const RunOptions *options, const RunHandlers *handlers,
+        void *userdata, Run **ret) {
         _cleanup_(run_freep) Run *run = NULL;
         int r;
 

@@ -67,8 +67,8 @@ typedef struct RunOptions {
  *
  * The options' strings must outlive the run. Return: 0; -ENOMEM; other -errno.
  */
-int run_new(sd_event *event, Image *image, const RunOptions *options, const RunHandlers *handlers, void *userdata,
-        Run **ret);
+int run_new(sd_event *event, Image *image, const RunOptions *options, const RunHandlers *handlers,
+        void *userdata, Run **ret);
 Run *run_free(Run *run);
 DEFINE_CLEANUP(Run *, run_free)
 
@@ -85,7 +85,7 @@ usec_t run_started(const Run *run);  /* CLOCK_REALTIME */
 usec_t run_finished(const Run *run); /* likewise; 0 while it runs */
 
 Result run_result(const Run *run, uint32_t state);
-usec_t run_duration(const Run *run, uint32_t state); /* time that workers spent on it */
+usec_t run_duration(const Run *run, uint32_t state);         /* time that workers spent on it */
 const RunDetail *run_detail(const Run *run, uint32_t state); /* NULL: nothing to tell */
 
 /* How many states have that result. */

@@ -73,7 +73,7 @@ static int setup_worker(const WorkerSetup *setup, const char **ret_step) {
         if (getppid() != setup->engine)
                 return -ESRCH;
         *ret_step = "refuse core dumps";
-        if (setrlimit(RLIMIT_CORE, &(struct rlimit) {}) < 0)
+        if (setrlimit(RLIMIT_CORE, &(struct rlimit){}) < 0)
                 return -errno;
         (void) umask(022);
         *ret_step = "change to the root directory";
@@ -120,7 +120,8 @@ static int open_type(WorkerState *worker, uint32_t index, const AgentdStateType 
                                 return r;
                         if (opened->build_id_size != module->build_id_size ||
                                 memcmp(opened->build_id, module->build_id, module->build_id_size) != 0) {
-                                *reterr = strdup("the module was replaced since the roles were loaded; load them again");
+                                *reterr = strdup("the module was replaced since the roles were loaded; load "
+                                                 "them again");
                                 return -ESTALE;
                         }
                         *loaded = TAKE_PTR(opened);
@@ -166,7 +167,8 @@ static int condition_holds(WorkerState *worker, uint32_t index) {
         return truth;
 }
 
-static int answer_batch(WorkerState *worker, uint32_t id, Phase phase, unsigned flags, uint32_t *states, uint32_t n) {
+static int answer_batch(
+        WorkerState *worker, uint32_t id, Phase phase, unsigned flags, uint32_t *states, uint32_t n) {
         AgentdContext *context = &worker->context;
         _cleanup_free_ AgentdState *batch = calloc(MAX(n, 1U), sizeof(AgentdState));
         _cleanup_free_ bool *marks = calloc(MAX(n, 1U), 2 * sizeof(bool));
@@ -185,7 +187,9 @@ static int answer_batch(WorkerState *worker, uint32_t id, Phase phase, unsigned 
 
                 if (asprintf(&text, "module '%s' cannot be used: %s",
                             image_text(context->image,
-                                    image_array(context->image, modules, ImageModule)[image_type(context->image, type_index)->module].path),
+                                    image_array(context->image, modules,
+                                            ImageModule)[image_type(context->image, type_index)->module]
+                                            .path),
                             error ?: strerror(-r)) < 0)
                         text = NULL;
                 for (uint32_t i = 0; i < n; i++)
@@ -201,7 +205,7 @@ static int answer_batch(WorkerState *worker, uint32_t id, Phase phase, unsigned 
                 if (phase == PHASE_CHECK && !condition_holds(worker, index))
                         continue;
                 states[m] = index;
-                batch[m++] = (AgentdState) {
+                batch[m++] = (AgentdState){
                         .id = image_text(context->image, state->id),
                         .name = image_state_name(context->image, index),
                         .data = state->data ? image_at(context->image, state->data) : NULL,
@@ -233,7 +237,8 @@ static int answer(WorkerState *worker, const uint8_t *data, size_t size) {
         phase = message_get_u32(&reader);
         flags = message_get_u32(&reader);
         n = message_get_u32(&reader);
-        if (reader.bad || n == 0 || n > MESSAGE_MAX / sizeof(uint32_t) || phase < PHASE_CHECK || phase >= _PHASE_MAX)
+        if (reader.bad || n == 0 || n > MESSAGE_MAX / sizeof(uint32_t) || phase < PHASE_CHECK ||
+                phase >= _PHASE_MAX)
                 return -EBADMSG;
         states = malloc(n * sizeof(uint32_t));
         if (!states)
@@ -319,7 +324,8 @@ void worker_main(const WorkerSetup *setup) {
                 if (!worker.context.writer.buffer)
                         (void) message_writer_init(&worker.context.writer, SOCKET_FD);
                 if (worker.context.writer.buffer) {
-                        context_log(&worker.context, LOG_ERR, "Failed to set up a %s worker: could not %s: %s",
+                        context_log(&worker.context, LOG_ERR,
+                                "Failed to set up a %s worker: could not %s: %s",
                                 setup->kind == WORKER_CHECK ? "check" : "apply", step, strerror(-r));
                         (void) message_flush(&worker.context.writer);
                 }

@@ -130,7 +130,8 @@ static int worker_handle_datagram(Worker *worker, const uint8_t *data, size_t si
                 case MESSAGE_UNDO:
                         if (!worker->batch)
                                 return -EBADMSG;
-                        r = worker->pool->handlers->on_record(worker->pool->userdata, worker->batch, kind, &reader);
+                        r = worker->pool->handlers->on_record(
+                                worker->pool->userdata, worker->batch, kind, &reader);
                         break;
                 case MESSAGE_END: {
                         uint32_t id = message_get_u32(&reader);
@@ -173,7 +174,8 @@ static int worker_read(Worker *worker) {
         return n < 0 ? (int) n : 1;
 }
 
-static int on_worker_io(_unused_ sd_event_source *source, _unused_ int fd, uint32_t revents, void *userdata) {
+static int on_worker_io(
+        _unused_ sd_event_source *source, _unused_ int fd, uint32_t revents, void *userdata) {
         Worker *worker = userdata;
         int r = 1;
 
@@ -181,7 +183,8 @@ static int on_worker_io(_unused_ sd_event_source *source, _unused_ int fd, uint3
                 r = worker_read(worker);
         if (r < 0) {
                 log_error("A worker sent a message that is not well-formed; it is killed");
-                (void) snprintf(worker->last_words, sizeof(worker->last_words), "sent a message that is not well-formed");
+                (void) snprintf(worker->last_words, sizeof(worker->last_words),
+                        "sent a message that is not well-formed");
                 worker_kill(worker, WORKER_LOSS_DIED);
                 return 0;
         }
@@ -200,7 +203,8 @@ static void describe_end(const Worker *worker, const siginfo_t *si, char *buffer
         else if (worker->killed && worker->last_words[0])
                 (void) snprintf(buffer, size, "the worker %s", worker->last_words);
         else if (si->si_code == CLD_EXITED && si->si_status == WORKER_EXIT_SETUP)
-                (void) snprintf(buffer, size, "%s", worker->last_words[0] ? worker->last_words : "worker set-up failed");
+                (void) snprintf(buffer, size, "%s",
+                        worker->last_words[0] ? worker->last_words : "worker set-up failed");
         else if (si->si_code == CLD_EXITED)
                 (void) snprintf(buffer, size, "the worker exited with status %d", si->si_status);
         else
@@ -239,7 +243,8 @@ static int on_worker_timer(_unused_ sd_event_source *source, _unused_ uint64_t u
         if (worker->killed) {
                 worker->stuck = true;
                 worker->slow = true;
-                report_lost(worker, WORKER_LOSS_STUCK, "the worker hangs in the kernel and cannot be killed");
+                report_lost(
+                        worker, WORKER_LOSS_STUCK, "the worker hangs in the kernel and cannot be killed");
                 return 0;
         }
 
@@ -285,7 +290,7 @@ static int worker_new(WorkerPool *pool, WorkerKind kind, Image *image, Worker **
         worker = malloc(sizeof(*worker));
         if (!worker)
                 return -ENOMEM;
-        *worker = (Worker) { .kind = kind, .fd = -EBADF, .image = image_ref(image) };
+        *worker = (Worker){ .kind = kind, .fd = -EBADF, .image = image_ref(image) };
 
         if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
                 return -errno;
@@ -318,8 +323,8 @@ static int worker_new(WorkerPool *pool, WorkerKind kind, Image *image, Worker **
         if (r >= 0)
                 r = sd_event_add_child(pool->event, &worker->child, pid, WEXITED, on_worker_exit, worker);
         if (r >= 0)
-                r = sd_event_add_time(
-                        pool->event, &worker->timer, CLOCK_MONOTONIC, USEC_INFINITY, 0, on_worker_timer, worker);
+                r = sd_event_add_time(pool->event, &worker->timer, CLOCK_MONOTONIC, USEC_INFINITY, 0,
+                        on_worker_timer, worker);
         if (r < 0) {
                 (void) kill(pid, SIGKILL);
                 (void) waitpid(pid, NULL, 0);
@@ -381,7 +386,10 @@ int worker_pool_dispatch(WorkerPool *pool, Image *image, Batch *batch) {
         for (size_t i = 0; i < ELEMENTSOF(head); i++)
                 message_put_u32(&writer, head[i]);
         for (uint32_t i = 0; i < batch->n; i++)
-                message_put_u32(&writer, batch->states[i]);
+                message_put_u32(&writer,
+                        batch->states[i] | (pool->handlers->is_pending(pool->userdata, batch->states[i])
+                                                           ? MESSAGE_STATE_PENDING
+                                                           : 0));
         r = message_end(&writer);
         if (r == 0)
                 (void) message_flush(&writer);
@@ -404,8 +412,8 @@ int worker_pool_dispatch(WorkerPool *pool, Image *image, Batch *batch) {
  * the host succeeds but the device stays busy. When the mount table changes, all of them go, and their states are
  * asked about again.
  */
-static int on_mounts_changed(_unused_ sd_event_source *source, _unused_ int fd, _unused_ uint32_t revents,
-        void *userdata) {
+static int on_mounts_changed(
+        _unused_ sd_event_source *source, _unused_ int fd, _unused_ uint32_t revents, void *userdata) {
         WorkerPool *pool = userdata;
 
         for (Worker *worker = pool->workers; worker; worker = worker->next)
@@ -421,15 +429,15 @@ static int on_room(_unused_ sd_event_source *source, void *userdata) {
         return 0;
 }
 
-int worker_pool_new(sd_event *event, const WorkerPoolOptions *options, const WorkerHandlers *handlers, void *userdata,
-        WorkerPool **ret) {
+int worker_pool_new(sd_event *event, const WorkerPoolOptions *options, const WorkerHandlers *handlers,
+        void *userdata, WorkerPool **ret) {
         _cleanup_(worker_pool_freep) WorkerPool *pool = NULL;
         int r;
 
         pool = malloc(sizeof(*pool));
         if (!pool)
                 return -ENOMEM;
-        *pool = (WorkerPool) {
+        *pool = (WorkerPool){
                 .event = sd_event_ref(event),
                 .options = *options,
                 .handlers = handlers,
@@ -439,8 +447,9 @@ int worker_pool_new(sd_event *event, const WorkerPoolOptions *options, const Wor
         if (pool->options.n_workers == 0) {
                 cpu_set_t set;
 
-                pool->options.n_workers =
-                        sched_getaffinity(0, sizeof(set), &set) < 0 ? 2 : MAX((unsigned) CPU_COUNT(&set), 2U);
+                pool->options.n_workers = sched_getaffinity(0, sizeof(set), &set) < 0
+                                                  ? 2
+                                                  : MAX((unsigned) CPU_COUNT(&set), 2U);
         }
 
         pool->mounts_fd = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);

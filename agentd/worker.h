@@ -34,9 +34,9 @@ typedef struct Batch {
         uint32_t call_flags; /* AGENTD_PLAN, AGENTD_DIFF */
         usec_t timeout_usec; /* without a word from the worker, it is killed */
         struct Batch *next;  /* for the owner's queues */
-        bool retry;          /* for the owner: an apply of these was lost; what still differs is applied again */
+        bool retry; /* for the owner: an apply of these was lost; what still differs is applied again */
         uint32_t n;
-        uint32_t states[]; /* indices of states, with MESSAGE_STATE_PENDING */
+        uint32_t states[]; /* indices of states */
 } Batch;
 
 /* Limits. A worker that is slow does not count any more, so that others get on with their work. */
@@ -58,14 +58,17 @@ typedef struct WorkerPool WorkerPool;
 
 /* Why a batch came back unfinished. */
 typedef enum WorkerLoss {
-        WORKER_LOSS_DIED,    /* crashed, exited, or sent nonsense */
-        WORKER_LOSS_HUNG,    /* said nothing for the batch's timeout and was killed */
-        WORKER_LOSS_STUCK,   /* likewise, but not even SIGKILL ends it */
-        WORKER_LOSS_RECALLED, /* killed for a reason that lies outside the batch: ask again */
+        WORKER_LOSS_DIED,        /* crashed, exited, or sent nonsense */
+        WORKER_LOSS_HUNG,        /* said nothing for the batch's timeout and was killed */
+        WORKER_LOSS_STUCK,       /* likewise, but not even SIGKILL ends it */
+        WORKER_LOSS_RECALLED,    /* killed for a reason that lies outside the batch: ask again */
         WORKER_LOSS_NOT_STARTED, /* could not be started or set up */
 } WorkerLoss;
 
 typedef struct WorkerHandlers {
+        /* True if, in a plan, something that the state requires would be changed first. */
+        bool (*is_pending)(void *userdata, uint32_t state);
+
         /* A record about a state of the batch (RESULT, DIFFERENCE, UNDO). A negative return means that it is
          * nonsense: the worker is killed. */
         int (*on_record)(void *userdata, Batch *batch, MessageKind kind, MessageReader *reader);
@@ -88,15 +91,16 @@ typedef struct WorkerHandlers {
 } WorkerHandlers;
 
 typedef struct WorkerPoolOptions {
-        unsigned n_workers; /* of each kind at most, slow ones not counted; 0: as many as there are processors, 2 at
+        unsigned
+                n_workers; /* of each kind at most, slow ones not counted; 0: as many as there are processors, 2 at
                              * least */
-        const char *root;   /* directory that paths are resolved in; "/" */
+        const char *root; /* directory that paths are resolved in; "/" */
         SandboxOptions sandbox;
 } WorkerPoolOptions;
 
 /* Return: 0; -errno. The options' strings must outlive the pool. */
-int worker_pool_new(sd_event *event, const WorkerPoolOptions *options, const WorkerHandlers *handlers, void *userdata,
-        WorkerPool **ret);
+int worker_pool_new(sd_event *event, const WorkerPoolOptions *options, const WorkerHandlers *handlers,
+        void *userdata, WorkerPool **ret);
 
 /* Ends all workers, killing those that have work, without calling any handler. Batches stay with their owner. */
 WorkerPool *worker_pool_free(WorkerPool *pool);

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,31 +43,54 @@ enum {
 static const char *const ensure_words[] = { "file", "directory", "symlink", "absent", NULL };
 
 static const AgentdParameter parents_fields[] = {
-        [PARENTS_CREATE] = { "create", AGENTD_BOOLEAN, 0, "true", "make the directories above that are missing" },
+        [PARENTS_CREATE] = { "create", AGENTD_BOOLEAN, 0, "true",
+                "make the directories above that are missing" },
         [PARENTS_MODE] = { "mode", AGENTD_MODE, 0, "0755", "their mode" },
         {},
 };
 
 static const AgentdParameter file_parameters[] = {
-        [P_ENSURE] = { .name = "ensure", .type = AGENTD_STRING, .default_value = "file", .choices = ensure_words,
+        [P_ENSURE] = { .name = "ensure",
+                .type = AGENTD_STRING,
+                .default_value = "file",
+                .choices = ensure_words,
                 .documentation = "what there is to be at the path" },
-        [P_CONTENT] = { .name = "content", .type = AGENTD_STRING, .exclusive = "content",
+        [P_CONTENT] = { .name = "content",
+                .type = AGENTD_STRING,
+                .exclusive = "content",
                 .documentation = "the content of the file, as text" },
-        [P_SOURCE] = { .name = "source", .type = AGENTD_STRING, .flags = AGENTD_SOURCE, .exclusive = "content",
+        [P_SOURCE] = { .name = "source",
+                .type = AGENTD_STRING,
+                .flags = AGENTD_SOURCE,
+                .exclusive = "content",
                 .documentation = "a file beside the role, or an absolute path, that has the content" },
-        [P_TEMPLATE] = { .name = "template", .type = AGENTD_STRING, .flags = AGENTD_TEMPLATE, .exclusive = "content",
-                .documentation = "a Mustache template beside the role, or an absolute path, that makes the content" },
-        [P_TARGET] = { .name = "target", .type = AGENTD_STRING,
+        [P_TEMPLATE] = { .name = "template",
+                .type = AGENTD_STRING,
+                .flags = AGENTD_TEMPLATE,
+                .exclusive = "content",
+                .documentation =
+                        "a Mustache template beside the role, or an absolute path, that makes the content" },
+        [P_TARGET] = { .name = "target",
+                .type = AGENTD_STRING,
                 .documentation = "what the symlink points to" },
-        [P_MODE] = { .name = "mode", .type = AGENTD_MODE,
-                .documentation = "permissions; without it, those of what is there are kept, and what is new has 0644, "
+        [P_MODE] = { .name = "mode",
+                .type = AGENTD_MODE,
+                .documentation = "permissions; without it, those of what is there are kept, and what is new "
+                                 "has 0644, "
                                  "or 0755 as a directory" },
-        [P_OWNER] = { .name = "owner", .type = AGENTD_STRING, .flags = AGENTD_USER,
+        [P_OWNER] = { .name = "owner",
+                .type = AGENTD_STRING,
+                .flags = AGENTD_USER,
                 .documentation = "owning user, by name or number; without it, kept, or root" },
-        [P_GROUP] = { .name = "group", .type = AGENTD_STRING, .flags = AGENTD_GROUP,
+        [P_GROUP] = { .name = "group",
+                .type = AGENTD_STRING,
+                .flags = AGENTD_GROUP,
                 .documentation = "owning group, by name or number; without it, kept, or root" },
-        [P_PARENTS] = { .name = "parents", .type = AGENTD_RECORD, .fields = parents_fields,
-                .documentation = "what to do about missing directories above; without it, they are an error" },
+        [P_PARENTS] = { .name = "parents",
+                .type = AGENTD_RECORD,
+                .fields = parents_fields,
+                .documentation =
+                        "what to do about missing directories above; without it, they are an error" },
         {},
 };
 
@@ -121,8 +145,9 @@ static Kind kind_of(mode_t mode) {
 static const char *explain(int r) {
         switch (r) {
         case -ELOOP: return "a symlink on the way could have been put there by somebody other than root";
-        case -EACCES: return "permission denied; if the file system refuses the user that checks run as, "
-                             "check_as_root = true helps";
+        case -EACCES:
+                return "permission denied; if the file system refuses the user that checks run as, "
+                       "check_as_root = true helps";
         default: return strerror(-r);
         }
 }
@@ -138,7 +163,8 @@ static int look_up_ids(AgentdContext *c, size_t i, const File *file, bool pendin
                 if (r == -ESRCH && pending)
                         look->owner_to_come = true;
                 else if (r < 0) {
-                        agentd_failed(c, i, r == -ESRCH ? "there is no user '%s'" : "Failed to look up user '%s': %s",
+                        agentd_failed(c, i,
+                                r == -ESRCH ? "there is no user '%s'" : "Failed to look up user '%s': %s",
                                 file->owner, strerror(-r));
                         return -1;
                 }
@@ -148,7 +174,8 @@ static int look_up_ids(AgentdContext *c, size_t i, const File *file, bool pendin
                 if (r == -ESRCH && pending)
                         look->group_to_come = true;
                 else if (r < 0) {
-                        agentd_failed(c, i, r == -ESRCH ? "there is no group '%s'" : "Failed to look up group '%s': %s",
+                        agentd_failed(c, i,
+                                r == -ESRCH ? "there is no group '%s'" : "Failed to look up group '%s': %s",
                                 file->group, strerror(-r));
                         return -1;
                 }
@@ -162,7 +189,7 @@ static int file_look(AgentdContext *c, size_t i, const AgentdState *state, Look 
         bool pending = state->flags & AGENTD_STATE_PENDING;
         int r;
 
-        *look = (Look) { .path = state->name, .kind = KIND_ABSENT, .dir_fd = -1 };
+        *look = (Look){ .path = state->name, .kind = KIND_ABSENT, .dir_fd = -1 };
         if (look_up_ids(c, i, file, pending, look) < 0)
                 return -1;
 
@@ -171,7 +198,8 @@ static int file_look(AgentdContext *c, size_t i, const AgentdState *state, Look 
                 look->dir_fd = -1;
                 if (file->kind == KIND_ABSENT || file->make_parents || pending)
                         return 0;
-                agentd_failed(c, i, "the directory of '%s' does not exist; parents = { create = true } makes it",
+                agentd_failed(c, i,
+                        "the directory of '%s' does not exist; parents = { create = true } makes it",
                         state->name);
                 return -1;
         }
@@ -189,8 +217,8 @@ static int file_look(AgentdContext *c, size_t i, const AgentdState *state, Look 
         look->kind = kind_of(look->st.st_mode);
 
         if (look->kind != file->kind && file->kind != KIND_ABSENT) {
-                agentd_failed(c, i, "'%s' is a %s and should be a %s; it is not replaced, remove it first", state->name,
-                        kind_names[look->kind], kind_names[file->kind]);
+                agentd_failed(c, i, "'%s' is a %s and should be a %s; it is not replaced, remove it first",
+                        state->name, kind_names[look->kind], kind_names[file->kind]);
                 return -1;
         }
         return 0;
@@ -426,7 +454,7 @@ static void record_undo(AgentdContext *c, size_t i, const File *file, const Look
                 agentd_undo(c, i, "ensure", &absent);
                 return;
         }
-        value = (AgentdValue) { .type = AGENTD_INTEGER, .integer = look->st.st_mode & 07777 };
+        value = (AgentdValue){ .type = AGENTD_INTEGER, .integer = look->st.st_mode & 07777 };
         agentd_undo(c, i, "mode", &value);
         value.integer = look->st.st_uid;
         agentd_undo(c, i, "uid", &value);
@@ -439,7 +467,7 @@ static void record_undo(AgentdContext *c, size_t i, const File *file, const Look
 
                 if (n >= 0) {
                         target[n] = 0;
-                        value = (AgentdValue) { .type = AGENTD_STRING, .string = target, .size = (size_t) n };
+                        value = (AgentdValue){ .type = AGENTD_STRING, .string = target, .size = (size_t) n };
                         agentd_undo(c, i, "target", &value);
                 }
         }
@@ -449,7 +477,7 @@ static void record_undo(AgentdContext *c, size_t i, const File *file, const Look
                 char *text = fd >= 0 ? read_shown(fd, &size) : NULL;
 
                 if (text) {
-                        value = (AgentdValue) { .type = AGENTD_STRING, .string = text, .size = size };
+                        value = (AgentdValue){ .type = AGENTD_STRING, .string = text, .size = size };
                         agentd_undo(c, i, "content", &value);
                 }
                 free(text);
@@ -467,10 +495,13 @@ static int set_attributes(const File *file, const Look *look, const char **ret_e
         int fd, r = 0;
 
         if (file->kind == KIND_SYMLINK)
-                return fchownat(look->dir_fd, look->name, look->uid, look->gid, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
+                return fchownat(look->dir_fd, look->name, look->uid, look->gid, AT_SYMLINK_NOFOLLOW) < 0
+                               ? -errno
+                               : 0;
 
         fd = openat(look->dir_fd, look->name,
-                O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOCTTY | (file->kind == KIND_DIRECTORY ? O_DIRECTORY : 0));
+                O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOCTTY |
+                        (file->kind == KIND_DIRECTORY ? O_DIRECTORY : 0));
         if (fd < 0)
                 return -errno;
         if (fstat(fd, &st) < 0 || fstat(look->dir_fd, &dir) < 0)
@@ -478,7 +509,8 @@ static int set_attributes(const File *file, const Look *look, const char **ret_e
         else if (kind_of(st.st_mode) != file->kind) {
                 *ret_error = "it was replaced in the meantime";
                 r = -EBUSY;
-        } else if (file->kind == KIND_FILE && st.st_nlink > 1 && ((dir.st_mode & 022) != 0 || dir.st_uid != 0)) {
+        } else if (file->kind == KIND_FILE && st.st_nlink > 1 &&
+                   ((dir.st_mode & 022) != 0 || dir.st_uid != 0)) {
                 *ret_error = "it has other hard links, in a directory that others can write";
                 r = -EPERM;
         }
@@ -502,8 +534,12 @@ static int file_make(AgentdContext *c, const AgentdState *state, Look *look, con
                         : !new                    ? look->st.st_mode & 07777
                         : file->kind == KIND_FILE ? 0644
                                                   : 0755,
-                .uid = look->uid != (uid_t) KEEP ? look->uid : new ? 0 : look->st.st_uid,
-                .gid = look->gid != (gid_t) KEEP ? look->gid : new ? 0 : look->st.st_gid,
+                .uid = look->uid != (uid_t) KEEP ? look->uid
+                       : new                     ? 0
+                                                 : look->st.st_uid,
+                .gid = look->gid != (gid_t) KEEP ? look->gid
+                       : new                     ? 0
+                                                 : look->st.st_gid,
         };
         int r;
 
@@ -532,8 +568,8 @@ static int file_make(AgentdContext *c, const AgentdState *state, Look *look, con
                         (void) close(source);
                         return r;
                 }
-                return agentd_replace_file(c, state->name, file->content ? file->content : "", file->content_size,
-                        &attributes);
+                return agentd_replace_file(
+                        c, state->name, file->content ? file->content : "", file->content_size, &attributes);
         }
         return set_attributes(file, look, ret_error);
 }
@@ -544,20 +580,19 @@ static int file_make(AgentdContext *c, const AgentdState *state, Look *look, con
 static const struct {
         int parameter;
         unsigned kinds;
-        const char *message;
 } sense[] = {
-        { P_CONTENT, 1u << KIND_FILE, "'content' is for files; this is to be a %s" },
-        { P_SOURCE, 1u << KIND_FILE, "'source' is for files; this is to be a %s" },
-        { P_TEMPLATE, 1u << KIND_FILE, "'template' is for files; this is to be a %s" },
-        { P_TARGET, 1u << KIND_SYMLINK, "'target' is for symlinks; this is to be a %s (ensure = \"symlink\"?)" },
-        { P_MODE, 1u << KIND_FILE | 1u << KIND_DIRECTORY, "'mode' is for files and directories; this is to be a %s" },
-        { P_OWNER, 1u << KIND_FILE | 1u << KIND_DIRECTORY | 1u << KIND_SYMLINK, "'owner' makes no sense for what is to be %s" },
-        { P_GROUP, 1u << KIND_FILE | 1u << KIND_DIRECTORY | 1u << KIND_SYMLINK, "'group' makes no sense for what is to be %s" },
-        { P_PARENTS, 1u << KIND_FILE | 1u << KIND_DIRECTORY | 1u << KIND_SYMLINK, "'parents' makes no sense for what is to be %s" },
+        { P_CONTENT, 1u << KIND_FILE },
+        { P_SOURCE, 1u << KIND_FILE },
+        { P_TEMPLATE, 1u << KIND_FILE },
+        { P_TARGET, 1u << KIND_SYMLINK },
+        { P_MODE, 1u << KIND_FILE | 1u << KIND_DIRECTORY },
+        { P_OWNER, 1u << KIND_FILE | 1u << KIND_DIRECTORY | 1u << KIND_SYMLINK },
+        { P_GROUP, 1u << KIND_FILE | 1u << KIND_DIRECTORY | 1u << KIND_SYMLINK },
+        { P_PARENTS, 1u << KIND_FILE | 1u << KIND_DIRECTORY | 1u << KIND_SYMLINK },
 };
 
-static int file_prepare(AgentdPrepare *prepare, const char *name, const AgentdValue *p, const void **ret_data,
-        unsigned flags) {
+static int file_prepare(AgentdPrepare *prepare, const char *name, const AgentdValue *p,
+        const void **ret_data, unsigned flags) {
         File *file = agentd_alloc(prepare, sizeof(File));
         int r = 0;
 
@@ -566,7 +601,11 @@ static int file_prepare(AgentdPrepare *prepare, const char *name, const AgentdVa
 
         for (size_t i = 0; i < sizeof(sense) / sizeof(sense[0]); i++)
                 if (p[sense[i].parameter].type != AGENTD_NONE && !(sense[i].kinds & 1u << file->kind)) {
-                        agentd_prepare_error(prepare, sense[i].parameter, sense[i].message, kind_names[file->kind]);
+                        agentd_prepare_error(prepare, sense[i].parameter,
+                                "'%s' makes no sense with ensure = \"%s\"%s",
+                                file_parameters[sense[i].parameter].name, ensure_words[file->kind],
+                                sense[i].parameter == P_TARGET ? "; did you mean ensure = \"symlink\"?"
+                                                               : "");
                         r = -EINVAL;
                 }
         if (file->kind == KIND_SYMLINK && p[P_TARGET].type == AGENTD_NONE) {
@@ -574,8 +613,10 @@ static int file_prepare(AgentdPrepare *prepare, const char *name, const AgentdVa
                 r = -EINVAL;
         }
         if (p[P_TARGET].type != AGENTD_NONE &&
-                (p[P_TARGET].size == 0 || strlen(p[P_TARGET].string) != p[P_TARGET].size || p[P_TARGET].size >= PATH_MAX)) {
-                agentd_prepare_error(prepare, P_TARGET, "'target' must be a path: not empty, without NUL, not longer than %d bytes",
+                (p[P_TARGET].size == 0 || strlen(p[P_TARGET].string) != p[P_TARGET].size ||
+                        p[P_TARGET].size >= PATH_MAX)) {
+                agentd_prepare_error(prepare, P_TARGET,
+                        "'target' must be a path: not empty, without NUL, not longer than %d bytes",
                         PATH_MAX - 1);
                 r = -EINVAL;
         }
@@ -636,8 +677,8 @@ static int file_apply(AgentdContext *c, const AgentdState *states, size_t n, uns
                 record_undo(c, i, file, &look);
                 r = file_make(c, &states[i], &look, &error);
                 if (r < 0)
-                        agentd_failed(c, i, "Failed to make '%s' a %s: %s", states[i].name, kind_names[file->kind],
-                                error ? error : explain(r));
+                        agentd_failed(c, i, "Failed to make '%s' a %s: %s", states[i].name,
+                                kind_names[file->kind], error ? error : explain(r));
                 else
                         agentd_done(c, i);
         }
