@@ -102,6 +102,28 @@ int read_text(Loader *loader, bool in_root, const char *path, size_t limit, cons
         return 0;
 }
 
+/* The path of a role's file without links, below --root as role->path is; in buffer, or NULL. */
+static const char *real_path(Loader *loader, const Role *role, char buffer[PATH_MAX]) {
+        const char *root = loader->options->root;
+        _cleanup_close_ int fd = -EBADF;
+        char link[64];
+        ssize_t n;
+
+        if (!role->in_root || streq(root, "/"))
+                return realpath(role->path, buffer);
+
+        fd = loader_open(loader, true, role->path, O_RDONLY);
+        if (fd < 0)
+                return NULL;
+        (void) snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+        n = readlink(link, buffer, PATH_MAX - 1);
+        if (n <= 0)
+                return NULL;
+        buffer[n] = 0;
+        /* The root is a path without links itself. */
+        return startswith(buffer, root) && buffer[strlen(root)] == '/' ? buffer + strlen(root) : NULL;
+}
+
 int role_read(Loader *loader, Role *role) {
         const char *text, *error = NULL;
         char real[PATH_MAX];
@@ -118,11 +140,7 @@ int role_read(Loader *loader, Role *role) {
         }
 
         /* A link in conf.d applies a role that lies elsewhere, together with the files beside it. */
-        if (role->in_root && !streq(loader->options->root, "/"))
-                role->directory = arena_strdup(&loader->scratch, role->path);
-        else
-                role->directory =
-                        arena_strdup(&loader->scratch, realpath(role->path, real) ? real : role->path);
+        role->directory = arena_strdup(&loader->scratch, real_path(loader, role, real) ?: role->path);
         slash = strrchr(role->directory, '/');
         if (slash)
                 *slash = 0;
