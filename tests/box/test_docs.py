@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The README's first example, and the example roles, on a real host."""
+
+import re
+from pathlib import Path
+
+README = Path(__file__).resolve().parent.parent.parent / "README.md"
+EXAMPLES = "/usr/share/doc/agentd/examples/conf.d"
+
+
+def without_times(text):
+    return re.sub(r"\([^()]*s\)$", "(time)", text, flags=re.MULTILINE)
+
+
+def test_the_first_example_of_the_readme_prints_what_it_says(box):
+    text = README.read_text()
+    role = re.search(r"^```toml hello\.toml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)[1]
+    session = re.search(r"^```console\n(.*?)^```", text, re.MULTILINE | re.DOTALL)[1]
+    box.run("systemd-sysusers && hostname web1 && rm /etc/motd")
+    box.role("hello", role)
+
+    shown = ""
+    for command in re.findall(r"^# (.*)$", session, re.MULTILINE):
+        shown += f"# {command}\n{box.run(command).stdout}"
+    assert without_times(shown) == without_times(session)
+
+
+def test_the_example_roles_are_applied_and_then_left_alone(box):
+    box.run(f"systemd-sysusers && cp {EXAMPLES}/* /etc/agentd/conf.d/")
+    plan = box.agentd_once("--plan")
+    assert plan.returncode == 0 and plan.summary["drifted"] > 0 and plan.summary["failed"] == 0
+    once = box.agentd_once()
+    assert once.returncode == 0 and once.summary["changed"] > 0 and once.summary["skipped"] == 1
+    again = box.agentd_once()
+    assert again.returncode == 0
+    assert again.summary["changed"] == 0 and again.summary["ok"] == once.summary["changed"]
+    assert not box.exists("/srv/www/maintenance.html")
+
+
+def test_an_installed_agentd_brings_an_empty_conf_d_and_its_accounts(box):
+    assert box.run(["find", "/etc/agentd"]).stdout.split() == ["/etc/agentd", "/etc/agentd/conf.d"]
+    box.run("systemd-sysusers")
+    uid, groups = box.run("id -u agentd-check; id -G agentd-check").stdout.splitlines()
+    assert int(uid) > 0 and len(groups.split()) == 1
+    box.run("getent group agentd agentd-admin")

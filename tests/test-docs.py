@@ -1,0 +1,162 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Checks what the documentation says against what agentd does. Prints TAP.
+
+usage: test-docs.py AGENTD PRINT-TYPES MODULE.so...
+
+In README.md, docs/*.md, modules/*/README.md and conf.d:
+
+- a block ```toml is a role, and valid. "```toml NAME.toml" gives it a name.
+- a block ```toml invalid NAME.toml is refused, with exactly the messages of the ```text block that follows, as if the
+  role lay in /etc/agentd/conf.d.
+- a block ```toml fragment is TOML, but no role: a local fact, a part of a role.
+- a block ```mustache NAME lies beside the roles of its page.
+- links to files of the tree lead somewhere, and to a heading that is there.
+
+A page of a module has the headings of every such page, and its table of parameters is what the module declares.
+"""
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import tomllib
+from pathlib import Path
+
+TOP = Path(__file__).resolve().parent.parent
+CONF_D = "/etc/agentd/conf.d"
+HEADINGS = [
+    "Introduction",
+    "Configuration",
+    "What it watches",
+    "What it changes",
+    "External access",
+    "Failure and recovery",
+    "Since",
+]
+FENCE = re.compile(r"^```(\S*)[ ]*(.*?)[ ]*\n(.*?)^```[ ]*$", re.MULTILINE | re.DOTALL)
+
+agentd, print_types, *modules = sys.argv[1:]
+results = []
+
+
+def result(name, problem):
+    results.append(not problem)
+    print(f"{'not ok' if problem else 'ok'} {len(results)} - {name}")
+    for line in (problem or "").splitlines():
+        print(f"# {line}")
+
+
+def line_of(text, position):
+    return text.count("\n", 0, position) + 1
+
+
+def validate(directory, name):
+    environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"} | {
+        key: value for key, value in os.environ.items() if key.endswith("SAN_OPTIONS")}
+    done = subprocess.run(
+        [agentd, "--validate", "--module-dir", os.path.dirname(modules[0]), f"{directory}/{name}"],
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, env=environment)
+    return done.returncode, done.stderr.replace(f"{directory}/", f"{CONF_D}/")
+
+
+def check_roles(page, text):
+    blocks = list(FENCE.finditer(text))
+    with tempfile.TemporaryDirectory(prefix="agentd-docs-") as directory:
+        for block in blocks:
+            if block[1] == "mustache":
+                (Path(directory) / block[2]).write_text(block[3])
+        for i, block in enumerate(blocks):
+            if block[1] != "toml":
+                continue
+            name = f"{page}:{line_of(text, block.start())}: "
+            words = block[2].split()
+            file = words[-1] if words and words[-1].endswith(".toml") else "example.toml"
+            if "fragment" in words:
+                try:
+                    tomllib.loads(block[3])
+                    result(name + "a fragment is TOML", None)
+                except tomllib.TOMLDecodeError as e:
+                    result(name + "a fragment is TOML", str(e))
+                continue
+            (Path(directory) / file).write_text(block[3])
+            status, stderr = validate(directory, file)
+            if "invalid" in words:
+                following = blocks[i + 1] if i + 1 < len(blocks) else None
+                expected = following[3] if following and following[1] == "text" else "(a ```text block)"
+                result(name + "a role is refused as the page says",
+                       None if status == 2 and stderr == expected
+                       else f"status {status}, expected:\n{expected}got:\n{stderr}")
+            else:
+                result(name + "a role is valid", None if status == 0 else f"status {status}\n{stderr}")
+
+
+def anchors(text):
+    text = FENCE.sub("", text)
+    return {
+        re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+        for heading in re.findall(r"^#+ +(.*?) *$", text, re.MULTILINE)
+    }
+
+
+def check_links(page, text):
+    problems = []
+    for match in re.finditer(r"\]\(([^)\s]+)\)", FENCE.sub(lambda m: "\n" * m[0].count("\n"), text)):
+        target, _, anchor = match[1].partition("#")
+        if re.match(r"[a-z]+:", target):
+            continue
+        path = (TOP / page).parent / target if target else TOP / page
+        if not path.exists():
+            problems.append(f"'{match[1]}' leads nowhere")
+        elif anchor and path.suffix == ".md" and anchor not in anchors(path.read_text()):
+            problems.append(f"'{match[1]}': there is no such heading")
+    result(f"{page}: links lead somewhere", "\n".join(problems))
+
+
+def declared_types():
+    """Tables by name of the type, as print-types writes them."""
+    output = subprocess.run([print_types, *modules], check=True, capture_output=True, text=True).stdout
+    tables = {}
+    for line in output.splitlines():
+        if line.startswith("# "):
+            name = line[2:].partition(":")[0]
+            tables[name] = []
+        else:
+            tables[name].append(line)
+    return tables
+
+
+def check_module_page(page, text, tables):
+    headings = re.findall(r"^## +(.*?) *$", FENCE.sub("", text), re.MULTILINE)
+    result(f"{page}: has the headings of every module",
+           None if headings == HEADINGS else f"expected: {HEADINGS}\nfound:    {headings}")
+    name = Path(page).parent.name
+    start = text.find("| parameter |")
+    table = text[start:].split("\n\n")[0].splitlines()[2:] if start >= 0 else []
+    wanted = tables.get(name, [])
+    result(f"{page}: the table of parameters is what the module declares",
+           None if table == wanted else "expected:\n" + "\n".join(wanted) + "\nfound:\n" + "\n".join(table))
+
+
+def main():
+    tables = declared_types()
+    pages = ["README.md", "NEWS.md", "tests/README.md"]
+    pages += sorted(str(path.relative_to(TOP)) for path in TOP.glob("docs/*.md"))
+    pages += sorted(str(path.relative_to(TOP)) for path in TOP.glob("modules/*/README.md"))
+    for page in pages:
+        text = (TOP / page).read_text()
+        check_roles(page, text)
+        check_links(page, text)
+        if page.startswith("modules/"):
+            check_module_page(page, text, tables)
+    for name in tables:
+        result(f"state type {name} has a page",
+               None if f"modules/{name}/README.md" in pages else f"modules/{name}/README.md is missing")
+    for path in sorted(TOP.glob("conf.d/*.toml")):
+        status, stderr = validate(path.parent, path.name)
+        result(f"conf.d/{path.name} is valid", None if status == 0 else stderr)
+    print(f"1..{len(results)}")
+
+
+main()
