@@ -77,7 +77,7 @@ struct AgentdValue {
                 const AgentdMember *members; /* of a table, in the order of the source */
         };
         size_t size; /* bytes of a string without the terminator; strings may hold NUL */
-};
+};                   /* the size of this struct never changes */
 
 struct AgentdMember {
         const char *key;
@@ -117,11 +117,12 @@ typedef struct AgentdContext AgentdContext;
 
 /* One state of a batch. */
 typedef struct AgentdState {
-        const char *name; /* "/etc/motd" of file:/etc/motd */
-        const void *data; /* what prepare returned; or, without prepare, the values of the parameters
+        const char *name;     /* "/etc/motd" of file:/etc/motd */
+        const void *data;     /* what prepare returned; or, without prepare, the values of the parameters
                            * (const AgentdValue *, by index) */
-        const char *id;   /* "file:/etc/motd" */
-        uint32_t flags;   /* AGENTD_STATE_PENDING */
+        const char *id;       /* "file:/etc/motd" */
+        uint32_t flags;       /* AGENTD_STATE_PENDING */
+        uint32_t reserved[9]; /* the size of this struct never changes */
 } AgentdState;
 
 /* In a plan: a state that this one requires would be changed first. So what is missing now (a directory, a user) may
@@ -326,6 +327,7 @@ typedef struct AgentdAttributes {
         mode_t mode;
         uid_t uid;
         gid_t gid;
+        uint32_t reserved[5]; /* 0 */
 } AgentdAttributes;
 
 /* Makes the directories above a path that are missing, with these attributes. Return: 0; -errno. apply only. */
