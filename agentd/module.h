@@ -279,7 +279,8 @@ AGENTD_EXPORT void agentd_failed(AgentdContext *context, size_t i, const char *f
 AGENTD_EXPORT void agentd_unknown(AgentdContext *context, size_t i, const char *format, ...)
         AGENTD_PRINTF(3, 4);
 
-/* In apply, before a change: what undoes it, e.g. ("mode", the old mode). Becomes part of the result. */
+/* In apply, before a change: what undoes it, e.g. ("mode", the old mode). Becomes part of the result. Text of more than
+ * 16 KiB is noted, but not kept. */
 AGENTD_EXPORT void agentd_undo(AgentdContext *context, size_t i, const char *what, const AgentdValue *old);
 
 /* A line in the log. level: LOG_ERR … LOG_DEBUG of syslog.h. */
