@@ -254,6 +254,9 @@ void agentd_unknown(AgentdContext *context, size_t i, const char *format, ...) {
 void agentd_undo(AgentdContext *context, size_t i, const char *what, const AgentdValue *old) {
         if (!may_report(context, i) || context->phase != PHASE_APPLY)
                 return;
+        /* Half of a text would undo nothing. */
+        if (old && old->type == AGENTD_STRING && old->size > MESSAGE_TEXT_MAX)
+                old = NULL;
         message_begin(&context->writer, MESSAGE_UNDO);
         message_put_u32(&context->writer, context->states[i]);
         message_put_string(&context->writer, what);

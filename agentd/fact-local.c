@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "fact-internal.h"
+#include "value-json.h"
 
 typedef enum LocalKind {
         LOCAL_JSON,
@@ -35,49 +36,6 @@ typedef struct LocalList {
 
 static Place place_of(const char *path) {
         return (Place){ .file = path };
-}
-
-/* Recursion is bounded: jansson refuses more than 2048 levels. */
-static Value value_from_json(Arena *arena, const json_t *json) {
-        Value value = {};
-
-        switch (json_typeof(json)) {
-        case JSON_NULL: break;
-        case JSON_TRUE: value = value_boolean(true); break;
-        case JSON_FALSE: value = value_boolean(false); break;
-        case JSON_INTEGER: value = value_integer(json_integer_value(json)); break;
-        case JSON_REAL: value = value_float(json_real_value(json)); break;
-        case JSON_STRING:
-                value = value_string(arena, json_string_value(json), json_string_length(json));
-                break;
-        case JSON_ARRAY: {
-                json_t *item;
-                size_t i;
-
-                value = value_array();
-                json_array_foreach(json, i, item) {
-                        Value v = value_from_json(arena, item);
-
-                        (void) value_append(arena, &value, &v);
-                }
-                break;
-        }
-        case JSON_OBJECT: {
-                json_t *object = (json_t *) json, *item;
-                const char *key;
-                size_t key_size;
-
-                value = value_table();
-                json_object_keylen_foreach(object, key, key_size, item) {
-                        Value v = value_from_json(arena, item);
-
-                        (void) value_add(arena, &value, key, key_size, &v);
-                }
-                break;
-        }
-        }
-
-        return value;
 }
 
 /* what: "" for a file, words for the output of a program, whose lines and columns nobody can look up. */

@@ -3,6 +3,7 @@
 #include <getopt.h>
 #include <stdarg.h>
 #include <sodium.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <syslog.h>
 
@@ -158,6 +159,8 @@ static int parse_argv(int argc, char **argv) {
 int main(int argc, char **argv) {
         int r;
 
+        /* Roles may hold secrets: they are not to lie about in core dumps. */
+        (void) setrlimit(RLIMIT_CORE, &(struct rlimit){});
         (void) setvbuf(stdout, NULL, isatty(STDOUT_FILENO) ? _IOLBF : _IOFBF, KIB(64));
         r = parse_argv(argc, argv);
         if (r <= 0)

@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include "hash.h"
 #include "role.h"
 
-/* FNV-1a: http://www.isthe.com/chongo/tech/comp/fnv/ */
 static uint64_t hash_string(const char *text) {
-        uint64_t hash = UINT64_C(0xcbf29ce484222325);
+        uint64_t hash = hash_fnv1a(text, strlen(text));
 
-        for (const unsigned char *p = (const unsigned char *) text; *p; p++)
-                hash = (hash ^ *p) * UINT64_C(0x100000001b3);
         return hash ^ hash >> 32;
 }
 

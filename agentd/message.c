@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 
 #include "message.h"
+#include "value-json.h"
 
 /* Every record begins with its size, header and padding included, and its kind. */
 typedef struct RecordHeader {
@@ -225,33 +226,6 @@ const char *message_get_text(MessageReader *reader, size_t *ret_size) {
         return text;
 }
 
-/* Copies with each bad byte replaced by U+FFFD. */
-static char *make_valid(const char *text, size_t size, size_t *ret_size) {
-        static const char replacement[] = "\xef\xbf\xbd";
-        char *copy = malloc(size * 3 + 1), *out = copy;
-
-        if (!copy)
-                return NULL;
-        while (size > 0) {
-                size_t good = utf8_valid_prefix(text, size);
-
-                memcpy(out, text, good);
-                out += good;
-                text += good;
-                size -= good;
-                if (size > 0) {
-                        memcpy(out, replacement, 3);
-                        out += 3;
-                        text++;
-                        size--;
-                }
-        }
-
-        *out = 0;
-        *ret_size = (size_t) (out - copy);
-        return copy;
-}
-
 char *message_get_string(MessageReader *reader) {
         size_t size;
         const char *text = message_get_text(reader, &size);
@@ -259,19 +233,13 @@ char *message_get_string(MessageReader *reader) {
 
         if (!text)
                 return NULL;
-        copy = make_valid(text, size, &size);
+        copy = utf8_make_valid(text, size, &size);
         if (!copy)
                 return NULL;
-        for (size_t i = 0; i < size; i++)
-                if ((unsigned char) copy[i] < ' ' || copy[i] == 0x7f)
-                        copy[i] = '?';
+        for (unsigned char *p = (unsigned char *) copy; *p; p++)
+                if (*p < ' ' || *p == 0x7f)
+                        *p = '?';
         return copy;
-}
-
-static json_t *text_to_json(const char *text, size_t size) {
-        _cleanup_free_ char *copy = make_valid(text, size, &size);
-
-        return copy ? json_stringn_nocheck(copy, size) : NULL;
 }
 
 json_t *message_get_text_json(MessageReader *reader) {
@@ -280,7 +248,7 @@ json_t *message_get_text_json(MessageReader *reader) {
 
         if (!text)
                 return NULL;
-        return size == 0 ? json_null() : text_to_json(text, size);
+        return size == 0 ? json_null() : json_from_text(text, size);
 }
 
 static json_t *get_value(MessageReader *reader, unsigned depth) {
@@ -313,7 +281,7 @@ static json_t *get_value(MessageReader *reader, unsigned depth) {
                 size_t size;
                 const char *text = message_get_text(reader, &size);
 
-                return text ? text_to_json(text, size) : NULL;
+                return text ? json_from_text(text, size) : NULL;
         }
         case AGENTD_LIST:
         case AGENTD_RECORD:

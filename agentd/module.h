@@ -77,7 +77,7 @@ struct AgentdValue {
                 const AgentdMember *members; /* of a table, in the order of the source */
         };
         size_t size; /* bytes of a string without the terminator; strings may hold NUL */
-};
+};                   /* the size of this struct never changes */
 
 struct AgentdMember {
         const char *key;
@@ -117,11 +117,12 @@ typedef struct AgentdContext AgentdContext;
 
 /* One state of a batch. */
 typedef struct AgentdState {
-        const char *name; /* "/etc/motd" of file:/etc/motd */
-        const void *data; /* what prepare returned; or, without prepare, the values of the parameters
+        const char *name;     /* "/etc/motd" of file:/etc/motd */
+        const void *data;     /* what prepare returned; or, without prepare, the values of the parameters
                            * (const AgentdValue *, by index) */
-        const char *id;   /* "file:/etc/motd" */
-        uint32_t flags;   /* AGENTD_STATE_PENDING */
+        const char *id;       /* "file:/etc/motd" */
+        uint32_t flags;       /* AGENTD_STATE_PENDING */
+        uint32_t reserved[9]; /* the size of this struct never changes */
 } AgentdState;
 
 /* In a plan: a state that this one requires would be changed first. So what is missing now (a directory, a user) may
@@ -278,7 +279,8 @@ AGENTD_EXPORT void agentd_failed(AgentdContext *context, size_t i, const char *f
 AGENTD_EXPORT void agentd_unknown(AgentdContext *context, size_t i, const char *format, ...)
         AGENTD_PRINTF(3, 4);
 
-/* In apply, before a change: what undoes it, e.g. ("mode", the old mode). Becomes part of the result. */
+/* In apply, before a change: what undoes it, e.g. ("mode", the old mode). Becomes part of the result. Text of more than
+ * 16 KiB is noted, but not kept. */
 AGENTD_EXPORT void agentd_undo(AgentdContext *context, size_t i, const char *what, const AgentdValue *old);
 
 /* A line in the log. level: LOG_ERR … LOG_DEBUG of syslog.h. */
@@ -326,6 +328,7 @@ typedef struct AgentdAttributes {
         mode_t mode;
         uid_t uid;
         gid_t gid;
+        uint32_t reserved[5]; /* 0 */
 } AgentdAttributes;
 
 /* Makes the directories above a path that are missing, with these attributes. Return: 0; -errno. apply only. */

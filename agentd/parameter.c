@@ -176,6 +176,41 @@ static int convert_path(
         return 0;
 }
 
+/* A file that workers will read. In the image it is a path of the host; the role may lie in the tree of --root. */
+static int convert_source(
+        Conversion *c, const AgentdParameter *parameter, const Value *value, AgentdValue *ret) {
+        const Role *role = c->names->role;
+        Loader *loader = c->names->loader;
+        const char *root = role->in_root && !streq(loader->options->root, "/") ? loader->options->root : "";
+        const char *path = value->text;
+        _cleanup_free_ char *normal = NULL;
+
+        if (memchr(value->text, 0, value->size) || value->size == 0)
+                return fail(
+                        c, value, parameter, "is empty or has a NUL in it; the name of a file is wanted");
+        if (*path != '/')
+                path = arena_printf(&loader->scratch, "%s/%s", role->directory, path);
+        if (*path == '/')
+                path = arena_printf(&loader->scratch, "%s%s", root, path);
+        else {
+                _cleanup_free_ char *cwd = get_current_dir_name();
+
+                path = arena_printf(&loader->scratch, "%s/%s", cwd ?: "", path);
+        }
+
+        /* A source may well be ../files/x: the role's author knows where it is. */
+        if (path_normalise(path, &normal) < 0) {
+                normal = realpath(path, NULL);
+                if (!normal)
+                        return fail(c, value, parameter, "is '%s': %s", value->text, strerror(errno));
+        }
+        *ret = string_in_image(c, normal, strlen(normal));
+        c->state->sources = arena_grow(&loader->scratch, c->state->sources, c->state->n_sources,
+                &c->state->n_sources_allocated, sizeof(char *));
+        c->state->sources[c->state->n_sources++] = ret->string;
+        return 0;
+}
+
 static int convert_string(
         Conversion *c, const AgentdParameter *parameter, const Value *value, AgentdValue *ret) {
         Loader *loader = c->names->loader;
@@ -190,37 +225,8 @@ static int convert_string(
                 return 0;
         }
 
-        if (parameter->flags & AGENTD_SOURCE) {
-                const char *path = value->text;
-                _cleanup_free_ char *normal = NULL;
-
-                if (memchr(value->text, 0, value->size) || value->size == 0)
-                        return fail(c, value, parameter,
-                                "is empty or has a NUL in it; the name of a file is wanted");
-                if (*path != '/')
-                        path = arena_printf(&loader->scratch, "%s/%s", c->names->role->directory, path);
-                if (*path != '/') {
-                        char *cwd = get_current_dir_name();
-
-                        path = arena_printf(&loader->scratch, "%s/%s", cwd ?: "", path);
-                        free(cwd);
-                }
-                /* A source may well be ../files/x: the role's author knows where it is. */
-                if (path_normalise(path, &normal) < 0) {
-                        char *real = realpath(path, NULL);
-
-                        if (!real)
-                                return fail(
-                                        c, value, parameter, "is '%s': %s", value->text, strerror(errno));
-                        normal = real;
-                }
-                *ret = string_in_image(c, normal, strlen(normal));
-                c->state->sources = arena_grow(&loader->scratch, c->state->sources, c->state->n_sources,
-                        &c->state->n_sources_allocated, sizeof(char *));
-                c->state->sources[c->state->n_sources++] = ret->string;
-                return 0;
-        }
-
+        if (parameter->flags & AGENTD_SOURCE)
+                return convert_source(c, parameter, value, ret);
         if (parameter->flags & AGENTD_PATH)
                 return convert_path(c, parameter, value, ret);
 

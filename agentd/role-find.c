@@ -48,7 +48,10 @@ static const char *role_name(
                 return arena_strndup(&loader->scratch, entry, n - 5);
         }
 
-        if (fstatat(dir_fd, entry, &st, 0) < 0 || !S_ISDIR(st.st_mode))
+        /* Other directories hold templates and the like of the roles beside them. */
+        if (fstatat(dir_fd, entry, &st, 0) < 0 || !S_ISDIR(st.st_mode) ||
+                fstatat(dir_fd, arena_printf(&loader->scratch, "%s/main.toml", entry), &st,
+                        AT_SYMLINK_NOFOLLOW) < 0)
                 return NULL;
         *ret_path = arena_printf(&loader->scratch, "%s/%s/main.toml", directory, entry);
         return arena_strdup(&loader->scratch, entry);

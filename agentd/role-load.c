@@ -17,7 +17,8 @@
 #define SOCKET_FD 3
 
 /* Scratch memory: a role of the largest size takes some hundred bytes for each of its own. */
-#define SCRATCH_BYTES GIB(3)
+#define SCRATCH_BYTES     GIB(3)
+#define SCRATCH_BYTES_MIN MIB(64)
 
 /* The one loader of this process: who runs out of memory has to tell the engine. */
 static MessageWriter writer;
@@ -79,9 +80,11 @@ static int setup(Loader *loader, Image *image, int fd, pid_t engine) {
         r = limit_memory(LOAD_MEMORY_BYTES);
         if (r < 0)
                 return r;
-        r = arena_map(&loader->scratch, SCRATCH_BYTES, arena_is_full);
-        if (r < 0)
-                return r;
+        /* Where memory must not be promised beyond what there is, less has to do. */
+        for (size_t size = SCRATCH_BYTES; (r = arena_map(&loader->scratch, size, arena_is_full)) < 0;
+                size /= 2)
+                if (size < SCRATCH_BYTES_MIN)
+                        return r;
         if (sodium_init() < 0)
                 return -EIO;
         return 0;
@@ -118,8 +121,13 @@ void loader_main(const LoadOptions *options, Image *image, int fd, pid_t engine)
         int r;
 
         r = setup(&loader, image, fd, engine);
-        if (r < 0)
+        if (r < 0) {
+                if (writer.buffer) {
+                        loader_warn(&loader, strerror(-r));
+                        (void) message_flush(&writer);
+                }
                 _exit(EXIT_FAILURE);
+        }
 
         load(&loader);
         if (loader.diagnostics.n > 0) {

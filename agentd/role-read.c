@@ -170,10 +170,13 @@ static const Value *loader_facts(Loader *loader) {
         if (r < 0)
                 diagnostics_add(
                         &loader->diagnostics, (Place){}, "the facts cannot be gathered: %s", strerror(-r));
+        /* The other facts are good, so these do not fail the load. */
         for (uint32_t i = 0; i < warnings.n; i++) {
-                _cleanup_free_ char *text = diagnostic_format(&warnings.list[i]);
+                const Diagnostic *warning = &warnings.list[i];
 
-                loader_warn(loader, text ?: "out of memory");
+                loader_warn(loader, warning->place.file ? arena_printf(&loader->scratch, "%s: %s",
+                                                                  warning->place.file, warning->message)
+                                                        : warning->message);
         }
         return &loader->facts;
 }

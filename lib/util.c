@@ -182,6 +182,30 @@ bool utf8_is_valid(const char *text, size_t size) {
         return utf8_valid_prefix(text, size) == size;
 }
 
+char *utf8_make_valid(const char *text, size_t size, size_t *ret_size) {
+        static const char replacement[] = "\xef\xbf\xbd"; /* U+FFFD */
+        char *copy = malloc(size * 3 + 1), *out = copy;
+
+        if (!copy)
+                return NULL;
+        while (size > 0) {
+                size_t good = utf8_valid_prefix(text, size);
+
+                out = mempcpy(out, text, good);
+                text += good;
+                size -= good;
+                if (size > 0) {
+                        out = mempcpy(out, replacement, strlen(replacement));
+                        text++;
+                        size--;
+                }
+        }
+
+        *out = 0;
+        *ret_size = (size_t) (out - copy);
+        return copy;
+}
+
 int safe_close(int fd) {
         if (fd >= 0) {
                 int saved = errno;

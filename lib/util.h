@@ -112,6 +112,10 @@ bool utf8_is_valid(const char *text, size_t size) _pure_;
 /* The offset of the first byte that is not well-formed UTF-8, or size. */
 size_t utf8_valid_prefix(const char *text, size_t size) _pure_;
 
+/* A copy with each byte that is not well-formed UTF-8 replaced by U+FFFD, NUL-terminated; to be freed. NULL if out of
+ * memory. */
+char *utf8_make_valid(const char *text, size_t size, size_t *ret_size);
+
 /* close() that keeps errno and takes negative descriptors; returns -EBADF. */
 int safe_close(int fd);
 

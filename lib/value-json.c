@@ -5,8 +5,6 @@
 #include "util.h"
 #include "value-json.h"
 
-#define REPLACEMENT "\xef\xbf\xbd" /* U+FFFD */
-
 Value value_from_json(Arena *arena, const json_t *json) {
         Value value;
 
@@ -43,38 +41,15 @@ Value value_from_json(Arena *arena, const json_t *json) {
         return (Value){ .type = VALUE_NULL };
 }
 
-/* Yields the text itself if it is well-formed; otherwise a copy that *ret_copy owns. NULL if out of memory. */
-static const char *make_valid(const char *text, size_t *size, char **ret_copy) {
-        size_t good = utf8_valid_prefix(text, *size), rest = *size;
-        char *p;
-
-        *ret_copy = NULL;
-        if (good == *size)
-                return text;
-
-        p = *ret_copy = malloc(*size * strlen(REPLACEMENT));
-        if (!p)
-                return NULL;
-        for (;;) {
-                p = mempcpy(p, text, good);
-                text += good;
-                rest -= good;
-                if (rest == 0)
-                        break;
-                p = mempcpy(p, REPLACEMENT, strlen(REPLACEMENT));
-                text++;
-                rest--;
-                good = utf8_valid_prefix(text, rest);
-        }
-        *size = (size_t) (p - *ret_copy);
-        return *ret_copy;
-}
-
-static json_t *text_to_json(const char *text, size_t size) {
+json_t *json_from_text(const char *text, size_t size) {
         _cleanup_free_ char *copy = NULL;
 
-        text = make_valid(text, &size, &copy);
-        return text ? json_stringn(text, size) : NULL;
+        if (!utf8_is_valid(text, size)) {
+                text = copy = utf8_make_valid(text, size, &size);
+                if (!copy)
+                        return NULL;
+        }
+        return json_stringn_nocheck(text, size);
 }
 
 json_t *value_to_json(const Value *value) {
@@ -89,7 +64,7 @@ json_t *value_to_json(const Value *value) {
         case VALUE_OFFSET_DATETIME:
         case VALUE_LOCAL_DATETIME:
         case VALUE_LOCAL_DATE:
-        case VALUE_LOCAL_TIME: return text_to_json(value->text, value->size);
+        case VALUE_LOCAL_TIME: return json_from_text(value->text, value->size);
         case VALUE_ARRAY: {
                 _cleanup_(json_decrefp) json_t *array = json_array();
 
@@ -106,9 +81,8 @@ json_t *value_to_json(const Value *value) {
                 if (!object)
                         return NULL;
                 VALUE_FOREACH_MEMBER(member, value) {
-                        _cleanup_free_ char *copy = NULL;
-                        size_t size = member->key_size;
-                        const char *key = make_valid(member->key, &size, &copy);
+                        size_t size;
+                        _cleanup_free_ char *key = utf8_make_valid(member->key, member->key_size, &size);
 
                         /* A value of NULL makes this fail. */
                         if (!key ||

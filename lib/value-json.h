@@ -19,3 +19,6 @@ Value value_from_json(Arena *arena, const json_t *json);
  * is not UTF-8 by U+FFFD. Date-times become strings. Of keys that are the same after that, the last one's value stays.
  */
 json_t *value_to_json(const Value *value);
+
+/* A JSON string of the text, each byte that is not UTF-8 replaced by U+FFFD; NULL if out of memory. */
+json_t *json_from_text(const char *text, size_t size);

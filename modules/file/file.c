@@ -243,8 +243,9 @@ static int open_source(const File *file) {
         return fd;
 }
 
-/* pread() until the block is full or the file at its end. */
-static ssize_t read_block(int fd, char *block, off_t offset) {
+/* pread() until the block is full or the file at its end: a short count at the size it had is believed to be that, which
+ * saves a call for each small file. */
+static ssize_t read_block(int fd, char *block, off_t offset, off_t file_size) {
         size_t done = 0;
 
         while (done < BLOCK_SIZE) {
@@ -254,9 +255,9 @@ static ssize_t read_block(int fd, char *block, off_t offset) {
                         continue;
                 if (n < 0)
                         return -errno;
-                if (n == 0)
-                        break;
                 done += (size_t) n;
+                if (n == 0 || (done < BLOCK_SIZE && offset + (off_t) done == file_size))
+                        break;
         }
         return (ssize_t) done;
 }
@@ -267,7 +268,7 @@ static int compare_with_content(int fd, const char *content, size_t size) {
         size_t offset = 0;
 
         for (;;) {
-                ssize_t n = read_block(fd, block, (off_t) offset);
+                ssize_t n = read_block(fd, block, (off_t) offset, (off_t) size);
 
                 if (n < 0)
                         return (int) n;
@@ -279,11 +280,11 @@ static int compare_with_content(int fd, const char *content, size_t size) {
         }
 }
 
-static int compare_with_file(int fd, int source) {
+static int compare_with_file(int fd, off_t size, int source) {
         static char ours[BLOCK_SIZE], theirs[BLOCK_SIZE];
 
         for (off_t offset = 0;; offset += BLOCK_SIZE) {
-                ssize_t n = read_block(fd, ours, offset), m = read_block(source, theirs, offset);
+                ssize_t n = read_block(fd, ours, offset, size), m = read_block(source, theirs, offset, size);
 
                 if (n < 0 || m < 0)
                         return (int) (n < 0 ? n : m);
@@ -369,7 +370,7 @@ static int compare_content(AgentdContext *c, size_t i, const File *file, Look *l
                 if (source < 0 && (size_t) look->st.st_size != file->content_size)
                         r = 0; /* need not be read */
                 else
-                        r = source >= 0 ? compare_with_file(fd, source)
+                        r = source >= 0 ? compare_with_file(fd, look->st.st_size, source)
                                         : compare_with_content(fd, file->content, file->content_size);
                 if (r < 0) {
                         agentd_failed(c, i, "Failed to read '%s': %s", look->path, strerror(-r));
