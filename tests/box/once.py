@@ -5,7 +5,7 @@ AGENTD = "/usr/sbin/agentd"
 
 # Where a host that is up and idle writes by itself.
 RESTLESS = ("/proc", "/sys", "/dev", "/var/log/journal", "/run/log", "/run/systemd", "/run/udev", "/run/dbus",
-            "/artifacts", "/var/lib/systemd")
+            "/artifacts", "/var/lib/systemd", "/run/agetty.reload")
 
 
 def agentd(box, *arguments, timeout=20, **options):
@@ -38,6 +38,8 @@ def said(once_or_result):
 def snapshot(box, *tops):
     """{path: metadata} of whole trees, of the host if none is named: what a change of anything would change.
     Also what a file is, how many names it has, and where a link leads; not when it was last read."""
+    if not tops:
+        box.run("systemctl stop console-getty")  # it may still be about to write to /run
     prune = " -o ".join(f"-path {path}" for path in RESTLESS)
     listing = box.run(
         f"find {' '.join(tops or ['/'])} \\( {prune} \\) -prune -o "
