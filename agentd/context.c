@@ -114,8 +114,8 @@ static void put_difference(AgentdContext *context, size_t i, const char *attribu
         context->differs[i] = true;
 
         if (is_sensitive(context, i)) {
-                is = is ? &hidden : NULL;
-                should = should ? &hidden : NULL;
+                is = is && is->type != AGENTD_NONE ? &hidden : NULL;
+                should = should && should->type != AGENTD_NONE ? &hidden : NULL;
                 diff = NULL;
                 diff_size = 0;
         }

@@ -52,13 +52,13 @@ void event_state_result(const Run *run, uint32_t state) {
         fields[n++] = (LogField){ "AGENTD_RESULT", result_to_string(result) };
 
         if (result == RESULT_CHANGED)
-                log_fields(LOG_INFO, fields, n, "Changed %s: %s", id,
+                (void) log_event(LOG_INFO, fields, n, "Changed %s: %s", id,
                         attributes_of(detail, attributes, sizeof(attributes)));
         else if (result == RESULT_DRIFTED)
-                log_fields(LOG_NOTICE, fields, n, "%s differs and is only audited: %s", id,
+                (void) log_event(LOG_NOTICE, fields, n, "%s differs and is only audited: %s", id,
                         attributes_of(detail, attributes, sizeof(attributes)));
         else
-                log_fields(result == RESULT_FAILED ? LOG_ERR : LOG_WARNING, fields, n, "%s %s: %s", id,
+                (void) log_event(result == RESULT_FAILED ? LOG_ERR : LOG_WARNING, fields, n, "%s %s: %s", id,
                         result_to_string(result),
                         detail && detail->error ? detail->error : "no reason was given");
 }
@@ -75,7 +75,7 @@ void event_run_finished(const Run *run) {
         if (run_options(run)->mode == RUN_PLAN || changed + failed + blocked == 0)
                 return;
         (void) snprintf(run_id, sizeof(run_id), "%" PRId64, run_options(run)->id);
-        log_fields(failed > 0 ? LOG_WARNING : LOG_INFO, fields, ELEMENTSOF(fields),
+        (void) log_event(failed > 0 ? LOG_WARNING : LOG_INFO, fields, ELEMENTSOF(fields),
                 "Run %s (%s) finished: %u changed, %u failed, %u blocked", run_id, run_options(run)->cause,
                 changed, failed, blocked);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include <fcntl.h>
 #include <getopt.h>
 #include <stdarg.h>
 #include <sodium.h>
@@ -9,6 +10,7 @@
 
 #include "log.h"
 #include "once.h"
+#include "output.h"
 #include "util.h"
 
 static bool arg_once, arg_validate;
@@ -156,14 +158,27 @@ static int parse_argv(int argc, char **argv) {
         return 1;
 }
 
+/* A descriptor that the caller has closed would be given to the next file that we open, and what we print would end up
+ * in it. What is written to a closed standard output shall be an error, hence it is not /dev/null for writing. */
+static void open_standard_descriptors(void) {
+        static const int flags[] = { O_WRONLY, O_RDONLY, O_WRONLY };
+
+        for (int fd = 0; fd < (int) ELEMENTSOF(flags); fd++)
+                if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", flags[fd]) < 0)
+                        (void) open("/", O_RDONLY | O_DIRECTORY);
+}
+
 int main(int argc, char **argv) {
         int r;
 
         /* Roles may hold secrets: they are not to lie about in core dumps. */
         (void) setrlimit(RLIMIT_CORE, &(struct rlimit){});
+        open_standard_descriptors();
         (void) setvbuf(stdout, NULL, isatty(STDOUT_FILENO) ? _IOLBF : _IOFBF, KIB(64));
         r = parse_argv(argc, argv);
-        if (r <= 0)
+        if (r == 0)
+                return output_flush(stdout) < 0 ? EXIT_STATE_FAILED : EXIT_FINE;
+        if (r < 0)
                 return -r;
         if (sodium_init() < 0) {
                 log_error("Failed to set up libsodium");

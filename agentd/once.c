@@ -34,12 +34,6 @@ typedef struct Once {
         int status;
 } Once;
 
-static int flush_stdout(void) {
-        if (fflush(stdout) == 0 && !ferror(stdout))
-                return 0;
-        return log_error_errno(errno, "Failed to write the output: %m");
-}
-
 /* ---- Progress -------------------------------------------------------------------------------------------------- */
 
 static void hide_progress(Once *once) {
@@ -97,7 +91,7 @@ static void on_finished(void *userdata, Run *run) {
                 once->status = EXIT_PENDING;
         else
                 once->status = EXIT_FINE;
-        if (flush_stdout() < 0)
+        if (output_flush(stdout) < 0)
                 once->status = EXIT_STATE_FAILED;
         (void) sd_event_exit(once->event, 0);
 }
@@ -145,7 +139,8 @@ static void print_diagnostics(const json_t *diagnostics) {
         json_array_foreach(diagnostics, i, diagnostic) {
                 _cleanup_free_ char *text = load_diagnostic_to_string(diagnostic);
 
-                (void) fprintf(stderr, "%s\n", text ?: "out of memory");
+                output_clean(stderr, text ?: "out of memory", strlen(text ?: "out of memory"));
+                (void) fputc('\n', stderr);
         }
 }
 
@@ -173,7 +168,7 @@ static void on_validated(void *userdata, Image *image, json_t *diagnostics) {
                 (void) printf("%u state%s in %u role%s, no errors\n", image_n_states(image),
                         image_n_states(image) == 1 ? "" : "s", image->header->roles.n,
                         image->header->roles.n == 1 ? "" : "s");
-        if (flush_stdout() < 0)
+        if (output_flush(stdout) < 0)
                 once->status = EXIT_STATE_FAILED;
         (void) sd_event_exit(once->event, 0);
 }

@@ -3,10 +3,17 @@
 #include <inttypes.h>
 #include <time.h>
 
+#include "log.h"
 #include "output.h"
 
 /* What a line shows of one value. */
 #define VALUE_SHOWN_MAX 60
+
+int output_flush(FILE *f) {
+        if (fflush(f) == 0 && !ferror(f))
+                return 0;
+        return log_error_errno(errno, "Failed to write the output: %m");
+}
 
 /* ---- For programs ---------------------------------------------------------------------------------------------- */
 
@@ -106,6 +113,19 @@ static const char *result_colour(Result result) {
         }
 }
 
+void output_clean(FILE *f, const char *text, size_t n) {
+        for (size_t i = 0; i < n; i++) {
+                unsigned char c = (unsigned char) text[i],
+                              next = i + 1 < n ? (unsigned char) text[i + 1] : 0;
+
+                if (c == 0xc2 && next >= 0x80 && next < 0xa0) {
+                        (void) fputc('?', f);
+                        i++;
+                } else
+                        (void) fputc((c < ' ' && c != '\t') || c == 0x7f ? '?' : c, f);
+        }
+}
+
 static const char *paint(const OutputStyle *style, const char *colour) {
         return style->colour ? colour : "";
 }
@@ -114,7 +134,7 @@ static const char *paint(const OutputStyle *style, const char *colour) {
 static void print_value(FILE *f, const json_t *value) {
         _cleanup_free_ char *dump = NULL;
         const char *text;
-        size_t n = 0;
+        size_t n = 0, end = 0;
 
         if (json_is_null(value)) {
                 (void) fputs("nothing", f);
@@ -122,13 +142,12 @@ static void print_value(FILE *f, const json_t *value) {
         }
         text = json_is_string(value) ? json_string_value(value)
                                      : (dump = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY));
-        for (const unsigned char *p = (const unsigned char *) (text ?: "?"); *p; p++) {
-                if ((*p & 0xc0) != 0x80 && ++n > VALUE_SHOWN_MAX) {
-                        (void) fputs("…", f);
-                        break;
-                }
-                (void) fputc(*p < ' ' || *p == 0x7f ? '?' : *p, f);
-        }
+        text = text ?: "?";
+        while (text[end] && (((unsigned char) text[end] & 0xc0) == 0x80 || ++n <= VALUE_SHOWN_MAX))
+                end++;
+        output_clean(f, text, end);
+        if (text[end])
+                (void) fputs("…", f);
 }
 
 /* A unified diff, line by line. */
@@ -147,17 +166,14 @@ static void print_diff(FILE *f, const char *diff, const OutputStyle *style) {
                 else if (*line == '@')
                         colour = COLOUR_BLUE;
                 (void) fprintf(f, "    %s", *colour ? paint(style, colour) : "");
-                for (size_t i = 0; i < n; i++) {
-                        unsigned char c = (unsigned char) line[i];
-
-                        (void) fputc((c < ' ' && c != '\t') || c == 0x7f ? '?' : c, f);
-                }
+                output_clean(f, line, n);
                 (void) fprintf(f, "%s\n", *colour ? paint(style, COLOUR_OFF) : "");
         }
 }
 
 void output_result_for_people(FILE *f, const Run *run, uint32_t state, const OutputStyle *style) {
         const RunDetail *detail = run_detail(run, state);
+        const char *id = image_state_id(run_image(run), state);
         Result result = run_result(run, state);
         json_t *difference;
         size_t i;
@@ -165,13 +181,17 @@ void output_result_for_people(FILE *f, const Run *run, uint32_t state, const Out
         if (!style->verbose && (result == RESULT_OK || result == RESULT_SKIPPED))
                 return;
 
-        (void) fprintf(f, "%s%-8s%s %s\n", paint(style, result_colour(result)), result_to_string(result),
-                paint(style, COLOUR_OFF), image_state_id(run_image(run), state));
+        (void) fprintf(f, "%s%-8s%s ", paint(style, result_colour(result)), result_to_string(result),
+                paint(style, COLOUR_OFF));
+        output_clean(f, id, strlen(id));
+        (void) fputc('\n', f);
         if (!detail)
                 return;
-        if (detail->error)
-                (void) fprintf(f, "    %s%s%s\n", paint(style, COLOUR_RED), detail->error,
-                        paint(style, COLOUR_OFF));
+        if (detail->error) {
+                (void) fprintf(f, "    %s", paint(style, COLOUR_RED));
+                output_clean(f, detail->error, strlen(detail->error));
+                (void) fprintf(f, "%s\n", paint(style, COLOUR_OFF));
+        }
         json_array_foreach(detail->differences, i, difference) {
                 const char *diff = json_string_value(json_object_get(difference, "diff"));
 

@@ -23,8 +23,14 @@ typedef struct OutputStyle {
 /* Colour: if the file is a terminal and NO_COLOR is not set. Source: https://no-color.org */
 bool output_wants_colour(FILE *f);
 
+/* n bytes of text, with "?" for what a terminal would obey: control characters, those of C1 included. */
+void output_clean(FILE *f, const char *text, size_t n);
+
 /* One result for people; nothing if there is nothing to tell. */
 void output_result_for_people(FILE *f, const Run *run, uint32_t state, const OutputStyle *style);
 
 /* "12 states: 10 ok, 2 changed (34ms)" */
 void output_summary_for_people(FILE *f, const Run *run, const OutputStyle *style);
+
+/* Writes out what is buffered. Return: 0; -errno if anything could not be written, which is logged. */
+int output_flush(FILE *f);

@@ -3,8 +3,11 @@
 /* From what a role says to what a module sees: types, templates, paths, words; and a hash of it all. */
 
 #include <ctype.h>
+#include <fcntl.h>
 #include <inttypes.h>
+#include <linux/openat2.h>
 #include <math.h>
+#include <sys/syscall.h>
 
 #include "paths.h"
 #include "role.h"
@@ -176,6 +179,19 @@ static int convert_path(
         return 0;
 }
 
+/* Follows links as the tree of --root means them. Return: the path on the host; NULL if there is nothing. */
+static char *resolve_in_root(const Loader *loader, const char *path) {
+        const struct open_how how = { .flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT };
+        _cleanup_close_ int fd = -EBADF;
+        char link[64];
+
+        fd = (int) syscall(SYS_openat2, loader->root_fd, path, &how, sizeof(how));
+        if (fd < 0)
+                return NULL;
+        (void) snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+        return realpath(link, NULL);
+}
+
 /* A file that workers will read. In the image it is a path of the host; the role may lie in the tree of --root. */
 static int convert_source(
         Conversion *c, const AgentdParameter *parameter, const Value *value, AgentdValue *ret) {
@@ -190,17 +206,19 @@ static int convert_source(
                         c, value, parameter, "is empty or has a NUL in it; the name of a file is wanted");
         if (*path != '/')
                 path = arena_printf(&loader->scratch, "%s/%s", role->directory, path);
-        if (*path == '/')
+        if (*path == '/') {
+                if (*root)
+                        normal = resolve_in_root(loader, path);
                 path = arena_printf(&loader->scratch, "%s%s", root, path);
-        else {
+        } else {
                 _cleanup_free_ char *cwd = get_current_dir_name();
 
                 path = arena_printf(&loader->scratch, "%s/%s", cwd ?: "", path);
         }
 
         /* A source may well be ../files/x: the role's author knows where it is. */
-        if (path_normalise(path, &normal) < 0) {
-                normal = realpath(path, NULL);
+        if (!normal && path_normalise(path, &normal) < 0) {
+                normal = *root ? NULL : realpath(path, NULL);
                 if (!normal)
                         return fail(c, value, parameter, "is '%s': %s", value->text, strerror(errno));
         }

@@ -37,6 +37,12 @@ struct sandbox_mount_attr {
 #define AT_RECURSIVE 0x8000
 #endif
 #define PROPAGATION_PRIVATE (1UL << 18) /* MS_PRIVATE */
+#ifndef OPEN_TREE_CLONE
+#define OPEN_TREE_CLONE 1
+#endif
+#ifndef OPEN_TREE_CLOEXEC
+#define OPEN_TREE_CLOEXEC O_CLOEXEC
+#endif
 
 int sandbox_find_user(uid_t *ret_uid, gid_t *ret_gid) {
         struct passwd *passwd;
@@ -71,7 +77,8 @@ int limit_memory(size_t more_bytes) {
 
         fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
         if (fd < 0)
-                return -errno;
+                /* Without /proc, as in the chroot of an image build, nobody says how much we have already. */
+                return errno == ENOENT ? 0 : -errno;
         if (read(fd, text, sizeof(text) - 1) <= 0)
                 return -EIO;
         pages = strtoul(text, NULL, 10);
@@ -94,6 +101,25 @@ void close_descriptors(int first, const int *except, size_t n) {
         (void) syscall(SYS_close_range, start, ~0U, 0);
 }
 
+/*
+ * In a chroot whose root is an ordinary directory there is no mount that we could change by name. What is below it is
+ * cloned, and the clone becomes the root. It is not attached anywhere, as that would show in other namespaces: the
+ * descriptor, which therefore stays open, is what keeps it.
+ */
+static int enter_read_only_clone(struct sandbox_mount_attr *attr) {
+        _cleanup_close_ int fd = -EBADF;
+
+        fd = (int) syscall(SYS_open_tree, AT_FDCWD, "/", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+        if (fd < 0)
+                return -errno;
+        if (syscall(SYS_mount_setattr, fd, "", AT_EMPTY_PATH | AT_RECURSIVE, attr, sizeof(*attr)) < 0)
+                return -errno;
+        if (fchdir(fd) < 0 || chroot(".") < 0)
+                return -errno;
+        (void) TAKE_FD(fd);
+        return 0;
+}
+
 static int make_mounts_read_only(void) {
         struct sandbox_mount_attr attr = {
                 .attr_set = MOUNT_ATTR_RDONLY,
@@ -103,7 +129,7 @@ static int make_mounts_read_only(void) {
         if (unshare(CLONE_NEWNS) < 0)
                 return -errno;
         if (syscall(SYS_mount_setattr, -1, "/", AT_RECURSIVE, &attr, sizeof(attr)) < 0)
-                return -errno;
+                return errno == EINVAL ? enter_read_only_clone(&attr) : -errno;
         return 0;
 }
 

@@ -453,13 +453,17 @@ int worker_pool_new(sd_event *event, const WorkerPoolOptions *options, const Wor
         }
 
         pool->mounts_fd = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
-        if (pool->mounts_fd < 0)
+        /* Without /proc, as in the chroot of an image build, nobody mounts anything meanwhile either. */
+        if (pool->mounts_fd < 0 && errno != ENOENT)
                 return -errno;
-        r = sd_event_add_io(event, &pool->mounts, pool->mounts_fd, EPOLLPRI, on_mounts_changed, pool);
-        if (r < 0)
-                return r;
-        /* Before anything else: the longer a mount is held, the more likely somebody trips over it. */
-        (void) sd_event_source_set_priority(pool->mounts, SD_EVENT_PRIORITY_IMPORTANT);
+        if (pool->mounts_fd >= 0) {
+                r = sd_event_add_io(
+                        event, &pool->mounts, pool->mounts_fd, EPOLLPRI, on_mounts_changed, pool);
+                if (r < 0)
+                        return r;
+                /* Before anything else: the longer a mount is held, the more likely somebody trips over it. */
+                (void) sd_event_source_set_priority(pool->mounts, SD_EVENT_PRIORITY_IMPORTANT);
+        }
 
         r = sd_event_add_defer(event, &pool->free_event, on_room, pool);
         if (r < 0)

@@ -208,6 +208,21 @@ static int log_to_journal(int level, const char *identifier, const char *file, i
         return r;
 }
 
+int log_event_internal(int level, const char *file, int line, const char *function, const LogField *fields,
+        size_t n_fields, const char *format, ...) {
+        const char *identifier = log_identifier ?: program_invocation_short_name;
+        char message[LOG_MESSAGE_MAX];
+        va_list args;
+
+        assert(format);
+        assert(fields || n_fields == 0);
+
+        va_start(args, format);
+        format_message(message, sizeof(message), format, args);
+        va_end(args);
+        return log_to_journal(level, identifier, file, line, function, 0, fields, n_fields, message);
+}
+
 int log_internal(int level, int error, const char *file, int line, const char *function,
         const LogField *fields, size_t n_fields, const char *format, ...) {
         const char *identifier = log_identifier ?: program_invocation_short_name;

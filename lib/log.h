@@ -61,6 +61,15 @@ const char *log_level_to_string(int level);
 #define log_fields(level, fields, n_fields, ...) \
         ((void) log_internal((level), 0, __FILE__, __LINE__, __func__, (fields), (n_fields), __VA_ARGS__))
 
+/*
+ * log_event() - the same for a record of what happened: it goes to the journal whatever standard error is and whatever
+ * level was set, and nowhere else
+ *
+ * Return: 0; -errno if there is no journal, or it does not take the entry.
+ */
+#define log_event(level, fields, n_fields, ...) \
+        log_event_internal((level), __FILE__, __LINE__, __func__, (fields), (n_fields), __VA_ARGS__)
+
 /* Logs with errno set to the error, positive or negative, so that %m works. Yields -|error|. */
 #define log_full_errno(level, error, ...)                                                              \
         (log_get_max_level() >= (level) ? log_internal((level), (error), __FILE__, __LINE__, __func__, \
@@ -92,3 +101,5 @@ static inline int log_negative(int error) {
 int log_internal(int level, int error, const char *file, int line, const char *function,
         const LogField *fields, size_t n_fields, const char *format, ...)
         __attribute__((format(printf, 8, 9)));
+int log_event_internal(int level, const char *file, int line, const char *function, const LogField *fields,
+        size_t n_fields, const char *format, ...) __attribute__((format(printf, 7, 8)));
