@@ -232,7 +232,7 @@ static void finish_with_text(
         if (vasprintf(&text, format, args) < 0)
                 text = NULL;
         finish(context, i, verdict,
-                is_sensitive(context, i) ? "failed; what it says is not shown, as the state is sensitive" : text ?: "out of memory");
+                is_sensitive(context, i) ? "why is not shown, as the state is sensitive" : text ?: "out of memory");
 }
 
 void agentd_failed(AgentdContext *context, size_t i, const char *format, ...) {

@@ -20,6 +20,9 @@
 #define PROGRESS_AFTER_USEC USEC_PER_SEC
 #define PROGRESS_EVERY_USEC (100 * USEC_PER_MSEC)
 
+/* How long a run that was told to stop waits for what is under way. */
+#define STOP_USEC (20 * USEC_PER_SEC)
+
 typedef struct Once {
         const OnceOptions *options;
         OutputStyle style;
@@ -178,6 +181,15 @@ static const LoadHandlers validate_handlers = { .on_loaded = on_validated };
 
 /* ---- Around ---------------------------------------------------------------------------------------------------- */
 
+static int on_stop_timeout(_unused_ sd_event_source *source, _unused_ uint64_t usec, void *userdata) {
+        Once *once = userdata;
+
+        log_warning("What is under way has not finished within %s; stopping without it",
+                FORMAT_TIMESPAN(STOP_USEC));
+        once->status = EXIT_STATE_FAILED;
+        return sd_event_exit(once->event, 0);
+}
+
 static int on_signal(_unused_ sd_event_source *source, const struct signalfd_siginfo *si, void *userdata) {
         Once *once = userdata;
         static unsigned n;
@@ -185,7 +197,8 @@ static int on_signal(_unused_ sd_event_source *source, const struct signalfd_sig
         if (once->run && n++ == 0) {
                 log_notice("Stopping after what is under way; once more to stop at once");
                 run_stop(once->run);
-                return 0;
+                return sd_event_add_time_relative(
+                        once->event, NULL, CLOCK_MONOTONIC, STOP_USEC, 0, on_stop_timeout, once);
         }
         once->status = EXIT_STATE_FAILED;
         return sd_event_exit(once->event, 0);
@@ -268,7 +281,8 @@ int once_run(const OnceOptions *options) {
         if (host && !options->plan) {
                 lock = take_lock();
                 if (lock == -EWOULDBLOCK) {
-                        log_error("agentd is running already; use agentctl apply, or stop it first");
+                        log_error("agentd is running already (it holds '" LOCK_FILE
+                                  "'); wait until it has finished, or stop it");
                         return EXIT_STATE_FAILED;
                 }
                 if (lock < 0) {

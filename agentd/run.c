@@ -156,6 +156,17 @@ static void set_result(Run *run, uint32_t i, Result result) {
         run->handlers->on_result(run->userdata, run, i);
 }
 
+/* True if, in a plan, the node or something before it would change when it is applied. */
+static bool may_change(const Run *run, uint32_t i) {
+        const Node *node = &run->nodes[i];
+
+        if (node->pending)
+                return true;
+        if (i >= run->n_states || image_state(run->image, i)->flags & IMAGE_STATE_AUDIT)
+                return false;
+        return node->result == RESULT_DRIFTED || node->result == RESULT_UNKNOWN;
+}
+
 /* Sets a result and everything that follows from it alone: what is blocked, what has become ready, groups. Without
  * recursion, as chains may be long. */
 static void finish(Run *run, uint32_t state, Result result) {

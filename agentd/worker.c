@@ -284,8 +284,8 @@ static int on_worker_timer(_unused_ sd_event_source *source, _unused_ uint64_t u
 
 static int worker_new(WorkerPool *pool, WorkerKind kind, Image *image, Worker **ret) {
         _cleanup_(worker_freep) Worker *worker = NULL;
+        pid_t engine = getpid(), pid;
         int pair[2], r;
-        pid_t pid;
 
         worker = malloc(sizeof(*worker));
         if (!worker)
@@ -308,7 +308,7 @@ static int worker_new(WorkerPool *pool, WorkerKind kind, Image *image, Worker **
                         .fd = pair[1],
                         .image = image,
                         .options = &pool->options,
-                        .engine = getppid(),
+                        .engine = engine,
                 };
 
                 worker_main(&setup);

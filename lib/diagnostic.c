@@ -85,10 +85,22 @@ static void merge_sort(Diagnostic *list, Diagnostic *scratch, size_t n) {
 }
 
 void diagnostics_sort(Diagnostics *diagnostics) {
+        uint32_t n = 1;
+
         if (diagnostics->n < 2)
                 return;
         merge_sort(diagnostics->list, arena_new_array(diagnostics->arena, Diagnostic, diagnostics->n),
                 diagnostics->n);
+
+        /* One template that many states share has one error, not many. */
+        for (uint32_t i = 1; i < diagnostics->n; i++) {
+                const Diagnostic *last = &diagnostics->list[n - 1];
+
+                if (compare(last, &diagnostics->list[i]) != 0 ||
+                        !streq(last->message, diagnostics->list[i].message))
+                        diagnostics->list[n++] = diagnostics->list[i];
+        }
+        diagnostics->n = n;
 }
 
 char *diagnostic_format(const Diagnostic *diagnostic) {

@@ -33,7 +33,7 @@ typedef struct Diagnostics {
 void diagnostics_add(Diagnostics *diagnostics, Place place, const char *format, ...)
         __attribute__((format(printf, 3, 4)));
 
-/* Sorts by file (order of first mention kept by name), line, column. Stable. */
+/* Sorts by file, line, column; stable. Of several that say the same of one place, one stays. */
 void diagnostics_sort(Diagnostics *diagnostics);
 
 /* Fills one diagnostic; for parsers that report a single error. */

@@ -45,6 +45,7 @@ TEST(diagnostics_sort_and_format) {
         diagnostics_add(&d, (Place){ "b", 1, 1 }, "third");
         diagnostics_add(&d, (Place){}, "last");
         diagnostics_add(&d, (Place){ "a", 2, 1 }, "second");
+        diagnostics_add(&d, (Place){ "a", 2, 1 }, "second");
         diagnostics_add(&d, (Place){ "a", 1, 9 }, "first\nline");
         diagnostics_sort(&d);
 
@@ -53,6 +54,7 @@ TEST(diagnostics_sort_and_format) {
         ASSERT_STREQ(d.list[1].message, "second");
         ASSERT_STREQ(d.list[2].message, "third");
         ASSERT_STREQ(d.list[3].message, "last");
+        ASSERT_EQ(d.n, 4); /* the same twice is once */
 
         for (int i = 0; i < 2 * DIAGNOSTICS_MAX; i++)
                 diagnostics_add(&d, (Place){}, "x");
