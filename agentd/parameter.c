@@ -197,8 +197,13 @@ static int convert_string(
                 if (memchr(value->text, 0, value->size) || value->size == 0)
                         return fail(c, value, parameter,
                                 "is empty or has a NUL in it; the name of a file is wanted");
-                if (*path != '/')
-                        path = arena_printf(&loader->scratch, "%s/%s", c->names->role->directory, path);
+                if (*path != '/') {
+                        const char *root = c->names->role->in_root ? loader->options->root : "/";
+
+                        path = arena_printf(&loader->scratch, "%s%s%s/%s", streq(root, "/") ? "" : root,
+                                *c->names->role->directory == '/' || streq(root, "/") ? "" : "/",
+                                c->names->role->directory, path);
+                }
                 if (*path != '/') {
                         char *cwd = get_current_dir_name();
 
