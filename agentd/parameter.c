@@ -231,11 +231,12 @@ static int convert_string(
 
         if (parameter->choices) {
                 size_t n = 0;
+                bool has_nul = memchr(value->text, 0, value->size);
                 const char *meant;
                 char words[256] = "";
 
                 for (; parameter->choices[n]; n++) {
-                        if (streq(parameter->choices[n], value->text)) {
+                        if (!has_nul && streq(parameter->choices[n], value->text)) {
                                 *ret = string_in_image(c, value->text, value->size);
                                 return 0;
                         }
@@ -244,6 +245,8 @@ static int convert_string(
                                 (void) strcat(words, parameter->choices[n]);
                         }
                 }
+                if (has_nul)
+                        return fail(c, value, parameter, "has a NUL in it; it must be one of %s", words);
                 meant = suggest(value->text, parameter->choices, n);
                 if (meant)
                         return fail(c, value, parameter, "is '%s'; did you mean '%s'? (one of %s)",
@@ -465,6 +468,9 @@ int parameter_convert(Names *names, State *state, const AgentdParameter *paramet
 
         r = convert(&c, parameter, value, ret);
         if (c.tainted)
+        if (memchr(rendered.text, 0, rendered.size))
+                return fail(c, value, parameter, "has a NUL in it; it must be %s",
+                        parameter_wants(parameter->type));
                 *ret_tainted = true;
         return r;
 }
