@@ -122,7 +122,9 @@ static int load_read(Load *load) {
 static void fail_badly(Load *load, int r) {
         load->bad = true;
         log_error_errno(r, "Failed to understand the loader, killing it: %m");
-        (void) kill(load->pid, SIGKILL);
+        /* It may be gone already; and 0 would be our own process group. */
+        if (load->pid > 0)
+                (void) kill(load->pid, SIGKILL);
         (void) sd_event_source_set_enabled(load->io, SD_EVENT_OFF);
 }
 

@@ -98,7 +98,9 @@ void message_put_string(MessageWriter *writer, const char *text) {
 static void put_value(MessageWriter *writer, const AgentdValue *value, unsigned depth) {
         static const AgentdValue none = { .type = AGENTD_NONE };
 
-        if (!value || depth > MESSAGE_VALUE_DEPTH_MAX)
+        /* What the reader would not follow, or what is no value at all, is a module's mistake: null, rather than a
+         * record for which the engine kills the worker. */
+        if (!value || depth >= MESSAGE_VALUE_DEPTH_MAX || value->type > AGENTD_RECORD)
                 value = &none;
 
         message_put_u32(writer, value->type);
@@ -236,9 +238,9 @@ char *message_get_string(MessageReader *reader) {
         copy = utf8_make_valid(text, size, &size);
         if (!copy)
                 return NULL;
-        for (unsigned char *p = (unsigned char *) copy; *p; p++)
-                if (*p < ' ' || *p == 0x7f)
-                        *p = '?';
+        for (size_t i = 0; i < size; i++)
+                if ((unsigned char) copy[i] < ' ' || copy[i] == 0x7f)
+                        copy[i] = '?';
         return copy;
 }
 

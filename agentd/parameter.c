@@ -250,11 +250,12 @@ static int convert_string(
 
         if (parameter->choices) {
                 size_t n = 0;
+                bool has_nul = memchr(value->text, 0, value->size);
                 const char *meant;
                 char words[256] = "";
 
                 for (; parameter->choices[n]; n++) {
-                        if (streq(parameter->choices[n], value->text)) {
+                        if (!has_nul && streq(parameter->choices[n], value->text)) {
                                 *ret = string_in_image(c, value->text, value->size);
                                 return 0;
                         }
@@ -263,6 +264,8 @@ static int convert_string(
                                 (void) strcat(words, parameter->choices[n]);
                         }
                 }
+                if (has_nul)
+                        return fail(c, value, parameter, "has a NUL in it; it must be one of %s", words);
                 meant = suggest(value->text, parameter->choices, n);
                 if (meant)
                         return fail(c, value, parameter, "is '%s'; did you mean '%s'? (one of %s)",
@@ -393,6 +396,28 @@ static int convert_record(
         return r;
 }
 
+/* 0644 in TOML is an error already, so it was 644 or 0o644: say how either is written, as far as it is a mode. */
+static int fail_mode(Conversion *c, const Value *value, const AgentdParameter *parameter) {
+        bool octal = value->integer >= 0 && value->integer <= 07777;
+        char digits[32];
+        AgentdValue mode;
+
+        (void) snprintf(digits, sizeof(digits), "%04" PRId64, value->integer);
+        if (!octal && parse_text(parameter, digits, &mode) < 0)
+                return fail(c, value, parameter, "is an integer; it must be %s",
+                        parameter_wants(parameter->type));
+        if (!octal || value->integer < 8)
+                return fail(c, value, parameter,
+                        "is an integer; it must be a string of octal digits: \"%s\"?", digits);
+        if (parse_text(parameter, digits, &mode) < 0)
+                return fail(c, value, parameter,
+                        "is an integer; it must be a string of octal digits: \"%04" PRIo64 "\"?",
+                        (uint64_t) value->integer);
+        return fail(c, value, parameter,
+                "is an integer; it must be a string of octal digits: \"%04" PRIo64 "\" or \"%s\"?",
+                (uint64_t) value->integer, digits);
+}
+
 static int convert(Conversion *c, const AgentdParameter *parameter, const Value *value, AgentdValue *ret) {
         Value rendered;
         int r;
@@ -450,10 +475,7 @@ static int convert(Conversion *c, const AgentdParameter *parameter, const Value 
         }
 
         if (value->type == VALUE_INTEGER && (uint32_t) parameter->type == AGENTD_MODE)
-                return fail(c, value, parameter,
-                        "is an integer; it must be a string of octal digits: \"%04" PRIo64
-                        "\" or \"%04" PRId64 "\"?",
-                        (uint64_t) value->integer, value->integer);
+                return fail_mode(c, value, parameter);
         if (value->type != VALUE_STRING)
                 return fail(c, value, parameter, "is %s; it must be %s", value_kind(value),
                         parameter_wants(parameter->type));
@@ -465,9 +487,11 @@ static int convert(Conversion *c, const AgentdParameter *parameter, const Value 
         if ((uint32_t) parameter->type == AGENTD_STRING)
                 return convert_string(c, parameter, &rendered, ret);
 
+        if (memchr(rendered.text, 0, rendered.size))
+                return fail(c, value, parameter, "has a NUL in it; it must be %s",
+                        parameter_wants(parameter->type));
         /* A number or truth value in quotes is a mistake, unless a template made it. */
-        if (((uint32_t) parameter->type <= AGENTD_FLOAT && rendered.text == value->text) ||
-                memchr(rendered.text, 0, rendered.size))
+        if ((uint32_t) parameter->type <= AGENTD_FLOAT && rendered.text == value->text)
                 return fail(
                         c, value, parameter, "is a string; it must be %s", parameter_wants(parameter->type));
         r = parse_text(parameter, rendered.text, ret);

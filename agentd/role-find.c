@@ -88,10 +88,16 @@ static void find_in(Loader *loader, const char *directory, bool in_root, bool re
                         /* Of one directory: NAME.toml and NAME/main.toml. */
                         for (uint32_t i = 0; i < loader->n_roles; i++)
                                 if (streq(loader->list[i]->name, name) &&
-                                        startswith(loader->list[i]->path, directory))
-                                        diagnostics_add(&loader->diagnostics, (Place){ .file = path },
+                                        startswith(loader->list[i]->path, directory)) {
+                                        const char *other = loader->list[i]->path;
+                                        /* In whichever order the directory has them. */
+                                        bool after = strcmp(path, other) > 0;
+
+                                        diagnostics_add(&loader->diagnostics,
+                                                (Place){ .file = after ? other : path },
                                                 "role '%s' is also '%s'; remove one of them", name,
-                                                loader->list[i]->path);
+                                                after ? path : other);
+                                }
                         continue;
                 }
                 map_put(seen, &loader->scratch, name, 0);

@@ -124,12 +124,31 @@ static const char *real_path(Loader *loader, const Role *role, char buffer[PATH_
         return startswith(buffer, root) && buffer[strlen(root)] == '/' ? buffer + strlen(root) : NULL;
 }
 
+/* TOML allows it, and nothing of ours could be called so. Here once, so that keys are plain strings from here on. */
+static bool has_key_with_nul(const Value *value, Place *ret) {
+        if (value->type == VALUE_ARRAY) {
+                VALUE_FOREACH_ITEM(item, value)
+                        if (has_key_with_nul(item, ret))
+                                return true;
+        } else if (value->type == VALUE_TABLE)
+                VALUE_FOREACH_MEMBER(member, value) {
+                        if (strlen(member->key) != member->key_size) {
+                                *ret = member->place;
+                                return true;
+                        }
+                        if (has_key_with_nul(&member->value, ret))
+                                return true;
+                }
+        return false;
+}
+
 int role_read(Loader *loader, Role *role) {
         const char *text, *error = NULL;
         char real[PATH_MAX];
         Diagnostic diagnostic;
         size_t size;
         char *slash;
+        Place place;
         int r;
 
         r = read_text(loader, role->in_root, role->path, ROLE_SIZE_MAX, &text, &size, &error);
@@ -151,6 +170,11 @@ int role_read(Loader *loader, Role *role) {
         if (r < 0) {
                 diagnostics_add(&loader->diagnostics, diagnostic.place, "%s", diagnostic.message);
                 return r;
+        }
+        if (has_key_with_nul(&role->table, &place)) {
+                diagnostics_add(
+                        &loader->diagnostics, place, "a key has a NUL in it, which no name can have");
+                return -EINVAL;
         }
         return 0;
 }

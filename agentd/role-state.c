@@ -338,8 +338,14 @@ static int state_name(Names *names, const TypeEntry *type, const Member *member,
 }
 
 static void twice(Loader *loader, const State *state, const State *first, const char *what) {
-        diagnostics_add(&loader->diagnostics, state->place, "%s is declared twice; first at %s:%u:%u", what,
-                first->place.file, first->place.line, first->place.column);
+        if (state->place.file == first->place.file && state->place.line == first->place.line &&
+                state->place.column == first->place.column)
+                diagnostics_add(
+                        &loader->diagnostics, state->place, "more than one item of the loop makes %s", what);
+        else
+                diagnostics_add(&loader->diagnostics, state->place,
+                        "%s is declared twice; first at %s:%u:%u", what, first->place.file,
+                        first->place.line, first->place.column);
 }
 
 static void make_state(

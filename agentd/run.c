@@ -181,8 +181,7 @@ static void finish(Run *run, uint32_t state, Result result) {
                 const ImageNode *image_node_ = image_node(run->image, i);
                 const uint32_t *dependents = image_dependents(run->image, image_node_);
                 bool bad = node->result == RESULT_FAILED || node->result == RESULT_BLOCKED;
-                bool pending =
-                        node->result == RESULT_DRIFTED || node->result == RESULT_UNKNOWN || node->pending;
+                bool pending = may_change(run, i);
 
                 for (uint32_t k = 0; k < image_node_->dependents.n; k++) {
                         uint32_t d = dependents[k];

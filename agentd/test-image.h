@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* A small image with something of everything, and a walk over all that the engine reads: for tests and fuzzers. */
+
+#include "image.h"
+
+static inline ImageText test_image_text(Arena *arena, const char *text) {
+        return (ImageText){
+                .offset = (uint32_t) ((uint8_t *) arena_strdup(arena, text) - arena->base),
+                .n = (uint32_t) strlen(text),
+        };
+}
+
+static inline void *test_image_array(Arena *arena, ImageArray *array, uint32_t n, size_t element_size) {
+        void *p = arena_alloc(arena, n * element_size);
+
+        *array = (ImageArray){ .offset = (uint32_t) ((uint8_t *) p - arena->base), .n = n };
+        return p;
+}
+
+/* Into an arena whose first allocation was the header. */
+static inline void test_image_build(Arena *arena) {
+        ImageHeader *h = (ImageHeader *) arena->base;
+        ImageModule *modules = test_image_array(arena, &h->modules, 2, sizeof(ImageModule));
+        ImageType *types = test_image_array(arena, &h->types, 2, sizeof(ImageType));
+        ImageRole *roles = test_image_array(arena, &h->roles, 1, sizeof(ImageRole));
+        ImageState *states = test_image_array(arena, &h->states, 3, sizeof(ImageState));
+        ImageNode *nodes = test_image_array(arena, &h->nodes, 4, sizeof(ImageNode));
+        uint32_t *dependents = test_image_array(arena, &h->dependents, 3, sizeof(uint32_t));
+        ImageWatch *watches = test_image_array(arena, &h->watches, 2, sizeof(ImageWatch));
+        ImageFile *files = test_image_array(arena, &h->files, 1, sizeof(ImageFile));
+        ImageFact *facts = test_image_array(arena, &h->facts, 1, sizeof(ImageFact));
+        static const char *const ids[] = { "file:/a", "file:/a/b", "service:c" };
+
+        modules[0] = (ImageModule){ .path = test_image_text(arena, "/m/file.so"), .build_id_size = 20 };
+        modules[1] = (ImageModule){ .path = test_image_text(arena, "/m/service.so"),
+                .build_id_size = IMAGE_BUILD_ID_SIZE };
+        types[0] = (ImageType){ .name = test_image_text(arena, "file"), .flags = 1, .batch_max = 256 };
+        types[1] = (ImageType){ .name = test_image_text(arena, "service"), .module = 1 };
+        roles[0] = (ImageRole){ .name = test_image_text(arena, "web"),
+                .path = test_image_text(arena, "/etc/agentd/conf.d/web.toml") };
+        for (uint32_t i = 0; i < 3; i++)
+                states[i] = (ImageState){
+                        .id = test_image_text(arena, ids[i]),
+                        .type = i == 2,
+                        .line = i + 1,
+                        .column = 1,
+                        .timeout_usec = USEC_PER_SEC,
+                        .watches = { .offset = MIN(i, 1U), .n = i < 2 },
+                };
+
+        /* /a ─▶ /a/b ─▶ a group ─▶ c */
+        for (uint32_t i = 0; i < 3; i++) {
+                static const uint32_t from[] = { 0, 1, 3 }, to[] = { 1, 3, 2 };
+
+                nodes[from[i]].dependents = (ImageArray){ .offset = i, .n = 1 };
+                nodes[to[i]].n_dependencies = 1;
+                dependents[i] = to[i];
+        }
+        nodes[2].dependents.offset = 3;
+        watches[0] = (ImageWatch){ .kind = IMAGE_WATCH_PATH, .what = test_image_text(arena, "/a") };
+        watches[1] = (ImageWatch){ .kind = IMAGE_WATCH_BUS, .what = test_image_text(arena, "") };
+        files[0] = (ImageFile){ .path = test_image_text(arena, "/etc/agentd/conf.d"), .device = 1 };
+        facts[0] = (ImageFact){ .name = test_image_text(arena, "facts.os.id") };
+
+        h->magic = IMAGE_MAGIC;
+        h->version = IMAGE_VERSION;
+        h->base = (uint64_t) (uintptr_t) arena->base;
+        /* Whole words, so that a test can put it right before the end of a page. */
+        arena->used = (arena->used + 7) & ~(size_t) 7;
+        h->used = arena->used;
+}
+
+/* True if a text is what the engine takes it for: a string of that length. */
+static inline bool test_image_text_is_good(const Image *image, ImageText text) {
+        return strlen(image_text(image, text)) == text.n;
+}
+
+/* Reads all that the engine reads of an image. True if all of it makes sense. */
+static inline bool test_image_walk(const Image *image) {
+        const ImageHeader *h = image->header;
+        bool good = true;
+
+        for (uint32_t i = 0; i < h->modules.n; i++) {
+                const ImageModule *module = image_array(image, modules, ImageModule) + i;
+
+                good = good && test_image_text_is_good(image, module->path) &&
+                       module->build_id_size <= sizeof(module->build_id);
+        }
+        for (uint32_t i = 0; i < h->types.n; i++)
+                good = good && test_image_text_is_good(image, image_type(image, i)->name) &&
+                       image_type(image, i)->module < h->modules.n;
+        for (uint32_t i = 0; i < h->roles.n; i++) {
+                const ImageRole *role = image_array(image, roles, ImageRole) + i;
+
+                good = good && test_image_text_is_good(image, role->name) &&
+                       test_image_text_is_good(image, role->path);
+        }
+        for (uint32_t i = 0; i < image_n_states(image); i++) {
+                const ImageState *state = image_state(image, i);
+                const char *id = image_state_id(image, i), *name = image_state_name(image, i);
+
+                good = good && startswith(id, image_state_type(image, i)) && name[-1] == ':' &&
+                       name <= id + strlen(id) && image_state_role(image, i) && state->timeout_usec > 0;
+                for (uint32_t k = 0; k < state->watches.n; k++) {
+                        const ImageWatch *watch =
+                                image_array(image, watches, ImageWatch) + state->watches.offset + k;
+
+                        good = good && watch->kind < _IMAGE_WATCH_MAX &&
+                               test_image_text_is_good(image, watch->what);
+                }
+        }
+        good = good && h->nodes.n >= h->states.n;
+        for (uint32_t i = 0; i < h->nodes.n; i++) {
+                const ImageNode *node = image_node(image, i);
+
+                for (uint32_t k = 0; k < node->dependents.n; k++)
+                        good = good && image_dependents(image, node)[k] < h->nodes.n;
+        }
+        for (uint32_t i = 0; i < h->files.n; i++)
+                good = good && test_image_text_is_good(image, image_array(image, files, ImageFile)[i].path);
+        for (uint32_t i = 0; i < h->facts.n; i++)
+                good = good && test_image_text_is_good(image, image_array(image, facts, ImageFact)[i].name);
+        return good;
+}
