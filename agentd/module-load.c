@@ -93,12 +93,19 @@ static bool name_is_good(const char *name, bool underscores) {
         return true;
 }
 
+static void free_parameters(const AgentdParameter *parameters) {
+        for (const AgentdParameter *p = parameters; p && p->name; p++)
+                if (p->type == AGENTD_RECORD)
+                        free_parameters(p->fields);
+        free((void *) parameters);
+}
+
 /* Copies a list of parameters, whose elements have the size that the module was built with, into our layout. */
 static int take_parameters(const AgentdParameter *theirs, size_t their_size, const char *owner,
         unsigned depth, AgentdParameter **ret, char **reterr) {
         static const AgentdParameter none;
         AgentdParameter *ours;
-        uint32_t n = 0;
+        uint32_t n = 0, n_done = 0;
         int r;
 
         if (depth > FIELD_DEPTH_MAX)
@@ -120,7 +127,7 @@ static int take_parameters(const AgentdParameter *theirs, size_t their_size, con
                 return -ENOMEM;
         ours[n] = none;
 
-        for (uint32_t i = 0; i < n; i++) {
+        for (uint32_t i = 0; i < n; i++, n_done++) {
                 AgentdParameter *parameter = &ours[i];
 
                 memcpy(parameter, (const uint8_t *) theirs + i * their_size,
@@ -169,6 +176,10 @@ static int take_parameters(const AgentdParameter *theirs, size_t their_size, con
         return 0;
 
 fail:
+        /* The fields of those before are ours, too; the one that failed still points to the module's. */
+        for (uint32_t i = 0; i < n_done; i++)
+                if ((uint32_t) ours[i].type == AGENTD_RECORD)
+                        free_parameters(ours[i].fields);
         free(ours);
         return r;
 }
@@ -213,13 +224,6 @@ static int take_types(Module *module, char **reterr) {
 }
 
 /* ---- Opening --------------------------------------------------------------------------------------------------- */
-
-static void free_parameters(const AgentdParameter *parameters) {
-        for (const AgentdParameter *p = parameters; p && p->name; p++)
-                if (p->type == AGENTD_RECORD)
-                        free_parameters(p->fields);
-        free((void *) parameters);
-}
 
 Module *module_close(Module *module) {
         if (!module)
