@@ -200,6 +200,7 @@ static int setup(_unused_ void **state) {
         (void) mkdir(in("conf"), 0755);
         link_module("MODULE_DIR", "file");
         link_module("MODULE_DIR", "hosts-entry");
+        link_module("TEST_MODULE_DIR", "kinds");
         link_module("TEST_MODULE_DIR", "odd");
         return 0;
 }
@@ -1160,7 +1161,7 @@ TEST(hashes) {
         }
 }
 
-/* By index in the declarations of type `kinds` in tests/modules/odd.c. */
+/* By index in the declarations of type `kinds` in tests/modules/kinds.c. */
 enum {
         K_BOOLEAN,
         K_INTEGER,
