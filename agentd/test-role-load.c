@@ -723,6 +723,12 @@ TEST(files_that_cannot_be_read) {
               "large.toml: error: the role cannot be used: it has 8.0 MiB; 8 MiB is the limit\n"
               "twice.toml: error: role 'twice' is also 'twice/main.toml'; remove one of them");
 
+        /* Results are told with the name of the role. */
+        clear("conf");
+        put("conf/caf\xe9.toml", "");
+        fails("caf\xef\xbf\xbd.toml: error: the role cannot be used: its name is not UTF-8; rename the "
+              "file");
+
         clear("conf");
         put("conf", "");
         fails("DIR/conf: error: the directory of roles cannot be read: Not a directory");
