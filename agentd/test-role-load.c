@@ -655,6 +655,15 @@ TEST(templates) {
                 { "[file.\"/x\"]\ntemplate = \"t/volatile\"\n",
                         "DIR/roles/t/volatile:1:1: error: 'facts.uptime' changes all the time, so roles "
                         "cannot read it; what depends on it belongs into a trigger or a job" },
+                { "[file.\"/x\"]\ntemplate = \"t/absent\"\n",
+                        "DIR/roles/t/absent: error: 'facts.uptime' changes all the time, so roles cannot "
+                        "read it; what depends on it belongs into a trigger or a job" },
+                { "[file.\"/x\"]\ncontent = \"{{^facts.uptime}}x{{/facts.uptime}}\"\n",
+                        "a.toml:2:11: error: 'facts.uptime' changes all the time, so roles cannot read it; "
+                        "what depends on it belongs into a trigger or a job" },
+                { "[file.\"/x\"]\nwhen = \"not defined(facts.uptime)\"\n",
+                        "a.toml:2:9: error: 'facts.uptime' changes all the time, so roles cannot read it; "
+                        "what depends on it belongs into a trigger or a job" },
                 { "[file.\"/x\"]\ntemplate = \"t\"\n",
                         "a.toml:2:12: error: template 'DIR/roles/t' cannot be used: it is a directory; a "
                         "regular file is wanted" },
@@ -681,6 +690,7 @@ TEST(templates) {
                 put("t/unclosed", "one\n{{#vars}}\n");
                 put("t/unknown", "one\n\n  {{vars.nope}}\n");
                 put("t/volatile", "{{facts.uptime}}\n");
+                put("t/absent", "one\n{{^facts.uptime}}two{{/facts.uptime}}\n");
                 put("t/partial", "{{>missing}}\n");
                 put("t/outer", "x\n{{>t/inner}}\n");
                 put("t/inner.mustache", "x {{nope}}\n");
@@ -756,6 +766,9 @@ TEST(modules_that_do_what_none_should) {
         static const Case cases[] = {
                 { "[odd-heap.x]\n", "a.toml:1:11: error: module 'DIR/modules/odd.so' gives private data for "
                                     "odd-heap:x that was not made with agentd_alloc()" },
+                { "[odd-heap.stack]\n", "a.toml:1:11: error: module 'DIR/modules/odd.so' gives private data "
+                                        "for odd-heap:stack "
+                                        "that was not made with agentd_alloc()" },
                 { "[odd-silent.x]\n", "a.toml:1:13: error: module 'DIR/modules/odd.so' refuses odd-silent:x "
                                       "without a word (Invalid argument)" },
                 { "[odd-loud.x]\none = \"1\"\n", "a.toml:1:11: error: the second is missing\n"
