@@ -138,6 +138,11 @@ static bool text_fits(const Validation *v, ImageText text) {
                v->base[text.offset + text.n] == 0 && memchr(v->base + text.offset, 0, text.n) == NULL;
 }
 
+/* Names go into JSON, which takes nothing else. */
+static bool name_fits(const Validation *v, ImageText text) {
+        return text_fits(v, text) && utf8_is_valid((const char *) v->base + text.offset, text.n);
+}
+
 static bool slice_fits(ImageArray slice, uint32_t n) {
         return slice.offset <= n && slice.n <= n - slice.offset;
 }
@@ -174,14 +179,14 @@ const char *image_validate(const uint8_t *base, size_t size) {
         for (uint32_t i = 0; i < h->types.n; i++) {
                 const ImageType *type = ARRAY(&v, h->types, ImageType) + i;
 
-                if (!text_fits(&v, type->name) || type->module >= h->modules.n)
+                if (!name_fits(&v, type->name) || type->module >= h->modules.n)
                         return "a state type is not well-formed";
         }
 
         for (uint32_t i = 0; i < h->roles.n; i++) {
                 const ImageRole *role = ARRAY(&v, h->roles, ImageRole) + i;
 
-                if (!text_fits(&v, role->name) || !text_fits(&v, role->path))
+                if (!name_fits(&v, role->name) || !text_fits(&v, role->path))
                         return "a role is not well-formed";
         }
 
@@ -189,7 +194,7 @@ const char *image_validate(const uint8_t *base, size_t size) {
                 const ImageState *state = ARRAY(&v, h->states, ImageState) + i;
                 const ImageType *type;
 
-                if (!text_fits(&v, state->id) || state->type >= h->types.n || state->role >= h->roles.n ||
+                if (!name_fits(&v, state->id) || state->type >= h->types.n || state->role >= h->roles.n ||
                         !slice_fits(state->watches, h->watches.n) || state->timeout_usec == 0 ||
                         state->when >= size || state->data >= size)
                         return "a state is not well-formed";

@@ -32,7 +32,7 @@ static TypeEntry *find_known(Loader *loader, const char *name) {
         return i == MAP_NOT_FOUND ? NULL : loader->types[i];
 }
 
-static void add_types(Loader *loader, const Module *module) {
+void loader_add_module(Loader *loader, const Module *module) {
         for (uint32_t i = 0; i < module->n_types; i++) {
                 const AgentdStateType *type = &module->types[i];
                 TypeEntry *entry = find_known(loader, type->name);
@@ -78,7 +78,7 @@ static int try_module(Loader *loader, const char *directory, const char *file) {
                         "the module cannot be used: %s", error ?: strerror(-r));
                 return r;
         }
-        add_types(loader, module);
+        loader_add_module(loader, module);
         return 1;
 }
 

@@ -105,7 +105,7 @@ static int take_parameters(const AgentdParameter *theirs, size_t their_size, con
         unsigned depth, AgentdParameter **ret, char **reterr) {
         static const AgentdParameter none;
         AgentdParameter *ours;
-        uint32_t n = 0, n_done = 0;
+        uint32_t n = 0, n_taken = 0;
         int r;
 
         if (depth > FIELD_DEPTH_MAX)
@@ -127,17 +127,17 @@ static int take_parameters(const AgentdParameter *theirs, size_t their_size, con
                 return -ENOMEM;
         ours[n] = none;
 
-        for (uint32_t i = 0; i < n; i++, n_done++) {
-                AgentdParameter *parameter = &ours[i];
+        for (; n_taken < n; n_taken++) {
+                AgentdParameter *parameter = &ours[n_taken];
 
-                memcpy(parameter, (const uint8_t *) theirs + i * their_size,
+                memcpy(parameter, (const uint8_t *) theirs + n_taken * their_size,
                         MIN(their_size, sizeof(*parameter)));
                 if (!name_is_good(parameter->name, true)) {
                         r = refuse(reterr, -EINVAL, "%s: '%s' is no name for a parameter (a-z, 0-9, _)",
                                 owner, parameter->name);
                         goto fail;
                 }
-                for (uint32_t k = 0; k < i; k++)
+                for (uint32_t k = 0; k < n_taken; k++)
                         if (streq(ours[k].name, parameter->name)) {
                                 r = refuse(reterr, -EINVAL, "%s: parameter '%s' is declared twice", owner,
                                         parameter->name);
@@ -176,11 +176,9 @@ static int take_parameters(const AgentdParameter *theirs, size_t their_size, con
         return 0;
 
 fail:
-        /* The fields of those before are ours, too; the one that failed still points to the module's. */
-        for (uint32_t i = 0; i < n_done; i++)
-                if ((uint32_t) ours[i].type == AGENTD_RECORD)
-                        free_parameters(ours[i].fields);
-        free(ours);
+        /* From the one that failed on, fields are still the module's. */
+        ours[n_taken] = none;
+        free_parameters(ours);
         return r;
 }
 

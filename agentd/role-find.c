@@ -84,6 +84,11 @@ static void find_in(Loader *loader, const char *directory, bool in_root, bool re
                 name = role_name(loader, dirfd(dir), entry->d_name, directory, &path);
                 if (!name)
                         continue;
+                if (!utf8_is_valid(name, strlen(name))) {
+                        diagnostics_add(&loader->diagnostics, (Place){ .file = path },
+                                "the role cannot be used: its name is not UTF-8; rename the file");
+                        continue;
+                }
                 if (map_get(seen, name) != MAP_NOT_FOUND) {
                         /* Of one directory: NAME.toml and NAME/main.toml. */
                         for (uint32_t i = 0; i < loader->n_roles; i++)
@@ -126,6 +131,9 @@ void roles_find(Loader *loader) {
                         name = endswith(base, ".toml")
                                        ? arena_strndup(&loader->scratch, base, strlen(base) - 5)
                                        : base;
+                        if (!utf8_is_valid(name, strlen(name)))
+                                diagnostics_add(&loader->diagnostics, (Place){ .file = *file },
+                                        "the role cannot be used: its name is not UTF-8; rename the file");
                         add_role(loader, name, *file, false);
                 }
         } else if (options->conf_dir)

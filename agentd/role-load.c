@@ -90,7 +90,7 @@ static int setup(Loader *loader, Image *image, int fd, pid_t engine) {
         return 0;
 }
 
-static void load(Loader *loader) {
+void loader_run(Loader *loader) {
         int r;
 
         loader->diagnostics.arena = &loader->scratch;
@@ -129,7 +129,7 @@ void loader_main(const LoadOptions *options, Image *image, int fd, pid_t engine)
                 _exit(EXIT_FAILURE);
         }
 
-        load(&loader);
+        loader_run(&loader);
         if (loader.diagnostics.n > 0) {
                 diagnostics_sort(&loader.diagnostics);
                 for (uint32_t i = 0; i < loader.diagnostics.n; i++)

@@ -212,6 +212,8 @@ void hash_value(crypto_generichash_state *hash, const AgentdValue *value);
 
 /* module-find.c: the type of that name, opening modules as needed; NULL if there is none. */
 TypeEntry *type_find(Loader *loader, const char *name);
+/* Makes the types of a module known. */
+void loader_add_module(Loader *loader, const Module *module);
 /* Opens every module there is: for suggestions. */
 void modules_open_all(Loader *loader);
 
@@ -220,6 +222,9 @@ void state_prepare(Loader *loader, State *state);
 
 /* role-graph.c */
 void graph_build(Loader *loader);
+
+/* role-load.c: all steps, with arenas that are there. If no diagnostics are there afterwards, the image is whole. */
+void loader_run(Loader *loader);
 
 /* role-compile.c: writes the image. */
 void image_compile(Loader *loader);

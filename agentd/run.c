@@ -122,11 +122,14 @@ static void set_error(Run *run, uint32_t state, const char *format, ...) {
         va_end(args);
 }
 
-static void append(json_t **array, json_t *item) {
+static int append(json_t **array, json_t *item) {
+        if (json_array_size(*array) >= RUN_DIFFERENCES_MAX)
+                return -EBADMSG;
         if (!*array)
                 *array = json_array();
         if (*array)
                 (void) json_array_append(*array, item);
+        return 0;
 }
 
 /* ---- Results --------------------------------------------------------------------------------------------------- */
@@ -405,6 +408,7 @@ static int handle_difference(Run *run, Batch *batch, uint32_t state, MessageRead
         json_t *is = message_get_value(reader), *should = message_get_value(reader);
         json_t *diff = message_get_text_json(reader), *item = NULL;
         RunDetail *detail = detail_of(run, state);
+        int r;
 
         if (attribute && is && should && diff && detail)
                 item = json_pack("{s:s, s:O, s:O, s:O}", "attribute", attribute, "is", is, "should", should,
@@ -415,24 +419,25 @@ static int handle_difference(Run *run, Batch *batch, uint32_t state, MessageRead
         if (!item)
                 return -EBADMSG;
 
-        append(batch->phase == PHASE_RECHECK ? &detail->left : &detail->differences, item);
+        r = append(batch->phase == PHASE_RECHECK ? &detail->left : &detail->differences, item);
         json_decref(item);
-        return 0;
+        return r;
 }
 
 static int handle_undo(Run *run, uint32_t state, MessageReader *reader) {
         _cleanup_free_ char *what = message_get_string(reader);
         json_t *old = message_get_value(reader), *item = NULL;
         RunDetail *detail = detail_of(run, state);
+        int r;
 
         if (what && old && detail)
                 item = json_pack("{s:s, s:O}", "what", what, "old", old);
         json_decref(old);
         if (!item)
                 return -EBADMSG;
-        append(&detail->undo, item);
+        r = append(&detail->undo, item);
         json_decref(item);
-        return 0;
+        return r;
 }
 
 static int on_record(void *userdata, Batch *batch, MessageKind kind, MessageReader *reader) {

@@ -36,6 +36,10 @@ typedef enum RunMode {
 
 const char *run_mode_to_string(RunMode mode);
 
+/* Differences of a state, and likewise what undoes them, that are taken from a worker: far more than a person reads. One
+ * that says more is out of its mind, and killed. */
+#define RUN_DIFFERENCES_MAX 1000
+
 /* What is kept of a state that is not simply `ok`. */
 typedef struct RunDetail {
         json_t *differences; /* array of { attribute, is, should, diff }; NULL if there are none */

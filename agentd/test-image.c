@@ -176,6 +176,10 @@ TEST(what_is_refused) {
                         { &facts[0].name.offset, UINT32_MAX, "a fact is not well-formed" },
                 };
 
+                g.base[states[0].id.offset + states[0].id.n - 1] = 0xff; /* not UTF-8 */
+                ASSERT_STREQ(image_validate(g.base, g.size), "a state is not well-formed");
+                memcpy(g.base, g.original, g.size);
+
                 FOREACH_ELEMENT(c, inside) {
                         *c->at = c->value;
                         ASSERT_STREQ(image_validate(g.base, g.size), c->error);

@@ -200,6 +200,7 @@ static int setup(_unused_ void **state) {
         (void) mkdir(in("conf"), 0755);
         link_module("MODULE_DIR", "file");
         link_module("MODULE_DIR", "hosts-entry");
+        link_module("TEST_MODULE_DIR", "kinds");
         link_module("TEST_MODULE_DIR", "odd");
         return 0;
 }
@@ -653,6 +654,15 @@ TEST(templates) {
                 { "[file.\"/x\"]\ntemplate = \"t/volatile\"\n",
                         "DIR/roles/t/volatile:1:1: error: 'facts.uptime' changes all the time, so roles "
                         "cannot read it; what depends on it belongs into a trigger or a job" },
+                { "[file.\"/x\"]\ntemplate = \"t/absent\"\n",
+                        "DIR/roles/t/absent: error: 'facts.uptime' changes all the time, so roles cannot "
+                        "read it; what depends on it belongs into a trigger or a job" },
+                { "[file.\"/x\"]\ncontent = \"{{^facts.uptime}}x{{/facts.uptime}}\"\n",
+                        "a.toml:2:11: error: 'facts.uptime' changes all the time, so roles cannot read it; "
+                        "what depends on it belongs into a trigger or a job" },
+                { "[file.\"/x\"]\nwhen = \"not defined(facts.uptime)\"\n",
+                        "a.toml:2:9: error: 'facts.uptime' changes all the time, so roles cannot read it; "
+                        "what depends on it belongs into a trigger or a job" },
                 { "[file.\"/x\"]\ntemplate = \"t\"\n",
                         "a.toml:2:12: error: template 'DIR/roles/t' cannot be used: it is a directory; a "
                         "regular file is wanted" },
@@ -679,6 +689,7 @@ TEST(templates) {
                 put("t/unclosed", "one\n{{#vars}}\n");
                 put("t/unknown", "one\n\n  {{vars.nope}}\n");
                 put("t/volatile", "{{facts.uptime}}\n");
+                put("t/absent", "one\n{{^facts.uptime}}two{{/facts.uptime}}\n");
                 put("t/partial", "{{>missing}}\n");
                 put("t/outer", "x\n{{>t/inner}}\n");
                 put("t/inner.mustache", "x {{nope}}\n");
@@ -719,6 +730,12 @@ TEST(files_that_cannot_be_read) {
               "large.toml: error: the role cannot be used: it has 8.0 MiB; 8 MiB is the limit\n"
               "twice.toml: error: role 'twice' is also 'twice/main.toml'; remove one of them");
 
+        /* Results are told with the name of the role. */
+        clear("conf");
+        put("conf/caf\xe9.toml", "");
+        fails("caf\xef\xbf\xbd.toml: error: the role cannot be used: its name is not UTF-8; rename the "
+              "file");
+
         clear("conf");
         put("conf", "");
         fails("DIR/conf: error: the directory of roles cannot be read: Not a directory");
@@ -746,6 +763,9 @@ TEST(modules_that_do_what_none_should) {
         static const Case cases[] = {
                 { "[odd-heap.x]\n", "a.toml:1:11: error: module 'DIR/modules/odd.so' gives private data for "
                                     "odd-heap:x that was not made with agentd_alloc()" },
+                { "[odd-heap.stack]\n", "a.toml:1:11: error: module 'DIR/modules/odd.so' gives private data "
+                                        "for odd-heap:stack "
+                                        "that was not made with agentd_alloc()" },
                 { "[odd-silent.x]\n", "a.toml:1:13: error: module 'DIR/modules/odd.so' refuses odd-silent:x "
                                       "without a word (Invalid argument)" },
                 { "[odd-loud.x]\none = \"1\"\n", "a.toml:1:11: error: the second is missing\n"
@@ -1157,7 +1177,7 @@ TEST(hashes) {
         }
 }
 
-/* By index in the declarations of type `kinds` in tests/modules/odd.c. */
+/* By index in the declarations of type `kinds` in tests/modules/kinds.c. */
 enum {
         K_BOOLEAN,
         K_INTEGER,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* State types that can be used, and some that do in prepare what none should: for tests of the loader. */
+/* State types that do in prepare what none should: for tests of the loader. */
 
 #include <errno.h>
 #include <signal.h>
@@ -9,50 +9,6 @@
 #include <unistd.h>
 
 #include "bad.h"
-
-/* ---- Parameters of all kinds ----------------------------------------------------------------------------------- */
-
-static const char *const words[] = { "red", "green", "blue", NULL };
-
-static const AgentdParameter point[] = {
-        { .name = "x", .type = AGENTD_INTEGER, .flags = AGENTD_REQUIRED },
-        { .name = "y", .type = AGENTD_INTEGER, .default_value = "-1" },
-        {},
-};
-
-static const AgentdParameter kinds[] = {
-        { .name = "boolean", .type = AGENTD_BOOLEAN, .default_value = "true" },
-        { .name = "integer", .type = AGENTD_INTEGER },
-        { .name = "real", .type = AGENTD_FLOAT },
-        { .name = "string", .type = AGENTD_STRING },
-        { .name = "list", .type = AGENTD_LIST },
-        { .name = "table", .type = AGENTD_TABLE },
-        { .name = "point", .type = AGENTD_RECORD, .fields = point },
-        { .name = "mode", .type = AGENTD_MODE, .default_value = "0640" },
-        { .name = "span", .type = AGENTD_TIMESPAN, .default_value = "1min" },
-        { .name = "bytes", .type = AGENTD_BYTES },
-        { .name = "any", .type = AGENTD_ANY },
-        { .name = "colour", .type = AGENTD_STRING, .choices = words },
-        { .name = "colours", .type = AGENTD_LIST, .choices = words },
-        { .name = "path", .type = AGENTD_STRING, .flags = AGENTD_PATH },
-        { .name = "paths", .type = AGENTD_LIST, .flags = AGENTD_PATH },
-        { .name = "password", .type = AGENTD_STRING, .flags = AGENTD_SECRET },
-        { .name = "pin", .type = AGENTD_INTEGER, .flags = AGENTD_SECRET },
-        { .name = "literal", .type = AGENTD_STRING, .flags = AGENTD_LITERAL },
-        { .name = "user", .type = AGENTD_STRING, .flags = AGENTD_USER },
-        { .name = "after", .type = AGENTD_STRING },
-        {},
-};
-
-/* Private data are the parameters; "after" is an id that it comes after. */
-static int kinds_prepare(AgentdPrepare *prepare, const char *name, const AgentdValue *parameters,
-        const void **ret_data, unsigned flags) {
-        for (size_t i = 0; kinds[i].name; i++)
-                if (strcmp(kinds[i].name, "after") == 0 && parameters[i].type != AGENTD_NONE)
-                        agentd_prepare_after(prepare, parameters[i].string);
-        *ret_data = parameters;
-        return 0;
-}
 
 static const AgentdParameter one_required[] = {
         { .name = "one", .type = AGENTD_STRING, .flags = AGENTD_REQUIRED },
@@ -111,7 +67,7 @@ static int eat_prepare(AgentdPrepare *prepare, const char *name, const AgentdVal
 
 static int heap_prepare(AgentdPrepare *prepare, const char *name, const AgentdValue *parameters,
         const void **ret_data, unsigned flags) {
-        *ret_data = malloc(16);
+        *ret_data = strcmp(name, "stack") == 0 ? __builtin_frame_address(0) : malloc(16);
         return 0;
 }
 
@@ -142,8 +98,6 @@ static int watch(AgentdWatch *w, const AgentdState *state, unsigned flags) {
                 .name = (name_), .check = check, .apply = check, __VA_ARGS__ \
         }
 
-TYPE(type_kinds, "kinds", .parameters = kinds, .prepare = kinds_prepare, .timeout_usec = 5000000);
-TYPE(type_plain, "plain", .parameters = one_required, .flags = AGENTD_NO_PLAN, .batch_max = 7);
 TYPE(type_default, "odd-default", .parameters = bad_default);
 TYPE(type_sleep, "odd-sleep", .prepare = sleep_prepare);
 TYPE(type_crash, "odd-crash", .prepare = crash_prepare);
@@ -155,7 +109,6 @@ TYPE(type_heap, "odd-heap", .prepare = heap_prepare);
 TYPE(type_silent, "odd-silent", .prepare = silent_prepare);
 TYPE(type_loud, "odd-loud", .parameters = one_required, .prepare = loud_prepare);
 TYPE(type_watch, "odd-watch", .watch = watch);
-TYPE(type_user, "user");
 
-AGENTD_MODULE("odd", "1", &type_kinds, &type_plain, &type_default, &type_sleep, &type_crash, &type_exit,
-        &type_fork, &type_talk, &type_eat, &type_heap, &type_silent, &type_loud, &type_watch, &type_user);
+AGENTD_MODULE("odd", "1", &type_default, &type_sleep, &type_crash, &type_exit, &type_fork, &type_talk,
+        &type_eat, &type_heap, &type_silent, &type_loud, &type_watch);
