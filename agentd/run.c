@@ -727,16 +727,21 @@ static void give_up(Run *run) {
                         set_result(run, i, RESULT_FAILED);
 }
 
+/* A run that is told to stop begins nothing new. But what was changed is looked at, or nobody would learn of it. */
+static bool may_send(const Run *run, const Batch *batch) {
+        return !run->stopped || batch->phase == PHASE_RECHECK;
+}
+
 static int on_dispatch(_unused_ sd_event_source *source, void *userdata) {
         Run *run = userdata;
 
         if (run->finished)
                 return 0;
 
-        for (Batch **b = &run->batches; *b && !run->stopped;) {
+        for (Batch **b = &run->batches; *b;) {
                 Batch *batch = *b;
 
-                if (!worker_pool_has_room(run->pool, batch->kind)) {
+                if (!may_send(run, batch) || !worker_pool_has_room(run->pool, batch->kind)) {
                         b = &batch->next;
                         continue;
                 }
@@ -763,8 +768,11 @@ static int on_dispatch(_unused_ sd_event_source *source, void *userdata) {
 
         if (run->n_in_flight > 0)
                 return 0;
+        for (const Batch *batch = run->batches; batch; batch = batch->next)
+                if (may_send(run, batch))
+                        return 0; /* no room; on_free() follows */
         if (!run->stopped && run->n_done < run->n_nodes) {
-                bool more = run->batches != NULL;
+                bool more = false;
 
                 for (uint32_t q = 0; q < run->n_queues; q++)
                         more = more || run->queues[q].first < run->queues[q].n;

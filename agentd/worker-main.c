@@ -60,6 +60,11 @@ static void setup_signals(void) {
                 if (i != SIGKILL && i != SIGSTOP)
                         (void) signal(i, SIG_DFL);
         (void) signal(SIGPIPE, SIG_IGN);
+        /* A terminal sends these to the whole group of processes, some service managers as well. It is the engine's
+         * business what becomes of the batch that is under way. */
+        (void) signal(SIGINT, SIG_IGN);
+        (void) signal(SIGTERM, SIG_IGN);
+        (void) signal(SIGHUP, SIG_IGN);
         (void) sigemptyset(&none);
         (void) sigprocmask(SIG_SETMASK, &none, NULL);
 }
