@@ -207,6 +207,23 @@ static int by_handle(const Attempt *a, int flags) {
         return closed(open_by_handle_at(mount_fd, &h.handle, flags));
 }
 
+/* The mount of /proc/self/exe is the one that agentd was started from. */
+static int try_handle_by_exe(const Attempt *a) {
+        union {
+                struct file_handle handle;
+                char space[sizeof(struct file_handle) + MAX_HANDLE_SZ];
+        } h = { .handle.handle_bytes = MAX_HANDLE_SZ };
+        int id;
+
+        if (name_to_handle_at(AT_FDCWD, a->target, &h.handle, &id, 0) < 0)
+                return -errno;
+        return put(open_by_handle_at(open("/proc/self/exe", O_RDONLY), &h.handle, O_WRONLY), "hostile");
+}
+
+static int try_touch_null(const Attempt *a) {
+        return result(futimens(0, NULL));
+}
+
 static int try_handle_write(const Attempt *a) {
         return by_handle(a, O_RDWR);
 }
@@ -827,6 +844,8 @@ static const struct {
         { "mknod", try_mknod },
         { "setxattr", try_setxattr },
         { "read", try_read },
+        { "handle-by-exe", try_handle_by_exe },
+        { "touch-null", try_touch_null },
         { "handle-write", try_handle_write },
         { "handle-read", try_handle_read },
         { "chroot", try_chroot },
