@@ -344,7 +344,7 @@ void worker_main(const WorkerSetup *setup) {
                         (void) message_writer_init(&worker.context.writer, SOCKET_FD);
                 if (worker.context.writer.buffer) {
                         context_log(&worker.context, LOG_ERR,
-                                "Failed to set up a %s worker: could not %s: %s",
+                                WORKER_SETUP_FAILED " %s worker: could not %s: %s",
                                 setup->kind == WORKER_CHECK ? "check" : "apply", step, strerror(-r));
                         (void) message_flush(&worker.context.writer);
                 }

@@ -130,5 +130,10 @@ typedef struct WorkerSetup {
 /* The life of a worker, from the fork to its end. */
 _noreturn_ void worker_main(const WorkerSetup *setup);
 
-/* A worker's exit status if it could not set itself up; the reason is in a LOG record. */
-#define WORKER_EXIT_SETUP 3
+/* A worker's exit status if it could not set itself up; the reason is in a LOG record that begins with these words,
+ * since modules exit with any status. */
+#define WORKER_EXIT_SETUP   3
+#define WORKER_SETUP_FAILED "Failed to set up a"
+
+/* How long the end of a pool waits for workers that were killed. */
+#define WORKER_END_USEC USEC_PER_SEC
