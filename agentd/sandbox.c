@@ -207,6 +207,9 @@ static int refuse_system_calls(void) {
                 REFUSE(SYS_add_key, EPERM),
                 REFUSE(SYS_request_key, EPERM),
                 REFUSE(SYS_keyctl, EPERM),
+                /* All that it starts stays in its process group, and ends with it. */
+                REFUSE(SYS_setsid, EPERM),
+                REFUSE(SYS_setpgid, EPERM),
                 /* Root in a namespace of one's own, and what else has let people through the kernel. */
                 REFUSE(SYS_unshare, EPERM),
                 REFUSE(SYS_setns, EPERM),

@@ -83,10 +83,12 @@ static usec_t add_usec(usec_t a, usec_t b) {
         return a > USEC_INFINITY - b ? USEC_INFINITY : a + b;
 }
 
-/* With what its modules have started, unless that made a group of its own. */
-static void kill_group(pid_t pid) {
-        (void) kill(pid, SIGKILL);
-        (void) kill(-pid, SIGKILL);
+/* A check worker with all that it has started. What an apply worker has started may be half of some change: a package
+ * manager is not shot. */
+static void kill_worker(const Worker *worker) {
+        (void) kill(worker->pid, SIGKILL);
+        if (worker->kind == WORKER_CHECK)
+                (void) kill(-worker->pid, SIGKILL);
 }
 
 /* Kills it; its batch is reported as lost once it is reaped, or given up. */
@@ -96,7 +98,7 @@ static void worker_kill(Worker *worker, WorkerLoss loss) {
 
         worker->killed = true;
         worker->loss = loss;
-        kill_group(worker->pid);
+        kill_worker(worker);
         if (worker->io)
                 (void) sd_event_source_set_enabled(worker->io, SD_EVENT_OFF);
         arm_timer(worker, now_usec(CLOCK_MONOTONIC) + WORKER_KILL_USEC);
@@ -229,7 +231,7 @@ static int on_worker_exit(_unused_ sd_event_source *source, const siginfo_t *si,
         int r = 1;
 
         /* It is not reaped yet, so that nobody else can have its number. */
-        kill_group(worker->pid);
+        kill_worker(worker);
 
         /* What it said before its end counts. */
         if (!worker->killed && !worker->leaving)
@@ -498,7 +500,7 @@ WorkerPool *worker_pool_free(WorkerPool *pool) {
 
         deadline = now_usec(CLOCK_MONOTONIC) + WORKER_END_USEC;
         for (Worker *worker = pool->workers; worker; worker = worker->next)
-                kill_group(worker->pid);
+                kill_worker(worker);
         for (Worker *worker = pool->workers; worker; worker = next) {
                 pid_t pid = worker->pid;
                 bool stuck = worker->stuck;
