@@ -376,6 +376,16 @@ bool worker_pool_has_room(const WorkerPool *pool, WorkerKind kind) {
         return n < pool->options.n_workers && n_slow < WORKERS_MAX_SLOW;
 }
 
+bool worker_pool_is_exhausted(const WorkerPool *pool, WorkerKind kind) {
+        unsigned n_stuck = 0;
+
+        for (const Worker *worker = pool->workers; worker; worker = worker->next)
+                if (worker->kind == kind && worker->stuck)
+                        n_stuck++;
+
+        return n_stuck >= WORKERS_MAX_SLOW;
+}
+
 int worker_pool_dispatch(WorkerPool *pool, Image *image, Batch *batch) {
         Worker *worker;
         uint32_t head[] = { batch->id, batch->phase, batch->call_flags, batch->n };

@@ -109,6 +109,9 @@ DEFINE_CLEANUP(WorkerPool *, worker_pool_free)
 /* True if a batch of that kind would find a worker now. */
 bool worker_pool_has_room(const WorkerPool *pool, WorkerKind kind);
 
+/* True if so many workers of that kind hang in the kernel that no other is started. */
+bool worker_pool_is_exhausted(const WorkerPool *pool, WorkerKind kind);
+
 /*
  * worker_pool_dispatch() - gives a batch to an idle worker, or a new one
  *
