@@ -335,6 +335,14 @@ static int try_user_umount(const Attempt *a) {
         return as_user_root(a, try_umount);
 }
 
+static int try_setsid(const Attempt *a) {
+        return result(setsid());
+}
+
+static int try_setpgid(const Attempt *a) {
+        return result(setpgid(0, 0));
+}
+
 static int try_setns(const Attempt *a) {
         int fd = open("/proc/1/ns/mnt", O_RDONLY);
 
@@ -806,17 +814,23 @@ static int try_core(const Attempt *a) {
 
 /* ---- Reports --------------------------------------------------------------------------------------------------- */
 
+/* Those that are not sealed, or that hear of others. Source: proc(5), "/proc/[pid]/mountinfo". */
 static int list_mounts(const Attempt *a) {
-        char line[1024];
+        char line[1024], point[512], options[256];
         size_t used = 0;
         FILE *f = fopen("/proc/self/mountinfo", "re");
 
-        /* Those that are not read-only, or that hear of others. */
         a->text[0] = 0;
-        while (f && fgets(line, sizeof(line), f))
-                if (!strstr(line, " ro,") || strstr(line, " shared:") || strstr(line, " master:"))
-                        used += (size_t) snprintf(
-                                a->text + used, used < TEXT_MAX ? TEXT_MAX - used : 0, "%s", line);
+        while (f && fgets(line, sizeof(line), f)) {
+                if (sscanf(line, "%*s %*s %*s %*s %511s %255s", point, options) != 2)
+                        continue;
+                if (strncmp(options, "ro,nosuid", 9) == 0 && !strstr(line, " shared:") &&
+                        !strstr(line, " master:") &&
+                        (strstr(options, "nodev") || strcmp(point, "/dev/null") == 0 ||
+                                strcmp(point, "/dev/zero") == 0 || strcmp(point, "/dev/urandom") == 0))
+                        continue;
+                used += (size_t) snprintf(a->text + used, used < TEXT_MAX ? TEXT_MAX - used : 0, "%s", line);
+        }
         if (f)
                 (void) fclose(f);
         return 0;
@@ -864,6 +878,8 @@ static const struct {
         { "user-open-tree", try_user_open_tree },
         { "user-umount", try_user_umount },
         { "setns", try_setns },
+        { "setsid", try_setsid },
+        { "setpgid", try_setpgid },
         { "setns-engine", try_setns_engine },
         { "root-of-init", try_root_of_init },
         { "root-of-engine", try_root_of_engine },

@@ -100,9 +100,10 @@ static void lie(uint32_t state) {
         (void) send(3, &record, sizeof(record), MSG_NOSIGNAL);
 }
 
-static void leave_a_child(void) {
+static void leave_a_child(bool daemon) {
         if (fork() == 0) {
-                (void) setsid();
+                if (daemon)
+                        (void) setsid();
                 milliseconds(30000);
                 _exit(0);
         }
@@ -139,8 +140,8 @@ static int misbehave(AgentdContext *c, const AgentdState *state, size_t i) {
                 (void) printf("not for you\n"), (void) fflush(stdout), (void) fprintf(stderr, "nor this\n");
         if (is(state, "slow"))
                 milliseconds(values[P_INDEX].integer);
-        if (is(state, "leave-a-child"))
-                leave_a_child();
+        if (is(state, "leave-a-child") || is(state, "leave-a-daemon"))
+                leave_a_child(is(state, "leave-a-daemon"));
         if (is(state, "block-signals")) {
                 sigset_t all;
 
@@ -228,6 +229,8 @@ static int apply(AgentdContext *c, const AgentdState *states, size_t n, unsigned
                         raise(SIGSEGV);
                 if (is(state, "hang-in-apply"))
                         milliseconds(3600000);
+                if (is(state, "slow-in-apply"))
+                        milliseconds(((const AgentdValue *) state->data)[P_INDEX].integer);
                 if (is(state, "error-in-apply"))
                         return -EIO;
                 if (is(state, "exit-in-apply"))
