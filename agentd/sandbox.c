@@ -203,7 +203,6 @@ static int refuse_system_calls(void) {
                 REFUSE(SYS_semget, EPERM),
                 REFUSE(SYS_msgget, EPERM),
                 REFUSE(SYS_mq_open, EPERM),
-                REFUSE(SYS_mq_unlink, EPERM),
                 REFUSE(SYS_add_key, EPERM),
                 REFUSE(SYS_request_key, EPERM),
                 REFUSE(SYS_keyctl, EPERM),
@@ -212,7 +211,6 @@ static int refuse_system_calls(void) {
                 REFUSE(SYS_setpgid, EPERM),
                 /* Root in a namespace of one's own, and what else has let people through the kernel. */
                 REFUSE(SYS_unshare, EPERM),
-                REFUSE(SYS_setns, EPERM),
                 REFUSE(SYS_clone3,
                         ENOSYS), /* its flags cannot be seen from here; the C library takes clone then */
                 REFUSE(SYS_bpf, EPERM),
