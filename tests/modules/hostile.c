@@ -458,20 +458,24 @@ static int try_pidfd_getfd(const Attempt *a) {
 }
 
 static int try_many_processes(const Attempt *a) {
+        pid_t pids[2000];
         int n = 0, r = 0;
-        pid_t pid = 0;
 
-        for (; n < 2000; n++) {
-                pid = fork();
-                if (pid == 0) {
+        while (n < 2000 && r == 0) {
+                pids[n] = fork();
+                if (pids[n] == 0) {
                         (void) prctl(PR_SET_PDEATHSIG, SIGKILL);
                         (void) poll(NULL, 0, 5000);
                         _exit(0);
                 }
-                if (pid < 0) {
+                if (pids[n] < 0)
                         r = -errno;
-                        break;
-                }
+                else
+                        n++;
+        }
+        while (n-- > 0) {
+                (void) kill(pids[n], SIGKILL);
+                (void) waitpid(pids[n], NULL, 0);
         }
         return r;
 }
@@ -794,7 +798,6 @@ static int try_allocate(const Attempt *a) {
 static int try_memfd(const Attempt *a) {
         int fd = memfd_create("hostile", 0);
 
-        (void) signal(SIGXFSZ, SIG_IGN);
         return fd < 0 ? -errno : result(fallocate(fd, 0, 0, 600l << 20));
 }
 
