@@ -275,6 +275,7 @@ static void push_states(
         if (!batch)
                 return;
         batch->retry = retry;
+        batch->careful = from->careful;
         push_batch(run, batch);
 }
 
@@ -606,20 +607,34 @@ static void on_lost(void *userdata, Batch *batch, WorkerLoss loss, const char *d
                         finish(run, states[i], RESULT_FAILED);
                 }
         } else if (n > 0) {
-                /* Somebody in there is guilty. What an apply has left is looked at before it is tried again. */
+                /*
+                 * Somebody in there is guilty. What an apply has left is looked at before it is tried again.
+                 *
+                 * First two halves, each result of which is sent at once. If such a batch is lost, it is most likely
+                 * the first one without a result, since modules go through their batch in order: that one is tried
+                 * alone. Halves again if there was no result at all, as the module may do its work in one go.
+                 */
                 Phase phase = batch->phase == PHASE_APPLY ? PHASE_RECHECK : batch->phase;
                 bool retry = batch->phase == PHASE_APPLY || batch->retry;
-                uint32_t half = (n + 1) / 2;
+                uint32_t from = 0, half;
 
-                log_warning("A worker was lost while %s %u states (%s); trying again in halves",
+                log_warning("A worker was lost while %s %u states (%s); trying again in smaller batches",
                         phase_verb(batch->phase), batch->n, detail);
+                if (batch->careful && loss != WORKER_LOSS_STUCK) {
+                        push_states(run, phase, batch, states, 1, retry);
+                        from = 1;
+                }
+                half = batch->careful && loss != WORKER_LOSS_STUCK && n < batch->n
+                               ? n
+                               : from + (n - from + 1) / 2;
+                batch->careful = true;
                 if (loss == WORKER_LOSS_STUCK) {
                         /* Each try costs a process that cannot be killed: look for the file system first. */
                         uint32_t front = gather_mount(run, states, n);
 
                         half = front < n ? front : half;
                 }
-                push_states(run, phase, batch, states, half, retry);
+                push_states(run, phase, batch, states + from, half - from, retry);
                 push_states(run, phase, batch, states + half, n - half, retry);
         }
 

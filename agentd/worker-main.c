@@ -268,6 +268,8 @@ static int answer(WorkerState *worker, const uint8_t *data, size_t size) {
                         return -EBADMSG;
         }
 
+        context->careful = flags & MESSAGE_BATCH_CAREFUL;
+        flags &= ~MESSAGE_BATCH_CAREFUL;
         r = answer_batch(worker, id, (Phase) phase, flags, states, n);
         if (r < 0)
                 return r;

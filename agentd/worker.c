@@ -388,7 +388,8 @@ bool worker_pool_is_exhausted(const WorkerPool *pool, WorkerKind kind) {
 
 int worker_pool_dispatch(WorkerPool *pool, Image *image, Batch *batch) {
         Worker *worker;
-        uint32_t head[] = { batch->id, batch->phase, batch->call_flags, batch->n };
+        uint32_t head[] = { batch->id, batch->phase,
+                batch->call_flags | (batch->careful ? MESSAGE_BATCH_CAREFUL : 0), batch->n };
         MessageWriter writer;
         int r;
 
