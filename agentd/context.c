@@ -62,7 +62,7 @@ void context_result(AgentdContext *context, uint32_t state, Verdict verdict, con
         (void) message_end(&context->writer);
         context->since_usec = now;
 
-        if (now - context->flushed_usec >= FLUSH_USEC) {
+        if (context->careful || now - context->flushed_usec >= FLUSH_USEC) {
                 (void) message_flush(&context->writer);
                 context->flushed_usec = now;
         }

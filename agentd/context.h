@@ -27,6 +27,7 @@ struct AgentdContext {
         /* Of the call that is under way. */
         Phase phase;
         unsigned flags;
+        bool careful; /* send each result at once */
         size_t n;
         const uint32_t *states; /* indices into the image, by index in the batch */
         bool *finished;

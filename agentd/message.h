@@ -28,6 +28,9 @@
 /* In the index of a state: see AGENTD_STATE_PENDING. There are never so many states. */
 #define MESSAGE_STATE_PENDING (UINT32_C(1) << 31)
 
+/* In the flags of a BATCH: every result is to be sent at once. */
+#define MESSAGE_BATCH_CAREFUL (UINT32_C(1) << 31)
+
 typedef enum MessageKind {
         MESSAGE_BATCH = 1,  /* u32 batch, u32 phase, u32 flags, u32 n, n × u32 state, with
                              * MESSAGE_STATE_PENDING */

@@ -133,6 +133,13 @@ static int start_run(Once *once, Image *image) {
         return run_start(once->run);
 }
 
+/* What was printed is seen at once, also by a program at the other end of a pipe; many results that come together are
+ * written together. */
+static int on_post(_unused_ sd_event_source *source, _unused_ void *userdata) {
+        (void) fflush(stdout);
+        return 0;
+}
+
 /* ---- The load -------------------------------------------------------------------------------------------------- */
 
 static void print_diagnostics(const json_t *diagnostics) {
@@ -244,6 +251,9 @@ static int once_loop(Once *once, const LoadHandlers *handlers) {
                 r = sd_event_add_signal(once->event, NULL, SIGTERM, on_signal, once);
         if (r < 0)
                 return log_error_errno(r, "Failed to wait for signals: %m");
+        r = sd_event_add_post(once->event, NULL, on_post, once);
+        if (r < 0)
+                return log_error_errno(r, "Failed to set up the output: %m");
         r = load_start(once->event, &load, handlers, once, &once->load);
         if (r < 0)
                 return log_error_errno(r, "Failed to start the loader: %m");

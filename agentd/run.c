@@ -288,6 +288,7 @@ static void push_states(
         if (!batch)
                 return;
         batch->retry = retry;
+        batch->careful = from->careful;
         push_batch(run, batch);
 }
 
@@ -531,6 +532,52 @@ static const HungMount *hung_mount_of(const Run *run, uint32_t state) {
         return NULL;
 }
 
+static bool fail_if_hung(Run *run, uint32_t state) {
+        const HungMount *hung = hung_mount_of(run, state);
+
+        if (!hung)
+                return false;
+        set_error(run, state, "file system '%s' hangs (process %d)", hung->path, (int) hung->pid);
+        finish(run, state, RESULT_FAILED);
+        return true;
+}
+
+/* Fails those that lie on a file system that hangs; returns how many are left, at the front. */
+static uint32_t drop_hung(Run *run, uint32_t *states, uint32_t n) {
+        uint32_t left = 0;
+
+        for (uint32_t i = 0; i < n; i++)
+                if (!fail_if_hung(run, states[i]))
+                        states[left++] = states[i];
+        return left;
+}
+
+/* The mount point of what a state manages; NULL if it manages no path. */
+static char *mount_of(const Run *run, uint32_t state) {
+        const char *path = managed_path(run, state);
+        char *mount = NULL;
+
+        return path && mount_point_of(NULL, path, &mount) >= 0 ? mount : NULL;
+}
+
+/* Puts those that lie on the mount of the first one at the front, and returns how many they are. */
+static uint32_t gather_mount(const Run *run, uint32_t *states, uint32_t n) {
+        _cleanup_free_ char *first = mount_of(run, states[0]);
+        uint32_t front = 1;
+
+        for (uint32_t i = 1; i < n; i++) {
+                _cleanup_free_ char *mount = mount_of(run, states[i]);
+                uint32_t same;
+
+                if (!streq(mount ?: "", first ?: ""))
+                        continue;
+                same = states[i];
+                states[i] = states[front];
+                states[front++] = same;
+        }
+        return front;
+}
+
 static void on_unstuck(void *userdata, pid_t pid) {
         Run *run = userdata;
 
@@ -562,8 +609,10 @@ static void on_lost(void *userdata, Batch *batch, WorkerLoss loss, const char *d
         }
 
         n = collect(run, batch, STEP_ASKED, states);
-        if (loss == WORKER_LOSS_STUCK)
+        if (loss == WORKER_LOSS_STUCK) {
                 note_hung_mount(run, stuck_pid, states, n);
+                n = drop_hung(run, states, n);
+        }
 
         if (loss == WORKER_LOSS_RECALLED)
                 push_states(run, batch->phase, batch, states, n, batch->retry);
@@ -573,14 +622,34 @@ static void on_lost(void *userdata, Batch *batch, WorkerLoss loss, const char *d
                         finish(run, states[i], RESULT_FAILED);
                 }
         } else if (n > 0) {
-                /* Somebody in there is guilty. What an apply has left is looked at before it is tried again. */
+                /*
+                 * Somebody in there is guilty. What an apply has left is looked at before it is tried again.
+                 *
+                 * First two halves, each result of which is sent at once. If such a batch is lost, it is most likely
+                 * the first one without a result, since modules go through their batch in order: that one is tried
+                 * alone. Halves again if there was no result at all, as the module may do its work in one go.
+                 */
                 Phase phase = batch->phase == PHASE_APPLY ? PHASE_RECHECK : batch->phase;
                 bool retry = batch->phase == PHASE_APPLY || batch->retry;
-                uint32_t half = (n + 1) / 2;
+                uint32_t from = 0, half;
 
-                log_warning("A worker was lost while %s %u states (%s); trying again in halves",
+                log_warning("A worker was lost while %s %u states (%s); trying again in smaller batches",
                         phase_verb(batch->phase), batch->n, detail);
-                push_states(run, phase, batch, states, half, retry);
+                if (batch->careful && loss != WORKER_LOSS_STUCK) {
+                        push_states(run, phase, batch, states, 1, retry);
+                        from = 1;
+                }
+                half = batch->careful && loss != WORKER_LOSS_STUCK && n < batch->n
+                               ? n
+                               : from + (n - from + 1) / 2;
+                batch->careful = true;
+                if (loss == WORKER_LOSS_STUCK) {
+                        /* Each try costs a process that cannot be killed: look for the file system first. */
+                        uint32_t front = gather_mount(run, states, n);
+
+                        half = front < n ? front : half;
+                }
+                push_states(run, phase, batch, states + from, half - from, retry);
                 push_states(run, phase, batch, states + half, n - half, retry);
         }
 
@@ -634,13 +703,9 @@ static const WorkerHandlers worker_handlers = {
 /* Results that need no worker. True if the state has one now. */
 static bool finish_without_asking(Run *run, uint32_t state) {
         const ImageState *image = image_state(run->image, state);
-        const HungMount *hung = hung_mount_of(run, state);
 
-        if (hung) {
-                set_error(run, state, "file system '%s' hangs (process %d)", hung->path, (int) hung->pid);
-                finish(run, state, RESULT_FAILED);
+        if (fail_if_hung(run, state))
                 return true;
-        }
         if (run->options.mode != RUN_PLAN)
                 return false;
 
@@ -732,6 +797,42 @@ static bool may_send(const Run *run, const Batch *batch) {
         return !run->stopped || batch->phase == PHASE_RECHECK;
 }
 
+static void fail_batch(Run *run, Batch *batch, const char *error) {
+        for (uint32_t i = 0; i < batch->n; i++) {
+                set_error(run, batch->states[i], "%s", error);
+                finish(run, batch->states[i], RESULT_FAILED);
+        }
+        free(batch);
+}
+
+/* Fails what waits for a worker of a kind of which none can be had any more. */
+static void fail_without_workers(Run *run, WorkerKind kind) {
+        const char *error = "no worker can be started, as too many of them hang in the kernel";
+        Batch *waiting, *next;
+
+        if (!worker_pool_is_exhausted(run->pool, kind))
+                return;
+        waiting = TAKE_PTR(run->batches);
+        run->last_batch = &run->batches;
+        for (; waiting; waiting = next) {
+                next = waiting->next;
+                waiting->next = NULL;
+                if (waiting->kind == kind)
+                        fail_batch(run, waiting, error);
+                else
+                        push_batch(run, waiting);
+        }
+        for (uint32_t q = 0; q < run->n_queues; q++) {
+                Batch *batch;
+
+                if ((q >= run->n_queues / 2 ? WORKER_APPLY : WORKER_CHECK) != kind)
+                        continue;
+                while ((batch = cut_batch(run, q)))
+                        fail_batch(run, batch, error);
+        }
+        schedule(run);
+}
+
 static int on_dispatch(_unused_ sd_event_source *source, void *userdata) {
         Run *run = userdata;
 
@@ -749,7 +850,11 @@ static int on_dispatch(_unused_ sd_event_source *source, void *userdata) {
                 if (!*b)
                         run->last_batch = b;
                 batch->next = NULL;
-                send_batch(run, batch);
+                batch->n = drop_hung(run, batch->states, batch->n);
+                if (batch->n > 0)
+                        send_batch(run, batch);
+                else
+                        free(batch);
                 /* It may have been pushed to in the meantime: start over rather than trust the pointer. */
                 b = &run->batches;
         }
@@ -776,8 +881,12 @@ static int on_dispatch(_unused_ sd_event_source *source, void *userdata) {
 
                 for (uint32_t q = 0; q < run->n_queues; q++)
                         more = more || run->queues[q].first < run->queues[q].n;
-                if (more)
-                        return 0; /* no room; on_free() follows */
+                if (more) {
+                        /* No room; on_free() follows, unless nobody is left who could become free. */
+                        fail_without_workers(run, WORKER_CHECK);
+                        fail_without_workers(run, WORKER_APPLY);
+                        return 0;
+                }
                 give_up(run);
         }
 

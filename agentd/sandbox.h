@@ -11,10 +11,17 @@
  *
  *      - a user of its own without groups, and of all capabilities only CAP_DAC_READ_SEARCH: may read everything
  *      - no_new_privs: no set-uid program helps
- *      - a mount namespace in which every mount is read-only, and which passes no mounts on in either direction
- *      - no descriptor of the engine's, and no address of the image that could be written
+ *      - a mount namespace in which every mount is read-only, without devices but null, zero and urandom, and which
+ *        passes no mounts on in either direction
+ *      - no descriptor and no terminal of the engine's, and no address of the image that could be written
  *      - no network: sockets only of the families that look-ups need (AF_UNIX, AF_NETLINK)
- *      - a limit of memory
+ *      - no system call that makes what outlives the process without being a file, that leads around the mounts, or
+ *        that leaves the process group, with which all that it started is killed
+ *      - limits of memory and processes; files of no size
+ *
+ * What is left to it: it can kill other check workers, which costs a retry; lock files that it can read, while it lives;
+ * read from pipes that have a name; and say to daemons what any local user may say to them. It can spoil the image as
+ * far as it sees it itself, so a module that is broken may harm the checks of others in the same worker.
  */
 
 typedef struct SandboxOptions {

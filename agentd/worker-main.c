@@ -28,11 +28,13 @@ typedef struct WorkerState {
 
 /* ---- Setting up ------------------------------------------------------------------------------------------------ */
 
-static int setup_descriptors(const WorkerSetup *setup) {
-        _cleanup_close_ int null = -EBADF;
-        const int keep = SOCKET_FD;
+/* Standard input, output and error become /dev/null; where there is none that can be opened, as in many a chroot,
+ * descriptors that nothing can be read from or written to. */
+static int open_null(void) {
+        _cleanup_close_ int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
-        null = open("/dev/null", O_RDWR | O_CLOEXEC);
+        if (null < 0)
+                null = open("/", O_PATH | O_CLOEXEC);
         if (null < 0)
                 return -errno;
         for (int fd = 0; fd < 3; fd++) {
@@ -43,13 +45,23 @@ static int setup_descriptors(const WorkerSetup *setup) {
                 if (dup2(null, fd) < 0)
                         return -errno;
         }
+        if (null < 3)
+                null = -EBADF;
+        return 0;
+}
 
+static int setup_descriptors(const WorkerSetup *setup) {
+        const int keep = SOCKET_FD;
+        int r;
+
+        r = open_null();
+        if (r < 0)
+                return r;
         if (setup->fd != SOCKET_FD) {
                 if (dup3(setup->fd, SOCKET_FD, O_CLOEXEC) < 0)
                         return -errno;
         }
         close_descriptors(3, &keep, 1);
-        null = -EBADF; /* closed with the rest */
         return 0;
 }
 
@@ -77,6 +89,11 @@ static int setup_worker(const WorkerSetup *setup, const char **ret_step) {
                 return -errno;
         if (getppid() != setup->engine)
                 return -ESRCH;
+        /* Its own process group, so that what a module leaves behind can be ended with it, and Ctrl-C lets the engine
+         * decide; and no terminal, into which it could type what root then seems to have typed. */
+        *ret_step = "leave the session";
+        if (setsid() < 0)
+                return -errno;
         *ret_step = "refuse core dumps";
         if (setrlimit(RLIMIT_CORE, &(struct rlimit){}) < 0)
                 return -errno;
@@ -95,6 +112,11 @@ static int setup_worker(const WorkerSetup *setup, const char **ret_step) {
                         return -errno;
                 if (getppid() != setup->engine)
                         return -ESRCH;
+                /* Those from before lie on a mount that can be written. */
+                *ret_step = "open /dev/null";
+                r = open_null();
+                if (r < 0)
+                        return r;
         } else {
                 *ret_step = "limit memory";
                 r = limit_memory(setup->options->sandbox.memory_bytes);
@@ -254,6 +276,8 @@ static int answer(WorkerState *worker, const uint8_t *data, size_t size) {
                         return -EBADMSG;
         }
 
+        context->careful = flags & MESSAGE_BATCH_CAREFUL;
+        flags &= ~MESSAGE_BATCH_CAREFUL;
         r = answer_batch(worker, id, (Phase) phase, flags, states, n);
         if (r < 0)
                 return r;
@@ -330,7 +354,7 @@ void worker_main(const WorkerSetup *setup) {
                         (void) message_writer_init(&worker.context.writer, SOCKET_FD);
                 if (worker.context.writer.buffer) {
                         context_log(&worker.context, LOG_ERR,
-                                "Failed to set up a %s worker: could not %s: %s",
+                                WORKER_SETUP_FAILED " %s worker: could not %s: %s",
                                 setup->kind == WORKER_CHECK ? "check" : "apply", step, strerror(-r));
                         (void) message_flush(&worker.context.writer);
                 }

@@ -83,6 +83,14 @@ static usec_t add_usec(usec_t a, usec_t b) {
         return a > USEC_INFINITY - b ? USEC_INFINITY : a + b;
 }
 
+/* A check worker with all that it has started. What an apply worker has started may be half of some change: a package
+ * manager is not shot. */
+static void kill_worker(const Worker *worker) {
+        (void) kill(worker->pid, SIGKILL);
+        if (worker->kind == WORKER_CHECK)
+                (void) kill(-worker->pid, SIGKILL);
+}
+
 /* Kills it; its batch is reported as lost once it is reaped, or given up. */
 static void worker_kill(Worker *worker, WorkerLoss loss) {
         if (worker->killed)
@@ -90,7 +98,7 @@ static void worker_kill(Worker *worker, WorkerLoss loss) {
 
         worker->killed = true;
         worker->loss = loss;
-        (void) kill(worker->pid, SIGKILL);
+        kill_worker(worker);
         if (worker->io)
                 (void) sd_event_source_set_enabled(worker->io, SD_EVENT_OFF);
         arm_timer(worker, now_usec(CLOCK_MONOTONIC) + WORKER_KILL_USEC);
@@ -197,14 +205,18 @@ static int on_worker_io(
 
 /* ---- Its end --------------------------------------------------------------------------------------------------- */
 
+static bool setup_failed(const Worker *worker, const siginfo_t *si) {
+        return si->si_code == CLD_EXITED && si->si_status == WORKER_EXIT_SETUP &&
+               startswith(worker->last_words, WORKER_SETUP_FAILED);
+}
+
 static void describe_end(const Worker *worker, const siginfo_t *si, char *buffer, size_t size) {
         if (worker->killed && worker->loss == WORKER_LOSS_HUNG)
                 (void) snprintf(buffer, size, "no answer within the timeout; the worker was killed");
         else if (worker->killed && worker->last_words[0])
                 (void) snprintf(buffer, size, "the worker %s", worker->last_words);
-        else if (si->si_code == CLD_EXITED && si->si_status == WORKER_EXIT_SETUP)
-                (void) snprintf(buffer, size, "%s",
-                        worker->last_words[0] ? worker->last_words : "worker set-up failed");
+        else if (setup_failed(worker, si))
+                (void) snprintf(buffer, size, "%s", worker->last_words);
         else if (si->si_code == CLD_EXITED)
                 (void) snprintf(buffer, size, "the worker exited with status %d", si->si_status);
         else
@@ -218,6 +230,9 @@ static int on_worker_exit(_unused_ sd_event_source *source, const siginfo_t *si,
         char detail[320];
         int r = 1;
 
+        /* It is not reaped yet, so that nobody else can have its number. */
+        kill_worker(worker);
+
         /* What it said before its end counts. */
         if (!worker->killed && !worker->leaving)
                 while (r > 0)
@@ -227,7 +242,7 @@ static int on_worker_exit(_unused_ sd_event_source *source, const siginfo_t *si,
                 worker->pool->handlers->on_unstuck(worker->pool->userdata, worker->pid);
 
         describe_end(worker, si, detail, sizeof(detail));
-        if (si->si_code == CLD_EXITED && si->si_status == WORKER_EXIT_SETUP)
+        if (setup_failed(worker, si))
                 loss = WORKER_LOSS_NOT_STARTED;
         report_lost(worker, loss, detail);
         return 0;
@@ -361,9 +376,20 @@ bool worker_pool_has_room(const WorkerPool *pool, WorkerKind kind) {
         return n < pool->options.n_workers && n_slow < WORKERS_MAX_SLOW;
 }
 
+bool worker_pool_is_exhausted(const WorkerPool *pool, WorkerKind kind) {
+        unsigned n_stuck = 0;
+
+        for (const Worker *worker = pool->workers; worker; worker = worker->next)
+                if (worker->kind == kind && worker->stuck)
+                        n_stuck++;
+
+        return n_stuck >= WORKERS_MAX_SLOW;
+}
+
 int worker_pool_dispatch(WorkerPool *pool, Image *image, Batch *batch) {
         Worker *worker;
-        uint32_t head[] = { batch->id, batch->phase, batch->call_flags, batch->n };
+        uint32_t head[] = { batch->id, batch->phase,
+                batch->call_flags | (batch->careful ? MESSAGE_BATCH_CAREFUL : 0), batch->n };
         MessageWriter writer;
         int r;
 
@@ -474,21 +500,30 @@ int worker_pool_new(sd_event *event, const WorkerPoolOptions *options, const Wor
         return 0;
 }
 
+/* Reaps a worker that was killed, unless it hangs in the kernel. */
+static void wait_until(pid_t pid, usec_t deadline) {
+        while (waitpid(pid, NULL, WNOHANG) == 0 && now_usec(CLOCK_MONOTONIC) < deadline)
+                (void) usleep(100);
+}
+
 WorkerPool *worker_pool_free(WorkerPool *pool) {
         Worker *next;
+        usec_t deadline;
 
         if (!pool)
                 return NULL;
 
+        deadline = now_usec(CLOCK_MONOTONIC) + WORKER_END_USEC;
+        for (Worker *worker = pool->workers; worker; worker = worker->next)
+                kill_worker(worker);
         for (Worker *worker = pool->workers; worker; worker = next) {
                 pid_t pid = worker->pid;
                 bool stuck = worker->stuck;
 
                 next = worker->next;
-                (void) kill(pid, SIGKILL);
                 worker->pool = NULL;
                 worker_free(worker);
-                (void) waitpid(pid, NULL, stuck ? WNOHANG : 0);
+                wait_until(pid, stuck ? 0 : deadline);
         }
         sd_event_source_disable_unref(pool->mounts);
         sd_event_source_disable_unref(pool->free_event);

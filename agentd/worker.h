@@ -34,7 +34,8 @@ typedef struct Batch {
         uint32_t call_flags; /* AGENTD_PLAN, AGENTD_DIFF */
         usec_t timeout_usec; /* without a word from the worker, it is killed */
         struct Batch *next;  /* for the owner's queues */
-        bool retry; /* for the owner: an apply of these was lost; what still differs is applied again */
+        bool retry;   /* for the owner: an apply of these was lost; what still differs is applied again */
+        bool careful; /* each result is sent at once, so that a loss shows how far the worker came */
         uint32_t n;
         uint32_t states[]; /* indices of states */
 } Batch;
@@ -109,6 +110,9 @@ DEFINE_CLEANUP(WorkerPool *, worker_pool_free)
 /* True if a batch of that kind would find a worker now. */
 bool worker_pool_has_room(const WorkerPool *pool, WorkerKind kind);
 
+/* True if so many workers of that kind hang in the kernel that no other is started. */
+bool worker_pool_is_exhausted(const WorkerPool *pool, WorkerKind kind);
+
 /*
  * worker_pool_dispatch() - gives a batch to an idle worker, or a new one
  *
@@ -130,5 +134,10 @@ typedef struct WorkerSetup {
 /* The life of a worker, from the fork to its end. */
 _noreturn_ void worker_main(const WorkerSetup *setup);
 
-/* A worker's exit status if it could not set itself up; the reason is in a LOG record. */
-#define WORKER_EXIT_SETUP 3
+/* A worker's exit status if it could not set itself up; the reason is in a LOG record that begins with these words,
+ * since modules exit with any status. */
+#define WORKER_EXIT_SETUP   3
+#define WORKER_SETUP_FAILED "Failed to set up a"
+
+/* How long the end of a pool waits for workers that were killed. */
+#define WORKER_END_USEC USEC_PER_SEC

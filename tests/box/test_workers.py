@@ -1,0 +1,447 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Modules that go wrong harm their own states only, and workers end when they should. See tests/modules/trouble.c."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+
+import pytest
+
+from box import kill_session, lines_until, wait_until
+from hostile import MODULES, by_name, once, states
+
+GOOD = 64
+
+
+class Run:
+    """agentd --once that is watched while it runs: each result with the time at which it came."""
+
+    def __init__(self, box, role, *arguments, module_dir=MODULES):
+        box.write("/etc/agentd-tests/test.toml", role)
+        self.box = box
+        self.results = {}
+        self.times = {}
+        self.summary = None
+        self.stderr = open(box.dir / "stderr", "w+b")
+        self.started = time.monotonic()
+        self.process = subprocess.Popen(
+            [*box.nsenter(box.leader), "/usr/sbin/agentd", "--once", "--json", "--conf-dir", "/etc/agentd-tests",
+             "--module-dir", module_dir, *arguments],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.stderr, env=box.ENVIRONMENT, start_new_session=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        kill_session(self.process)
+        self.stderr.close()
+
+    def wait_for(self, name=None, timeout=20):
+        """Reads results until that of a state, or the end. Returns the exit status at the end."""
+        if name in self.results:
+            return None
+        for line in lines_until(self.process.stdout, time.monotonic() + timeout):
+            line = json.loads(line)
+            if "summary" in line:
+                self.summary = line["summary"]
+                continue
+            self.results[line["name"]] = line
+            self.times[line["name"]] = time.monotonic() - self.started
+            if line["name"] == name:
+                return None
+        assert name is None, f"no result of {name}: {self.told()}"
+        return self.process.wait(max(0.1, self.started + timeout - time.monotonic()))
+
+    def told(self):
+        return (self.box.dir / "stderr").read_text()
+
+
+def good(n=GOOD, **extra):
+    return {f"good{i:05}": {"do": "good", "timeout": "1s", **extra} for i in range(n)}
+
+
+def with_guilty(do, n=GOOD, at=0.6, **extra):
+    """Role text: good states with a bad one among them."""
+    everybody = list(good(n).items())
+    everybody.insert(int(n * at), ("guilty", {"do": do, "timeout": "1s", **extra}))
+    return states("trouble", dict(everybody))
+
+
+def processes(box, pattern="agentd"):
+    """(pid, state, command) of what is called so, zombies as well. The worker's names are agentd-check and -apply."""
+    out = box.run(["ps", "-eo", "pid=,stat=,comm="]).stdout
+    return [tuple(line.split(None, 2)) for line in out.splitlines() if pattern in line]
+
+
+def assert_only_guilty_failed(results, error, n=GOOD):
+    results = by_name(results)
+    assert len(results) == n + 1
+    assert [name for name, result in results.items() if result["result"] != "ok" and name != "guilty"] == []
+    assert results["guilty"]["result"] == "failed"
+    assert re.search(error, results["guilty"]["error"]), results["guilty"]["error"]
+
+
+# ---- Checks that go wrong ----
+
+TROUBLE = {
+    "crash-in-check": r"^the worker died of signal 11 \(Segmentation fault\) while checking it$",
+    "abort": r"^the worker died of signal 6 \(Aborted\) while checking it$",
+    "exit": r"^the worker exited with status 7 while checking it$",
+    "exit-as-setup": r"^the worker exited with status 3 while checking it$",
+    "eat-memory": r"^the worker died of signal 6 \(Aborted\) while checking it$",
+    "eat-stack": r"^the worker died of signal 11 \(Segmentation fault\) while checking it$",
+    "garbage": r"^the worker sent a message that is not well-formed while checking it$",
+    "close-socket": r"^the worker exited with status 1 while checking it$",
+    "hang-in-check": r"^no answer within the timeout; the worker was killed while checking it$",
+    "block-signals": r"^no answer within the timeout; the worker was killed while checking it$",
+    "silent": r"^the module said nothing about this state$",
+    "failed": r"^it is broken$",
+}
+
+
+@pytest.mark.parametrize("do", TROUBLE)
+def test_only_the_guilty_state_fails(box, do):
+    box.start()
+    begin = time.monotonic()
+    done = once(box, with_guilty(do))
+    assert_only_guilty_failed(done.results, TROUBLE[do])
+    assert done.returncode == 1
+    # A state that hangs costs its timeout three times: with all, with a half of them, and alone.
+    assert time.monotonic() - begin < (5 if "no answer" in TROUBLE[do] or do == "eat-memory" else 3)
+    assert processes(box) == []
+
+
+def test_error_of_a_batch_fails_those_that_were_not_spoken_of(box):
+    done = once(box, with_guilty("error"))
+    results = by_name(done.results)
+    order = [*good()]
+    at = int(GOOD * 0.6)
+    assert {results[name]["result"] for name in order[:at]} == {"ok"}
+    assert {results[name]["error"] for name in [*order[at:], "guilty"]} == {"the module failed: Input/output error"}
+
+
+@pytest.mark.parametrize("do", ["close-standard", "print", "leave-a-child", "out-of-range"])
+def test_odd_but_harmless(box, do):
+    done = once(box, with_guilty(do))
+    assert (done.returncode, done.summary["ok"]) == (0, GOOD + 1), done.stderr
+    assert "not for you" not in done.stderr and "nor this" not in done.stderr
+
+
+def test_unknown_outside_of_a_plan_is_failed(box):
+    assert_only_guilty_failed(once(box, with_guilty("unknown")).results, "^who knows$")
+    done = by_name(once(box, with_guilty("unknown"), "--plan").results)
+    assert done["guilty"]["result"] == "unknown"
+
+
+@pytest.mark.parametrize("index", [0, 1, 1 << 20, (1 << 31) + 1, -1])
+def test_lies_about_states_of_others_are_not_believed(box, index):
+    # The states lied about are those of the other type, and none at all.
+    text = '[hosts-entry."example.org"]\naddress = "192.0.2.1"\naudit = true\n' \
+           '[hosts-entry."example.com"]\naddress = "192.0.2.1"\naudit = true\n'
+    done = once(box, text + with_guilty("lie", index=index))
+    results = by_name(done.results)
+    assert results["example.org"]["result"] == results["example.com"]["result"] == "drifted"
+    assert_only_guilty_failed([r for r in done.results if r["type"] == "trouble"],
+                              "^the worker sent a message that is not well-formed while checking it$")
+
+
+@pytest.mark.parametrize("pair", [("crash-in-check", "exit"), ("abort", "garbage"), ("hang-in-check", "crash-in-check")])
+def test_two_guilty_ones_in_a_batch(box, pair):
+    settings = good()
+    for name, do in zip(("good00013", "good00050"), pair):
+        settings[name]["do"] = do
+    done = once(box, states("trouble", settings))
+    failed = [r for r in done.results if r["result"] != "ok"]
+    assert sorted(r["name"] for r in failed) == ["good00013", "good00050"]
+    for result, do in zip(sorted(failed, key=lambda r: r["name"]), pair):
+        assert re.search(TROUBLE[do], result["error"])
+
+
+def test_big_differences_are_cut(box):
+    done = once(box, with_guilty("big-difference"), "--plan")
+    result = by_name(done.results)["guilty"]
+    assert result["result"] == "drifted"
+    text = result["differences"][0]["is"]
+    assert len(text) < 20000 and text.startswith("xxx") and text.endswith("…")
+    assert done.summary["ok"] == GOOD
+
+
+def test_many_differences_arrive(box):
+    result = by_name(once(box, with_guilty("many-differences"), "--plan").results)["guilty"]
+    assert [d["is"] for d in result["differences"]] == list(range(1000))
+
+
+def test_results_that_were_sent_are_kept(box):
+    # Each takes so long that its result is sent before the next one begins.
+    settings = {f"s{i}": {"do": "slow", "index": 60, "tell": True, "timeout": "5s"} for i in range(10)}
+    settings["s8"] = {"do": "crash-in-check", "timeout": "5s", "tell": True}
+    done = once(box, states("trouble", settings))
+    assert [r["name"] for r in done.results if r["result"] != "ok"] == ["s8"]
+    count = {name: done.stderr.count(f"checked {name}\n") for name in settings}
+    assert all(count[f"s{i}"] == 1 for i in range(7)), count
+    assert count["s8"] <= 4
+
+
+def test_ten_thousand_states(box):
+    box.start()
+    begin = time.monotonic()
+    done = once(box, states("trouble", good(10000)))
+    assert done.summary["ok"] == 10000
+    assert time.monotonic() - begin < 5
+
+
+def test_one_crash_among_ten_thousand(box):
+    done = once(box, with_guilty("crash-in-check", 10000))
+    assert_only_guilty_failed(done.results, TROUBLE["crash-in-check"], 10000)
+
+
+# ---- Time ----
+
+def test_hang_delays_no_state_of_another_type(box):
+    text = '[hosts-entry."example.org"]\naddress = "192.0.2.1"\n[trouble.hangs]\ndo = "hang-in-check"\ntimeout = "2s"\n'
+    with Run(box, text) as run:
+        run.wait_for("example.org", timeout=1)
+        assert run.wait_for() == 1
+    assert run.times["example.org"] < 1 < 2 <= run.times["hangs"] < 4
+
+
+def test_hangs_do_not_use_up_the_workers(box):
+    # More of them, one after the other, than there are workers.
+    settings = {f"hangs{i}": {"do": "hang-in-check", "timeout": "3s"} for i in range(1)}
+    settings |= {f"after{i}": {"do": "good", "requires": ["hosts-entry:example.org"]} for i in range(5)}
+    text = '[hosts-entry."example.org"]\naddress = "192.0.2.1"\n' + states("trouble", settings)
+    with Run(box, text) as run:
+        assert run.wait_for() == 1
+    for i in range(5):
+        assert run.times[f"after{i}"] < 2.5, run.times
+
+
+def test_slow_states_are_warned_of_and_finish(box):
+    done = once(box, '[trouble.slow]\ndo = "slow"\nindex = 800\ntimeout = "1500ms"\n')
+    assert done.results[0]["result"] == "ok"
+    assert re.search(r"No word for 500ms while checking trouble:slow; waiting 1s more", done.stderr), done.stderr
+    assert 0.8e6 <= done.results[0]["duration_usec"] < 1.2e6
+
+
+def test_many_slow_states_in_one_batch_are_not_killed(box):
+    # Each is within its timeout, all together are not.
+    settings = {f"s{i}": {"do": "slow", "index": 200, "timeout": "1s"} for i in range(10)}
+    done = once(box, states("trouble", settings))
+    assert done.summary["ok"] == 10, done.stderr
+
+
+# ---- Applies that go wrong ----
+
+APPLY_TROUBLE = {
+    "crash-in-apply": r"^the worker died of signal 11 \(Segmentation fault\) while applying it$",
+    "exit-in-apply": r"^the worker exited with status 7 while applying it$",
+    "hang-in-apply": r"^no answer within the timeout; the worker was killed while applying it$",
+}
+
+
+@pytest.mark.parametrize("do", APPLY_TROUBLE)
+def test_apply_that_goes_wrong_fails_alone(box, do):
+    everybody = {name: {"do": "apply", "timeout": "1s"} for name in good(32)}
+    everybody["good00020"]["do"] = do
+    done = once(box, states("trouble", everybody))
+    results = by_name(done.results)
+    assert [name for name in results if results[name]["result"] != "changed"] == ["good00020"]
+    assert re.search(APPLY_TROUBLE[do], results["good00020"]["error"]), results["good00020"]["error"]
+    applied = box.read("/run/trouble/applied").split()
+    # What was applied, though the worker had not said so, is looked at before it is applied again.
+    assert all(applied.count(name) == 1 for name in everybody if name != "good00020"), applied
+    assert set(applied) == set(everybody)
+
+
+def test_apply_that_does_not_help_fails(box):
+    done = once(box, with_guilty("still-differs"))
+    assert_only_guilty_failed(done.results, "^still differs after it was applied: answer$")
+    assert by_name(done.results)["guilty"]["differences"] == [{"attribute": "answer", "is": 41, "should": 42}]
+
+
+def test_apply_is_not_called_in_a_plan(box):
+    done = once(box, states("trouble", {"a": {"do": "apply"}, "b": {"do": "crash-in-apply"}}), "--plan")
+    assert done.summary["drifted"] == 2
+    assert not box.exists("/run/trouble")
+
+
+# ---- Their end ----
+
+@pytest.mark.parametrize("do", ["hang-in-check", "hang-in-apply"])
+def test_workers_end_with_the_engine(box, do):
+    with Run(box, states("trouble", {"a": {"do": do}})) as run:
+        kind = "agentd-check" if do == "hang-in-check" else "agentd-apply"
+        wait_until(lambda: processes(box, kind), 5, "worker begins")
+        engine = [pid for pid, _, name in processes(box) if name == "agentd"]
+        box.run(["kill", "-KILL", *engine])
+        wait_until(lambda: not processes(box), 2, "workers end")
+        assert run.wait_for() != 0
+
+
+def test_no_zombie_while_it_runs(box):
+    settings = {f"bad{i}": {"do": "crash-in-check", "timeout": "20s"} for i in range(10)}
+    settings["slow"] = {"do": "slow", "index": 2000, "requires": ["hosts-entry:example.org"], "timeout": "20s"}
+    text = '[hosts-entry."example.org"]\naddress = "192.0.2.1"\n' + states("trouble", settings)
+    with Run(box, text) as run:
+        run.wait_for("bad9")
+        for i in range(10):
+            run.wait_for(f"bad{i}")
+        assert [p for p in processes(box) if p[1].startswith("Z")] == []
+        assert run.wait_for() == 1
+    assert processes(box) == []
+
+
+@pytest.mark.parametrize("do", ["leave-a-child", "leave-a-daemon"])
+def test_child_of_a_check_does_not_outlive_its_worker(box, do):
+    done = once(box, states("trouble", {"a": {"do": do}}))
+    assert done.summary["ok"] == 1
+    wait_until(lambda: not processes(box), 2, "child ends")
+
+
+def test_interrupt_lets_an_apply_finish(box):
+    with Run(box, states("trouble", {"a": {"do": "slow-in-apply", "index": 1000}, "b": {"requires": ["trouble:a"]}})) as run:
+        wait_until(lambda: box.exists("/run/trouble/applied"), 5, "apply begins")
+        os.killpg(run.process.pid, signal.SIGINT)  # to the whole group, as a terminal does
+        assert run.wait_for() == 1
+    assert box.exists("/run/trouble/a")
+    assert processes(box) == []
+
+
+def test_module_that_was_replaced_is_not_used(box):
+    box.run(f"cp -r {MODULES} /srv/modules")
+    other = bytearray(open(f"/proc/{box.leader}/root/srv/modules/hostile.so", "rb").read())
+    note = other.index(b"\x04\0\0\0\x14\0\0\0\x03\0\0\0GNU\0")  # name 4 bytes, value 20, NT_GNU_BUILD_ID
+    other[note + 16] ^= 0xFF
+    text = '[trouble.slow]\ndo = "slow"\nindex = 1000\n' \
+           '[hostile.late]\nattempt = "netlink"\nrequires = ["trouble:slow"]\n'
+    with Run(box, text, module_dir="/srv/modules") as run:
+        wait_until(lambda: processes(box, "agentd-check"), 5, "worker begins")
+        box.write("/srv/modules/new", bytes(other))
+        box.run("mv /srv/modules/new /srv/modules/hostile.so")
+        assert run.wait_for() == 1
+    assert "the module was replaced since the roles were loaded" in run.results["late"]["error"]
+
+
+# ---- File systems ----
+
+@pytest.mark.parametrize("do", ["slow", "hang-in-check"])
+def test_umount_frees_the_device_at_once(box, loop_ext4, do):
+    took = []
+    for n in range(2):  # once more if the machine was busy
+        disk = loop_ext4(f"/srv/disk{n}")
+        settings = good(10) | {"held": {"do": do, "index": 1500, "path": f"/srv/disk{n}", "timeout": "4s"}}
+        with Run(box, states("trouble", settings)) as run:
+            wait_until(lambda: processes(box, "agentd-check"), 5, "worker begins")
+            time.sleep(0.2)
+            # What a worker has open on it would keep anybody from unmounting; it is the lazy one that must end.
+            box.run(["umount", "--lazy", disk.path])
+            begin = time.monotonic()
+            wait_until(lambda: not disk.attached, 5, "device is free")
+            took.append(time.monotonic() - begin)
+            run.wait_for()
+        assert [run.results[name]["result"] for name in good(10)] == ["ok"] * 10
+        assert run.results["held"]["result"] == ("ok" if do == "slow" else "failed")
+        if took[-1] < 0.2:
+            break
+    assert took[-1] < 0.2, took
+
+
+def test_umount_of_what_an_idle_worker_saw(box, loop_ext4):
+    disk = loop_ext4("/srv/disk")
+    text = states("trouble", {"held": {"path": "/srv/disk"}}) + '[trouble.slow]\ndo = "slow"\nindex = 3000\ntimeout = "10s"\n' \
+        'requires = ["trouble:held"]\n'
+    with Run(box, text) as run:
+        run.wait_for("held")
+        box.run(["umount", "--lazy", disk.path])
+        begin = time.monotonic()
+        wait_until(lambda: not disk.attached, 5, "device is free")
+        assert time.monotonic() - begin < 0.2
+        assert run.wait_for() == 0
+
+
+@pytest.fixture
+def frozen(box, loop_ext4):
+    """A file system on which every write hangs so that no signal helps."""
+    disk = loop_ext4("/srv/disk")
+    box.run("fsfreeze --freeze /srv/disk")
+    yield disk
+    box.run("fsfreeze --unfreeze /srv/disk", check=False)
+
+
+def content(paths, **extra):
+    return states("file", {path: {"content": "x", "timeout": "1s", **extra} for path in paths})
+
+
+def test_apply_that_hangs_in_the_kernel(box, frozen):
+    on_it = [f"/srv/disk/f{i}" for i in range(8)]
+    elsewhere = [f"/srv/free{i}" for i in range(8)]
+    text = content(p for pair in zip(on_it, elsewhere) for p in pair) + content(["/srv/after"], requires=["file:/srv/free0"])
+    with Run(box, text) as run:
+        status = run.wait_for(timeout=30)
+        took = time.monotonic() - run.started
+    told = run.told()
+    assert status == 1
+    assert {run.results[path]["result"] for path in [*elsewhere, "/srv/after"]} == {"changed"}
+    for path in on_it:
+        assert re.fullmatch(r"file system '/srv/disk' hangs \(process \d+\)", run.results[path]["error"])
+    assert told.count("File system '/srv/disk' hangs: process") == 1, told
+    # Once to learn that a worker hangs, once more to learn where: each a timeout and the wait for SIGKILL.
+    assert took < 2 * (1 + 5) + 3
+    stuck = processes(box)
+    assert 1 <= len(stuck) <= 2 and {state[0] for _, state, _ in stuck} == {"D"}
+
+    # The engine did not wait for them; they end by themselves.
+    box.run("fsfreeze --unfreeze /srv/disk")
+    wait_until(lambda: not processes(box), 5, "workers end")
+    assert once(box, text).summary["ok"] >= len(elsewhere)
+    frozen.umount()
+    assert not frozen.attached
+
+
+@pytest.mark.timeout(120)
+def test_states_of_a_mount_that_hangs_fail_at_once(box, frozen):
+    # The later ones are ready when it is known already.
+    text = content(["/srv/disk/first"]) + content([f"/srv/disk/f{i}" for i in range(8)], requires=["trouble:later"]) + \
+        '[trouble.later]\ndo = "slow"\nindex = 8000\ntimeout = "1min"\n'
+    with Run(box, text) as run:
+        run.wait_for("/srv/disk/first")
+        assert 6 <= run.times["/srv/disk/first"] < 8
+        assert "hangs" in run.results["/srv/disk/first"]["error"]
+        assert run.wait_for() == 1
+        assert run.times["/srv/disk/f7"] - run.times["later"] < 0.5
+    assert len(processes(box)) == 1
+
+
+def test_file_system_that_works_again_is_used_again(box, frozen):
+    text = content(["/srv/disk/first"]) + content(["/srv/disk/second"], requires=["trouble:later"]) + \
+        '[trouble.later]\ndo = "slow"\nindex = 8000\ntimeout = "1min"\n'
+    with Run(box, text) as run:
+        run.wait_for("/srv/disk/first")
+        box.run("fsfreeze --unfreeze /srv/disk")
+        assert run.wait_for() == 1
+        assert run.results["/srv/disk/second"]["result"] == "changed"
+    assert "File system '/srv/disk' works again" in run.told()
+    assert processes(box) == []
+
+
+@pytest.mark.timeout(120)
+def test_run_ends_though_all_workers_hang(box, loop_ext4):
+    """More file systems that hang than workers are given up before the rest is."""
+    disks = [loop_ext4(f"/srv/disk{i}", mib=1) for i in range(12)]
+    try:
+        for disk in disks:
+            box.run(["fsfreeze", "--freeze", disk.path])
+        text = "".join(content([f"{disk.path}/file"]) for disk in disks)
+        with Run(box, text) as run:
+            assert run.wait_for(timeout=100) == 1
+        assert len(run.results) == 12
+        errors = [result["error"] for result in run.results.values()]
+        assert all("hang" in error for error in errors), errors
+        assert any("too many of them hang" in error for error in errors), errors
+    finally:
+        for disk in disks:
+            box.run(["fsfreeze", "--unfreeze", disk.path], check=False)
+    wait_until(lambda: not processes(box), 5, "workers end")
