@@ -31,6 +31,10 @@ WorkerPool *worker_pool_free(_unused_ WorkerPool *pool) {
         return NULL;
 }
 
+bool worker_pool_is_exhausted(const WorkerPool *pool, WorkerKind kind) {
+        return false;
+}
+
 bool worker_pool_has_room(const WorkerPool *pool, _unused_ WorkerKind kind) {
         for (size_t i = 0; i < FAKE_BATCHES; i++)
                 if (!pool->batches[i])
