@@ -241,8 +241,8 @@ static int refuse_system_calls(void) {
                 REFUSE(SYS_setpgid, EPERM),
                 /* Root in a namespace of one's own, and what else has let people through the kernel. */
                 REFUSE(SYS_unshare, EPERM),
-                REFUSE(SYS_clone3,
-                        ENOSYS), /* its flags cannot be seen from here; the C library takes clone then */
+                /* Its flags cannot be seen from here; the C library takes clone then. */
+                REFUSE(SYS_clone3, ENOSYS),
                 REFUSE(SYS_bpf, EPERM),
                 REFUSE(SYS_perf_event_open, EPERM),
                 REFUSE(SYS_userfaultfd, EPERM),

@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stddef.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 
 #include "test-image.h"
@@ -203,6 +204,8 @@ static pid_t build_in_child(Image *image, bool keep, uint64_t *ret_used) {
                 Arena arena;
                 uint64_t used;
 
+                /* It does not outlive a test that fails. */
+                (void) prctl(PR_SET_PDEATHSIG, SIGKILL);
                 if (image_open_arena(image, &arena) < 0)
                         _exit(1);
                 test_image_build(&arena);

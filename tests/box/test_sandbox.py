@@ -138,7 +138,7 @@ ATTEMPTS = [
     attempt("mq"),
 
     attempt("image-file", control=None),
-    attempt("allocate", refused="ENOMEM", control=None),
+    attempt("allocate", refused="ENOMEM", control="ENOMEM"),  # root has a limit as well
     attempt("memfd", refused="EFBIG"),
     attempt("mlock", refused="ENOMEM EPERM EAGAIN"),
     attempt("raise-limit", control=None),
