@@ -740,8 +740,13 @@ static Batch *cut_batch(Run *run, uint32_t q) {
                 return NULL;
         }
         while (n < max && queue->first < queue->n) {
-                uint32_t state = queue->states[queue->first++];
+                uint32_t state = queue->states[queue->first];
 
+                /* A batch has one timeout: that of a state shall not grow by the company that it is in. */
+                if (n > 0 && image_state(run->image, state)->timeout_usec !=
+                                     image_state(run->image, states[0])->timeout_usec)
+                        break;
+                queue->first++;
                 if (!finish_without_asking(run, state))
                         states[n++] = state;
         }
