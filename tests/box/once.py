@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What tests of `agentd --once` share."""
 
+import pytest
+
 AGENTD = "/usr/sbin/agentd"
 
 # Where a host that is up and idle writes by itself.
@@ -11,6 +13,12 @@ RESTLESS = ("/proc", "/sys", "/dev", "/var/log/journal", "/run/log", "/run/syste
 def agentd(box, *arguments, timeout=20, **options):
     """Runs agentd; returns (returncode, stdout, stderr), whatever the status."""
     return box.run([AGENTD, *arguments], timeout=timeout, check=False, **options)
+
+
+def need_plain_build(box, why):
+    """Skips the test of a build with sanitizers."""
+    if box.run(f"ldd {AGENTD} | grep -q libasan", check=False).returncode == 0:
+        pytest.skip(f"built with sanitizers: {why}")
 
 
 def results(once):

@@ -254,7 +254,8 @@ def entries(box, after, *matches):
 
 def test_changes_and_failures_are_in_the_journal_with_their_fields(box):
     box.write("/srv/audit", "x")
-    box.role("web", '[file."/srv/changed"]\ncontent = "x"\n' + BAD + '[file."/srv/blocked"]\nrequires = ["file:/srv/bad"]\n'
+    box.role("web", '[file."/srv/changed"]\ncontent = "x"\n' + BAD +
+             '[file."/srv/blocked"]\nrequires = ["file:/srv/bad"]\n'
              '[file."/srv/audit"]\ncontent = "y"\naudit = true\n[file."/etc/hostname"]\n')
     after = box.cursor()
     once = agentd(box, "--once", "--json")

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from once import AGENTD, agentd, changes, differences, errors, results, said, snapshot
+from once import AGENTD, agentd, changes, differences, errors, need_plain_build, results, said, snapshot
 
 MOTD = '[file."/etc/motd"]\ncontent = "hello\\n"\nmode = "0644"\nowner = "root"\n'
 CONTROL = r"[\x00-\x08\x0b-\x1f\x7f-\x9f]"
@@ -391,6 +391,7 @@ def test_colour_is_on_terminals_only_and_not_with_no_color(box):
 
 
 def test_progress_of_a_long_run_is_shown_on_a_terminal_and_wiped(box, loop_ext4):
+    need_plain_build(box, "a worker that hangs holds standard error open")
     loop_ext4("/srv/disk")
     box.role("role", '[file."/srv/disk/a"]\ncontent = "x"\ntimeout = "2s"\n[file."/srv/b"]\n')
     box.run("fsfreeze --freeze /srv/disk")
