@@ -407,10 +407,11 @@ def test_signal_twice_ends_at_once(box, loop_ext4):
     process.communicate(timeout=20)
 
 
-def test_lock_is_free_after_sigkill(box):
+def test_lock_is_held_by_a_run_and_free_after_sigkill(box):
     Run.prepare(box)
     run = Run(box)
     run.wait_file(5)
+    assert box.run("flock --shared --nonblock /run/agentd/lock true", check=False).returncode == 1
     run.kill(signal.SIGKILL)
     run.end()
     assert agentd(box, "--once").returncode == 0
