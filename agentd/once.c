@@ -33,7 +33,7 @@ typedef struct Once {
         sd_event_source *progress;
         bool progress_shown;
         bool journal; /* events go to the journal */
-        uint32_t n_done;
+        uint32_t n_done, n_pending;
         int status;
 } Once;
 
@@ -62,6 +62,10 @@ static void on_result(void *userdata, Run *run, uint32_t state) {
         Once *once = userdata;
 
         once->n_done++;
+        /* What is only audited is never changed, so nothing is pending. */
+        if ((run_result(run, state) == RESULT_DRIFTED || run_result(run, state) == RESULT_UNKNOWN) &&
+                !(image_state(run_image(run), state)->flags & IMAGE_STATE_AUDIT))
+                once->n_pending++;
         if (once->journal)
                 event_state_result(run, state);
         hide_progress(once);
@@ -90,7 +94,7 @@ static void on_finished(void *userdata, Run *run) {
 
         if (run_count(run, RESULT_FAILED) + run_count(run, RESULT_BLOCKED) > 0 || run_is_interrupted(run))
                 once->status = EXIT_STATE_FAILED;
-        else if (once->options->check && run_count(run, RESULT_DRIFTED) + run_count(run, RESULT_UNKNOWN) > 0)
+        else if (once->options->check && once->n_pending > 0)
                 once->status = EXIT_PENDING;
         else
                 once->status = EXIT_FINE;
@@ -100,6 +104,33 @@ static void on_finished(void *userdata, Run *run) {
 }
 
 static const RunHandlers run_handlers = { .on_result = on_result, .on_finished = on_finished };
+
+/* How checks are kept from changing anything. */
+static int find_sandbox(RunOptions *options) {
+        int r;
+
+        if (!sandbox_is_possible()) {
+                if (options->mode == RUN_PLAN) {
+                        log_error("A plan must not be able to change anything, and this container lets root "
+                                  "build no "
+                                  "sandbox for it (CAP_SYS_ADMIN and CAP_DAC_READ_SEARCH are missing)");
+                        return -EPERM;
+                }
+                log_warning("This container lets root build no sandbox (CAP_SYS_ADMIN and "
+                            "CAP_DAC_READ_SEARCH are "
+                            "missing); checks run as root, in the open");
+                options->workers.unsandboxed = true;
+                return 0;
+        }
+
+        r = sandbox_find_user(&options->workers.sandbox.uid, &options->workers.sandbox.gid);
+        if (r < 0)
+                return log_error_errno(r, "Failed to find a user for checks to run as: %m");
+        if (r == 0)
+                log_notice("User 'agentd-check' does not exist; checks run as the unused uid %u",
+                        (unsigned) options->workers.sandbox.uid);
+        return 0;
+}
 
 static int start_run(Once *once, Image *image) {
         RunOptions options = {
@@ -114,12 +145,9 @@ static int start_run(Once *once, Image *image) {
         };
         int r;
 
-        r = sandbox_find_user(&options.workers.sandbox.uid, &options.workers.sandbox.gid);
+        r = find_sandbox(&options);
         if (r < 0)
-                return log_error_errno(r, "Failed to find a user for checks to run as: %m");
-        if (r == 0)
-                log_notice("User 'agentd-check' does not exist; checks run as the unused uid %u",
-                        (unsigned) options.workers.sandbox.uid);
+                return r;
 
         r = run_new(once->event, image, &options, &run_handlers, once, &once->run);
         if (r < 0)

@@ -298,6 +298,20 @@ static int drop_privileges(uid_t uid, gid_t gid) {
         return 0;
 }
 
+bool sandbox_is_possible(void) {
+        static const int needed[] = { CAP_SYS_ADMIN, CAP_DAC_READ_SEARCH, CAP_SETUID, CAP_SETGID,
+                CAP_SETPCAP };
+        struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+        struct __user_cap_data_struct data[2] = {};
+
+        if (syscall(SYS_capget, &header, data) < 0)
+                return false;
+        FOREACH_ELEMENT(cap, needed)
+                if (!(data[0].effective & 1U << *cap))
+                        return false;
+        return true;
+}
+
 int sandbox_enter(const SandboxOptions *options, const char **ret_step) {
         int r;
 

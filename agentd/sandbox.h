@@ -39,6 +39,13 @@ typedef struct SandboxOptions {
 int sandbox_find_user(uid_t *ret_uid, gid_t *ret_gid);
 
 /*
+ * sandbox_is_possible() - whether this process may build the sandbox at all; in many containers root may not
+ *
+ * Looks at the capabilities it takes: CAP_SYS_ADMIN, CAP_DAC_READ_SEARCH, CAP_SETUID, CAP_SETGID, CAP_SETPCAP.
+ */
+bool sandbox_is_possible(void);
+
+/*
  * sandbox_enter() - gives up, for ever, what would let this process change the host
  *
  * To be called in a fresh child that has one thread and has closed its descriptors.

@@ -443,7 +443,8 @@ static int on_mounts_changed(
         WorkerPool *pool = userdata;
 
         for (Worker *worker = pool->workers; worker; worker = worker->next)
-                if (worker->kind == WORKER_CHECK)
+                if (worker->kind == WORKER_CHECK &&
+                        !(worker->batch && worker->batch->recalls >= WORKER_RECALLS_MAX))
                         worker_kill(worker, WORKER_LOSS_RECALLED);
         return 0;
 }

@@ -34,8 +34,9 @@ typedef struct Batch {
         uint32_t call_flags; /* AGENTD_PLAN, AGENTD_DIFF */
         usec_t timeout_usec; /* without a word from the worker, it is killed */
         struct Batch *next;  /* for the owner's queues */
-        bool retry;   /* for the owner: an apply of these was lost; what still differs is applied again */
-        bool careful; /* each result is sent at once, so that a loss shows how far the worker came */
+        bool retry; /* for the owner: an apply of these was lost; what still differs is applied again */
+        unsigned recalls; /* how often it was called back since it last got further */
+        bool careful;     /* each result is sent at once, so that a loss shows how far the worker came */
         uint32_t n;
         uint32_t states[]; /* indices of states */
 } Batch;
@@ -45,6 +46,10 @@ typedef struct Batch {
 
 /* An idle check worker keeps file systems busy that somebody may want to unmount. */
 #define WORKER_IDLE_USEC (2 * USEC_PER_SEC)
+
+/* Where file systems come and go all the time, a batch that takes long would never be finished: after so many recalls
+ * without a result it is let be, and a file system may stay busy for as long. */
+#define WORKER_RECALLS_MAX 10
 
 /* How long a worker that was told to go may take. */
 #define WORKER_LEAVE_USEC USEC_PER_SEC
@@ -97,6 +102,7 @@ typedef struct WorkerPoolOptions {
                              * least */
         const char *root; /* directory that paths are resolved in; "/" */
         SandboxOptions sandbox;
+        bool unsandboxed; /* checks run as root, in the open: for containers that allow nothing else */
 } WorkerPoolOptions;
 
 /* Return: 0; -errno. The options' strings must outlive the pool. */

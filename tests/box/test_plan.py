@@ -249,6 +249,13 @@ KEYS = {
 }
 
 
+def test_what_is_only_audited_is_not_pending(box):
+    box.write("/srv/audit", "x")
+    box.role("web", '[file."/srv/audit"]\ncontent = "y"\naudit = true\n')
+    done = agentd(box, "--once", "--plan", "--check")
+    assert done.returncode == 0 and "drifted  file:/srv/audit" in done.stdout
+
+
 def test_json_has_every_key_with_its_type_and_the_summary_last(box):
     box.write("/srv/ok", "")
     box.write("/srv/audit", "x")

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* What the files of a run share: run.c (graph, batches, dispatch), run-answer.c, run-lost.c. */
+
+#include "run.h"
+
+#define NO_NODE UINT32_MAX
+
+typedef enum Step {
+        STEP_WAITING,    /* for its dependencies */
+        STEP_READY,      /* in a queue */
+        STEP_ASKED,      /* a worker has it */
+        STEP_TO_APPLY,   /* found to differ; its batch is not back yet */
+        STEP_TO_RECHECK, /* applied; its batch is not back yet */
+        STEP_DONE,
+} Step;
+
+typedef struct Node {
+        uint32_t n_waiting; /* dependencies that are not done */
+        uint32_t batch;     /* id of the batch that it was sent with */
+        uint32_t cause;     /* the node that blocks it, or NO_NODE */
+        uint32_t duration_usec;
+        uint8_t step;
+        uint8_t result;
+        bool pending; /* in a plan: something that it depends on would change first */
+        RunDetail *detail;
+} Node;
+
+typedef struct Queue {
+        uint32_t *states;
+        uint32_t first, n, allocated;
+} Queue;
+
+/* A mount on which a worker hangs so that it cannot be killed. */
+typedef struct HungMount {
+        struct HungMount *next;
+        pid_t pid;
+        char *path;
+} HungMount;
+
+struct Run {
+        sd_event *event;
+        Image *image;
+        RunOptions options;
+        const RunHandlers *handlers;
+        void *userdata;
+        WorkerPool *pool;
+        sd_event_source *dispatch_event;
+        Node *nodes;
+        uint32_t n_nodes, n_states, n_done;
+        Queue *queues; /* ready states by type; then those that are checked as root, by type */
+        uint32_t n_queues;
+        Batch *batches, **last_batch; /* made already: applies, checks after, halves */
+        uint32_t n_in_flight, last_batch_id;
+        Batch *in_flight;
+        uint32_t *stack; /* for finish(): nodes that are done but not announced */
+        HungMount *hung;
+        uint32_t counts[_RESULT_MAX];
+        usec_t started_usec, finished_usec;
+        bool stopped, finished;
+};
+
+/* run.c */
+
+/* Kept details of a state, made if there are none; NULL if out of memory. */
+RunDetail *run_detail_of(Run *run, uint32_t state);
+void run_set_error(Run *run, uint32_t state, const char *format, ...) _printf_(3, 4);
+
+/* Sets a result and everything that follows from it alone: what is blocked, what has become ready, groups. */
+void run_finish_state(Run *run, uint32_t state, Result result);
+
+/* Queues states as a batch that is like another one; does nothing if there are none. */
+void run_push_states(
+        Run *run, Phase phase, const Batch *from, const uint32_t *states, uint32_t n, bool retry);
+
+/* Collects the batch's states that stand at a step. Returns how many; they are put at the front of `ret`. */
+uint32_t run_collect(const Run *run, const Batch *batch, Step step, uint32_t *ret);
+
+/* What differs goes on to be applied, what was applied to be checked again. */
+void run_hand_on(Run *run, const Batch *batch);
+
+/* The batch is back from its worker. */
+void run_take_from_flight(Run *run, Batch *batch);
+
+/* Dispatches at the next turn of the event loop. */
+void run_schedule(Run *run);
+
+/* run-answer.c: of WorkerHandlers */
+int run_on_record(void *userdata, Batch *batch, MessageKind kind, MessageReader *reader);
+void run_on_end(void *userdata, Batch *batch);
+
+/* run-lost.c: likewise */
+void run_on_lost(void *userdata, Batch *batch, WorkerLoss loss, const char *detail, pid_t stuck_pid);
+void run_on_slow(void *userdata, Batch *batch);
+void run_on_unstuck(void *userdata, pid_t pid);
+
+/* Fails the state if it lies on a file system that hangs. True if it did. */
+bool run_fail_if_hung(Run *run, uint32_t state);
+
+/* The same for many; returns how many are left, at the front. */
+uint32_t run_drop_hung(Run *run, uint32_t *states, uint32_t n);
