@@ -8,6 +8,12 @@
 #include "context.h"
 
 int agentd_open_parent(AgentdContext *context, const char *path, int *ret_fd, const char **ret_name) {
+        /* The root has no parent within itself. */
+        if (path[0] == '/' && path[1] == 0) {
+                *ret_fd = context->root_fd;
+                *ret_name = ".";
+                return 0;
+        }
         return path_cache_parent(&context->paths, path, NULL, ret_fd, ret_name);
 }
 

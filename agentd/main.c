@@ -142,8 +142,9 @@ static int parse_argv(int argc, char **argv) {
         }
 
         if (arg_once == arg_validate)
-                return -usage(
-                        arg_once ? "--once and --validate exclude each other" : "Say --once or --validate");
+                return -usage(arg_once           ? "--once and --validate exclude each other"
+                              : arg_options.plan ? "--plan goes with --once"
+                                                 : "Say --once or --validate");
         if (arg_options.check && !arg_options.plan)
                 return -usage("--check goes with --plan");
         if (arg_validate && (arg_options.plan || arg_options.diff || arg_options.json))

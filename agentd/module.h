@@ -235,6 +235,15 @@ AGENTD_EXPORT void agentd_prepare_error(AgentdPrepare *prepare, int parameter, c
  * fails. */
 AGENTD_EXPORT void agentd_prepare_after(AgentdPrepare *prepare, const char *id);
 
+/* What a state of a type with AGENTD_NAME_IS_PATH makes of its path. Without a word it is a directory. */
+typedef enum AgentdPathKind {
+        AGENTD_PATH_DIRECTORY = 0, /* others may lie below: they come after it */
+        AGENTD_PATH_LEAF = 1,      /* nothing can lie below: a state that wants it is an error */
+        AGENTD_PATH_ABSENT = 2,    /* likewise; what is to be absent below comes before it */
+} AgentdPathKind;
+
+AGENTD_EXPORT void agentd_prepare_path_kind(AgentdPrepare *prepare, AgentdPathKind kind);
+
 /* A change of this path, unit, or a bus signal that matches (a match rule of the D-Bus specification) means "check
  * me". Paths need not exist. */
 AGENTD_EXPORT void agentd_watch_path(AgentdWatch *watch, const char *path);

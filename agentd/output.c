@@ -187,6 +187,14 @@ void output_result_for_people(FILE *f, const Run *run, uint32_t state, const Out
         (void) fputc('\n', f);
         if (!detail)
                 return;
+        if (result == RESULT_FAILED) {
+                const ImageState *declared = image_state(run_image(run), state);
+
+                (void) fprintf(f, "    %s%s:%u:%u%s\n", paint(style, COLOUR_GREY),
+                        image_text(run_image(run),
+                                image_array(run_image(run), roles, ImageRole)[declared->role].path),
+                        declared->line, declared->column, paint(style, COLOUR_OFF));
+        }
         if (detail->error) {
                 (void) fprintf(f, "    %s", paint(style, COLOUR_RED));
                 output_clean(f, detail->error, strlen(detail->error));

@@ -142,7 +142,8 @@ static int fail(
 
 /* What a message may show of a value. */
 static const char *shown(const Conversion *c, const AgentdParameter *parameter, const Value *value) {
-        if (value->tainted || (parameter->flags & AGENTD_SECRET))
+        if (value->tainted || (parameter->flags & AGENTD_SECRET) ||
+                (c->state->flags & IMAGE_STATE_SENSITIVE))
                 return "<sensitive>";
         return value->size > 200 ? arena_printf(&c->names->loader->scratch, "%.200s…", value->text)
                                  : value->text;
@@ -476,6 +477,9 @@ static int convert(Conversion *c, const AgentdParameter *parameter, const Value 
 
         if (value->type == VALUE_INTEGER && (uint32_t) parameter->type == AGENTD_MODE)
                 return fail_mode(c, value, parameter);
+        if ((uint32_t) parameter->type == AGENTD_RECORD && parameter->fields && parameter->fields[0].name)
+                return fail(c, value, parameter, "is %s; it must be a table like { %s = … }",
+                        value_kind(value), parameter->fields[0].name);
         if (value->type != VALUE_STRING)
                 return fail(c, value, parameter, "is %s; it must be %s", value_kind(value),
                         parameter_wants(parameter->type));

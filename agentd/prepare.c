@@ -36,7 +36,12 @@ void agentd_prepare_error(AgentdPrepare *prepare, int parameter, const char *for
         if (vasprintf(&text, format, args) < 0)
                 text = NULL;
         va_end(args);
-        diagnostics_add(&prepare->loader->diagnostics, place, "%s", text ?: "out of memory");
+        if (state->flags & IMAGE_STATE_SENSITIVE)
+                diagnostics_add(&prepare->loader->diagnostics, place,
+                        "module '%s' refuses it; why is not shown, as the state is sensitive",
+                        state->type->module->info.name);
+        else
+                diagnostics_add(&prepare->loader->diagnostics, place, "%s", text ?: "out of memory");
         prepare->failed = true;
 }
 
@@ -47,6 +52,10 @@ void agentd_prepare_after(AgentdPrepare *prepare, const char *id) {
                         .place = prepare->state->place,
                         .weak = true,
                 });
+}
+
+void agentd_prepare_path_kind(AgentdPrepare *prepare, AgentdPathKind kind) {
+        prepare->state->path_kind = kind;
 }
 
 static void add_watch(Loader *loader, State *state, ImageWatchKind kind, const char *what) {

@@ -73,6 +73,11 @@ static void find_in(Loader *loader, const char *directory, bool in_root, bool re
                 return;
         }
         loader_remember_file(loader, directory, &st);
+        if ((st.st_mode & S_IWOTH) && !(st.st_mode & S_ISVTX)) {
+                diagnostics_add(&loader->diagnostics, (Place){ .file = directory },
+                        "anybody can put roles into it; its mode must be like 0755");
+                return;
+        }
 
         dir = fdopendir(fd);
         if (!dir)

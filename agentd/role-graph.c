@@ -156,6 +156,19 @@ static void connect(Graph *graph, const State *state, const Reference *reference
         unknown_reference(loader, reference);
 }
 
+static void connect_to_owner(Loader *loader, const State *owner, const State *state) {
+        if (owner->path_kind == AGENTD_PATH_DIRECTORY)
+                add_edge(loader, owner->index, state->index);
+        else if (state->path_kind != AGENTD_PATH_ABSENT)
+                diagnostics_add(&loader->diagnostics, state->place,
+                        "%s lies below %s (%s:%u:%u), which is to be %s", state->id, owner->id,
+                        owner->place.file, owner->place.line, owner->place.column,
+                        owner->path_kind == AGENTD_PATH_ABSENT ? "absent" : "no directory");
+        else if (owner->path_kind == AGENTD_PATH_ABSENT)
+                /* A directory goes when it is empty. */
+                add_edge(loader, state->index, owner->index);
+}
+
 /* A path comes after the nearest directory above it that a state owns. */
 static void connect_parent(Loader *loader, const State *state) {
         char *path = arena_strdup(&loader->scratch, state->name), *slash;
@@ -171,7 +184,7 @@ static void connect_parent(Loader *loader, const State *state) {
                         *slash = 0;
                 owner = map_get(&loader->paths, path);
                 if (owner != MAP_NOT_FOUND) {
-                        add_edge(loader, owner, state->index);
+                        connect_to_owner(loader, loader->states[owner], state);
                         return;
                 }
         }

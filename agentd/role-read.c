@@ -84,6 +84,12 @@ int read_text(Loader *loader, bool in_root, const char *path, size_t limit, cons
                 return -EINVAL;
         }
         loader_remember_file(loader, path, &st);
+        /* Whoever writes a role is root on this host. */
+        if ((st.st_mode & S_IWOTH) ||
+                (in_root && streq(loader->options->root, "/") && st.st_uid != 0 && st.st_uid != geteuid())) {
+                *reterr = "others than root can write it; it must belong to root and have a mode like 0644";
+                return -EPERM;
+        }
         if ((uint64_t) st.st_size > limit) {
                 *reterr = arena_printf(&loader->scratch, "it has %.1f MiB; %zu MiB is the limit",
                         (double) st.st_size / (double) MIB(1), limit >> 20);
@@ -261,7 +267,8 @@ static int names_fail(Names *names, const Diagnostic *diagnostic) {
                 diagnostics_add(&loader->diagnostics, diagnostic->place, "%s",
                         fact_volatile_message(&loader->scratch, loader->volatile_name));
         else
-                diagnostics_add(&loader->diagnostics, diagnostic->place, "%s", diagnostic->message);
+                diagnostics_add(&loader->diagnostics, diagnostic->place, "%s",
+                        diagnostic->message ?: "it is not well-formed");
         loader->volatile_name = NULL;
         return -EINVAL;
 }

@@ -217,10 +217,18 @@ static void unknown_key(Loader *loader, State *state, const Member *member) {
 
         state->broken = true;
         if (member->value.type == VALUE_TABLE && !(type->flags & AGENTD_NAME_IS_PATH)) {
-                /* [package.python3.11] */
+                /* [package.python3.11], [hosts-entry.db.example.org] */
+                const char *name = arena_printf(&loader->scratch, "%s.%s", state->name, member->key);
+                const Value *inner = &member->value;
+
+                while (inner->n_members == 1 && inner->members[0].value.type == VALUE_TABLE) {
+                        name = arena_printf(&loader->scratch, "%s.%s", name, inner->members[0].key);
+                        inner = &inner->members[0].value;
+                }
                 diagnostics_add(&loader->diagnostics, member->place,
-                        "unknown key '%s' in %s state '%s'; a name with dots wants quotes: [%s.\"%s.%s\"]",
-                        member->key, type->name, state->name, type->name, state->name, member->key);
+                        "unknown key '%s' in %s state '%s'; a name with dots wants quotes: [%s.\"%s\"]",
+                        member->key, type->name, state->name, type->name, name);
+                state->nested = true;
                 return;
         }
 
@@ -256,7 +264,12 @@ static void apply_settings(Names *names, State *state, const Value *settings) {
         const AgentdStateType *type = state->type->type;
         Loader *loader = names->loader;
         uint32_t n = state->type->n_parameters;
+        const Value *sensitive = value_get(settings, "sensitive");
         bool tainted = false;
+
+        /* Before anything is said about the others. */
+        if (sensitive && sensitive->type == VALUE_BOOLEAN && sensitive->boolean)
+                state->flags |= IMAGE_STATE_SENSITIVE;
 
         state->parameters = arena_new_array(&loader->image, AgentdValue, n);
         state->places = arena_new_array(&loader->scratch, Place, n);
@@ -285,7 +298,8 @@ static void apply_settings(Names *names, State *state, const Value *settings) {
         }
 
         for (uint32_t i = 0; i < n; i++)
-                if ((type->parameters[i].flags & AGENTD_REQUIRED) && !state->places[i].file) {
+                if ((type->parameters[i].flags & AGENTD_REQUIRED) && !state->places[i].file &&
+                        !state->nested) {
                         diagnostics_add(&loader->diagnostics, state->place, "%s state '%s' needs '%s'",
                                 type->name, state->name, type->parameters[i].name);
                         state->broken = true;

@@ -93,7 +93,9 @@ typedef struct State {
         uint32_t flags;
         usec_t timeout_usec;
         uint8_t hash[IMAGE_HASH_SIZE];
+        AgentdPathKind path_kind;
         bool broken; /* has an error: it is not prepared */
+        bool nested; /* its name had dots without quotes: what it seems to lack is no news */
 } State;
 
 typedef struct Edge {

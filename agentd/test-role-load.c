@@ -275,8 +275,10 @@ TEST(keys_that_are_not) {
                                        "[file.\"/x\"]" },
                 { "[[file]]\n",
                         "a.toml:1:3: error: 'file' is a state type, and wants a name: [file.\"…\"]" },
-                { "[plain.a.b]\none = \"x\"\n", "a.toml:1:8: error: plain state 'a' needs 'one'\n"
-                                                "a.toml:1:10: error: unknown key 'b' in plain state 'a'; a "
+                { "[plain.a.b.c]\none = \"x\"\n",
+                        "a.toml:1:10: error: unknown key 'b' in plain state 'a'; a "
+                        "name with dots wants quotes: [plain.\"a.b.c\"]" },
+                { "[plain.a.b]\none = \"x\"\n", "a.toml:1:10: error: unknown key 'b' in plain state 'a'; a "
                                                 "name with dots wants quotes: [plain.\"a.b\"]" },
         };
 
@@ -329,8 +331,8 @@ TEST(settings_of_the_wrong_type) {
                         "a.toml:3:9: error: 'group' is 'a:b', which is no name of a group" },
                 { "[file.\"/x\"]\nowner = \"a\\u0000b\"\n",
                         "a.toml:2:9: error: 'owner' is 'a', which is no name of a user" },
-                { "[file.\"/x\"]\nparents = true\n",
-                        "a.toml:2:11: error: 'parents' is a boolean; it must be a table" },
+                { "[file.\"/x\"]\nparents = true\n", "a.toml:2:11: error: 'parents' is a boolean; it must "
+                                                     "be a table like { create = … }" },
                 { "[file.\"/x\"]\nparents = { crate = true, mode = 755 }\n",
                         "a.toml:2:13: error: unknown key 'crate' in 'parents'; did you mean 'create'?\n"
                         "a.toml:2:34: error: 'mode' is an integer; it must be a string of octal digits: "
@@ -368,7 +370,7 @@ TEST(settings_of_the_wrong_type) {
                         "a.toml:5:10: error: 'string' is an integer; it must be a string\n"
                         "a.toml:6:8: error: 'list' is 'x'; it must be an array of strings\n"
                         "a.toml:7:9: error: 'table' is an array; it must be a table\n"
-                        "a.toml:8:9: error: 'point' is an array; it must be a table\n"
+                        "a.toml:8:9: error: 'point' is an array; it must be a table like { x = … }\n"
                         "a.toml:9:8: error: 'span' is '1 fortnight'; it must be a time span like \"2min "
                         "30s\"\n"
                         "a.toml:10:9: error: 'bytes' is '1X'; it must be a size like \"64M\"" },
@@ -486,8 +488,8 @@ TEST(declared_twice) {
                         "a.toml:2:7: error: file:/a is declared twice; first at a.toml:1:7" },
                 { "[file.\"/a\"]\nfor_each = [1, 2, 3]\n",
                         "a.toml:1:7: error: more than one item of the loop makes file:/a" },
-                { "[file.\"/x\"]\n[file.\"/x\"]\n", "a.toml:2:1: error: cannot redefine existing table "
-                                                    "'file.\"/x/x\"'; it may be written only once" },
+                { "[file.\"/x\"]\n[file.\"/x\"]\n", "a.toml:2:1: error: cannot redefine existing table; "
+                                                    "it may be written only once" },
                 { "[file.\"/x\"]\nmode = \"0644\"\nmode = \"0600\"\n",
                         "a.toml:3:8: error: cannot redefine existing string 'mode'; it may be written only "
                         "once" },
@@ -522,6 +524,30 @@ TEST(references) {
                         "a.toml:2:13: error: 'fil:*' matches no state, and there is no type 'fil'" },
                 { "[file.\"/x\"]\nrequires = [\"file:/{{vars.nope}}\"]\n",
                         "a.toml:2:20: error: undefined name 'vars.nope'" },
+        };
+
+        ALL_FAIL(cases);
+}
+
+/* What can never be, whatever the host is like. */
+TEST(paths_that_contradict_each_other) {
+        static const Case cases[] = {
+                { "[file.\"/x\"]\n[file.\"/x/y\"]\n", "a.toml:2:7: error: file:/x/y lies below file:/x "
+                                                      "(a.toml:1:7), which is to be no directory" },
+                { "[file.\"/x\"]\nensure = \"absent\"\n[file.\"/x/y/z\"]\n",
+                        "a.toml:3:7: error: file:/x/y/z lies below file:/x (a.toml:1:7), which is to be "
+                        "absent" },
+        };
+
+        ALL_FAIL(cases);
+}
+
+TEST(a_sensitive_state_shows_nothing_in_errors) {
+        static const Case cases[] = {
+                { "[file.\"/x\"]\nmode = \"hunter2\"\nsensitive = true\n",
+                        "a.toml:2:8: error: 'mode' is '<sensitive>'; it must be a string of octal digits "
+                        "like "
+                        "\"0644\"" },
         };
 
         ALL_FAIL(cases);
@@ -1332,6 +1358,7 @@ TEST(many_states) {
 
 RUN_TESTS(RUN_FRESH(keys_that_are_not), RUN_FRESH(settings_of_the_wrong_type), RUN_FRESH(names_and_paths),
         RUN_FRESH(what_the_file_module_refuses), RUN_FRESH(declared_twice), RUN_FRESH(references),
+        RUN_FRESH(paths_that_contradict_each_other), RUN_FRESH(a_sensitive_state_shows_nothing_in_errors),
         RUN_FRESH(cycles), RUN_FRESH(conditions), RUN_FRESH(templates), RUN_FRESH(files_that_cannot_be_read),
         RUN_FRESH(all_errors_in_one_go), RUN_FRESH(modules_that_do_what_none_should),
         RUN_FRESH(modules_that_cannot_be_used), RUN_FRESH(types_of_two_modules),

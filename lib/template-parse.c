@@ -187,7 +187,8 @@ static int check_name(Parser *p, const Tag *tag) {
                 return FAIL(p, tag->offset, "the tag has no name");
         for (const char *c = name; c < end; c++)
                 if (is_space(*c))
-                        return FAIL(p, tag->offset, "the name '%s' has a blank in it",
+                        return FAIL(p, tag->offset,
+                                "the name '%s' has a blank in it; a tag is one name and ends in two braces",
                                 SHOW(p, name, tag->name_size));
 
         if (!dotted || (tag->name_size == 1 && name[0] == '.'))

@@ -346,13 +346,16 @@ TEST(syntax_errors) {
                 { "{{>*}}", "t:1:1: error: the tag has no name" },
                 { "{{/}}", "t:1:1: error: the tag has no name" },
                 { "{{{ }}}", "t:1:1: error: the tag has no name" },
-                { "{{if x}}", "t:1:1: error: the name 'if x' has a blank in it" },
-                { "{{#a\nb}}", "t:1:1: error: the name 'a?b' has a blank in it" },
+                { "{{if x}}", "t:1:1: error: the name 'if x' has a blank in it; a tag is one name and ends "
+                              "in two braces" },
+                { "{{#a\nb}}", "t:1:1: error: the name 'a?b' has a blank in it; a tag is one name and ends "
+                               "in two braces" },
                 { "{{a..b}}", "t:1:1: error: the name 'a..b' has an empty part" },
                 { "{{.a}}", "t:1:1: error: the name '.a' has an empty part" },
                 { "{{#a.}}", "t:1:1: error: the name 'a.' has an empty part" },
                 { "{{>*..}}", "t:1:1: error: the name '..' has an empty part" },
-                { "{{\xff a}}", "t:1:1: error: the name '? a' has a blank in it" },
+                { "{{\xff a}}", "t:1:1: error: the name '? a' has a blank in it; a tag is one name and ends "
+                                "in two braces" },
                 { "{{123456789012345678901234567890123456789012345678901234567890123\xc3\xa4 }}{{#"
                   "123456789012345678901234567890123456789012345678901234567890123\xc3\xa4}}",
                         "t:1:70: error: section '"

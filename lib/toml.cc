@@ -334,8 +334,12 @@ std::string translate(string_view description, string_view text, Place *place) {
                         message += c;
         if (!message.empty() && message[0] >= 'A' && message[0] <= 'Z')
                 message[0] = static_cast<char>(message[0] - 'A' + 'a');
-        if (starts_with(what, "cannot redefine existing "))
+        if (starts_with(what, "cannot redefine existing ")) {
+                /* The library spells names that need quotes wrongly. */
+                if (message.find('"') != std::string::npos)
+                        message.resize(message.find(" '"));
                 message += "; it may be written only once";
+        }
         while (!message.empty() && message.back() == '.')
                 message.pop_back();
         return message;

@@ -642,6 +642,10 @@ static int file_prepare(AgentdPrepare *prepare, const char *name, const AgentdVa
                 file->make_parents = p[P_PARENTS].items[PARENTS_CREATE].boolean;
                 file->parents_mode = (mode_t) p[P_PARENTS].items[PARENTS_MODE].integer;
         }
+        if (file->kind == KIND_FILE)
+                agentd_prepare_path_kind(prepare, AGENTD_PATH_LEAF);
+        else if (file->kind == KIND_ABSENT)
+                agentd_prepare_path_kind(prepare, AGENTD_PATH_ABSENT);
         *ret_data = file;
         return 0;
 }
@@ -678,8 +682,10 @@ static int file_apply(AgentdContext *c, const AgentdState *states, size_t n, uns
                 record_undo(c, i, file, &look);
                 r = file_make(c, &states[i], &look, &error);
                 if (r < 0)
-                        agentd_failed(c, i, "Failed to make '%s' a %s: %s", states[i].name,
-                                kind_names[file->kind], error ? error : explain(r));
+                        agentd_failed(c, i, "Failed to %s %s '%s': %s",
+                                file->kind == KIND_ABSENT ? "remove" : "make",
+                                kind_names[file->kind == KIND_ABSENT ? look.kind : file->kind],
+                                states[i].name, error ? error : explain(r));
                 else
                         agentd_done(c, i);
         }

@@ -177,6 +177,17 @@ def test_conf_d_that_is_a_file_is_refused(box):
     assert done.returncode == 2 and len(said(done)) == 1 and "/etc/agentd/conf.d" in done.stderr
 
 
+@pytest.mark.parametrize("spoil, prefix, error", [
+    ("chmod 666 {}/role.toml", "/etc/agentd/conf.d/role.toml: error: ", "others than root can write it"),
+    ("chown 1 {}/role.toml", "/etc/agentd/conf.d/role.toml: error: ", "others than root can write it"),
+    ("chmod 777 {}", "/etc/agentd/conf.d: error: ", "anybody can put roles into it"),
+])
+def test_role_that_others_can_write_is_refused(box, spoil, prefix, error):
+    box.role("role", GOOD)
+    box.run(spoil.format("/etc/agentd/conf.d"))
+    expect_refused(box, error, prefix=prefix)
+
+
 # ---- Files of templates ----
 
 @pytest.mark.parametrize("template, place, error", [

@@ -587,3 +587,25 @@ def test_ten_thousand_files(box):
              "".join(f'[file."/srv/d/{n}"]\ncontent = "{n}\\n"\n' for n in range(10000)))
     assert box.agentd_once(timeout=90).summary["changed"] == 10001
     assert box.agentd_once(timeout=30).summary["ok"] == 10001
+
+
+def test_absent_tree_goes_from_the_inside_out(box):
+    box.run("mkdir -p /opt/old/bin; touch /opt/old/bin/a")
+    box.role("role", "".join(f'[file."{path}"]\nensure = "absent"\n' for path in ("/opt/old", "/opt/old/bin", "/opt/old/bin/a")))
+    done = box.agentd_once()
+    assert [result["name"] for result in done.results] == ["/opt/old/bin/a", "/opt/old/bin", "/opt/old"]
+    assert done.summary["changed"] == 3 and not box.exists("/opt/old")
+
+
+def test_root_directory_is_a_directory_like_others(box):
+    box.role("role", '[file."/"]\nensure = "directory"\nmode = "0755"\n[file."/srv/a"]\n')
+    assert box.agentd_once().returncode == 0
+    box.run("chmod 700 /")
+    assert box.agentd_once().summary["changed"] == 1
+    assert box.agentd_once().summary["ok"] == 2
+
+
+def test_failure_names_the_place_in_the_role(box):
+    box.role("role", '[file."/srv/a"]\nowner = "nosuch"\n')
+    done = box.run(["/usr/sbin/agentd", "--once"], check=False)
+    assert "    /etc/agentd/conf.d/role.toml:1:7\n    there is no user 'nosuch'\n" in done.stdout
