@@ -17,6 +17,38 @@ int agentd_open_parent(AgentdContext *context, const char *path, int *ret_fd, co
         return path_cache_parent(&context->paths, path, NULL, ret_fd, ret_name);
 }
 
+int agentd_open_source(_unused_ AgentdContext *context, const char *path, int *ret_fd) {
+        _cleanup_close_ int host = -EBADF, dir_fd = -EBADF, fd = -EBADF;
+        const char *name;
+        struct stat st;
+        int r;
+
+        /* A path of the host, whatever is managed. */
+        r = path_open_root("/", &host);
+        if (r < 0)
+                return r;
+        r = path_open_parent(host, path, 0, NULL, &dir_fd, &name);
+        if (r < 0)
+                return r;
+        r = path_open_file(dir_fd, name, ret_fd, NULL);
+        if (r != -ELOOP)
+                return r;
+
+        /* A link. If only root could have put it there, and those that it leads to, the walk ends at "no directory". */
+        r = path_open_directory(host, path, 0, NULL, &fd);
+        if (r != -ENOTDIR)
+                return r < 0 ? r : -EISDIR;
+        fd = openat(dir_fd, name, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+        if (fd < 0)
+                return -errno;
+        if (fstat(fd, &st) < 0)
+                return -errno;
+        if (!S_ISREG(st.st_mode))
+                return -ENXIO;
+        *ret_fd = TAKE_FD(fd);
+        return 0;
+}
+
 int agentd_make_parents(AgentdContext *context, const char *path, const AgentdAttributes *attributes) {
         const PathCreate create = {
                 .mode = attributes->mode,
@@ -26,6 +58,7 @@ int agentd_make_parents(AgentdContext *context, const char *path, const AgentdAt
         const char *name;
         int fd;
 
+        context_will_change(context);
         return path_cache_parent(&context->paths, path, &create, &fd, &name);
 }
 
@@ -35,6 +68,7 @@ int agentd_replace_file(AgentdContext *context, const char *path, const void *co
         const char *name;
         int fd, r;
 
+        context_will_change(context);
         r = agentd_open_parent(context, path, &fd, &name);
         if (r < 0)
                 return r;
@@ -53,6 +87,7 @@ int agentd_replace_file_from(
         const char *name;
         int fd, r;
 
+        context_will_change(context);
         r = agentd_open_parent(context, path, &fd, &name);
         if (r < 0)
                 return r;
@@ -72,6 +107,7 @@ int agentd_replace_symlink(
         const char *name;
         int fd, r;
 
+        context_will_change(context);
         r = agentd_open_parent(context, path, &fd, &name);
         return r < 0 ? r : path_make_symlink(fd, name, target, uid, gid, 0);
 }
@@ -80,6 +116,7 @@ int agentd_remove(AgentdContext *context, const char *path) {
         const char *name;
         int fd, r;
 
+        context_will_change(context);
         r = agentd_open_parent(context, path, &fd, &name);
         if (r >= 0) {
                 r = path_remove(fd, name, 0);
@@ -99,6 +136,7 @@ int agentd_make_directory(AgentdContext *context, const char *path, const Agentd
         struct stat st;
         int fd, r;
 
+        context_will_change(context);
         r = agentd_open_parent(context, path, &fd, &name);
         if (r < 0)
                 return r;

@@ -39,13 +39,14 @@ void context_done(AgentdContext *context) {
 }
 
 void context_begin(AgentdContext *context, Phase phase, unsigned flags, const uint32_t *states, size_t n,
-        bool *finished, bool *differs) {
+        bool *finished, uint32_t *differences, size_t *bytes) {
         context->phase = phase;
         context->flags = flags;
         context->states = states;
         context->n = n;
         context->finished = finished;
-        context->differs = differs;
+        context->differences = differences;
+        context->bytes = bytes;
         context->since_usec = context->flushed_usec = now_usec(CLOCK_MONOTONIC);
         if (context->userdb)
                 (void) userdb_refresh(context->userdb);
@@ -100,6 +101,18 @@ void context_end(AgentdContext *context, int r) {
 
 /* ---- Reporting ------------------------------------------------------------------------------------------------- */
 
+/* A record of a difference or of undo data begins: counts it. False: it is not to be sent. */
+static bool begin_record(AgentdContext *context, size_t i, MessageKind kind) {
+        uint32_t *n = &context->differences[i];
+
+        if (*n > MESSAGE_DIFFERENCES_MAX)
+                return false;
+        ++*n;
+        message_begin(&context->writer, kind);
+        message_put_u32(&context->writer, context->states[i]);
+        return true;
+}
+
 static void put_difference(AgentdContext *context, size_t i, const char *attribute, const AgentdValue *is,
         const AgentdValue *should, const char *diff, size_t diff_size) {
         static const AgentdValue hidden = {
@@ -107,11 +120,11 @@ static void put_difference(AgentdContext *context, size_t i, const char *attribu
                 .string = "<sensitive>",
                 .size = sizeof("<sensitive>") - 1,
         };
+        size_t before = context->writer.position;
 
         /* While applying a module looks again, but what differs was told by the check. */
         if (!may_report(context, i) || context->phase == PHASE_APPLY)
                 return;
-        context->differs[i] = true;
 
         if (is_sensitive(context, i)) {
                 is = is && is->type != AGENTD_NONE ? &hidden : NULL;
@@ -119,9 +132,15 @@ static void put_difference(AgentdContext *context, size_t i, const char *attribu
                 diff = NULL;
                 diff_size = 0;
         }
+        if (context->differences[i] == MESSAGE_DIFFERENCES_MAX)
+                attribute = "…";
+        if (context->differences[i] >= MESSAGE_DIFFERENCES_MAX || context->bytes[i] > MESSAGE_STATE_BYTES) {
+                is = should = NULL;
+                diff_size = 0;
+        }
 
-        message_begin(&context->writer, MESSAGE_DIFFERENCE);
-        message_put_u32(&context->writer, context->states[i]);
+        if (!begin_record(context, i, MESSAGE_DIFFERENCE))
+                return;
         message_put_string(&context->writer, attribute);
         message_put_value(&context->writer, is);
         message_put_value(&context->writer, should);
@@ -136,6 +155,8 @@ static void put_difference(AgentdContext *context, size_t i, const char *attribu
                 message_put_string(&context->writer, NULL);
                 (void) message_end(&context->writer);
         }
+        context->bytes[i] += context->writer.position > before ? context->writer.position - before
+                                                               : context->writer.position;
 }
 
 void agentd_differs(AgentdContext *context, size_t i, const char *attribute, const AgentdValue *is,
@@ -220,7 +241,8 @@ void agentd_done(AgentdContext *context, size_t i) {
         if (!may_report(context, i))
                 return;
         finish(context, i,
-                context->phase != PHASE_APPLY && context->differs[i] ? VERDICT_DRIFTED : VERDICT_OK, NULL);
+                context->phase != PHASE_APPLY && context->differences[i] > 0 ? VERDICT_DRIFTED : VERDICT_OK,
+                NULL);
 }
 
 static void finish_with_text(
@@ -257,11 +279,19 @@ void agentd_undo(AgentdContext *context, size_t i, const char *what, const Agent
         /* Half of a text would undo nothing. */
         if (old && old->type == AGENTD_STRING && old->size > MESSAGE_TEXT_MAX)
                 old = NULL;
-        message_begin(&context->writer, MESSAGE_UNDO);
-        message_put_u32(&context->writer, context->states[i]);
+        if (context->differences[i] >= MESSAGE_DIFFERENCES_MAX || !begin_record(context, i, MESSAGE_UNDO))
+                return;
         message_put_string(&context->writer, what);
         message_put_value(&context->writer, old);
         (void) message_end(&context->writer);
+        context->undo_waits = true;
+}
+
+void context_will_change(AgentdContext *context) {
+        if (!context->undo_waits)
+                return;
+        context->undo_waits = false;
+        (void) message_flush(&context->writer);
 }
 
 static void put_log(AgentdContext *context, int level, const char *text) {

@@ -31,16 +31,21 @@ struct AgentdContext {
         size_t n;
         const uint32_t *states; /* indices into the image, by index in the batch */
         bool *finished;
-        bool *differs;
-        usec_t since_usec;   /* when the last state was finished */
-        usec_t flushed_usec; /* when results were sent last */
+        uint32_t *differences; /* how many were told; of undo records, in an apply */
+        size_t *bytes;         /* … and how large they were */
+        bool undo_waits;       /* an undo record was not sent yet */
+        usec_t since_usec;     /* when the last state was finished */
+        usec_t flushed_usec;   /* when results were sent last */
 };
 
 int context_init(AgentdContext *context, const WorkerSetup *setup, int root_fd);
 void context_done(AgentdContext *context);
 
 void context_begin(AgentdContext *context, Phase phase, unsigned flags, const uint32_t *states, size_t n,
-        bool *finished, bool *differs);
+        bool *finished, uint32_t *differences, size_t *bytes);
+
+/* Before anything is changed: sends what undoes it, so that it is known even if this worker dies in the middle. */
+void context_will_change(AgentdContext *context);
 
 /* Fails what the module did not speak of. r: what its callback returned. */
 void context_end(AgentdContext *context, int r);

@@ -60,7 +60,6 @@ typedef struct ImageModule {
 typedef struct ImageType {
         ImageText name;
         uint32_t module;
-        uint32_t index;     /* among the state types of the module; the worker looks it up */
         uint32_t flags;     /* AGENTD_NAME_IS_PATH, … */
         uint32_t batch_max; /* 0: no limit */
 } ImageType;

@@ -25,6 +25,12 @@ struct Load {
         sd_event_source *io, *child, *timer;
 };
 
+/* With whatever modules have started in it. */
+static void kill_loader(pid_t pid) {
+        (void) kill(pid, SIGKILL);
+        (void) kill(-pid, SIGKILL);
+}
+
 Load *load_free(Load *load) {
         if (!load)
                 return NULL;
@@ -32,7 +38,7 @@ Load *load_free(Load *load) {
         sd_event_source_disable_unref(load->child);
         sd_event_source_disable_unref(load->timer);
         if (load->pid > 0) {
-                (void) kill(load->pid, SIGKILL);
+                kill_loader(load->pid);
                 (void) waitpid(load->pid, NULL, 0);
         }
         safe_close(load->fd);
@@ -124,7 +130,7 @@ static void fail_badly(Load *load, int r) {
         log_error_errno(r, "Failed to understand the loader, killing it: %m");
         /* It may be gone already; and 0 would be our own process group. */
         if (load->pid > 0)
-                (void) kill(load->pid, SIGKILL);
+                kill_loader(load->pid);
         (void) sd_event_source_set_enabled(load->io, SD_EVENT_OFF);
 }
 
@@ -144,7 +150,7 @@ static int on_load_timer(_unused_ sd_event_source *source, _unused_ uint64_t use
         Load *load = userdata;
 
         load->timed_out = true;
-        (void) kill(load->pid, SIGKILL);
+        kill_loader(load->pid);
         return 0;
 }
 
@@ -152,6 +158,7 @@ static int on_load_exit(_unused_ sd_event_source *source, const siginfo_t *si, v
         Load *load = userdata;
         const char *error = NULL;
         Image *image = NULL;
+        pid_t pid = load->pid;
         int r = 1;
 
         load->pid = 0;
@@ -178,6 +185,10 @@ static int on_load_exit(_unused_ sd_event_source *source, const siginfo_t *si, v
                 else
                         image = load->image;
         }
+
+        /* It is not reaped yet, so that nobody else can have its number. Only now, as what still holds the image is
+         * to fail the load. */
+        kill_loader(pid);
 
         /* The handler may free us. */
         load->handlers->on_loaded(load->userdata, image, load->diagnostics);

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <stdarg.h>
+#include <signal.h>
 #include <sodium.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -174,6 +175,8 @@ int main(int argc, char **argv) {
 
         /* Roles may hold secrets: they are not to lie about in core dumps. */
         (void) setrlimit(RLIMIT_CORE, &(struct rlimit){});
+        /* A limit of file sizes is an error that is reported, not an end without a word. */
+        (void) signal(SIGXFSZ, SIG_IGN);
         open_standard_descriptors();
         (void) setvbuf(stdout, NULL, isatty(STDOUT_FILENO) ? _IOLBF : _IOFBF, KIB(64));
         r = parse_argv(argc, argv);

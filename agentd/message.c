@@ -95,8 +95,16 @@ void message_put_string(MessageWriter *writer, const char *text) {
         message_put_text(writer, text ?: "", text ? strlen(text) : 0, MESSAGE_TEXT_MAX);
 }
 
+/* How many of n items may still be written. */
+static uint32_t take_items(MessageWriter *writer, uint32_t n) {
+        n = (uint32_t) MIN((size_t) n, MESSAGE_VALUE_ITEMS_MAX - writer->n_items);
+        writer->n_items += n;
+        return n;
+}
+
 static void put_value(MessageWriter *writer, const AgentdValue *value, unsigned depth) {
         static const AgentdValue none = { .type = AGENTD_NONE };
+        uint32_t n;
 
         /* What the reader would not follow, or what is no value at all, is a module's mistake: null, rather than a
          * record for which the engine kills the worker. */
@@ -111,13 +119,15 @@ static void put_value(MessageWriter *writer, const AgentdValue *value, unsigned 
         case AGENTD_STRING: message_put_text(writer, value->string, value->size, MESSAGE_TEXT_MAX); break;
         case AGENTD_LIST:
         case AGENTD_RECORD:
-                message_put_u32(writer, value->n);
-                for (uint32_t i = 0; i < value->n; i++)
+                n = take_items(writer, value->n);
+                message_put_u32(writer, n);
+                for (uint32_t i = 0; i < n; i++)
                         put_value(writer, &value->items[i], depth + 1);
                 break;
         case AGENTD_TABLE:
-                message_put_u32(writer, value->n);
-                for (uint32_t i = 0; i < value->n; i++) {
+                n = take_items(writer, value->n);
+                message_put_u32(writer, n);
+                for (uint32_t i = 0; i < n; i++) {
                         message_put_string(writer, value->members[i].key);
                         put_value(writer, &value->members[i].value, depth + 1);
                 }
@@ -127,6 +137,7 @@ static void put_value(MessageWriter *writer, const AgentdValue *value, unsigned 
 }
 
 void message_put_value(MessageWriter *writer, const AgentdValue *value) {
+        writer->n_items = 0;
         put_value(writer, value, 0);
 }
 
@@ -290,7 +301,9 @@ static json_t *get_value(MessageReader *reader, unsigned depth) {
         case AGENTD_TABLE:
                 n = message_get_u32(reader);
                 /* Each item takes four bytes at least: a count that cannot be true allocates nothing. */
-                if (reader->bad || n > (reader->end - reader->position) / 4)
+                reader->n_items += n;
+                if (reader->bad || n > (reader->end - reader->position) / 4 ||
+                        reader->n_items > MESSAGE_VALUE_ITEMS_MAX)
                         goto bad;
                 json = type == AGENTD_TABLE ? json_object() : json_array();
                 if (!json)
@@ -329,5 +342,6 @@ bad:
 }
 
 json_t *message_get_value(MessageReader *reader) {
+        reader->n_items = 0;
         return get_value(reader, 0);
 }

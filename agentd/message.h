@@ -7,7 +7,7 @@
  * are forks of one program. The engine trusts nothing in them: a child may have been taken over by a broken module.
  *
  *      engine → worker    BATCH
- *      worker → engine    RESULT, DIFFERENCE, UNDO, LOG, END
+ *      worker → engine    READY, RESULT, DIFFERENCE, UNDO, LOG, END
  *      loader → engine    DIAGNOSTIC, LOADED
  */
 
@@ -25,6 +25,18 @@
 
 #define MESSAGE_VALUE_DEPTH_MAX 16
 
+/* Items that one value may have, all levels together: as JSON each takes many times what it takes on the way. */
+#define MESSAGE_VALUE_ITEMS_MAX 1000
+
+/* Differences, or undo records, of one state that are told; one more says that there are more. */
+#define MESSAGE_DIFFERENCES_MAX 1000
+
+/* Bytes of records about one state, beyond which only attributes are named; and what the engine bears, of a state and of
+ * a batch, before it takes the worker for mad. */
+#define MESSAGE_STATE_BYTES     KIB(256)
+#define MESSAGE_STATE_BYTES_MAX KIB(512)
+#define MESSAGE_BATCH_BYTES_MAX MIB(16)
+
 /* In the index of a state: see AGENTD_STATE_PENDING. There are never so many states. */
 #define MESSAGE_STATE_PENDING (UINT32_C(1) << 31)
 
@@ -40,6 +52,7 @@ typedef enum MessageKind {
         MESSAGE_LOG,        /* u32 level, text */
         MESSAGE_END,        /* u32 batch */
         MESSAGE_DIAGNOSTIC, /* text file, u32 line, u32 column, text message */
+        MESSAGE_READY,      /* nothing: the worker has set itself up */
         MESSAGE_LOADED,     /* u64 bytes used */
         _MESSAGE_KIND_MAX,
 } MessageKind;
@@ -62,6 +75,7 @@ typedef struct MessageWriter {
         size_t position; /* end of the record that is being written */
         bool overflow;   /* the record does not fit into one datagram: dropped at message_end() */
         int error;       /* of the last send */
+        size_t n_items;  /* of the value that is being written */
         uint8_t *buffer; /* MESSAGE_MAX bytes */
 } MessageWriter;
 
@@ -89,6 +103,7 @@ typedef struct MessageReader {
         size_t size;
         size_t position; /* within the record */
         size_t end;      /* of the record */
+        size_t n_items;  /* of the value that is being read */
         bool bad;        /* a field was not there or not well-formed: what was read since is worth nothing */
 } MessageReader;
 

@@ -18,7 +18,8 @@
  * may point into memory from agentd_alloc() and to parameter values, and never to code, constants of the module or
  * memory from malloc(): those addresses may differ in the next process.
  *
- * A callback may block: it runs in a process of its own, which is killed when the state's timeout has passed.
+ * A callback may block: it runs in a process of its own, which is killed when no state has been finished
+ * for the timeout of one.
  * Crashing, hanging or eating memory harms the states of the module alone.
  *
  * The promise: a module built against this header works with every later agentd of the same AGENTD_ABI. Members and
@@ -253,6 +254,8 @@ AGENTD_EXPORT void agentd_watch_bus(AgentdWatch *watch, const char *match);
 /* ---- In check and apply: reporting ----------------------------------------------------------------------------- */
 /* `i` is the index of the state in the batch. A report for a state that is already finished is ignored. */
 
+/* Of one state 1000 differences are told, and 256 KiB; beyond that only that there are more, or the attributes. */
+
 /* One difference: an attribute, what it is, what it should be. NULL means "nothing there". */
 AGENTD_EXPORT void agentd_differs(AgentdContext *context, size_t i, const char *attribute,
         const AgentdValue *is, const AgentdValue *should);
@@ -323,14 +326,20 @@ AGENTD_EXPORT const char *agentd_group_name(AgentdContext *context, gid_t gid);
 
 /*
  * agentd_open_parent() - opens the directory that holds a path
- * @ret_fd:   an O_PATH descriptor that belongs to the context and stays open until the callback returns or 16 other
- *            directories were opened: use it at once, do not close it
+ * @ret_fd:   an O_PATH descriptor that belongs to the context and stays open until 16 other directories were
+ *            opened or agentd_remove() was called: use it at once, do not close it
  * @ret_name: the last part of the path, for use with *at() calls; points into path
  *
  * Return: 0; -ENOENT, -ENOTDIR, -ELOOP, -EACCES; other -errno.
  */
 AGENTD_EXPORT int agentd_open_parent(
         AgentdContext *context, const char *path, int *ret_fd, const char **ret_name);
+
+/*
+ * Opens, for reading, the regular file that a parameter with AGENTD_SOURCE names. The caller closes it.
+ * Return: 0; -ELOOP if a symlink was refused; -EISDIR, -ENXIO if it is something else; other -errno.
+ */
+AGENTD_EXPORT int agentd_open_source(AgentdContext *context, const char *path, int *ret_fd);
 
 /* Attributes of what is made. */
 typedef struct AgentdAttributes {
@@ -346,7 +355,8 @@ AGENTD_EXPORT int agentd_make_parents(
 
 /*
  * Puts a file of this content in place of whatever file or symlink is there, in one step: a reader sees the old or
- * the new, whole; so does the next boot after a power cut. If it fails the old is untouched. apply only.
+ * the new, whole; so does the next boot after a power cut. If it fails the old is untouched, but
+ * for -EIO of the last step, which makes the change itself durable. apply only.
  * Return: 0; -EISDIR if a directory is in the way; -ENOSPC, -EROFS and other -errno.
  */
 AGENTD_EXPORT int agentd_replace_file(AgentdContext *context, const char *path, const void *content,
@@ -379,7 +389,8 @@ typedef struct AgentdCommand {
 } AgentdCommand;
 
 typedef struct AgentdCommandResult {
-        int status; /* as of waitpid(2) */
+        size_t size; /* sizeof(AgentdCommandResult), set by the caller */
+        int status;  /* as of waitpid(2) */
         const char *output;
         size_t output_size;
 } AgentdCommandResult;

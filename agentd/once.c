@@ -78,9 +78,8 @@ static void on_result(void *userdata, Run *run, uint32_t state) {
                 output_result_for_people(stdout, run, state, &once->style);
 }
 
-static void on_finished(void *userdata, Run *run) {
-        Once *once = userdata;
-
+/* The last words: what became of the run, also if it is cut short. */
+static void tell_end(Once *once, const Run *run) {
         if (once->journal)
                 event_run_finished(run);
         hide_progress(once);
@@ -91,7 +90,12 @@ static void on_finished(void *userdata, Run *run) {
                 json_decref(json);
         } else
                 output_summary_for_people(stdout, run, &once->style);
+}
 
+static void on_finished(void *userdata, Run *run) {
+        Once *once = userdata;
+
+        tell_end(once, run);
         if (run_count(run, RESULT_FAILED) + run_count(run, RESULT_BLOCKED) > 0 || run_is_interrupted(run))
                 once->status = EXIT_STATE_FAILED;
         else if (once->options->check && once->n_pending > 0)
@@ -216,13 +220,20 @@ static const LoadHandlers validate_handlers = { .on_loaded = on_validated };
 
 /* ---- Around ---------------------------------------------------------------------------------------------------- */
 
+static int cut_short(Once *once) {
+        if (once->run)
+                tell_end(once, once->run);
+        (void) output_flush(stdout);
+        once->status = EXIT_STATE_FAILED;
+        return sd_event_exit(once->event, 0);
+}
+
 static int on_stop_timeout(_unused_ sd_event_source *source, _unused_ uint64_t usec, void *userdata) {
         Once *once = userdata;
 
         log_warning("What is under way has not finished within %s; stopping without it",
                 FORMAT_TIMESPAN(STOP_USEC));
-        once->status = EXIT_STATE_FAILED;
-        return sd_event_exit(once->event, 0);
+        return cut_short(once);
 }
 
 static int on_signal(_unused_ sd_event_source *source, const struct signalfd_siginfo *si, void *userdata) {
@@ -235,8 +246,7 @@ static int on_signal(_unused_ sd_event_source *source, const struct signalfd_sig
                 return sd_event_add_time_relative(
                         once->event, NULL, CLOCK_MONOTONIC, STOP_USEC, 0, on_stop_timeout, once);
         }
-        once->status = EXIT_STATE_FAILED;
-        return sd_event_exit(once->event, 0);
+        return cut_short(once);
 }
 
 /* The daemon's lock: nobody else changes this host meanwhile. Return: a descriptor; -EWOULDBLOCK if it is held. */
@@ -266,6 +276,7 @@ static int once_loop(Once *once, const LoadHandlers *handlers) {
         (void) sigemptyset(&mask);
         (void) sigaddset(&mask, SIGCHLD);
         (void) sigaddset(&mask, SIGINT);
+        (void) sigaddset(&mask, SIGHUP);
         (void) sigaddset(&mask, SIGTERM);
         if (sigprocmask(SIG_BLOCK, &mask, NULL) < 0)
                 return log_error_errno(errno, "Failed to block signals: %m");
@@ -277,6 +288,9 @@ static int once_loop(Once *once, const LoadHandlers *handlers) {
         r = sd_event_add_signal(once->event, NULL, SIGINT, on_signal, once);
         if (r >= 0)
                 r = sd_event_add_signal(once->event, NULL, SIGTERM, on_signal, once);
+        /* A terminal that goes away is no reason to break off in the middle of a change. */
+        if (r >= 0)
+                r = sd_event_add_signal(once->event, NULL, SIGHUP, on_signal, once);
         if (r < 0)
                 return log_error_errno(r, "Failed to wait for signals: %m");
         r = sd_event_add_post(once->event, NULL, on_post, once);

@@ -231,6 +231,7 @@ void output_summary_for_people(FILE *f, const Run *run, const OutputStyle *style
                         result_to_string(*result), *result == RESULT_OK ? "" : paint(style, COLOUR_OFF));
                 first = false;
         }
-        (void) fprintf(f, " (%s)%s\n", FORMAT_TIMESPAN(run_finished(run) - run_started(run)),
+        (void) fprintf(f, " (%s)%s\n",
+                FORMAT_TIMESPAN((run_finished(run) ?: now_usec(CLOCK_REALTIME)) - run_started(run)),
                 run_is_interrupted(run) ? ", interrupted" : "");
 }

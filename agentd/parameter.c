@@ -208,8 +208,13 @@ static int convert_source(
         if (*path != '/')
                 path = arena_printf(&loader->scratch, "%s/%s", role->directory, path);
         if (*path == '/') {
-                if (*root)
+                if (*root) {
                         normal = resolve_in_root(loader, path);
+                        if (!normal)
+                                return fail(c, value, parameter,
+                                        "is '%s', which is not there below '%s': %s", value->text, root,
+                                        strerror(errno));
+                }
                 path = arena_printf(&loader->scratch, "%s%s", root, path);
         } else {
                 _cleanup_free_ char *cwd = get_current_dir_name();

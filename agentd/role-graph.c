@@ -28,8 +28,9 @@ static bool is_glob(const char *pattern) {
 typedef struct Group {
         uint32_t *members;
         uint32_t n, n_allocated;
-        uint32_t node_after;  /* a node that is done when all members are; 0: not made */
-        uint32_t node_before; /* a node that all members wait for */
+        uint32_t node_after;       /* a node that is done when all members are; 0: not made */
+        uint32_t node_before;      /* a node that all members wait for */
+        const char *member_refers; /* the member that requires the group that it is of */
 } Group;
 
 typedef struct Graph {
@@ -73,6 +74,17 @@ static void connect_glob(Graph *graph, const State *state, const Reference *refe
         Group *group = find_group(graph, reference->pattern);
         bool itself = fnmatch(reference->pattern, state->id, 0) == 0;
 
+        if (itself && group->n >= GROUP_MIN) {
+                /* Harmless in one member of the group, and otherwise a cycle: found here before it is a million edges. */
+                if (group->member_refers)
+                        diagnostics_add(&loader->diagnostics, reference->place,
+                                "'%s' matches %s itself, and so it does for %s: they would wait for each "
+                                "other",
+                                reference->pattern, state->id, group->member_refers);
+                if (group->member_refers)
+                        return;
+                group->member_refers = state->id;
+        }
         if (group->n < GROUP_MIN || itself) {
                 for (uint32_t i = 0; i < group->n; i++) {
                         if (reference->before)

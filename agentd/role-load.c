@@ -59,6 +59,9 @@ static int setup(Loader *loader, Image *image, int fd, pid_t engine) {
         (void) sigprocmask(SIG_SETMASK, &none, NULL);
         if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != engine)
                 return -ESRCH;
+        /* A process group of its own, so that what modules start can be ended with it. */
+        if (setsid() < 0)
+                return -errno;
         (void) prctl(PR_SET_NAME, "agentd-load");
         (void) setrlimit(RLIMIT_CORE, &(struct rlimit){});
 

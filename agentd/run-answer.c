@@ -7,7 +7,7 @@
 #include "run-internal.h"
 
 static int append(json_t **array, json_t *item) {
-        if (json_array_size(*array) >= RUN_DIFFERENCES_MAX)
+        if (json_array_size(*array) > MESSAGE_DIFFERENCES_MAX)
                 return -EBADMSG;
         if (!*array)
                 *array = json_array();
@@ -136,6 +136,17 @@ int run_on_record(void *userdata, Batch *batch, MessageKind kind, MessageReader 
                 return -EBADMSG;
         if (run->nodes[state].step != STEP_ASKED || run->nodes[state].batch != batch->id)
                 return -EBADMSG;
+
+        if (kind != MESSAGE_RESULT) {
+                RunDetail *detail = run_detail_of(run, state);
+
+                if (!detail)
+                        return -ENOMEM;
+                detail->bytes += reader->end - reader->position;
+                batch->bytes += reader->end - reader->position;
+                if (detail->bytes > MESSAGE_STATE_BYTES_MAX || batch->bytes > MESSAGE_BATCH_BYTES_MAX)
+                        return -EBADMSG;
+        }
 
         switch (kind) {
         case MESSAGE_RESULT: return handle_result(run, batch, state, reader);

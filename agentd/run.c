@@ -51,19 +51,21 @@ RunDetail *run_detail_of(Run *run, uint32_t state) {
         return node->detail;
 }
 
-void run_set_error(Run *run, uint32_t state, const char *format, ...) _printf_(3, 4);
-
 void run_set_error(Run *run, uint32_t state, const char *format, ...) {
         RunDetail *detail = run_detail_of(run, state);
+        _cleanup_free_ char *text = NULL;
         va_list args;
+        size_t size;
 
         if (!detail)
                 return;
-        free(detail->error);
         va_start(args, format);
-        if (vasprintf(&detail->error, format, args) < 0)
-                detail->error = NULL;
+        if (vasprintf(&text, format, args) < 0)
+                text = NULL;
         va_end(args);
+        free(detail->error);
+        /* Parts of it may come from anywhere, or be cut in the middle of a character. */
+        detail->error = text ? utf8_make_valid(text, strlen(text), &size) : NULL;
 }
 
 /* ---- Results -------------------------------------------------------------------------------------------------------- */
@@ -91,6 +93,7 @@ static void set_result(Run *run, uint32_t i, Result result) {
         if (node->detail && result == RESULT_SKIPPED)
                 node->detail = run_detail_free(node->detail);
         run->handlers->on_result(run->userdata, run, i);
+        node->detail = run_detail_free(node->detail);
 }
 
 /* True if, in a plan, the node or something before it would change when it is applied. */
@@ -593,7 +596,7 @@ const RunOptions *run_options(const Run *run) {
 }
 
 bool run_is_interrupted(const Run *run) {
-        return run->finished && run->n_done < run->n_nodes;
+        return run->stopped && run->n_done < run->n_nodes;
 }
 
 usec_t run_started(const Run *run) {

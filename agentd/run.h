@@ -36,22 +36,19 @@ typedef enum RunMode {
 
 const char *run_mode_to_string(RunMode mode);
 
-/* Differences of a state, and likewise what undoes them, that are taken from a worker: far more than a person reads. One
- * that says more is out of its mind, and killed. */
-#define RUN_DIFFERENCES_MAX 1000
-
-/* What is kept of a state that is not simply `ok`. */
+/* What is known of a state that is not simply `ok`, until its result was told. */
 typedef struct RunDetail {
         json_t *differences; /* array of { attribute, is, should, diff }; NULL if there are none */
         json_t *left;        /* those that the check after the apply found */
         json_t *undo;        /* array of { what, old } */
-        char *error;         /* NULL if there is none */
+        char *error;         /* UTF-8 on one line; NULL if there is none */
+        size_t bytes;        /* of records about it */
 } RunDetail;
 
 typedef struct Run Run;
 
 typedef struct RunHandlers {
-        /* A state has its result. In order of execution. */
+        /* A state has its result. In order of execution. Its details are given up when this returns. */
         void (*on_result)(void *userdata, Run *run, uint32_t state);
 
         /* All are done, or the run was stopped and the batches that were under way are back. */
@@ -84,9 +81,9 @@ void run_stop(Run *run);
 
 Image *run_image(const Run *run);
 const RunOptions *run_options(const Run *run);
-bool run_is_interrupted(const Run *run);
-usec_t run_started(const Run *run);  /* CLOCK_REALTIME */
-usec_t run_finished(const Run *run); /* likewise; 0 while it runs */
+bool run_is_interrupted(const Run *run); /* it was stopped before all was done */
+usec_t run_started(const Run *run);      /* CLOCK_REALTIME */
+usec_t run_finished(const Run *run);     /* likewise; 0 while it runs */
 
 Result run_result(const Run *run, uint32_t state);
 usec_t run_duration(const Run *run, uint32_t state);         /* time that workers spent on it */

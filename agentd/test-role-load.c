@@ -1072,6 +1072,7 @@ TEST(precedence_below_a_root) {
         put("root/etc/agentd/conf.d/source.toml",
                 "[file.\"/beside\"]\nsource = \"x\"\n[file.\"/above\"]\nsource = \"../x\"\n");
         put("root/etc/agentd/x", "");
+        put("root/etc/agentd/conf.d/x", "");
         put("root/etc/agentd/conf.d/facts.toml",
                 "when = \"facts.os.id == 'testos'\"\n[file.\"/{{facts.os.version_id}}\"]\n");
         options.root = root;

@@ -198,13 +198,15 @@ static int answer_batch(
         WorkerState *worker, uint32_t id, Phase phase, unsigned flags, uint32_t *states, uint32_t n) {
         AgentdContext *context = &worker->context;
         _cleanup_free_ AgentdState *batch = calloc(MAX(n, 1U), sizeof(AgentdState));
-        _cleanup_free_ bool *marks = calloc(MAX(n, 1U), 2 * sizeof(bool));
+        _cleanup_free_ bool *finished = calloc(MAX(n, 1U), sizeof(bool));
+        _cleanup_free_ uint32_t *differences = calloc(MAX(n, 1U), sizeof(uint32_t));
+        _cleanup_free_ size_t *bytes = calloc(MAX(n, 1U), sizeof(size_t));
         _cleanup_free_ char *error = NULL;
         const AgentdStateType *type = NULL;
         uint32_t type_index = image_state(context->image, states[0] & ~MESSAGE_STATE_PENDING)->type, m = 0;
         int r;
 
-        if (!batch || !marks)
+        if (!batch || !finished || !differences || !bytes)
                 return -ENOMEM;
 
         context->since_usec = context->flushed_usec = now_usec(CLOCK_MONOTONIC);
@@ -242,7 +244,7 @@ static int answer_batch(
         if (m == 0)
                 return 0;
 
-        context_begin(context, phase, flags, states, m, marks, marks + m);
+        context_begin(context, phase, flags, states, m, finished, differences, bytes);
         r = (phase == PHASE_APPLY ? type->apply : type->check)(context, batch, m, flags);
         context_end(context, r);
         return 0;
@@ -361,6 +363,9 @@ void worker_main(const WorkerSetup *setup) {
                 _exit(WORKER_EXIT_SETUP);
         }
 
+        message_begin(&worker.context.writer, MESSAGE_READY);
+        (void) message_end(&worker.context.writer);
+        (void) message_flush(&worker.context.writer);
         r = worker_loop(&worker);
         for (uint32_t i = 0; i < header->modules.n; i++)
                 module_close(worker.modules[i]);

@@ -28,8 +28,9 @@ struct Worker {
         sd_event_source *io;
         sd_event_source *child;
         sd_event_source *timer; /* of the batch's deadline, of idleness, of dying */
-        usec_t heard_usec;      /* when it last said something, CLOCK_MONOTONIC */
+        usec_t heard_usec;      /* when it last got on: began, or gave a result; CLOCK_MONOTONIC */
         bool slow;              /* past the warning: does not count */
+        bool ready;             /* it has set itself up: from now on modules speak through it */
         bool leaving;           /* idle for too long: its socket is closed, which is its sign to go */
         bool killed;            /* SIGKILL was sent; its batch is gone already, or goes when it is reaped */
         bool stuck;             /* … and did not help */
@@ -132,6 +133,10 @@ static int worker_handle_datagram(Worker *worker, const uint8_t *data, size_t si
 
         while ((r = message_next(&reader, &kind)) > 0) {
                 switch (kind) {
+                case MESSAGE_READY:
+                        worker->ready = true;
+                        r = 0;
+                        break;
                 case MESSAGE_LOG: r = worker_handle_log(worker, &reader); break;
                 case MESSAGE_RESULT:
                 case MESSAGE_DIFFERENCE:
@@ -140,6 +145,9 @@ static int worker_handle_datagram(Worker *worker, const uint8_t *data, size_t si
                                 return -EBADMSG;
                         r = worker->pool->handlers->on_record(
                                 worker->pool->userdata, worker->batch, kind, &reader);
+                        /* Nothing else is progress: a module may talk for ever. */
+                        if (kind == MESSAGE_RESULT)
+                                worker->heard_usec = now_usec(CLOCK_MONOTONIC);
                         break;
                 case MESSAGE_END: {
                         uint32_t id = message_get_u32(&reader);
@@ -148,6 +156,7 @@ static int worker_handle_datagram(Worker *worker, const uint8_t *data, size_t si
                         if (reader.bad || !worker->batch || worker->batch->id != id)
                                 return -EBADMSG;
                         batch = TAKE_PTR(worker->batch);
+                        worker->heard_usec = now_usec(CLOCK_MONOTONIC);
                         worker->slow = false;
                         arm_timer(worker, worker->heard_usec + WORKER_IDLE_USEC);
                         worker->pool->handlers->on_end(worker->pool->userdata, batch);
@@ -177,9 +186,15 @@ static int worker_read(Worker *worker) {
         if ((size_t) n > sizeof(buffer))
                 return -EBADMSG;
 
-        worker->heard_usec = now_usec(CLOCK_MONOTONIC);
         n = worker_handle_datagram(worker, buffer, (size_t) n);
         return n < 0 ? (int) n : 1;
+}
+
+static void worker_kill_garbled(Worker *worker) {
+        log_error("A worker sent a message that is not well-formed; it is killed");
+        (void) snprintf(
+                worker->last_words, sizeof(worker->last_words), "sent a message that is not well-formed");
+        worker_kill(worker, WORKER_LOSS_DIED);
 }
 
 static int on_worker_io(
@@ -190,10 +205,7 @@ static int on_worker_io(
         for (unsigned i = 0; i < READ_BURST && r > 0; i++)
                 r = worker_read(worker);
         if (r < 0) {
-                log_error("A worker sent a message that is not well-formed; it is killed");
-                (void) snprintf(worker->last_words, sizeof(worker->last_words),
-                        "sent a message that is not well-formed");
-                worker_kill(worker, WORKER_LOSS_DIED);
+                worker_kill_garbled(worker);
                 return 0;
         }
 
@@ -206,7 +218,7 @@ static int on_worker_io(
 /* ---- Its end --------------------------------------------------------------------------------------------------- */
 
 static bool setup_failed(const Worker *worker, const siginfo_t *si) {
-        return si->si_code == CLD_EXITED && si->si_status == WORKER_EXIT_SETUP &&
+        return !worker->ready && si->si_code == CLD_EXITED && si->si_status == WORKER_EXIT_SETUP &&
                startswith(worker->last_words, WORKER_SETUP_FAILED);
 }
 
@@ -251,6 +263,7 @@ static int on_worker_exit(_unused_ sd_event_source *source, const siginfo_t *si,
 static int on_worker_timer(_unused_ sd_event_source *source, _unused_ uint64_t usec, void *userdata) {
         Worker *worker = userdata;
         usec_t now = now_usec(CLOCK_MONOTONIC), deadline, warning;
+        int r;
 
         if (worker->stuck)
                 return 0;
@@ -275,6 +288,15 @@ static int on_worker_timer(_unused_ sd_event_source *source, _unused_ uint64_t u
                 return 0;
         }
 
+        /* If we are late ourselves, e.g. since nobody read what we print, its answer may have been there for long. */
+        while ((r = worker_read(worker)) > 0)
+                ;
+        if (r < 0)
+                worker_kill_garbled(worker);
+        if (worker->killed || !worker->batch)
+                return 0;
+
+        now = now_usec(CLOCK_MONOTONIC);
         deadline = add_usec(worker->heard_usec, worker->batch->timeout_usec);
         warning = add_usec(worker->heard_usec, worker->batch->timeout_usec / 3);
         if (now >= deadline) {
@@ -310,6 +332,9 @@ static int worker_new(WorkerPool *pool, WorkerKind kind, Image *image, Worker **
         if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
                 return -errno;
         worker->fd = pair[0];
+        /* So that a datagram of the largest size fits, whatever the host's default is. */
+        for (int i = 0; i < 2; i++)
+                (void) setsockopt(pair[i], SOL_SOCKET, SO_SNDBUF, &(int){ 2 * MESSAGE_MAX }, sizeof(int));
 
         pid = fork();
         if (pid < 0) {
@@ -418,13 +443,18 @@ int worker_pool_dispatch(WorkerPool *pool, Image *image, Batch *batch) {
                                                            : 0));
         r = message_end(&writer);
         if (r == 0)
-                (void) message_flush(&writer);
+                r = message_flush(&writer);
         message_writer_done(&writer);
-        if (r < 0)
+        if (r == -EMSGSIZE)
                 return r;
 
-        /* If it could not be sent, the worker is dying, and its end will give the batch back. */
+        /* If it could not be sent, the worker is dying or of no use; its end gives the batch back. */
         worker->batch = batch;
+        if (r < 0) {
+                (void) snprintf(worker->last_words, sizeof(worker->last_words), "could not be reached");
+                worker_kill(worker, WORKER_LOSS_DIED);
+                return 0;
+        }
         worker->slow = false;
         worker->heard_usec = now_usec(CLOCK_MONOTONIC);
         arm_timer(worker, add_usec(worker->heard_usec, batch->timeout_usec / 3));

@@ -34,7 +34,8 @@ typedef struct Batch {
         uint32_t call_flags; /* AGENTD_PLAN, AGENTD_DIFF */
         usec_t timeout_usec; /* without a word from the worker, it is killed */
         struct Batch *next;  /* for the owner's queues */
-        bool retry; /* for the owner: an apply of these was lost; what still differs is applied again */
+        bool retry;   /* for the owner: an apply of these was lost; what still differs is applied again */
+        size_t bytes; /* for the owner: of records about its states */
         unsigned recalls; /* how often it was called back since it last got further */
         bool careful;     /* each result is sent at once, so that a loss shows how far the worker came */
         uint32_t n;

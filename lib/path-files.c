@@ -5,6 +5,7 @@
 #include <assert.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <sys/random.h>
 #include <sys/sendfile.h>
 
 #include "hash.h"
@@ -38,6 +39,13 @@ static void temporary_name(const char *name, char ret[static PATH_TEMPORARY_SIZE
         (void) snprintf(ret, PATH_TEMPORARY_SIZE, ".agentd-%016" PRIx64, hash_fnv1a(name, strlen(name)));
 }
 
+static void random_name(char ret[static PATH_TEMPORARY_SIZE]) {
+        uint64_t number = 0;
+
+        (void) getrandom(&number, sizeof(number), 0);
+        (void) snprintf(ret, PATH_TEMPORARY_SIZE, ".agentd-%016" PRIx64, number);
+}
+
 static int unlink_any(int dir_fd, const char *name) {
         if (unlinkat(dir_fd, name, 0) == 0)
                 return 0;
@@ -49,10 +57,16 @@ static int unlink_any(int dir_fd, const char *name) {
         return errno == ENOTDIR ? -EPERM : -errno;
 }
 
-static int remove_stale(int dir_fd, const char *temporary) {
+/* Makes room for a temporary: removes a stale one, or, if somebody keeps the name occupied, takes another name, of which
+ * nothing is known after a kill. */
+static int make_room(int dir_fd, char temporary[static PATH_TEMPORARY_SIZE]) {
         int r;
 
         r = unlink_any(dir_fd, temporary);
+        if (r == -ENOTEMPTY || r == -EPERM || r == -EACCES || r == -EBUSY) {
+                random_name(temporary);
+                return 0;
+        }
         return r == -ENOENT ? 0 : r;
 }
 
@@ -102,7 +116,7 @@ int path_replace_begin(PathReplacement *p, int dir_fd, const char *name) {
                         break;
                 if (errno != EEXIST || i >= TEMPORARY_TRIES)
                         return p->error = -errno;
-                r = remove_stale(dup_fd, temporary);
+                r = make_room(dup_fd, temporary);
                 if (r < 0)
                         return p->error = r;
         }
@@ -280,7 +294,7 @@ int path_make_symlink(
         for (unsigned i = 0; symlinkat(target, dir_fd, temporary) < 0; i++) {
                 if (errno != EEXIST || i >= TEMPORARY_TRIES)
                         return -errno;
-                r = remove_stale(dir_fd, temporary);
+                r = make_room(dir_fd, temporary);
                 if (r < 0)
                         return r;
         }

@@ -154,7 +154,8 @@ void path_cache_clear(PathCache *cache);
 /*
  * An atomic replacement of a file: the new content is written into a temporary beside it, which then takes the name.
  * The temporary's name is ".agentd-" and 16 hexadecimal digits of the FNV-1a hash of the target's name, so that one
- * left by a killed process is removed by the next attempt. Two replacements of one target must not run at once.
+ * left by a killed process is removed by the next attempt; where somebody keeps that name occupied, random digits. Two
+ * replacements of one target must not run at once.
  *
  * Until path_replace_commit() renames, and after any failure before that, the old file is as it was and the temporary
  * is gone. A zeroed object is one that was never begun.
@@ -180,8 +181,8 @@ typedef struct PathReplacement {
  * @dir_fd: directory, may be closed afterwards
  * @name:   single part, copied
  *
- * Return: 0; -EINVAL if name is empty, ".", ".." or has a slash; -ENAMETOOLONG; -EEXIST or -ENOTEMPTY if somebody
- *         keeps the temporary's name occupied; -ENOENT if the directory was removed; -EROFS, -ENOSPC, -EDQUOT, ….
+ * Return: 0; -EINVAL if name is empty, ".", ".." or has a slash; -ENAMETOOLONG; -EEXIST if somebody
+ *         races to occupy each name that is tried; -ENOENT if the directory was removed; -EROFS, -ENOSPC, -EDQUOT, ….
  */
 int path_replace_begin(PathReplacement *p, int dir_fd, const char *name);
 

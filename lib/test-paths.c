@@ -635,8 +635,10 @@ TEST(stale_temporaries_are_removed) {
 
                 (void) snprintf(inside, sizeof(inside), "%s/x", temporary);
                 make_file(inside, "");
-                ASSERT_EQ(replace(root, "f", "3", 0644, 0), -ENOTEMPTY);
-                ASSERT_EQ(path_make_symlink(root, "f", "x", NOID, NOID, 0), -ENOTEMPTY);
+                /* Who keeps the name occupied does not keep us from repairing. */
+                ASSERT_OK(replace(root, "f", "3", 0644, 0));
+                assert_content("f", "3");
+                ASSERT_OK(path_make_symlink(root, "f", "x", NOID, NOID, 0));
         }
 
         /* Other names have other temporaries. */

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/xattr.h>
 #include <syslog.h>
 #include <unistd.h>
 
@@ -230,17 +231,10 @@ static int open_regular(int dir_fd, const char *name) {
         return fd < 0 ? -errno : fd;
 }
 
-static int open_source(const File *file) {
-        struct stat st;
-        int fd = open(file->source, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+static int open_source(AgentdContext *c, const File *file) {
+        int fd, r = agentd_open_source(c, file->source, &fd);
 
-        if (fd < 0)
-                return -errno;
-        if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
-                (void) close(fd);
-                return -EINVAL;
-        }
-        return fd;
+        return r < 0 ? r : fd;
 }
 
 /* pread() until the block is full or the file at its end: a short count at the size it had is believed to be that, which
@@ -256,7 +250,7 @@ static ssize_t read_block(int fd, char *block, off_t offset, off_t file_size) {
                 if (n < 0)
                         return -errno;
                 done += (size_t) n;
-                if (n == 0 || (done < BLOCK_SIZE && offset + (off_t) done == file_size))
+                if (n == 0 || (done < BLOCK_SIZE && file_size > 0 && offset + (off_t) done == file_size))
                         break;
         }
         return (ssize_t) done;
@@ -282,9 +276,14 @@ static int compare_with_content(int fd, const char *content, size_t size) {
 
 static int compare_with_file(int fd, off_t size, int source) {
         static char ours[BLOCK_SIZE], theirs[BLOCK_SIZE];
+        struct stat st;
+
+        if (fstat(source, &st) < 0)
+                return -errno;
 
         for (off_t offset = 0;; offset += BLOCK_SIZE) {
-                ssize_t n = read_block(fd, ours, offset, size), m = read_block(source, theirs, offset, size);
+                ssize_t n = read_block(fd, ours, offset, size),
+                        m = read_block(source, theirs, offset, st.st_size);
 
                 if (n < 0 || m < 0)
                         return (int) (n < 0 ? n : m);
@@ -353,10 +352,11 @@ static int compare_content(AgentdContext *c, size_t i, const File *file, Look *l
         if (!file->content && !file->source)
                 return 0;
         if (file->source) {
-                source = open_source(file);
+                source = open_source(c, file);
                 if (source < 0) {
                         agentd_failed(c, i, "Failed to open source '%s': %s", file->source,
-                                source == -EINVAL ? "it is not a regular file" : strerror(-source));
+                                source == -ENXIO || source == -EISDIR ? "it is not a regular file"
+                                                                      : explain(source));
                         return -1;
                 }
         }
@@ -487,6 +487,14 @@ static void record_undo(AgentdContext *c, size_t i, const File *file, const Look
         }
 }
 
+/* The mode that what is there keeps. A new owner or group has not agreed to its set-id bits: they go, as the kernel has
+ * it with chown(). */
+static mode_t kept_mode(const Look *look, mode_t mode) {
+        bool gone = (look->owner_differs || look->group_differs) && !S_ISDIR(look->st.st_mode);
+
+        return mode & (gone ? 01777 : 07777);
+}
+
 /*
  * Sets mode and owner of what is there, by descriptor, so that nothing can be put in its place meanwhile. In a
  * directory that others can write, a file with several names may be a hard link to somebody else's file: hands off.
@@ -519,7 +527,7 @@ static int set_attributes(const File *file, const Look *look, const char **ret_e
         if (r == 0 && (look->owner_differs || look->group_differs) && fchown(fd, look->uid, look->gid) < 0)
                 r = -errno;
         if (r == 0 && (file->mode != KEEP || look->owner_differs || look->group_differs) &&
-                fchmod(fd, file->mode != KEEP ? (mode_t) file->mode : st.st_mode & 07777) < 0)
+                fchmod(fd, file->mode != KEEP ? (mode_t) file->mode : kept_mode(look, st.st_mode)) < 0)
                 r = -errno;
         if (r == 0 && fsync(fd) < 0)
                 r = -errno;
@@ -527,12 +535,22 @@ static int set_attributes(const File *file, const Look *look, const char **ret_e
         return r;
 }
 
+/* With an access control list the group's bits are its mask: kept as a mode they would let the group in. */
+static bool has_acl(const Look *look) {
+        int fd = open_regular(look->dir_fd, look->name);
+        bool has = fd >= 0 && fgetxattr(fd, "system.posix_acl_access", NULL, 0) > 0;
+
+        if (fd >= 0)
+                (void) close(fd);
+        return has;
+}
+
 static int file_make(AgentdContext *c, const AgentdState *state, Look *look, const char **ret_error) {
         const File *file = state->data;
         bool new = look->kind == KIND_ABSENT;
         const AgentdAttributes attributes = {
                 .mode = file->mode != KEEP        ? (mode_t) file->mode
-                        : !new                    ? look->st.st_mode & 07777
+                        : !new                    ? kept_mode(look, look->st.st_mode)
                         : file->kind == KIND_FILE ? 0644
                                                   : 0755,
                 .uid = look->uid != (uid_t) KEEP ? look->uid
@@ -560,8 +578,13 @@ static int file_make(AgentdContext *c, const AgentdState *state, Look *look, con
         if (file->kind == KIND_DIRECTORY && new)
                 return agentd_make_directory(c, state->name, &attributes);
         if (file->kind == KIND_FILE && (new || look->content_differs)) {
+                if (!new && file->mode == KEEP && has_acl(look)) {
+                        *ret_error = "it has an access control list, which would be lost; give 'mode' to go "
+                                     "without";
+                        return -EOPNOTSUPP;
+                }
                 if (file->source) {
-                        int source = open_source(file);
+                        int source = open_source(c, file);
 
                         if (source < 0)
                                 return source;

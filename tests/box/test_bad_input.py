@@ -3,7 +3,9 @@
 
 import contextlib
 import random
+import os
 import re
+import struct
 import signal
 import subprocess
 import tempfile
@@ -255,6 +257,34 @@ def test_mode_of_a_file_can_be_set_on_a_full_file_system(box, full_disk):
     assert box.agentd_once().summary["changed"] == 1
 
 
+def test_repair_goes_on_though_somebody_occupies_the_name_of_the_temporary(box):
+    box.run("mkdir /srv/w; echo old >/srv/w/b; mkdir -p /srv/w/.agentd-af63df4c8601f1a5/x; chown -R 1000 /srv/w")
+    box.role("role", '[file."/srv/w/b"]\ncontent = "new"\n')
+    assert box.agentd_once().summary["changed"] == 1 and box.read("/srv/w/b") == "new"
+
+
+def test_source_that_somebody_else_made_a_link_is_refused(box):
+    box.run("mkdir /srv/w; echo secret >/root/secret; chmod 600 /root/secret; ln -s /root/secret /srv/w/src; "
+            "chown -hR 1000 /srv/w; ln -s /root/secret /root/link")
+    box.role("role", '[file."/srv/a"]\nsource = "/srv/w/src"\n[file."/srv/b"]\nsource = "/root/link"\n')
+    done = box.agentd_once("--diff")
+    assert results(done) == {"file:/srv/a": "failed", "file:/srv/b": "changed"}
+    assert "symlink on the way" in errors(done)["file:/srv/a"]
+
+
+def test_file_with_an_access_control_list_is_not_opened_to_its_group(box, loop_ext4):
+    loop_ext4("/srv/disk")
+    box.write("/srv/disk/a", "old", mode=0o600)
+    acl = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in (
+        (1, 6, 2**32 - 1), (2, 4, 1000), (4, 0, 2**32 - 1), (16, 4, 2**32 - 1), (32, 0, 2**32 - 1)))
+    os.setxattr(f"/proc/{box.leader}/root/srv/disk/a", "system.posix_acl_access", acl)
+    box.role("role", '[file."/srv/disk/a"]\ncontent = "new"\n')
+    done = box.agentd_once()
+    assert "access control list" in errors(done)["file:/srv/disk/a"] and box.read("/srv/disk/a") == "old"
+    box.role("role", '[file."/srv/disk/a"]\ncontent = "new"\nmode = "0600"\n')
+    assert box.agentd_once().summary["changed"] == 1
+
+
 def test_read_only_file_system_keeps_what_it_has(box, loop_ext4):
     disk = loop_ext4("/srv/disk")
     box.run("cd /srv/disk; echo old >a; echo >gone; mkdir d; mount -o remount,ro /srv/disk")
@@ -301,7 +331,7 @@ def test_disk_that_fails_is_an_error_and_others_go_on(box, loop_ext4):
 
 # ---- Ends in the middle ----
 
-N = 2000
+N = 6000
 OLD, NEW = "old\n" * 100, "new\n" * 200
 
 
@@ -310,8 +340,8 @@ class Run:
 
     def __init__(self, box, *arguments):
         self.box = box
-        box.run("rm -f /run/pid; mkdir -p /srv/d; cd /srv/d; "
-                f"i=0; while [ $i -lt {N} ]; do cat /run/old >$i; i=$((i+1)); done; rm -f .agentd-*")
+        box.run("rm -f /run/pid; mkdir -p /srv/d; rm -f /srv/d/.agentd-*")
+        box.run(["python3", "-c", f"for i in range({N}): open(f'/srv/d/{{i}}', 'w').write(open('/run/old').read())"])
         # Not pipes, which would have to be read.
         self.output = [tempfile.TemporaryFile("w+", errors="replace") for _ in range(2)]
         self.process = subprocess.Popen(
@@ -381,7 +411,7 @@ def test_sigkill_at_any_moment_leaves_whole_files_and_the_next_run_converges(box
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 @pytest.mark.parametrize("group", [False, True], ids=["agentd", "group"])
 def test_signal_to_end_finishes_what_is_under_way_and_says_interrupted(box, number, group):
     # To the group of processes: what a terminal does at Ctrl-C, and a service manager at a stop.

@@ -209,13 +209,19 @@ def test_mode_owner_and_group_are_kept_when_content_changes(box):
     assert mode(box, "/srv/a") == 0o4751 and ids(box, "/srv/a") == (4711, 4712)
 
 
-def test_set_uid_survives_a_change_of_owner(box):
+def test_set_uid_survives_a_change_of_owner_only_where_it_is_declared(box):
     box.write("/srv/declared", "", mode=0o755)
-    box.write("/srv/kept", "", mode=0o6755)
-    apply(box, '[file."/srv/declared"]\nmode = "4755"\nowner = "daemon"\n[file."/srv/kept"]\ngroup = "games"\n'
+    box.write("/srv/taken", "evil", mode=0o6755)
+    box.write("/srv/replaced", "evil", mode=0o6755)
+    box.write("/srv/kept", "old", mode=0o4755)
+    box.run("chown 1000:1000 /srv/taken /srv/replaced")
+    apply(box, '[file."/srv/declared"]\nmode = "4755"\nowner = "daemon"\n[file."/srv/taken"]\nowner = "root"\n'
+               '[file."/srv/replaced"]\nowner = "root"\ncontent = "x"\n[file."/srv/kept"]\ncontent = "x"\n'
                '[file."/srv/made"]\ncontent = "x"\nmode = "4755"\nowner = "daemon"\n')
     assert mode(box, "/srv/declared") == 0o4755 and ids(box, "/srv/declared") == (DAEMON, 0)
-    assert mode(box, "/srv/kept") == 0o6755 and ids(box, "/srv/kept") == (0, GAMES)
+    assert mode(box, "/srv/taken") == mode(box, "/srv/replaced") == 0o755, "nobody becomes root by a role"
+    assert ids(box, "/srv/taken") == ids(box, "/srv/replaced") == (0, 1000)
+    assert mode(box, "/srv/kept") == 0o4755
     assert mode(box, "/srv/made") == 0o4755 and ids(box, "/srv/made") == (DAEMON, 0)
 
 

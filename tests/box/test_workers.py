@@ -97,6 +97,7 @@ TROUBLE = {
     "close-socket": r"^the worker exited with status 1 while checking it$",
     "hang-in-check": r"^no answer within the timeout; the worker was killed while checking it$",
     "block-signals": r"^no answer within the timeout; the worker was killed while checking it$",
+    "talk": r"^no answer within the timeout; the worker was killed while checking it$",
     "silent": r"^the module said nothing about this state$",
     "failed": r"^it is broken$",
 }

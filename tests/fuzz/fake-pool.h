@@ -126,7 +126,7 @@ static void fake_on_result(void *userdata, Run *run, uint32_t state) {
                         _cleanup_free_ char *dump = parts[i] ? json_dumps(parts[i], JSON_COMPACT) : NULL;
 
                         fuzz_check(!parts[i] || dump);
-                        fuzz_check(json_array_size(parts[i]) <= RUN_DIFFERENCES_MAX);
+                        fuzz_check(json_array_size(parts[i]) <= MESSAGE_DIFFERENCES_MAX + 1);
                 }
                 fuzz_check(!detail->error || utf8_is_valid(detail->error, strlen(detail->error)));
         }
