@@ -488,8 +488,8 @@ TEST(declared_twice) {
                         "a.toml:2:7: error: file:/a is declared twice; first at a.toml:1:7" },
                 { "[file.\"/a\"]\nfor_each = [1, 2, 3]\n",
                         "a.toml:1:7: error: more than one item of the loop makes file:/a" },
-                { "[file.\"/x\"]\n[file.\"/x\"]\n", "a.toml:2:1: error: cannot redefine existing table; "
-                                                    "it may be written only once" },
+                { "[file.\"/x\"]\n[file.\"/x\"]\n", "a.toml:2:1: error: cannot redefine existing table: "
+                                                    "[file.\"/x\"]; it may be written only once" },
                 { "[file.\"/x\"]\nmode = \"0644\"\nmode = \"0600\"\n",
                         "a.toml:3:8: error: cannot redefine existing string 'mode'; it may be written only "
                         "once" },

@@ -335,9 +335,16 @@ std::string translate(string_view description, string_view text, Place *place) {
         if (!message.empty() && message[0] >= 'A' && message[0] <= 'Z')
                 message[0] = static_cast<char>(message[0] - 'A' + 'a');
         if (starts_with(what, "cannot redefine existing ")) {
-                /* The library spells names that need quotes wrongly. */
-                if (message.find('"') != std::string::npos)
+                /* The library spells names that need quotes wrongly: better the line itself. */
+                if (message.find('"') != std::string::npos) {
+                        size_t start = offset_of(text, Place{ place->file, place->line, 1 });
+
                         message.resize(message.find(" '"));
+                        if (start < text.size())
+                                message.append(": ").append(
+                                        text.substr(start, text.find_first_of("\r\n", start) - start)
+                                                .substr(0, 200));
+                }
                 message += "; it may be written only once";
         }
         while (!message.empty() && message.back() == '.')
