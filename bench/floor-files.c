@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * The floor of checking files: for each of DIR/dI/fN what a check cannot do without, in one process without a word
+ * The floor of checking files: for each of DIR/d(N / 100)/fN what a check cannot do without, in one process without a word
  * about it. Prints microseconds of wall time and of CPU for each file, the median of the rounds.
  *
  *      floor-files DIR N ROUNDS
@@ -60,7 +60,7 @@ int main(int argc, char **argv) {
                         ssize_t size;
                         int fd;
 
-                        (void) snprintf(path, sizeof(path), "%s/d%ld/f%ld", argv[1], i % 100, i);
+                        (void) snprintf(path, sizeof(path), "%s/d%ld/f%ld", argv[1], i / 100, i);
                         fd = open(path, O_RDONLY | O_CLOEXEC);
                         if (fd < 0 || fstat(fd, &st) < 0)
                                 return 1;
