@@ -8,6 +8,7 @@
 #include <sys/resource.h>
 #include <syslog.h>
 
+#include "child.h"
 #include "log.h"
 #include "message.h"
 #include "paths.h"
@@ -47,16 +48,10 @@ static void arena_is_full(_unused_ Arena *arena, _unused_ size_t wanted) {
 
 static int setup(Loader *loader, Image *image, int fd, pid_t engine) {
         const int keep[] = { STDERR_FILENO, SOCKET_FD };
-        sigset_t none;
         int r;
 
         log_open_journal(false);
-        for (int i = 1; i < NSIG; i++)
-                if (i != SIGKILL && i != SIGSTOP)
-                        (void) signal(i, SIG_DFL);
-        (void) signal(SIGPIPE, SIG_IGN);
-        (void) sigemptyset(&none);
-        (void) sigprocmask(SIG_SETMASK, &none, NULL);
+        child_reset_signals();
         if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != engine)
                 return -ESRCH;
         /* A process group of its own, so that what modules start can be ended with it. */
@@ -73,11 +68,10 @@ static int setup(Loader *loader, Image *image, int fd, pid_t engine) {
         if (fd != SOCKET_FD && dup3(fd, SOCKET_FD, O_CLOEXEC) < 0)
                 return -errno;
         close_descriptors(0, keep, ELEMENTSOF(keep));
-        for (int i = 0; i < 2; i++)
-                if (open("/dev/null", O_RDWR) != i)
-                        return -EBADF;
-
         r = message_writer_init(&writer, SOCKET_FD);
+        if (r < 0)
+                return r;
+        r = child_open_null(STDERR_FILENO);
         if (r < 0)
                 return r;
         r = limit_memory(LOAD_MEMORY_BYTES);

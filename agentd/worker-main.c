@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <syslog.h>
 
+#include "child.h"
 #include "context.h"
 #include "expression.h"
 #include "log.h"
@@ -28,26 +29,13 @@ typedef struct WorkerState {
 
 /* ---- Setting up ------------------------------------------------------------------------------------------------ */
 
-/* Standard input, output and error become /dev/null; where there is none that can be opened, as in many a chroot,
- * descriptors that nothing can be read from or written to. */
+/* Standard input, output and error lead nowhere, the last but in a build whose sanitizer complains there. */
 static int open_null(void) {
-        _cleanup_close_ int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-
-        if (null < 0)
-                null = open("/", O_PATH | O_CLOEXEC);
-        if (null < 0)
-                return -errno;
-        for (int fd = 0; fd < 3; fd++) {
 #ifdef __SANITIZE_ADDRESS__
-                if (fd == STDERR_FILENO) /* where the sanitizer complains */
-                        continue;
+        return child_open_null(STDERR_FILENO);
+#else
+        return child_open_null(STDERR_FILENO + 1);
 #endif
-                if (dup2(null, fd) < 0)
-                        return -errno;
-        }
-        if (null < 3)
-                null = -EBADF;
-        return 0;
 }
 
 static int setup_descriptors(const WorkerSetup *setup) {
@@ -66,19 +54,12 @@ static int setup_descriptors(const WorkerSetup *setup) {
 }
 
 static void setup_signals(void) {
-        sigset_t none;
-
-        for (int i = 1; i < NSIG; i++)
-                if (i != SIGKILL && i != SIGSTOP)
-                        (void) signal(i, SIG_DFL);
-        (void) signal(SIGPIPE, SIG_IGN);
+        child_reset_signals();
         /* A terminal sends these to the whole group of processes, some service managers as well. It is the engine's
          * business what becomes of the batch that is under way. */
         (void) signal(SIGINT, SIG_IGN);
         (void) signal(SIGTERM, SIG_IGN);
         (void) signal(SIGHUP, SIG_IGN);
-        (void) sigemptyset(&none);
-        (void) sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
 static int setup_worker(const WorkerSetup *setup, const char **ret_step) {

@@ -336,7 +336,8 @@ def test_umount_frees_the_device_at_once(box, loop_ext4, do):
         settings = good(10) | {"held": {"do": do, "index": 1500, "path": f"/srv/disk{n}", "timeout": "4s"}}
         with Run(box, states("trouble", settings)) as run:
             wait_until(lambda: processes(box, "agentd-check"), 5, "worker begins")
-            time.sleep(0.2)
+            held = f"ls -l /proc/[0-9]*/fd 2>/dev/null | grep -q -- '-> /srv/disk{n}'"
+            wait_until(lambda: box.run(held, check=False).returncode == 0, 5, "worker holds it open")
             disk.umount()  # succeeds: what the worker has open lies on its own mount, which keeps the device busy
             begin = time.monotonic()
             wait_until(lambda: not disk.attached, 5, "device is free")
