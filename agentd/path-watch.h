@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/*
+ * Watches paths by one inotify descriptor. Watches are armed by a child, which inherits the descriptor, since
+ * inotify_add_watch(2) hangs on a dead mount: the engine never looks at a path itself.
+ *
+ * Watch is dumb: whoever is told looks for himself. A word too many is fine, one missing is not. So a path is reported
+ * also when it was different at arming from what was seen before, when a directory above it appears, goes or is moved, and
+ * (as `overflow`) when the kernel's queue overflowed or watches could not be had.
+ */
+
+#include <systemd/sd-event.h>
+
+#include "util.h"
+
+/* How long the child may take to arm, before it is given up for a path that hangs and the rest is armed without it. */
+#define PATH_WATCH_ARM_USEC (5 * USEC_PER_SEC)
+
+/* What was seen of a path; all 0: it was not there. As in an ImageFile. */
+typedef struct PathIdentity {
+        uint64_t device, inode, size;
+        int64_t mtime_nsec, ctime_nsec;
+} PathIdentity;
+
+typedef struct PathToWatch {
+        const char *path;            /* absolute; copied. Need not exist: it is reported when it appears */
+        const PathIdentity *identity; /* NULL: not known, so a difference at arming is not told */
+        bool entries;                /* a directory: whatever happens to its entries counts as well */
+} PathToWatch;
+
+typedef struct PathWatch PathWatch;
+
+typedef struct PathWatchHandlers {
+        /* Something happened to paths of the list. From the event loop; once for many events. overflow: nobody knows what. */
+        void (*on_changed)(void *userdata, bool overflow);
+
+        /* All are armed, or as many as could be; error: one line, or NULL. */
+        void (*on_armed)(void *userdata, const char *error);
+} PathWatchHandlers;
+
+/* Return: 0; -EMFILE if the host has no inotify instance left; other -errno. */
+int path_watch_new(sd_event *event, const PathWatchHandlers *handlers, void *userdata, PathWatch **ret);
+PathWatch *path_watch_free(PathWatch *watch);
+DEFINE_CLEANUP(PathWatch *, path_watch_free)
+
+/*
+ * path_watch_set() - replaces the list of paths
+ * @max: watches that the kernel is asked for at most
+ *
+ * What was watched before and is in the new list stays watched all the time. Events between the old arming and the new are
+ * not lost. Return: 0; -errno if the child could not be started: then the old list stays.
+ */
+int path_watch_set(PathWatch *watch, const PathToWatch *paths, size_t n, size_t max);
+
+/* Watches that the kernel holds for us now. */
+size_t path_watch_count(const PathWatch *watch);

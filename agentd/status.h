@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/*
+ * What each state of the image in force was last found to be: a small array beside the image. When another image is adopted,
+ * states that are still there keep theirs. What becomes different is queued for the store.
+ */
+
+#include "image.h"
+#include "run.h"
+#include "store.h"
+
+typedef struct StateStatus {
+        usec_t since_usec;   /* CLOCK_REALTIME: since when it is this */
+        usec_t checked_usec; /* when it was last looked at; 0: never since agentd began */
+        usec_t changed_usec; /* when it was last repaired; 0: never */
+        char *error;         /* NULL */
+        Result result;       /* RESULT_NONE: never looked at */
+} StateStatus;
+
+typedef struct StatusTable {
+        Image *image;
+        StateStatus *states; /* image_n_states() of them */
+        uint32_t counts[_RESULT_MAX];
+} StatusTable;
+
+/* Takes a reference of the image. Status is taken from an older table (may be NULL), or else from the store. States that are
+ * gone are removed from the store. Return: 0; -ENOMEM. */
+int status_table_new(Image *image, const StatusTable *old, Store *store, StatusTable **ret);
+StatusTable *status_table_free(StatusTable *table);
+DEFINE_CLEANUP(StatusTable *, status_table_free)
+
+/* The index of the state with that id; UINT32_MAX: there is none. */
+uint32_t status_find(const StatusTable *table, const char *id);
+
+typedef enum StatusChange {
+        STATUS_SAME,
+        STATUS_WORSE,     /* it became failed, blocked, drifted (or is so for another reason) */
+        STATUS_RECOVERED, /* it was failed, blocked or drifted, and is no longer */
+        STATUS_OTHER,
+} StatusChange;
+
+/* A run that was no plan has found this. Return: what it means. */
+StatusChange status_set(StatusTable *table, Store *store, uint32_t state, Result result, const char *error);
