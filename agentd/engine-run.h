@@ -26,8 +26,8 @@ typedef struct RunFollower {
 
 typedef struct RunRequest {
         RunMode mode;
-        const char *cause;            /* "request"; must be a literal */
-        const char *const *patterns;  /* ids or globs of states, n of them; none: all */
+        const char *cause;           /* "request"; must be a literal */
+        const char *const *patterns; /* ids or globs of states, n of them; none: all */
         size_t n_patterns;
         bool only_failed;
         bool diff;

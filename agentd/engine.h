@@ -106,5 +106,6 @@ json_t *engine_disabled(const Engine *engine);
 bool engine_is_disabled(const Engine *engine);
 
 /* Return: 0; -EROFS, -ENOSPC and others if it could not be written down: then nothing has changed. */
-int engine_disable(Engine *engine, const char *reason, const char *by, usec_t for_usec); /* USEC_INFINITY: for ever */
+int engine_disable(
+        Engine *engine, const char *reason, const char *by, usec_t for_usec); /* USEC_INFINITY: for ever */
 int engine_enable(Engine *engine, const char *by);

@@ -6,6 +6,26 @@
 #include "event.h"
 #include "log.h"
 
+const EventKindInfo event_kinds[_EVENT_KIND_MAX] = {
+        [EVENT_STARTED] = { "started", "02bb906d5877422983a61a719da824ab", LOG_INFO },
+        [EVENT_STOPPED] = { "stopped", "7963eaac46824884a6f988741567865f", LOG_INFO },
+        [EVENT_ROLES_LOADED] = { "roles-loaded", "668084ac7c854ef19214239c61793f12", LOG_INFO },
+        [EVENT_ROLES_REFUSED] = { "roles-refused", "6a34cb47b4fd4cfcaab46a2809cbe711", LOG_ERR },
+        [EVENT_RUN_FINISHED] = { "run-finished", "1508fc91a8814ff8b706f0f0399d7a1f", LOG_INFO },
+        [EVENT_RUN_INTERRUPTED] = { "run-interrupted", "66ba69f32dda42cb8d0b51861449293c", LOG_WARNING },
+        [EVENT_RUN_REFUSED] = { "run-refused", "dffcd195abee42df995a3c3636a329d7", LOG_ERR },
+        [EVENT_STATE_CHANGED] = { "state-changed", "5dfc11089b144f75addb3881028a0f47", LOG_INFO },
+        [EVENT_STATE_DRIFTED] = { "state-drifted", "12f32ac22a6c4c318bb95a1894b8dc7c", LOG_NOTICE },
+        [EVENT_STATE_FAILED] = { "state-failed", "0c5b54fa6a644b51851f09a15f570cd5", LOG_ERR },
+        [EVENT_STATE_BLOCKED] = { "state-blocked", "0700d6e60a7a4c288f483b361114071e", LOG_WARNING },
+        [EVENT_STATE_RECOVERED] = { "state-recovered", "ecce5ee58f0f436ca5cceddad9b7a227", LOG_INFO },
+        [EVENT_DISABLED] = { "disabled", "ec08f2431b7a4d188e1f9cffe3ddc5f6", LOG_NOTICE },
+        [EVENT_ENABLED] = { "enabled", "582f251374db4a828230aaee2bb04aa0", LOG_NOTICE },
+        [EVENT_STORE_RESET] = { "store-reset", "46fd0905f70b467fabe61bcb549f9e9e", LOG_ERR },
+        [EVENT_STORE_FAILED] = { "store-failed", "02458e00eb08468893ff6f60a04224ba", LOG_ERR },
+        [EVENT_STORE_RECOVERED] = { "store-recovered", "401496981e124e5292e2a3a4ee8943bb", LOG_NOTICE },
+};
+
 static const char *attributes_of(const RunDetail *detail, char *buffer, size_t size) {
         size_t used = 0, i;
         json_t *difference;
@@ -37,10 +57,10 @@ void event_state_result(const Run *run, uint32_t state) {
                 return;
         id = image_state_id(image, state);
         switch (result) {
-        case RESULT_CHANGED: message_id = EVENT_STATE_CHANGED_ID; break;
+        case RESULT_CHANGED: message_id = event_kinds[EVENT_STATE_CHANGED].message_id; break;
         case RESULT_FAILED:
-        case RESULT_BLOCKED: message_id = EVENT_STATE_FAILED_ID; break;
-        case RESULT_DRIFTED: message_id = EVENT_STATE_DRIFTED_ID; break;
+        case RESULT_BLOCKED: message_id = event_kinds[EVENT_STATE_FAILED].message_id; break;
+        case RESULT_DRIFTED: message_id = event_kinds[EVENT_STATE_DRIFTED].message_id; break;
         default: return;
         }
 
@@ -66,7 +86,7 @@ void event_state_result(const Run *run, uint32_t state) {
 void event_run_finished(const Run *run) {
         char run_id[32];
         const LogField fields[] = {
-                { "MESSAGE_ID", EVENT_RUN_FINISHED_ID },
+                { "MESSAGE_ID", event_kinds[EVENT_RUN_FINISHED].message_id },
                 { "AGENTD_RUN", run_id },
         };
         uint32_t changed = run_count(run, RESULT_CHANGED), failed = run_count(run, RESULT_FAILED),

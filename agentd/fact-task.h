@@ -25,9 +25,9 @@ typedef struct FactTaskHandlers {
 } FactTaskHandlers;
 
 typedef struct FactTaskOptions {
-        const char *root;      /* "/" */
-        usec_t deadline_usec;  /* of each local program; 0: the default */
-        const Image *image;    /* whose noted facts are compared; NULL: none */
+        const char *root;     /* "/" */
+        usec_t deadline_usec; /* of each local program; 0: the default */
+        const Image *image;   /* whose noted facts are compared; NULL: none */
         bool want_json;
 } FactTaskOptions;
 

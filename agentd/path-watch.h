@@ -24,9 +24,9 @@ typedef struct PathIdentity {
 } PathIdentity;
 
 typedef struct PathToWatch {
-        const char *path;            /* absolute; copied. Need not exist: it is reported when it appears */
+        const char *path;             /* absolute; copied. Need not exist: it is reported when it appears */
         const PathIdentity *identity; /* NULL: not known, so a difference at arming is not told */
-        bool entries;                /* a directory: whatever happens to its entries counts as well */
+        bool entries;                 /* a directory: whatever happens to its entries counts as well */
 } PathToWatch;
 
 typedef struct PathWatch PathWatch;

@@ -48,8 +48,9 @@ typedef struct StoreHandlers {
 } StoreHandlers;
 
 typedef struct StoreOptions {
-        const char *directory;   /* copied */
-        const char *housekeeper; /* program to exec with "--housekeeper DIRECTORY BYTES AGE_USEC"; NULL: none */
+        const char *directory; /* copied */
+        const char
+                *housekeeper; /* program to exec with "--housekeeper DIRECTORY BYTES AGE_USEC"; NULL: none */
 } StoreOptions;
 
 /* Limits, which the housekeeper keeps: oldest runs with their results, and oldest events, go first. */
@@ -73,7 +74,7 @@ int store_flush(Store *store);
 
 /* NULL, or what is wrong. */
 const char *store_error(const Store *store);
-uint64_t store_size(const Store *store); /* bytes of the files on disk */
+uint64_t store_size(const Store *store);   /* bytes of the files on disk */
 uint64_t store_n_lost(const Store *store); /* rows given up so far */
 
 /* The housekeeper's process, while it runs; 0. */
@@ -127,9 +128,9 @@ void store_remove_status(Store *store, const char *state);
 typedef struct StoreEvent {
         usec_t time_usec;
         const char *kind, *message;
-        int64_t run;                        /* 0: none */
-        const char *state, *role, *result;  /* NULL: none */
-        const json_t *data;                 /* NULL */
+        int64_t run;                       /* 0: none */
+        const char *state, *role, *result; /* NULL: none */
+        const json_t *data;                /* NULL */
 } StoreEvent;
 
 /* Return: its id. */

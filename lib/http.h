@@ -44,11 +44,13 @@ typedef struct HttpStream HttpStream;
 
 typedef struct HttpRoute {
         const char *method; /* "GET"; HEAD is answered likewise */
-        const char *path;   /* "/v1/states/{id}": one part may be variable; it is percent-decoded after the split at '/',
+        const char *
+                path; /* "/v1/states/{id}": one part may be variable; it is percent-decoded after the split at '/',
                              * and at the end of a path may contain encoded slashes. Literal paths win. */
-        bool write;         /* needs HTTP_WRITE */
+        bool write; /* needs HTTP_WRITE */
         void (*handle)(void *userdata, HttpRequest *request);
-        const char *const *parameters; /* names in the query that it knows, NULL at the end; others are a 400. NULL: none */
+        const char *const *
+                parameters; /* names in the query that it knows, NULL at the end; others are a 400. NULL: none */
 } HttpRoute;
 
 typedef struct HttpServerOptions {
@@ -70,7 +72,8 @@ DEFINE_CLEANUP(HttpServer *, http_server_free)
 int http_server_listen(HttpServer *server, int fd);
 
 /* What rights a peer of these ids has; groups: n of them besides gid. For tests. */
-HttpRight http_right_of(const HttpServerOptions *options, uid_t uid, gid_t gid, const gid_t *groups, size_t n);
+HttpRight http_right_of(
+        const HttpServerOptions *options, uid_t uid, gid_t gid, const gid_t *groups, size_t n);
 
 /* Connections that are open now, and requests answered so far, for statistics. */
 unsigned http_server_connections(const HttpServer *server);
@@ -89,7 +92,8 @@ const char *http_request_query(const HttpRequest *request, const char *name);
 /* A parameter that is a boolean ("true", "1", "" / "false", "0") or a number. Return: 1 given; 0 not given, *ret is left
  * alone; -EINVAL: nonsense, and the request has been answered with 400. */
 int http_request_query_bool(HttpRequest *request, const char *name, bool *ret);
-int http_request_query_u64(HttpRequest *request, const char *name, uint64_t min, uint64_t max, uint64_t *ret);
+int http_request_query_u64(
+        HttpRequest *request, const char *name, uint64_t min, uint64_t max, uint64_t *ret);
 
 /* The body, which is a JSON object; NULL if there is none. Belongs to the request. A body that is something else was
  * answered with 400 before the handler was called. */
@@ -103,7 +107,8 @@ void http_answer_json(HttpRequest *request, unsigned status, json_t *body);
 /* The same with a Location header. */
 void http_answer_created(HttpRequest *request, unsigned status, const char *location, json_t *body);
 
-void http_answer_text(HttpRequest *request, unsigned status, const char *content_type, const char *text, size_t size);
+void http_answer_text(
+        HttpRequest *request, unsigned status, const char *content_type, const char *text, size_t size);
 
 /* A problem (RFC 9457) of type "urn:agentd:TYPE"; the title follows from the status. */
 void http_answer_problem(HttpRequest *request, unsigned status, const char *type, const char *format, ...)
@@ -119,6 +124,10 @@ typedef struct HttpStreamHandlers {
         /* The reader has gone, or was too slow: the stream must not be used from now on. Called from the event loop, never
          * from within http_stream_…(). Not called after http_stream_end(). */
         void (*on_gone)(void *userdata, HttpStream *stream);
+
+        /* All that was pushed has gone out: more may follow, so that a long list is not held in memory at once. Likewise from
+         * the event loop only. May be NULL. */
+        void (*on_drained)(void *userdata, HttpStream *stream);
 } HttpStreamHandlers;
 
 /*
