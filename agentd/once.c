@@ -29,6 +29,7 @@ typedef struct Once {
         sd_event *event;
         Load *load;
         Image *image;
+        WorkerPool *pool;
         Run *run;
         sd_event_source *progress;
         bool progress_shown;
@@ -96,7 +97,8 @@ static void on_finished(void *userdata, Run *run) {
         Once *once = userdata;
 
         tell_end(once, run);
-        if (run_count(run, RESULT_FAILED) + run_count(run, RESULT_BLOCKED) > 0 || run_is_interrupted(run))
+        if (run_count(run, RESULT_FAILED) + run_count(run, RESULT_BLOCKED) > 0 || run_is_interrupted(run) ||
+                run_is_refused(run))
                 once->status = EXIT_STATE_FAILED;
         else if (once->options->check && once->n_pending > 0)
                 once->status = EXIT_PENDING;
@@ -110,11 +112,11 @@ static void on_finished(void *userdata, Run *run) {
 static const RunHandlers run_handlers = { .on_result = on_result, .on_finished = on_finished };
 
 /* How checks are kept from changing anything. */
-static int find_sandbox(RunOptions *options) {
+static int find_sandbox(const OnceOptions *once, WorkerPoolOptions *options) {
         int r;
 
         if (!sandbox_is_possible()) {
-                if (options->mode == RUN_PLAN) {
+                if (once->plan) {
                         log_error("A plan must not be able to change anything, and this container lets root "
                                   "build no "
                                   "sandbox for it (CAP_SYS_ADMIN and CAP_DAC_READ_SEARCH are missing)");
@@ -123,16 +125,16 @@ static int find_sandbox(RunOptions *options) {
                 log_warning("This container lets root build no sandbox (CAP_SYS_ADMIN and "
                             "CAP_DAC_READ_SEARCH are "
                             "missing); checks run as root, in the open");
-                options->workers.unsandboxed = true;
+                options->unsandboxed = true;
                 return 0;
         }
 
-        r = sandbox_find_user(&options->workers.sandbox.uid, &options->workers.sandbox.gid);
+        r = sandbox_find_user(&options->sandbox.uid, &options->sandbox.gid);
         if (r < 0)
                 return log_error_errno(r, "Failed to find a user for checks to run as: %m");
         if (r == 0)
                 log_notice("User 'agentd-check' does not exist; checks run as the unused uid %u",
-                        (unsigned) options->workers.sandbox.uid);
+                        (unsigned) options->sandbox.uid);
         return 0;
 }
 
@@ -142,18 +144,22 @@ static int start_run(Once *once, Image *image) {
                 .mode = once->options->plan ? RUN_PLAN : RUN_APPLY,
                 .cause = "once",
                 .diff = once->options->diff,
-                .workers = {
-                        .root = once->options->root,
-                        .sandbox.memory_bytes = WORKER_MEMORY_BYTES,
-                },
+                .max_changes = UINT64_MAX,
+        };
+        WorkerPoolOptions workers = {
+                .root = once->options->root,
+                .sandbox.memory_bytes = WORKER_MEMORY_BYTES,
         };
         int r;
 
-        r = find_sandbox(&options);
+        r = find_sandbox(once->options, &workers);
         if (r < 0)
                 return r;
+        r = worker_pool_new(once->event, &workers, &once->pool);
+        if (r < 0)
+                return log_error_errno(r, "Failed to set up workers: %m");
 
-        r = run_new(once->event, image, &options, &run_handlers, once, &once->run);
+        r = run_new(once->event, image, once->pool, &options, &run_handlers, once, &once->run);
         if (r < 0)
                 return log_error_errno(r, "Failed to set up the run: %m");
         if (isatty(STDERR_FILENO) && !once->options->json) {
@@ -307,6 +313,7 @@ static int once_loop(Once *once, const LoadHandlers *handlers) {
 
 static void once_done(Once *once) {
         run_free(once->run);
+        worker_pool_free(once->pool);
         load_free(once->load);
         sd_event_source_disable_unref(once->progress);
         sd_event_unref(once->event);

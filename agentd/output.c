@@ -73,10 +73,10 @@ json_t *output_run(const Run *run) {
         FOREACH_ELEMENT(result, summary_order)
                 (void) json_object_set_new(
                         summary, result_to_string(*result), json_integer(run_count(run, *result)));
-        return json_pack("{s:I, s:s, s:s, s:o, s:o, s:o}", "run", (json_int_t) run_options(run)->id, "mode",
-                run_mode_to_string(run_options(run)->mode), "cause", run_options(run)->cause, "started",
-                time_to_json(run_started(run)), "finished", time_to_json(run_finished(run)), "summary",
-                summary);
+        return json_pack("{s:I, s:s, s:s, s:o, s:o, s:o, s:s?}", "run", (json_int_t) run_options(run)->id,
+                "mode", run_mode_to_string(run_options(run)->mode), "cause", run_options(run)->cause,
+                "started", time_to_json(run_started(run)), "finished", time_to_json(run_finished(run)),
+                "summary", summary, "error", run_error(run));
 }
 
 void output_json_line(FILE *f, json_t *json) {
@@ -234,4 +234,7 @@ void output_summary_for_people(FILE *f, const Run *run, const OutputStyle *style
         (void) fprintf(f, " (%s)%s\n",
                 FORMAT_TIMESPAN((run_finished(run) ?: now_usec(CLOCK_REALTIME)) - run_started(run)),
                 run_is_interrupted(run) ? ", interrupted" : "");
+        if (run_is_refused(run))
+                (void) fprintf(f, "%sNothing was changed: %s%s\n", paint(style, COLOUR_RED), run_error(run),
+                        paint(style, COLOUR_OFF));
 }
