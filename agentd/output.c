@@ -17,7 +17,7 @@ int output_flush(FILE *f) {
 
 /* ---- For programs ---------------------------------------------------------------------------------------------- */
 
-static json_t *time_to_json(usec_t usec) {
+json_t *time_to_json(usec_t usec) {
         time_t seconds = (time_t) (usec / USEC_PER_SEC);
         char text[64], date[32];
         struct tm tm;
