@@ -8,7 +8,7 @@
 #include <time.h>
 
 #include "disable.h"
-#include "output.h"
+#include "value-json.h"
 
 #define FILE_MAX KIB(4)
 
@@ -232,6 +232,6 @@ json_t *disabled_to_json(const Disabled *disabled) {
                 return json_null();
         left = disabled_left(disabled);
         return json_pack("{s:s, s:s, s:o, s:o}", "reason", disabled->reason, "by", disabled->by, "since",
-                time_to_json(disabled->since_usec), "until",
-                left == USEC_INFINITY ? json_null() : time_to_json(now_usec(CLOCK_REALTIME) + left));
+                json_from_time(disabled->since_usec), "until",
+                left == USEC_INFINITY ? json_null() : json_from_time(now_usec(CLOCK_REALTIME) + left));
 }

@@ -10,6 +10,7 @@
 #include "engine-internal.h"
 #include "log.h"
 #include "output.h"
+#include "value-json.h"
 
 /* Runs that go on at a time; others wait. */
 #define RUNS_AT_ONCE 8
@@ -350,7 +351,7 @@ static void finish(EngineRun *run, const char *error) {
         if (error) {
                 (void) json_object_set_new(run->json, "error", json_string(error));
                 if (json_is_null(json_object_get(run->json, "finished")))
-                        (void) json_object_set_new(run->json, "finished", time_to_json(now));
+                        (void) json_object_set_new(run->json, "finished", json_from_time(now));
         }
         if (run->stored || (error && run->mode == RUN_APPLY))
                 store_run_row(run, now, error);

@@ -5,9 +5,6 @@
 
 #include "run.h"
 
-/* CLOCK_REALTIME as RFC 3339 in UTC with microseconds; null for 0. */
-json_t *time_to_json(usec_t usec);
-
 /* One result as DESIGN section 9 says; a new reference, NULL if out of memory. with_diff: each difference has "diff". */
 json_t *output_result(const Run *run, uint32_t state, bool with_diff);
 
