@@ -19,6 +19,12 @@
 #define ENGINE_SETTLE_USEC         (200 * USEC_PER_MSEC)
 #define ENGINE_SETTLE_LONGEST_USEC (5 * USEC_PER_SEC)
 
+/* When so many loads in a row have found nothing new, somebody touches files all the time, or a file system tells another
+ * identity each time: then it is waited for longer. */
+#define ENGINE_IDLE_LOADS               10
+#define ENGINE_SETTLE_SLOW_USEC         (10 * USEC_PER_SEC)
+#define ENGINE_SETTLE_SLOW_LONGEST_USEC USEC_PER_MINUTE
+
 typedef enum LoadCause {
         LOAD_BOOT,
         LOAD_INTERVAL, /* a fact has changed before a run */
@@ -69,7 +75,8 @@ struct Engine {
         json_t *load_errors;
         sd_event_source *load_event; /* deferred: the next load begins, the last one is freed */
         PathWatch *watch;
-        Settle *settle;
+        Settle *settle, *settle_slow;
+        unsigned n_idle_loads; /* that found nothing new, in a row */
         Validation *validations[ENGINE_VALIDATIONS_MAX];
         FactsRequest *facts[ENGINE_FACTS_MAX];
 

@@ -14,8 +14,6 @@
 /* Diagnostics that an event carries; the log has all of them. */
 #define EVENT_DIAGNOSTICS_MAX 20
 
-static const char *const role_directories[] = { "/etc/agentd", "/run/agentd", "/usr/lib/agentd" };
-
 /* ---- What is watched ------------------------------------------------------------------------------------------------ */
 
 typedef struct WatchList {
@@ -54,17 +52,6 @@ static int watch_list_add(WatchList *list, const char *path, const PathIdentity 
         return 0;
 }
 
-static bool is_role_directory(const char *path) {
-        FOREACH_ELEMENT(top, role_directories) {
-                const char *rest = startswith(path, *top);
-
-                if (rest &&
-                        (streq(rest, "/conf.d") || streq(rest, "/roles") || streq(rest, "/agentd.toml.d")))
-                        return true;
-        }
-        return false;
-}
-
 static PathIdentity identity_of(const ImageFile *file) {
         return (PathIdentity){
                 .device = file->device,
@@ -75,28 +62,20 @@ static PathIdentity identity_of(const ImageFile *file) {
         };
 }
 
-/* What the load has read, where roles may appear, the modules, and the program itself. */
+/* What the load has read or looked for, and the program itself. */
 static int collect_watches(Engine *engine, const Image *image, const Load *load, WatchList *list) {
         const LoadFile *files = NULL;
-        size_t n_files = 0;
+        size_t n_files = image ? 0 : load_files(load, &files);
         int r = 0;
 
-        if (image) {
-                for (uint32_t i = 0; i < image->header->files.n && r >= 0; i++) {
-                        const ImageFile *file = image_array(image, files, ImageFile) + i;
-                        const char *path = image_text(image, file->path);
-                        PathIdentity identity = identity_of(file);
+        for (uint32_t i = 0; image && i < image->header->files.n && r >= 0; i++) {
+                const ImageFile *file = image_array(image, files, ImageFile) + i;
+                PathIdentity identity = identity_of(file);
 
-                        r = watch_list_add(list, path, &identity,
-                                is_role_directory(path) || streq_ptr(path, engine->options->conf_dir));
-                }
-        } else {
-                files = load_files(load, &n_files);
-                for (size_t i = 0; i < n_files && r >= 0; i++)
-                        r = watch_list_add(list, files[i].path, &files[i].identity,
-                                is_role_directory(files[i].path) ||
-                                        streq_ptr(files[i].path, engine->options->conf_dir));
+                r = watch_list_add(list, image_text(image, file->path), &identity, file->is_directory);
         }
+        for (size_t i = 0; i < n_files && r >= 0; i++)
+                r = watch_list_add(list, files[i].path, &files[i].identity, files[i].is_directory);
         if (r >= 0 && engine->options->executable)
                 r = watch_list_add(list, engine->options->executable, NULL, false);
         for (size_t i = 0; i < list->n; i++)
@@ -123,7 +102,7 @@ static void watch(Engine *engine, const Image *image, const Load *load) {
 static void on_watch_changed(void *userdata, _unused_ bool overflow) {
         Engine *engine = userdata;
 
-        settle_poke(engine->settle);
+        settle_poke(engine->n_idle_loads < ENGINE_IDLE_LOADS ? engine->settle : engine->settle_slow);
 }
 
 static void on_watch_armed(_unused_ void *userdata, const char *error) {
@@ -277,6 +256,7 @@ static void on_load_failed(Engine *engine, const json_t *diagnostics) {
         engine->load_failed = true;
         json_decref(engine->load_errors);
         engine->load_errors = json_deep_copy(diagnostics);
+        engine->n_idle_loads = again ? engine->n_idle_loads + 1 : 0;
         watch(engine, NULL, engine->load);
         if (!again)
                 tell_refused(engine, diagnostics);
@@ -304,6 +284,7 @@ static void on_load_good(Engine *engine, Image *image, const json_t *diagnostics
         engine->load_failed = false;
         json_decref(engine->load_errors);
         engine->load_errors = json_array();
+        engine->n_idle_loads = changed || was_failed || cause != LOAD_ROLES ? 0 : engine->n_idle_loads + 1;
         watch(engine, image, NULL);
         if (changed || was_failed || !engine->ready)
                 tell_loaded(engine);
@@ -340,6 +321,7 @@ static int start_load(Engine *engine, LoadCause cause) {
         engine->load_cause = cause;
         engine->load_begin_usec = now_usec(CLOCK_MONOTONIC);
         settle_cancel(engine->settle);
+        settle_cancel(engine->settle_slow);
         r = load_start(engine->event, &engine->load_options, &load_handlers, engine, &engine->load);
         if (r < 0) {
                 json_t *none = json_array();
@@ -547,6 +529,10 @@ int engine_load_init(Engine *engine) {
                 &engine->settle);
         if (r < 0)
                 return r;
+        r = settle_new(engine->event, ENGINE_SETTLE_SLOW_USEC, ENGINE_SETTLE_SLOW_LONGEST_USEC, on_settled,
+                engine, &engine->settle_slow);
+        if (r < 0)
+                return r;
         r = path_watch_new(engine->event, &watch_handlers, engine, &engine->watch);
         if (r < 0)
                 log_warning_errno(r,
@@ -571,6 +557,7 @@ void engine_load_done(Engine *engine) {
         load_free(engine->load);
         path_watch_free(engine->watch);
         settle_free(engine->settle);
+        settle_free(engine->settle_slow);
         sd_event_source_disable_unref(engine->load_event);
         status_table_free(engine->status);
         image_unref(engine->image);

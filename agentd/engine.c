@@ -476,6 +476,7 @@ void engine_stop(Engine *engine, int code) {
         /* What a load has done so far changes nothing. */
         engine->load = load_free(engine->load);
         settle_cancel(engine->settle);
+        settle_cancel(engine->settle_slow);
         if (sd_event_add_time_relative(engine->event, &engine->stop_timer, CLOCK_MONOTONIC, ENGINE_STOP_USEC,
                     0, on_stop_timer, engine) < 0)
                 (void) sd_event_exit(engine->event, code);
