@@ -14,6 +14,7 @@ typedef enum RoleKey {
         ROLE_DESCRIPTION,
         ROLE_WHEN,
         ROLE_VARS,
+        ROLE_MODE,
         ROLE_LATER,
 } RoleKey;
 
@@ -24,6 +25,7 @@ static const struct {
         { "description", ROLE_DESCRIPTION },
         { "when", ROLE_WHEN },
         { "vars", ROLE_VARS },
+        { "mode", ROLE_MODE },
         { "import", ROLE_LATER },
         { "hosts", ROLE_LATER },
         { "override", ROLE_LATER },
@@ -377,6 +379,8 @@ static void make_state(
                 .item = item,
                 .timeout_usec = type->type->timeout_usec ?: DEFAULT_TIMEOUT_USEC,
         };
+        if (role->audit || loader->settings.audit)
+                state->flags |= IMAGE_STATE_AUDIT;
         if (state_name(&names, type, member, &state->name) < 0)
                 return;
         state->id = arena_printf(&loader->scratch, "%s:%s", type->name, state->name);
@@ -569,6 +573,27 @@ static void set_role_when(Loader *loader, Role *role, const Value *value) {
                 role->off = !truth->boolean;
 }
 
+static void set_role_mode(Loader *loader, Role *role, const Value *value) {
+        static const char *const words[] = { "apply", "audit" };
+        const char *meant;
+
+        if (!wants(loader, value, VALUE_STRING, "mode", "one of apply, audit"))
+                return;
+        if (strlen(value->text) == value->size)
+                FOREACH_ELEMENT(word, words)
+                        if (streq(*word, value->text)) {
+                                role->audit = streq(*word, "audit");
+                                return;
+                        }
+        meant = suggest(value->text, words, ELEMENTSOF(words));
+        if (meant)
+                diagnostics_add(&loader->diagnostics, value->place,
+                        "'mode' is '%.200s'; did you mean '%s'? (one of apply, audit)", value->text, meant);
+        else
+                diagnostics_add(&loader->diagnostics, value->place,
+                        "'mode' is '%.200s'; it must be one of apply, audit", value->text);
+}
+
 static const Member *role_member(const Role *role, const char *name) {
         return value_find(&role->table, name, strlen(name));
 }
@@ -585,6 +610,9 @@ void role_make_states(Loader *loader, Role *role) {
         member = role_member(role, "when");
         if (member)
                 set_role_when(loader, role, &member->value);
+        member = role_member(role, "mode");
+        if (member)
+                set_role_mode(loader, role, &member->value);
 
         VALUE_FOREACH_MEMBER(table, &role->table) {
                 bool reserved = false;

@@ -65,6 +65,7 @@ TEST(a_good_image_is_valid) {
 TEST(an_empty_image_is_valid) {
         ImageHeader header = { .magic = IMAGE_MAGIC, .version = IMAGE_VERSION, .used = sizeof(header) };
 
+        header.settings = settings_default;
         header.base = (uint64_t) (uintptr_t) &header;
         ASSERT_NULL(image_validate((const uint8_t *) &header, sizeof(header)));
 }
