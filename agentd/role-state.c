@@ -579,12 +579,16 @@ static void set_role_mode(Loader *loader, Role *role, const Value *value) {
 
         if (!wants(loader, value, VALUE_STRING, "mode", "one of apply, audit"))
                 return;
-        if (strlen(value->text) == value->size)
-                FOREACH_ELEMENT(word, words)
-                        if (streq(*word, value->text)) {
-                                role->audit = streq(*word, "audit");
-                                return;
-                        }
+        if (strlen(value->text) != value->size) {
+                diagnostics_add(&loader->diagnostics, value->place,
+                        "'mode' has a NUL in it; it must be one of apply, audit");
+                return;
+        }
+        FOREACH_ELEMENT(word, words)
+                if (streq(*word, value->text)) {
+                        role->audit = streq(*word, "audit");
+                        return;
+                }
         meant = suggest(value->text, words, ELEMENTSOF(words));
         if (meant)
                 diagnostics_add(&loader->diagnostics, value->place,

@@ -188,13 +188,13 @@ static void read_main(Loader *loader) {
                 _cleanup_close_ int dir_fd = -EBADF;
                 struct stat st;
 
-                dir_fd = loader_open(loader, true, *directory, O_PATH | O_DIRECTORY);
+                dir_fd = loader_open(loader, true, *directory, O_RDONLY | O_DIRECTORY);
                 if (dir_fd < 0 || fstatat(dir_fd, MAIN_FILE, &st, AT_SYMLINK_NOFOLLOW) < 0) {
                         loader_remember_file(loader, path, NULL);
                         continue;
                 }
                 if (loader_is_masked(dir_fd, MAIN_FILE)) {
-                        _cleanup_close_ int fd = loader_open(loader, true, path, O_PATH);
+                        _cleanup_close_ int fd = loader_open(loader, true, path, O_RDONLY);
 
                         loader_remember_file(loader, path, fd >= 0 && fstat(fd, &st) >= 0 ? &st : NULL);
                 } else
