@@ -51,18 +51,26 @@ typedef enum CommonSetting {
         SETTING_LATER,
 } CommonSetting;
 
+/* Those of later versions come last, and are not in the reference. */
 static const struct {
         const char *name;
         CommonSetting setting;
+        const char *value, *documentation;
 } common_settings[] = {
-        { "requires", SETTING_REQUIRES },
-        { "before", SETTING_BEFORE },
-        { "when", SETTING_WHEN },
-        { "for_each", SETTING_FOR_EACH },
-        { "timeout", SETTING_TIMEOUT },
-        { "audit", SETTING_AUDIT },
-        { "sensitive", SETTING_SENSITIVE },
-        { "check_as_root", SETTING_CHECK_AS_ROOT },
+        { "requires", SETTING_REQUIRES, "array of states",
+                "this state comes after those; it is `blocked` if one of them failed or is blocked" },
+        { "before", SETTING_BEFORE, "array of states", "those come after this one, likewise" },
+        { "when", SETTING_WHEN, "expression", "the state is `skipped` if it is false" },
+        { "for_each", SETTING_FOR_EACH, "expression, array or table", "one state for each item" },
+        { "timeout", SETTING_TIMEOUT, "`\"2min 30s\"`, seconds, or `\"infinity\"`",
+                "how long check, and then apply, may be silent; the type says what it is otherwise (a "
+                "minute, "
+                "if it does not)" },
+        { "audit", SETTING_AUDIT, "boolean",
+                "only check: a difference is reported as `drifted`, and never repaired" },
+        { "sensitive", SETTING_SENSITIVE, "boolean",
+                "show nothing of its values: not in output, diffs, journal or errors" },
+        { "check_as_root", SETTING_CHECK_AS_ROOT, "boolean", "check it as root, without the sandbox" },
         { "triggers", SETTING_LATER },
         { "interval", SETTING_LATER },
         { "retries", SETTING_LATER },
@@ -76,6 +84,14 @@ static const struct {
         { "on_success", SETTING_LATER },
         { "on_failure", SETTING_LATER },
 };
+
+const char *state_setting(size_t i, const char **ret_value, const char **ret_documentation) {
+        if (i >= ELEMENTSOF(common_settings) || common_settings[i].setting == SETTING_LATER)
+                return NULL;
+        *ret_value = common_settings[i].value;
+        *ret_documentation = common_settings[i].documentation;
+        return common_settings[i].name;
+}
 
 #define NAMES_MAX 512 /* keys that a suggestion is looked for among */
 

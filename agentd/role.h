@@ -219,6 +219,8 @@ int names_fold(Names *names, const Value *text, unsigned flags, Arena *target, E
 
 /* role-state.c: makes the states of a role. */
 void role_make_states(Loader *loader, Role *role);
+/* For the reference: the i-th setting that every state has; NULL if there is none any more. */
+const char *state_setting(size_t i, const char **ret_value, const char **ret_documentation);
 void state_refer(Loader *loader, State *state, Reference reference);
 State *loader_state(const Loader *loader, const char *id);
 

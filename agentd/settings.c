@@ -78,10 +78,9 @@ const Setting settings_table[] = {
                 .max = 1000000,
                 .summary =
                         "a run that would change more states than this is stopped before the first change",
-                .text = "It guards against a role that does far more than was meant. agentd then makes a "
-                        "plan "
-                        "before each run of its own, and a run that is stopped is reported. States that are "
-                        "audited do not count. A single run by \"agentd --once\" is not held to it.",
+                .text = "It guards against a role that does far more than was meant. To know beforehand, "
+                        "all states "
+                        "are checked once more in each run. Those that are audited do not count.",
                 .since = "1",
         },
         {
