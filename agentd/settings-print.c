@@ -82,8 +82,8 @@ void settings_print_reference(FILE *f, ReferenceStyle style) {
         if (style == REFERENCE_TOML) {
                 page_title(&page, "agentd.toml", "settings of agentd itself");
                 page_paragraph(&page,
-                        "Each key is shown with its default. All may be left out, and so may the "
-                        "file. See agentd.toml(5), or 'agentd --doc agentd.toml'.");
+                        "Each key is shown with its default. All may be left out, and so may the file. "
+                        "\'agentd --validate\' says whether all is well.");
                 print_toml(&page);
                 return;
         }
