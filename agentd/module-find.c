@@ -61,6 +61,7 @@ void loader_add_module(Loader *loader, const Module *module) {
 /* Opens a module unless one of the same file name was opened already. Return: 1 opened; 0 not there; -errno refused. */
 static int try_module(Loader *loader, const char *directory, const char *file) {
         const char *path = arena_printf(&loader->scratch, "%s/%s", directory, file);
+        struct stat st;
         Module *module;
         char *error = NULL;
         int r;
@@ -68,8 +69,13 @@ static int try_module(Loader *loader, const char *directory, const char *file) {
         file = strrchr(path, '/') + 1;
         if (map_get(&loader->tried, file) != MAP_NOT_FOUND)
                 return 1;
-        if (access(path, F_OK) < 0)
+        if (stat(path, &st) < 0) {
+                /* One that appears here would be found first. */
+                loader_remember_file(loader, path, NULL);
                 return 0;
+        }
+        loader_remember_file(loader, path, &st);
+        loader_tell_files(loader);
         map_put(&loader->tried, &loader->scratch, file, 0);
 
         r = module_open(path, &module, &error);
@@ -98,7 +104,9 @@ void modules_open_all(Loader *loader) {
                 uint32_t n = 0, allocated = 0;
                 struct dirent *entry;
                 DIR *dir = opendir(directory);
+                struct stat st;
 
+                loader_remember_file(loader, directory, dir && fstat(dirfd(dir), &st) >= 0 ? &st : NULL);
                 if (!dir)
                         continue;
                 while ((entry = readdir(dir)))
