@@ -1,0 +1,4 @@
+#include "test.h"
+TEST(x) {
+}
+RUN_TESTS(RUN(x))
