@@ -144,7 +144,7 @@ static int client_open(Client *client) {
                 return 0;
         if (strlen(client->socket) >= sizeof(((struct sockaddr_un *) NULL)->sun_path))
                 return fail(client, "The path of the socket '%s' is too long", client->socket);
-        /* No TLS, which takes milliseconds to set up: there is only the socket. Done once, more is counted. */
+        /* Nothing but the socket is used. Calls are counted. */
         if (curl_global_init(CURL_GLOBAL_NOTHING) != CURLE_OK)
                 return fail(client, "Failed to set up libcurl");
         client->multi = curl_multi_init();
@@ -207,8 +207,8 @@ static int tell_failure(Transfer *t, CURLcode code) {
                         FORMAT_TIMESPAN(client->timeout_usec));
         case CURLE_OUT_OF_MEMORY: client->lost = false; return fail(client, "Out of memory");
         default:
-                if (t->stream && client->told_lost)
-                        return EXIT_UNREACHABLE;
+                if (t->stream)
+                        return CLIENT_BROKEN;
                 return fail(client, "agentd broke off before it had answered (%s)",
                         t->error[0] ? t->error : curl_easy_strerror(code));
         }
@@ -238,7 +238,7 @@ static CURLcode run_transfer(Transfer *t) {
 
                 if (client->progress)
                         progress_tick(client->progress);
-                if (!t->stream && !t->handlers) {
+                if (!t->stream) {
                         usec_t silent = now_usec(CLOCK_MONOTONIC) - t->heard_usec;
 
                         if (silent >= client->timeout_usec)
@@ -465,10 +465,10 @@ int client_stream(Client *client, const char *method, const char *path, const js
                         json_decref(problem);
                 } else {
                         client->lost = true;
-                        if (t.size > 0 && !client->told_lost)
-                                r = fail(client, "agentd broke off in the middle of a line");
+                        if (!t.stream)
+                                r = fail(client, "agentd broke off before it had answered");
                         else if (t.size > 0)
-                                r = EXIT_UNREACHABLE;
+                                r = CLIENT_BROKEN;
                 }
         }
         free(t.data);

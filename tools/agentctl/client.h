@@ -28,7 +28,6 @@ typedef struct Client {
         bool silent;
         bool lost;       /* the last failure was that agentd could not be reached, or broke off */
         bool was_stream; /* the last request was answered with a stream */
-        bool told_lost;  /* the caller tells itself when a stream breaks off */
         CURL *curl;
         CURLM *multi;
 } Client;
@@ -66,7 +65,9 @@ typedef struct StreamHandlers {
 /*
  * client_stream() - follows a stream of lines until it ends
  *
- * There is no time limit: runs may be silent for long, and systemd's watchdog looks after an agentd that hangs.
+ * There is no time limit once it has begun: runs may be silent for long, and systemd's watchdog looks after an agentd that
+ * hangs. Return: 0; the exit status that follows; CLIENT_BROKEN: it broke off in the middle, which was not told.
  */
+#define CLIENT_BROKEN (-1)
 int client_stream(Client *client, const char *method, const char *path, const json_t *body,
         const StreamHandlers *handlers, void *userdata);

@@ -31,6 +31,8 @@ char *format_span(char *buffer, size_t size, usec_t span) {
                 { USEC_PER_MINUTE, 3, USEC_PER_SEC, "min", "min", "s" },
         };
 
+        if (span == USEC_INFINITY)
+                return format_timespan(buffer, size, span);
         FOREACH_ELEMENT(u, units) {
                 uint64_t n = span / u->unit, rest = u->second ? span % u->unit / u->second : 0;
 

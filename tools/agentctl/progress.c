@@ -69,9 +69,9 @@ char *progress_text(const Progress *progress, usec_t now, size_t width) {
                         progress->done, progress->total);
         else
                 (void) fprintf(f, "%s (%" PRIu64 "s)", progress->what ?: "",
-                        (now - progress->begun_usec) / USEC_PER_SEC);
+                        (now > progress->begun_usec ? now - progress->begun_usec : 0) / USEC_PER_SEC);
         for (size_t i = 0; i < progress->n_running; i++) {
-                usec_t span = now - progress->running[i].since_usec;
+                usec_t since = progress->running[i].since_usec, span = now > since ? now - since : 0;
 
                 (void) fputs(i == 0 ? " · " : ", ", f);
                 output_clean(f, progress->running[i].id, strlen(progress->running[i].id));

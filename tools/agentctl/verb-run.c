@@ -253,15 +253,15 @@ static int follow_run(Follow *follow, bool plan) {
         if (r != 0)
                 return r;
         body = request_of(invocation, plan);
-        invocation->client.told_lost = true;
         progress_begin(&invocation->progress, "Waiting for the run");
         r = client_stream(&invocation->client, "POST", "/v1/runs?follow=true", body, &handlers, follow);
         json_decref(body);
         progress_done(&invocation->progress);
 
-        if (follow->end && (r == 0 || invocation->client.lost))
+        /* How it ends does not matter once the end was said. */
+        if (follow->end && (r == 0 || r == CLIENT_BROKEN))
                 return conclude(follow, load_errors);
-        if (r == 0 || (invocation->client.lost && r == EXIT_UNREACHABLE && follow->run != 0)) {
+        if (r == 0 || r == CLIENT_BROKEN) {
                 (void) fflush(stdout);
                 log_error(
                         "agentd broke off before the run was over; see agentctl runs for what became of it");

@@ -21,8 +21,9 @@ static void print_text(const char *text) {
         output_clean(stdout, text, strlen(text));
 }
 
+/* "": what goes on is of the key above. */
 static void print_key(const char *key) {
-        (void) printf("%12s: ", key);
+        (void) printf("%12s%c ", key, *key ? ':' : ' ');
 }
 
 static void print_list(const char *key, const json_t *list) {

@@ -11,7 +11,7 @@
 #include "log.h"
 #include "terminal.h"
 
-/* How long an agentd that went away is waited for. */
+/* How long an agentd that went away is waited for, unless AGENTD_TIMEOUT says something else. */
 #define RETRY_EVERY_USEC (200 * USEC_PER_MSEC)
 #define RETRY_USEC       (10 * USEC_PER_SEC)
 
@@ -123,6 +123,7 @@ int verb_watch(Invocation *invocation) {
                 .changed = option_value(invocation, "changed") != NULL,
         };
         const char *after = option_value(invocation, "after");
+        usec_t limit = getenv("AGENTD_TIMEOUT") ? invocation->client.timeout_usec : RETRY_USEC;
         bool waiting = false, first = true;
         usec_t since = 0;
 
@@ -137,7 +138,6 @@ int verb_watch(Invocation *invocation) {
         }
         /* Nothing may come for hours: that is no reason to show that we wait. */
         invocation->progress.wanted = false;
-        invocation->client.told_lost = true;
 
         for (;;) {
                 usec_t begun = now_usec(CLOCK_MONOTONIC), now;
@@ -158,6 +158,7 @@ int verb_watch(Invocation *invocation) {
                 if (first && !invocation->client.was_stream)
                         return r;
                 first = false;
+                client_done(&invocation->client);
 
                 /* It was there meanwhile, and not only for a moment. */
                 now = now_usec(CLOCK_MONOTONIC);
@@ -168,9 +169,9 @@ int verb_watch(Invocation *invocation) {
                                 log_notice("agentd went away, waiting…");
                         since = now;
                         waiting = true;
-                } else if (now - since >= RETRY_USEC) {
+                } else if (now - since >= limit) {
                         log_error("agentd has not come back at '%s' for %s", invocation->client.socket,
-                                FORMAT_TIMESPAN(RETRY_USEC));
+                                FORMAT_TIMESPAN(limit));
                         return EXIT_UNREACHABLE;
                 }
                 (void) usleep(RETRY_EVERY_USEC);
