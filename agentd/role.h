@@ -22,6 +22,7 @@
 #include "image.h"
 #include "loader.h"
 #include "module-load.h"
+#include "sandbox.h"
 #include "scope.h"
 
 #define ROLE_SIZE_MAX     MIB(8) /* that of toml.h */
@@ -117,6 +118,9 @@ struct Loader {
         TypeEntry **types;
         uint32_t n_types, n_types_allocated;
         Map type_map;
+        bool sandbox_sought; /* whether `sandbox` says how programs are run */
+        bool has_sandbox;
+        SandboxOptions sandbox;
         bool all_modules; /* every module there is was opened */
         Map tried;        /* paths of modules that were opened or refused */
 
@@ -175,8 +179,8 @@ void loader_remember_file(Loader *loader, const char *path, const struct stat *s
 int read_text(Loader *loader, bool in_root, const char *path, size_t limit, const char **ret,
         size_t *ret_size, const char **reterr);
 
-/* A line for the engine's log. */
-void loader_warn(Loader *loader, const char *text);
+/* A line for the engine's log; level: LOG_ERR … LOG_DEBUG. */
+void loader_log(Loader *loader, int level, const char *text);
 
 /* Reads and parses a role's file. Errors become diagnostics. Return: 0; -errno. */
 int role_read(Loader *loader, Role *role);
@@ -221,6 +225,21 @@ void modules_open_all(Loader *loader);
 
 /* prepare.c: calls prepare and watch. */
 void state_prepare(Loader *loader, State *state);
+
+struct AgentdPrepare {
+        Loader *loader;
+        State *state;
+        bool failed; /* the module said why */
+};
+
+struct AgentdWatch {
+        Loader *loader;
+        State *state;
+};
+
+/* foreign-prepare.c: the same for types of programs; first each state, then all together. */
+void foreign_state_prepare(Loader *loader, State *state);
+void foreign_prepare_all(Loader *loader);
 
 /* role-graph.c */
 void graph_build(Loader *loader);

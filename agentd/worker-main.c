@@ -12,8 +12,8 @@
 #include "child.h"
 #include "context.h"
 #include "expression.h"
+#include "foreign.h"
 #include "log.h"
-#include "module-load.h"
 
 #define SOCKET_FD 3
 
@@ -25,6 +25,7 @@ typedef struct WorkerState {
         Module **modules; /* by index in the image; NULL until first used */
         const AgentdStateType **types;
         Arena scratch;
+        const char *root;
 } WorkerState;
 
 /* ---- Setting up ------------------------------------------------------------------------------------------------ */
@@ -111,7 +112,16 @@ static int setup_worker(const WorkerSetup *setup, const char **ret_step) {
 
 /* ---- Modules --------------------------------------------------------------------------------------------------- */
 
+static void log_of_program(void *userdata, int level, const char *text) {
+        context_log(userdata, level, "%s", text);
+}
+
 static int open_type(WorkerState *worker, uint32_t index, const AgentdStateType **ret, char **reterr) {
+        const ForeignHost host = {
+                .root = worker->root,
+                .log = log_of_program,
+                .userdata = &worker->context,
+        };
         const Image *image = worker->context.image;
         const ImageType *type = image_type(image, index);
         const ImageModule *module = image_array(image, modules, ImageModule) + type->module;
@@ -123,7 +133,7 @@ static int open_type(WorkerState *worker, uint32_t index, const AgentdStateType 
                 if (!*loaded) {
                         _cleanup_(module_closep) Module *opened = NULL;
 
-                        r = module_open(image_text(image, module->path), &opened, reterr);
+                        r = module_open_any(image_text(image, module->path), &host, &opened, reterr);
                         if (r < 0)
                                 return r;
                         if (opened->build_id_size != module->build_id_size ||
@@ -225,6 +235,8 @@ static int answer_batch(
         if (m == 0)
                 return 0;
 
+        context->type = type;
+        context->module = worker->modules[image_array(context->image, types, ImageType)[type_index].module];
         context_begin(context, phase, flags, states, m, finished, differences, bytes);
         r = (phase == PHASE_APPLY ? type->apply : type->check)(context, batch, m, flags);
         context_end(context, r);
@@ -301,7 +313,7 @@ static int worker_loop(WorkerState *worker) {
 
 void worker_main(const WorkerSetup *setup) {
         WorkerSetup mine = *setup;
-        WorkerState worker = {};
+        WorkerState worker = { .root = setup->options->root };
         const ImageHeader *header = setup->image->header;
         const char *step = "arrange descriptors";
         _cleanup_close_ int root_fd = -EBADF;
