@@ -24,6 +24,7 @@ struct ForeignProcess {
         char *name; /* of the file, for the log */
         pid_t pid;
         int in, out, err; /* our ends */
+        int pidfd;        /* tells that it has ended; -EBADF where the kernel has none */
         char *buffer;     /* what was read of it and not given on yet */
         size_t size, allocated;
         char error[FOREIGN_ERROR_LINE_MAX + 1]; /* the line on standard error that is being read */
@@ -120,6 +121,7 @@ ForeignProcess *foreign_process_free(ForeignProcess *process) {
         safe_close(process->in);
         safe_close(process->out);
         safe_close(process->err);
+        safe_close(process->pidfd);
         if (process->pid > 0) {
                 (void) kill(process->pid, SIGKILL);
                 while (waitpid(process->pid, NULL, 0) < 0 && errno == EINTR)
@@ -160,7 +162,9 @@ int foreign_process_start(const char *path, const ForeignHost *host, ForeignProc
         process = malloc(sizeof(*process));
         if (!process)
                 return -ENOMEM;
-        *process = (ForeignProcess){ .host = host, .in = -EBADF, .out = -EBADF, .err = -EBADF };
+        *process = (ForeignProcess){
+                .host = host, .in = -EBADF, .out = -EBADF, .err = -EBADF, .pidfd = -EBADF
+        };
         base = strrchr(path, '/');
         process->name = strdup(base ? base + 1 : path);
         if (!process->name)
@@ -182,6 +186,8 @@ int foreign_process_start(const char *path, const ForeignHost *host, ForeignProc
         if (process->pid == 0)
                 run_program(path, file, host, (const int[]){ in, out, err }, parent);
 
+        /* Closed when something is executed, as all that this call makes. */
+        process->pidfd = (int) syscall(SYS_pidfd_open, process->pid, 0);
         *ret = TAKE_PTR(process);
         return 0;
 }
@@ -352,12 +358,13 @@ static int give_lines(ForeignProcess *process, size_t *scanned,
         return r;
 }
 
-/* Poll, until there is something to do or the time is over. */
+/* Until there is something to do or the time is over. Return: 1 the program has ended; 0; -ETIMEDOUT; other -errno. */
 static int wait_for_news(const ForeignProcess *process, bool writes, usec_t until) {
         struct pollfd polls[] = {
                 { .fd = process->out, .events = POLLIN },
                 { .fd = process->err, .events = POLLIN }, /* poll(2) passes over negative ones */
                 { .fd = writes ? process->in : -1, .events = POLLOUT },
+                { .fd = process->pidfd, .events = POLLIN },
         };
         int timeout = -1;
 
@@ -368,7 +375,9 @@ static int wait_for_news(const ForeignProcess *process, bool writes, usec_t unti
                         return -ETIMEDOUT;
                 timeout = (int) MIN((until - now) / USEC_PER_MSEC + 1, (usec_t) 60000);
         }
-        return poll(polls, ELEMENTSOF(polls), timeout) < 0 && errno != EINTR ? -errno : 0;
+        if (poll(polls, ELEMENTSOF(polls), timeout) < 0)
+                return errno == EINTR ? 0 : -errno;
+        return polls[3].revents != 0;
 }
 
 static usec_t until_usec(usec_t deadline_usec) {
@@ -394,7 +403,7 @@ static int exchange(ForeignProcess *process, const char *request, size_t size,
                 return r;
 
         for (;;) {
-                bool got_line;
+                bool got_line, ended;
 
                 r = wait_for_news(process, written < size, until);
                 if (r == -ETIMEDOUT) {
@@ -404,6 +413,7 @@ static int exchange(ForeignProcess *process, const char *request, size_t size,
                 }
                 if (r < 0)
                         return r;
+                ended = r > 0;
 
                 if (written < size) {
                         ssize_t n = write(process->in, request + written, size - written);
@@ -419,7 +429,8 @@ static int exchange(ForeignProcess *process, const char *request, size_t size,
                 read_errors(process);
 
                 r = read_some(process);
-                if (r == -EPIPE)
+                /* What it has left behind may hold its output for ever. */
+                if (r == -EPIPE || (r == 0 && ended))
                         return describe_end(process, reterr);
                 if (r < 0)
                         return r;

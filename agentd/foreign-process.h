@@ -21,6 +21,7 @@ typedef struct ForeignHost {
                 *sandbox; /* to be entered before the program is; NULL: what starts it is what it gets */
         void (*log)(void *userdata, int level, const char *text); /* one line; NULL: to nobody */
         void *userdata;
+        const uint8_t *build_id; /* the one that the program must have to be started; NULL: any */
 } ForeignHost;
 
 typedef struct ForeignProcess ForeignProcess;

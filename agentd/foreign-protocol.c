@@ -31,14 +31,23 @@ static int wrong(char **reterr, const char *format, ...) {
 
 /* The beginning of a line, fit to be shown. */
 static const char *excerpt(char buffer[static EXCERPT_MAX + 8], const char *line, size_t size) {
-        size_t n = MIN(size, (size_t) EXCERPT_MAX), valid = utf8_valid_prefix(line, n);
+        size_t n = MIN(size, (size_t) EXCERPT_MAX), used = 0;
 
-        /* A character that is cut in the middle is left out; others that are none become question marks. */
-        if (valid + 4 > n && n < size)
-                n = valid;
-        for (size_t i = 0; i < n; i++)
-                buffer[i] = (unsigned char) line[i] < ' ' || line[i] == 0x7f || i >= valid ? '?' : line[i];
-        (void) strcpy(buffer + n, n < size ? "…" : "");
+        while (used < n) {
+                size_t valid = utf8_valid_prefix(line + used, n - used);
+
+                memcpy(buffer + used, line + used, valid);
+                used += valid;
+                /* A character that was cut in the middle is left out. */
+                if (used < n && n < size && n - used < 4)
+                        break;
+                if (used < n)
+                        buffer[used++] = '?';
+        }
+        for (size_t i = 0; i < used; i++)
+                if ((unsigned char) buffer[i] < ' ' || buffer[i] == 0x7f)
+                        buffer[i] = '?';
+        (void) strcpy(buffer + used, n < size ? "…" : "");
         return buffer;
 }
 

@@ -331,6 +331,7 @@ static int open_program(Module *module, const ForeignHost *host, char **reterr) 
         if (!module->foreign)
                 return -ENOMEM;
         module->foreign->host = *host;
+        module->foreign->host.build_id = NULL;
         /* A member of the shortest declaration takes two bytes in the line. */
         r = arena_map(&module->foreign->arena, 64 * FOREIGN_HELLO_MAX, NULL);
         if (r < 0)
@@ -384,6 +385,8 @@ int foreign_open(const char *path, const ForeignHost *host, Module **ret, char *
         r = hash_file(fd, module, reterr);
         if (r < 0)
                 return r;
+        if (host->build_id && memcmp(module->build_id, host->build_id, IMAGE_BUILD_ID_SIZE) != 0)
+                return -ESTALE;
         r = open_program(module, host, reterr);
         if (r < 0)
                 return r;

@@ -47,7 +47,7 @@ bool foreign_name_is_good(const char *file);
  * @host:   copied; what it points to must outlive the module
  * @reterr: allocated: why it is refused, in one line without the path
  *
- * Return: as module_open(); also -ETIMEDOUT, -EPIPE, -EBADMSG if it does not answer as it should.
+ * Return: as module_open(); -ESTALE, without a word, if it is not the one that the host wants; -ETIMEDOUT, -EPIPE, -EBADMSG if it does not answer as it should.
  */
 int foreign_open(const char *path, const ForeignHost *host, Module **ret, char **reterr);
 

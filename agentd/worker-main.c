@@ -117,26 +117,27 @@ static void log_of_program(void *userdata, int level, const char *text) {
 }
 
 static int open_type(WorkerState *worker, uint32_t index, const AgentdStateType **ret, char **reterr) {
-        const ForeignHost host = {
-                .root = worker->root,
-                .log = log_of_program,
-                .userdata = &worker->context,
-        };
         const Image *image = worker->context.image;
         const ImageType *type = image_type(image, index);
         const ImageModule *module = image_array(image, modules, ImageModule) + type->module;
         int r;
 
         if (!worker->types[index]) {
+                const ForeignHost host = {
+                        .root = worker->root,
+                        .log = log_of_program,
+                        .userdata = &worker->context,
+                        .build_id = module->build_id,
+                };
                 Module **loaded = &worker->modules[type->module];
 
                 if (!*loaded) {
                         _cleanup_(module_closep) Module *opened = NULL;
 
                         r = module_open_any(image_text(image, module->path), &host, &opened, reterr);
-                        if (r < 0)
+                        if (r < 0 && r != -ESTALE)
                                 return r;
-                        if (opened->build_id_size != module->build_id_size ||
+                        if (r == -ESTALE || opened->build_id_size != module->build_id_size ||
                                 memcmp(opened->build_id, module->build_id, module->build_id_size) != 0) {
                                 *reterr = strdup("the module was replaced since the roles were loaded; load "
                                                  "them again");
