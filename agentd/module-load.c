@@ -5,6 +5,7 @@
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <link.h>
+#include <stdalign.h>
 #include <stdarg.h>
 #include <sys/stat.h>
 
@@ -335,7 +336,9 @@ int module_open(const char *path, Module **ret, char **reterr) {
                         theirs->size);
 
         memcpy(&module->info, theirs, MIN((size_t) theirs->size, sizeof(module->info)));
-        if (module->info.state_type_size < offsetof(AgentdStateType, apply) + sizeof(void *) ||
+        if (module->info.state_type_size % alignof(AgentdStateType) != 0 ||
+                module->info.parameter_size % alignof(AgentdParameter) != 0 ||
+                module->info.state_type_size < offsetof(AgentdStateType, apply) + sizeof(void *) ||
                 module->info.state_type_size > KIB(4) ||
                 module->info.parameter_size < offsetof(AgentdParameter, fields) + sizeof(void *) ||
                 module->info.parameter_size > KIB(4))
