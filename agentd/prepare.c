@@ -4,17 +4,6 @@
 
 #include "role.h"
 
-struct AgentdPrepare {
-        Loader *loader;
-        State *state;
-        bool failed; /* the module said why */
-};
-
-struct AgentdWatch {
-        Loader *loader;
-        State *state;
-};
-
 void *agentd_alloc(AgentdPrepare *prepare, size_t size) {
         return arena_alloc(&prepare->loader->image, size);
 }
@@ -103,6 +92,10 @@ void state_prepare(Loader *loader, State *state) {
         int r;
 
         hash_state(state);
+        if (state->type->module->foreign) {
+                foreign_state_prepare(loader, state);
+                return;
+        }
         name = arena_strdup(&loader->image, state->name);
         state->data = state->parameters;
         if (type->prepare) {
@@ -129,7 +122,7 @@ void state_prepare(Loader *loader, State *state) {
         }
 
         for (uint32_t i = 0; i < state->n_sources; i++)
-                add_watch(loader, state, IMAGE_WATCH_PATH, state->sources[i]);
+                agentd_watch_path(&watch, state->sources[i]);
         if (type->watch) {
                 const AgentdState call = { .name = name, .id = state->id, .data = state->data };
 

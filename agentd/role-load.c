@@ -24,11 +24,11 @@
 /* The one loader of this process: who runs out of memory has to tell the engine. */
 static MessageWriter writer;
 
-void loader_warn(_unused_ Loader *loader, const char *text) {
+void loader_log(_unused_ Loader *loader, int level, const char *text) {
         if (!writer.buffer)
                 return; /* there is no engine: a fuzzer, or the reference is printed */
         message_begin(&writer, MESSAGE_LOG);
-        message_put_u32(&writer, LOG_WARNING);
+        message_put_u32(&writer, (uint32_t) (level & LOG_PRIMASK));
         message_put_string(&writer, text);
         (void) message_end(&writer);
 }
@@ -134,6 +134,7 @@ void loader_run(Loader *loader) {
         for (uint32_t i = 0; i < loader->n_states; i++)
                 if (!loader->states[i]->broken)
                         state_prepare(loader, loader->states[i]);
+        foreign_prepare_all(loader);
         graph_build(loader);
         if (loader->diagnostics.n == 0)
                 image_compile(loader);
@@ -146,7 +147,7 @@ void loader_main(const LoadOptions *options, Image *image, int fd, pid_t engine)
         r = setup(&loader, image, fd, engine);
         if (r < 0) {
                 if (writer.buffer) {
-                        loader_warn(&loader, strerror(-r));
+                        loader_log(&loader, LOG_WARNING, strerror(-r));
                         (void) message_flush(&writer);
                 }
                 _exit(EXIT_FAILURE);

@@ -216,9 +216,10 @@ static const Value *loader_facts(Loader *loader) {
         for (uint32_t i = 0; i < warnings.n; i++) {
                 const Diagnostic *warning = &warnings.list[i];
 
-                loader_warn(loader, warning->place.file ? arena_printf(&loader->scratch, "%s: %s",
-                                                                  warning->place.file, warning->message)
-                                                        : warning->message);
+                loader_log(loader, LOG_WARNING,
+                        warning->place.file ? arena_printf(&loader->scratch, "%s: %s", warning->place.file,
+                                                      warning->message)
+                                            : warning->message);
         }
         return &loader->facts;
 }

@@ -23,6 +23,7 @@
 #include "image.h"
 #include "loader.h"
 #include "module-load.h"
+#include "sandbox.h"
 #include "scope.h"
 
 #define ROLE_SIZE_MAX     MIB(8) /* that of toml.h */
@@ -120,6 +121,9 @@ struct Loader {
         TypeEntry **types;
         uint32_t n_types, n_types_allocated;
         Map type_map;
+        bool sandbox_sought; /* whether `sandbox` says how programs are run */
+        bool has_sandbox;
+        SandboxOptions sandbox;
         bool all_modules; /* every module there is was opened */
         Map tried;        /* paths of modules that were opened or refused */
 
@@ -197,8 +201,8 @@ int read_text(Loader *loader, bool in_root, const char *path, size_t limit, cons
  * it knows what to watch even then. */
 void loader_tell_files(Loader *loader);
 
-/* A warning, for the engine's log and whoever asks. */
-void loader_warn(Loader *loader, const char *text);
+/* A line for the engine's log; level: LOG_ERR … LOG_DEBUG. Whoever asked for the load is told of warnings as well. */
+void loader_log(Loader *loader, int level, const char *text);
 
 /* Reads and parses a file. what: "role", for messages. Errors become diagnostics. Return: 0; -errno. */
 int loader_read_toml(Loader *loader, bool in_root, const char *path, const char *what, Value *ret);
@@ -251,6 +255,21 @@ void modules_open_all(Loader *loader);
 
 /* prepare.c: calls prepare and watch. */
 void state_prepare(Loader *loader, State *state);
+
+struct AgentdPrepare {
+        Loader *loader;
+        State *state;
+        bool failed; /* the module said why */
+};
+
+struct AgentdWatch {
+        Loader *loader;
+        State *state;
+};
+
+/* foreign-prepare.c: the same for types of programs; first each state, then all together. */
+void foreign_state_prepare(Loader *loader, State *state);
+void foreign_prepare_all(Loader *loader);
 
 /* role-graph.c */
 void graph_build(Loader *loader);

@@ -8,6 +8,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <syslog.h>
 
 #include "role.h"
 
@@ -129,10 +130,10 @@ static const char *find_meant(const char *name) {
 static void unknown_key(Loader *loader, const Member *member, const char *name) {
         const char *meant = find_meant(name);
 
-        loader_warn(
-                loader, arena_printf(&loader->scratch, "%s:%u:%u: unknown key '%s', which is ignored%s%s%s",
-                                member->place.file, member->place.line, member->place.column, name,
-                                meant ? "; did you mean '" : "", meant ?: "", meant ? "'?" : ""));
+        loader_log(loader, LOG_WARNING,
+                arena_printf(&loader->scratch, "%s:%u:%u: unknown key '%s', which is ignored%s%s%s",
+                        member->place.file, member->place.line, member->place.column, name,
+                        meant ? "; did you mean '" : "", meant ?: "", meant ? "'?" : ""));
 }
 
 static bool is_table(const char *name) {
