@@ -12,6 +12,7 @@
 #include "log.h"
 #include "once.h"
 #include "output.h"
+#include "store.h"
 #include "util.h"
 
 static bool arg_once, arg_validate;
@@ -178,6 +179,9 @@ int main(int argc, char **argv) {
         /* A limit of file sizes is an error that is reported, not an end without a word. */
         (void) signal(SIGXFSZ, SIG_IGN);
         open_standard_descriptors();
+        /* What the store starts; not for people. */
+        if (argc == 5 && streq(argv[1], "--housekeeper"))
+                return housekeeper_main(argv[2], argv[3], argv[4]);
         (void) setvbuf(stdout, NULL, isatty(STDOUT_FILENO) ? _IOLBF : _IOFBF, KIB(64));
         r = parse_argv(argc, argv);
         if (r == 0)

@@ -5,6 +5,7 @@
 
 #include "log.h"
 #include "output.h"
+#include "value-json.h"
 
 /* What a line shows of one value. */
 #define VALUE_SHOWN_MAX 60
@@ -16,18 +17,6 @@ int output_flush(FILE *f) {
 }
 
 /* ---- For programs ---------------------------------------------------------------------------------------------- */
-
-static json_t *time_to_json(usec_t usec) {
-        time_t seconds = (time_t) (usec / USEC_PER_SEC);
-        char text[64], date[32];
-        struct tm tm;
-
-        if (usec == 0 || !gmtime_r(&seconds, &tm))
-                return json_null();
-        (void) strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%S", &tm);
-        (void) snprintf(text, sizeof(text), "%s.%06uZ", date, (unsigned) (usec % USEC_PER_SEC));
-        return json_string(text);
-}
 
 static json_t *differences_to_json(const RunDetail *detail, bool with_diff) {
         json_t *copy = json_array(), *difference;
@@ -73,10 +62,10 @@ json_t *output_run(const Run *run) {
         FOREACH_ELEMENT(result, summary_order)
                 (void) json_object_set_new(
                         summary, result_to_string(*result), json_integer(run_count(run, *result)));
-        return json_pack("{s:I, s:s, s:s, s:o, s:o, s:o}", "run", (json_int_t) run_options(run)->id, "mode",
-                run_mode_to_string(run_options(run)->mode), "cause", run_options(run)->cause, "started",
-                time_to_json(run_started(run)), "finished", time_to_json(run_finished(run)), "summary",
-                summary);
+        return json_pack("{s:I, s:s, s:s, s:o, s:o, s:o, s:s?}", "run", (json_int_t) run_options(run)->id,
+                "mode", run_mode_to_string(run_options(run)->mode), "cause", run_options(run)->cause,
+                "started", json_from_time(run_started(run)), "finished", json_from_time(run_finished(run)),
+                "summary", summary, "error", run_error(run));
 }
 
 void output_json_line(FILE *f, json_t *json) {
@@ -234,4 +223,7 @@ void output_summary_for_people(FILE *f, const Run *run, const OutputStyle *style
         (void) fprintf(f, " (%s)%s\n",
                 FORMAT_TIMESPAN((run_finished(run) ?: now_usec(CLOCK_REALTIME)) - run_started(run)),
                 run_is_interrupted(run) ? ", interrupted" : "");
+        if (run_is_refused(run))
+                (void) fprintf(f, "%sNothing was changed: %s%s\n", paint(style, COLOUR_RED), run_error(run),
+                        paint(style, COLOUR_OFF));
 }

@@ -170,5 +170,11 @@ json_t *store_events(Store *store, int64_t after, const EventFilter *filter, uns
 /* The id of the newest; 0 if there is none. */
 int64_t store_last_event(Store *store);
 
+/* Up to this id events are in the store (or never will be): on_events has told so, or is about to. */
+int64_t store_settled_event(const Store *store);
+
+/* An event in the form of docs/api.md; NULL if memory is short. */
+json_t *store_event_to_json(int64_t id, const StoreEvent *event);
+
 /* True if an event in the form of docs/api.md passes. */
 bool event_filter_matches(const EventFilter *filter, const json_t *event);
