@@ -9,7 +9,7 @@
 #include "paths.h"
 #include "userdb.h"
 
-/* ---- Answers that take time -------------------------------------------------------------------------------------- */
+/* ---- Answers that take time ------------------------------------------------------------------------------------- */
 
 typedef struct Wait {
         ApiClient client;
@@ -145,7 +145,7 @@ void api_get_facts(void *userdata, HttpRequest *request) {
                 wait_refused(api, wait, r);
 }
 
-/* ---- Disabling ------------------------------------------------------------------------------------------------- */
+/* ---- Disabling -------------------------------------------------------------------------------------------------- */
 
 /* Who asks, for people: a name as /etc/passwd has it, else the number. NSS is not asked, it may take its time. */
 static const char *name_of_peer(const HttpRequest *request, char *buffer, size_t size) {
@@ -221,7 +221,7 @@ void api_enable(void *userdata, HttpRequest *request) {
         answer_disabled(api, request, engine_enable(api->engine, name_of_peer(request, name, sizeof(name))));
 }
 
-/* ---- The log ----------------------------------------------------------------------------------------------------- */
+/* ---- The log ---------------------------------------------------------------------------------------------------- */
 
 static void answer_log_level(HttpRequest *request) {
         http_answer_json(

@@ -201,7 +201,7 @@ static void follow(Api *api, HttpRequest *request, const Query *query, int64_t a
         feed(watch);
 }
 
-/* ---- The request ----------------------------------------------------------------------------------------------- */
+/* ---- The request ------------------------------------------------------------------------------------------------ */
 
 static int read_kinds(HttpRequest *request, Query *query) {
         const char *text = http_request_query(request, "kind"), *bad, *names[_EVENT_KIND_MAX];

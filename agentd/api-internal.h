@@ -36,19 +36,17 @@ struct Api {
 void api_client_add(Api *api, ApiClient *client, void (*stop)(ApiClient *client));
 void api_client_remove(ApiClient *client);
 
-/* ---- api-util.c: JSON --------------------------------------------------------------------------------------------- */
+/* ---- api-util.c: JSON ------------------------------------------------------------------------------------------- */
 
-/* New references; null for NULL and for 0. */
+/* A new reference; null for NULL. */
 json_t *api_text(const char *text);
-json_t *api_time(usec_t usec);
-
-/* The other way round; 0 if it is none. */
-usec_t api_time_parse(const char *text);
 
 /* Answers with a page. Both references are taken; a NULL among them is answered as out of memory. */
 void api_answer_page(HttpRequest *request, json_t *items, json_t *next);
 
-/* ---- api-util.c: what requests say; where they are wrong they have been answered when these return -EINVAL ------------- */
+/* ---- api-util.c: what requests say ------------------------------------------------------------------------------ */
+
+/* Where they are wrong, they have been answered when these return -EINVAL. */
 
 /* ?limit=. Return: 0; -EINVAL. */
 int api_limit(HttpRequest *request, unsigned *ret);
@@ -69,7 +67,10 @@ const char *api_suggest_state(const Image *image, const char *id, char *buffer, 
 /* 503. */
 void api_answer_not_ready(Api *api, HttpRequest *request);
 
-/* ---- api-util.c: pure ---------------------------------------------------------------------------------------------- */
+/* ---- api-parse.c ------------------------------------------------------------------------------------------------ */
+
+/* What json_from_time() has made; 0 if it is something else. */
+usec_t api_time_parse(const char *text);
 
 /* A decimal number > 0 without sign and leading zeros. Return: 0; -EINVAL. */
 int api_parse_id(const char *text, int64_t *ret);
@@ -82,13 +83,15 @@ int api_parse_state_cursor(const char *text, uint32_t *ret_index, const char **r
  * Return: 0; -EINVAL. */
 int api_parse_kinds(const char *text, uint32_t *ret, const char **reterr_bad, size_t *reterr_size);
 
+/* ---- api-util.c: the engine as a whole -------------------------------------------------------------------------- */
+
 /* What is wrong with the host as far as we care for it, in buffer; NULL if nothing is. */
 const char *api_illness(const Engine *engine, char *buffer, size_t size);
 
 /* Bytes of this process in memory; 0 if that cannot be told. */
 uint64_t api_memory(void);
 
-/* ---- Handlers ------------------------------------------------------------------------------------------------------ */
+/* ---- Handlers --------------------------------------------------------------------------------------------------- */
 
 void api_list_routes(void *userdata, HttpRequest *request);
 void api_get_health(void *userdata, HttpRequest *request);

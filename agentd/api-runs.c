@@ -18,7 +18,7 @@ static int64_t id_of(const json_t *run) {
         return json_integer_value(json_object_get(run, "run"));
 }
 
-/* ---- The list -------------------------------------------------------------------------------------------------- */
+/* ---- The list --------------------------------------------------------------------------------------------------- */
 
 typedef struct Candidate {
         int64_t id;
@@ -90,7 +90,7 @@ void api_list_runs(void *userdata, HttpRequest *request) {
         api_answer_page(request, items, next);
 }
 
-/* ---- One of them ----------------------------------------------------------------------------------------------- */
+/* ---- One of them ------------------------------------------------------------------------------------------------ */
 
 /* A new reference; NULL: there is none, and the request has been answered. */
 static json_t *find(Api *api, HttpRequest *request, EngineRun **ret) {
@@ -142,7 +142,7 @@ void api_stop_run(void *userdata, HttpRequest *request) {
         http_answer_json(request, over ? 200 : 202, json);
 }
 
-/* ---- Its results ----------------------------------------------------------------------------------------------- */
+/* ---- Its results ------------------------------------------------------------------------------------------------ */
 
 /* Of a run that is remembered: the cursor is the position in its list. */
 static void list_remembered(HttpRequest *request, const json_t *results, size_t after, unsigned limit) {
@@ -206,7 +206,7 @@ void api_list_results(void *userdata, HttpRequest *request) {
                 list_stored(api, request, id, (int64_t) after, limit);
 }
 
-/* ---- Starting one ---------------------------------------------------------------------------------------------- */
+/* ---- Starting one ----------------------------------------------------------------------------------------------- */
 
 /* Who follows a run. */
 typedef struct Follow {

@@ -6,6 +6,7 @@
 #include <inttypes.h>
 
 #include "api-internal.h"
+#include "value-json.h"
 
 /* The table, or NULL: then there are no roles, and the request has been answered. */
 static const StatusTable *states_in_force(Api *api, HttpRequest *request) {
@@ -24,11 +25,11 @@ static json_t *state_to_json(const StatusTable *table, uint32_t i) {
                 api_text(image_state_id(image, i)), "type", api_text(image_state_type(image, i)), "name",
                 api_text(image_state_name(image, i)), "role", api_text(image_state_role(image, i)), "result",
                 status->result == RESULT_NONE ? json_null() : json_string(result_to_string(status->result)),
-                "error", api_text(status->error), "since", api_time(status->since_usec), "checked",
-                api_time(status->checked_usec), "changed", api_time(status->changed_usec));
+                "error", api_text(status->error), "since", json_from_time(status->since_usec), "checked",
+                json_from_time(status->checked_usec), "changed", json_from_time(status->changed_usec));
 }
 
-/* ---- The list -------------------------------------------------------------------------------------------------- */
+/* ---- The list --------------------------------------------------------------------------------------------------- */
 
 typedef struct Filter {
         int result;              /* -1: any */
@@ -151,7 +152,7 @@ void api_list_states(void *userdata, HttpRequest *request) {
         api_answer_page(request, items, next);
 }
 
-/* ---- One of them ----------------------------------------------------------------------------------------------- */
+/* ---- One of them ------------------------------------------------------------------------------------------------ */
 
 static int compare_texts(const void *a, const void *b) {
         return strcmp(*(const char *const *) a, *(const char *const *) b);

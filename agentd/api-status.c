@@ -6,11 +6,12 @@
 
 #include "api-internal.h"
 #include "engine-run.h"
+#include "value-json.h"
 
 static json_t *roles_to_json(const Engine *engine) {
         const Image *image = engine_image(engine);
 
-        return json_pack("{s:o, s:I, s:I, s:O}", "loaded", api_time(engine_loaded(engine)), "n_roles",
+        return json_pack("{s:o, s:I, s:I, s:O}", "loaded", json_from_time(engine_loaded(engine)), "n_roles",
                 (json_int_t) (image ? image->header->roles.n : 0), "n_states",
                 (json_int_t) (image ? image_n_states(image) : 0), "errors", engine_load_errors(engine));
 }
@@ -46,12 +47,12 @@ void api_get_status(void *userdata, HttpRequest *request) {
         http_answer_json(request, 200,
                 json_pack("{s:s, s:o, s:i, s:o, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "version",
                         AGENTD_VERSION, "hostname", api_text(hostname), "pid", (int) getpid(), "started",
-                        api_time(engine_started(engine)), "state",
+                        json_from_time(engine_started(engine)), "state",
                         engine_state_to_string(engine_state(engine)), "mode",
                         engine_settings(engine)->audit ? "audit" : "apply", "roles", roles_to_json(engine),
                         "states", counts_to_json(engine), "last_run", engine_runs_last(engine), "next_run",
-                        api_time(engine_next_run(engine)), "runs", engine_runs_active(engine), "disabled",
-                        engine_disabled(engine), "store", store_to_json(api)));
+                        json_from_time(engine_next_run(engine)), "runs", engine_runs_active(engine),
+                        "disabled", engine_disabled(engine), "store", store_to_json(api)));
 }
 
 void api_get_health(void *userdata, HttpRequest *request) {
