@@ -76,20 +76,14 @@ static void answer_with_header(HttpRequest *request, unsigned status, struct MHD
 
 /* ---- JSON and text --------------------------------------------------------------------------------------------- */
 
-void http_answer_json(HttpRequest *request, unsigned status, json_t *body) {
-        char *text = NULL, etag[2 * ETAG_BYTES + 3];
+/* Takes the text over. What was asked for with GET has an ETag, and is not sent again to who has it. */
+static void answer_text(
+        HttpRequest *request, unsigned status, const char *content_type, char *text, size_t size) {
+        char etag[2 * ETAG_BYTES + 3];
         const char *known;
-        size_t size = 0;
 
-        if (body)
-                text = json_to_line(body, &size);
-        json_decref(body);
-        if (!text) {
-                http_answer_problem(request, 500, "internal", "out of memory");
-                return;
-        }
-        if (!request->get || status != 200 || !request->connection) {
-                request_answer(request, status, response_new(text, size, "application/json", CACHE_NONE));
+        if (!text || !request->get || status != 200 || !request->connection) {
+                request_answer(request, status, response_new(text, size, content_type, CACHE_NONE));
                 return;
         }
 
@@ -102,8 +96,22 @@ void http_answer_json(HttpRequest *request, unsigned status, json_t *body) {
                         MHD_HTTP_HEADER_ETAG, etag);
                 return;
         }
-        answer_with_header(request, 200, response_new(text, size, "application/json", CACHE_ASK),
-                MHD_HTTP_HEADER_ETAG, etag);
+        answer_with_header(
+                request, 200, response_new(text, size, content_type, CACHE_ASK), MHD_HTTP_HEADER_ETAG, etag);
+}
+
+void http_answer_json(HttpRequest *request, unsigned status, json_t *body) {
+        char *text = NULL;
+        size_t size = 0;
+
+        if (body)
+                text = json_to_line(body, &size);
+        json_decref(body);
+        if (!text) {
+                http_answer_problem(request, 500, "internal", "out of memory");
+                return;
+        }
+        answer_text(request, status, "application/json", text, size);
 }
 
 void http_answer_created(HttpRequest *request, unsigned status, const char *location, json_t *body) {
@@ -127,7 +135,7 @@ void http_answer_text(
 
         if (copy)
                 memcpy(copy, text, size);
-        request_answer(request, status, response_new(copy, size, content_type, CACHE_NONE));
+        answer_text(request, status, content_type, copy, size);
 }
 
 /* ---- Problems -------------------------------------------------------------------------------------------------- */

@@ -30,7 +30,8 @@ struct HttpServer {
         sd_event_source *retry; /* of accept(), after it failed */
         Connection *connections;
         unsigned n_connections, n_others; /* others than root's */
-        Connection *adding;               /* handed to libmicrohttpd right now */
+        Connection *adding;               /* handed to libmicrohttpd, which has not told of them yet */
+        unsigned most_connections;        /* since there were none */
         Refusal *refusals;
         unsigned n_refusals;
         HttpRequest *requests; /* that handlers have, and have not answered */
@@ -44,7 +45,7 @@ struct HttpServer {
 
 struct Connection {
         HttpServer *server;
-        Connection *previous, *next;
+        Connection *previous, *next, *next_adding;
         struct MHD_Connection *mhd;
         int fd; /* libmicrohttpd's */
         HttpPeer peer;

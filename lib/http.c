@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <stdarg.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -16,6 +17,9 @@
 
 /* It counts a closed connection until it has cleaned up. */
 #define CONNECTIONS_SLACK 64
+
+/* After so many at a time, memory is given back when there are none. */
+#define TRIM_CONNECTIONS 32
 
 /* ---- Running libmicrohttpd ------------------------------------------------------------------------------------- */
 
@@ -64,6 +68,12 @@ static void server_run(HttpServer *server) {
 
         streams_dispatch(server);
         arm_timer(server);
+
+        /* Memory of connections is scattered over the heap, which does not shrink by itself. */
+        if (server->n_connections == 0 && server->most_connections >= TRIM_CONNECTIONS) {
+                server->most_connections = 0;
+                (void) malloc_trim(0);
+        }
 }
 
 static int on_io(sd_event_source *source, int fd, uint32_t events, void *userdata) {
@@ -129,19 +139,39 @@ static Connection *connection_of(struct MHD_Connection *mhd) {
         return info ? info->socket_context : NULL;
 }
 
+/* The one of this descriptor, out of those that were handed over and not heard of since. In 0.9.75 there is just one, and it
+ * is heard of at once; later versions may put them into a queue. */
+static Connection *take_adding(HttpServer *server, struct MHD_Connection *mhd) {
+        const union MHD_ConnectionInfo *info =
+                MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
+
+        for (Connection **c = &server->adding; info && *c; c = &(*c)->next_adding)
+                if ((*c)->fd == info->connect_fd) {
+                        Connection *found = *c;
+
+                        *c = found->next_adding;
+                        return found;
+                }
+        return NULL;
+}
+
 static void on_connection(void *userdata, struct MHD_Connection *mhd, void **context,
         enum MHD_ConnectionNotificationCode code) {
         HttpServer *server = userdata;
         Connection *connection;
 
         if (code == MHD_CONNECTION_NOTIFY_STARTED) {
-                connection = TAKE_PTR(server->adding);
+                connection = take_adding(server, mhd);
+                if (!connection)
+                        return;
                 connection->mhd = mhd;
                 *context = connection;
                 return;
         }
 
         connection = TAKE_PTR(*context);
+        if (!connection)
+                return;
         /* Not left to close(): a forked child may still have the socket, and the epoll would go on to tell of it. */
         (void) epoll_ctl(server->gone_fd, EPOLL_CTL_DEL, connection->fd, NULL);
         connection_free(connection);
@@ -162,6 +192,7 @@ void server_add_connection(HttpServer *server, int fd, const HttpPeer *peer) {
                 connection->next->previous = connection;
         server->connections = connection;
         server->n_connections++;
+        server->most_connections = MAX(server->most_connections, server->n_connections);
         if (peer->uid != 0)
                 server->n_others++;
 
@@ -175,12 +206,14 @@ void server_add_connection(HttpServer *server, int fd, const HttpPeer *peer) {
         }
 
         /* It closes the descriptor if it fails, and then has told of the connection's end if it had told of its start. */
+        connection->next_adding = server->adding;
         server->adding = connection;
         if (MHD_add_connection(server->daemon, fd, (const struct sockaddr *) &address, sizeof(address)) !=
                         MHD_YES &&
-                server->adding) {
+                server->adding == connection) {
                 log_debug("Failed to add an HTTP connection, closing it");
-                connection_free(TAKE_PTR(server->adding));
+                server->adding = connection->next_adding;
+                connection_free(connection);
         }
         arm_timer(server);
 }
@@ -384,7 +417,9 @@ HttpServer *http_server_free(HttpServer *server) {
                 (void) MHD_run(server->daemon);
                 MHD_stop_daemon(server->daemon);
         }
-        assert(!server->connections);
+        /* Those that it had not told of. */
+        while (server->connections)
+                connection_free(server->connections);
 
         while (server->requests)
                 request_free(server->requests);

@@ -110,6 +110,7 @@ void http_answer_json(HttpRequest *request, unsigned status, json_t *body);
 /* The same with a Location header. */
 void http_answer_created(HttpRequest *request, unsigned status, const char *location, json_t *body);
 
+/* Likewise. The text is copied. */
 void http_answer_text(
         HttpRequest *request, unsigned status, const char *content_type, const char *text, size_t size);
 
