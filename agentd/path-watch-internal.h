@@ -256,7 +256,7 @@ int path_watch_on_rearm(sd_event_source *source, uint64_t usec, void *userdata);
 
 /* ---- For tests ------------------------------------------------------------------------------------------------- */
 
-/* Called in the child before each listed path; NULL. */
+/* Called in the child before it looks at a place, or enters a directory on the way to one; NULL. */
 extern void (*path_watch_arm_hook)(const char *path);
 
 /* PATH_WATCH_ARM_USEC. */
