@@ -1001,6 +1001,64 @@ TEST(path_that_hangs) {
         expect_change();
 }
 
+static bool enter_mount_namespace(void) {
+        if (geteuid() != 0 || unshare(CLONE_NEWNS) < 0 ||
+                mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0) {
+                print_message("mounts need root\n");
+                return false;
+        }
+        /* The watch is to see the table of the new namespace. */
+        path_watch_free(watch);
+        ASSERT_OK(path_watch_new(event, &handlers, NULL, &watch));
+        return true;
+}
+
+static void hook_hang_below_dead(const char *path) {
+        while (strstr(path, "/dead/"))
+                (void) pause();
+}
+
+/* Where one path of a mount has hung, nobody tries the others; until it is mounted no more. */
+TEST(mount_that_hangs) {
+        if (!enter_mount_namespace())
+                skip();
+        make_directory("dead");
+        make_directory("d");
+        make_link("../dead/x", "d/l");
+        ASSERT_OK(mount("tmpfs", at("dead"), "tmpfs", 0, NULL));
+        make_directory("dead/x");
+        path_watch_arm_hook = hook_hang_below_dead;
+        path_watch_arm_usec = 500 * USEC_PER_MSEC;
+        for (int i = 0; i < 2; i++) {
+                usec_t begin = now_usec(CLOCK_MONOTONIC);
+
+                start("d/f", "dead/f", "dead/g", "dead/x/y/f", "dead/x/f", "d/l/f", NULL);
+                run_until(&n_armed, 1);
+                run_until_idle();
+                ASSERT_TRUE(now_usec(CLOCK_MONOTONIC) - begin < 4 * path_watch_arm_usec);
+                ASSERT_EQ(n_armed, 1);
+                ASSERT_NOT_NULL(error);
+                ASSERT_NOT_NULL(strstr(error, "5 of 6 paths are not watched"));
+        }
+        n_changed = 0;
+        write_file("d/f", "content");
+        expect_change();
+
+        n_armed = 0;
+        ASSERT_OK(umount2(at("dead"), MNT_DETACH));
+        path_watch_arm_hook = NULL;
+        run_until(&n_armed, 1);
+        run_until_idle();
+        ASSERT_NULL(error);
+        n_changed = 0;
+        write_file("dead/f", "content");
+        expect_change();
+        make_directory("dead/x");
+        expect_change();
+        write_file("dead/x/f", "content");
+        expect_change();
+}
+
 /* Events of watches that the child has added but not told yet. */
 TEST(events_before_the_child_tells) {
         ASSERT_OK(pipe2(gate, O_CLOEXEC));
@@ -1037,15 +1095,8 @@ TEST(events_before_the_child_tells) {
 /* ---- Others ---------------------------------------------------------------------------------------------------- */
 
 TEST(mounted_over) {
-        if (geteuid() != 0 || unshare(CLONE_NEWNS) < 0 ||
-                mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0) {
-                print_message("mounts need root\n");
+        if (!enter_mount_namespace())
                 skip();
-        }
-        /* The watch is to see the table of the new namespace. */
-        path_watch_free(watch);
-        ASSERT_OK(path_watch_new(event, &handlers, NULL, &watch));
-
         make_directory("a");
         make_directory("a/b");
         write_file("file", "content");
@@ -1077,8 +1128,7 @@ TEST(mounted_over) {
 
 /* One directory by two names has one watch, and both names count. */
 TEST(one_directory_at_two_places) {
-        if (geteuid() != 0 || unshare(CLONE_NEWNS) < 0 ||
-                mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+        if (!enter_mount_namespace())
                 skip();
         make_directory("a");
         make_directory("b");
@@ -1095,6 +1145,52 @@ TEST(one_directory_at_two_places) {
         expect_change();
         ASSERT_OK(umount(at("b")));
         run_until_idle();
+}
+
+/* The kernel's own limit: that of a user namespace, so that nobody else feels it. */
+TEST(limit_of_the_kernel) {
+        _cleanup_close_ int fd = -EBADF;
+        char text[32];
+        size_t ways;
+
+        arm("f");
+        ways = path_watch_count(watch);
+        if (unshare(CLONE_NEWUSER) < 0 ||
+                (fd = open("/proc/sys/user/max_inotify_watches", O_WRONLY | O_CLOEXEC)) < 0) {
+                print_message("there is no user namespace to be had: %s\n", strerror(errno));
+                skip();
+        }
+        make_directories(5);
+        path_watch_free(watch);
+        ASSERT_OK(path_watch_new(event, &handlers, NULL, &watch));
+        (void) snprintf(text, sizeof(text), "%zu\n", ways + 2);
+        ASSERT_OK(write_full(fd, text, strlen(text)));
+        arm("f", "d00000/f", "d00001/f", "d00002/f", "d00003/f");
+        ASSERT_EQ(path_watch_count(watch), ways + 2);
+        ASSERT_EQ(kernel_count(), ways + 2);
+        ASSERT_NOT_NULL(error);
+        ASSERT_NOT_NULL(strstr(error, "2 of 5 paths are not watched"));
+        ASSERT_NOT_NULL(strstr(error, "raise fs.inotify.max_user_watches"));
+        write_file("f", "content");
+        expect_change();
+
+        /* A list of others finds the room that the old one leaves. */
+        arm("d00003/f", "d00004/f");
+        ASSERT_NULL(error);
+        write_file("d00004/f", "content");
+        expect_change();
+
+        /* What was watched and cannot be any more: nobody knows. */
+        (void) snprintf(text, sizeof(text), "%zu\n", ways);
+        ASSERT_EQ(lseek(fd, 0, SEEK_SET), 0);
+        ASSERT_OK(write_full(fd, text, strlen(text)));
+        move("d00003", "old");
+        make_directory("d00003");
+        run_until(&n_overflows, 1);
+        run_until(&n_armed, 1);
+        run_until_idle();
+        ASSERT_NOT_NULL(error);
+        ASSERT_EQ(n_overflows, 1);
 }
 
 TEST(freed_in_every_state) {
@@ -1219,4 +1315,5 @@ RUN_TESTS(RUN_WITH_LOOP(file_changes), RUN_WITH_LOOP(others_do_not_count),
         RUN_WITH_LOOP(path_that_kills), RUN_WITH_LOOP(path_that_hangs),
         RUN_WITH_LOOP(events_before_the_child_tells), RUN_WITH_LOOP(freed_in_every_state),
         RUN_WITH_LOOP(freed_by_its_handlers), RUN_WITH_LOOP(idle_means_no_timer), RUN_WITH_LOOP(size),
-        RUN_WITH_LOOP(bench), RUN_WITH_LOOP(mounted_over), RUN_WITH_LOOP(one_directory_at_two_places))
+        RUN_WITH_LOOP(bench), RUN_WITH_LOOP(mount_that_hangs), RUN_WITH_LOOP(mounted_over),
+        RUN_WITH_LOOP(one_directory_at_two_places), RUN_WITH_LOOP(limit_of_the_kernel))
