@@ -2,7 +2,9 @@
 
 /* The routes, as a client sees them. */
 
+#include <signal.h>
 #include <sodium.h>
+#include <sys/resource.h>
 
 #include "test-api.h"
 
@@ -593,6 +595,38 @@ TEST(events_are_followed_without_gap_and_without_double) {
         client_done(&client);
 }
 
+/* The disk is full: what happens while a stream still reads what was there is in no store for it to find. */
+TEST(events_that_cannot_be_stored_are_followed) {
+        struct rlimit limit, full;
+        FILE *kept = TAKE_PTR(answers);
+        Client client;
+        int64_t id;
+
+        for (int i = 0; i < 2000; i++)
+                emit(EVENT_STATE_CHANGED, 7, "file:/a");
+        ASSERT_OK(store_flush(engine.store));
+        id = store_last_event(engine.store) - 2000;
+        client_init(&client);
+        client_send(&client, "GET", "/v1/events?follow=true", NULL, NULL);
+        expect_event(&client, ++id);
+
+        trouble_expected = true;
+        (void) signal(SIGXFSZ, SIG_IGN);
+        ASSERT_OK(getrlimit(RLIMIT_FSIZE, &limit));
+        full = (struct rlimit){ .rlim_cur = 1, .rlim_max = limit.rlim_max };
+        ASSERT_OK(setrlimit(RLIMIT_FSIZE, &full));
+        for (int i = 0; i < 5; i++)
+                emit(EVENT_STATE_FAILED, 7, "file:/a/b");
+        assert_true(store_flush(engine.store) < 0);
+        for (int i = 0; i < 2004; i++)
+                expect_event(&client, ++id);
+        expect_quiet(&client);
+        ASSERT_NOT_NULL(store_error(engine.store));
+        ASSERT_OK(setrlimit(RLIMIT_FSIZE, &limit));
+        client_done(&client);
+        answers = kept;
+}
+
 TEST(events_are_followed_through_filters) {
         Client client;
         int64_t id;
@@ -811,6 +845,7 @@ int main(void) {
                 HOSTED(events_are_listed),
                 HOSTED(rare_events_are_found),
                 HOSTED(events_are_followed_without_gap_and_without_double),
+                HOSTED(events_that_cannot_be_stored_are_followed),
                 HOSTED(events_are_followed_through_filters),
                 HOSTED(requests_wait_for_the_engine),
                 HOSTED(who_waits_when_it_ends_is_forgotten),
