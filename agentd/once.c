@@ -136,19 +136,26 @@ static int find_sandbox(const OnceOptions *once, WorkerPoolOptions *options) {
 }
 
 static int start_run(Once *once, Image *image) {
+        const Settings *settings = &image->header->settings;
         RunOptions options = {
                 .id = (int64_t) now_usec(CLOCK_REALTIME),
                 .mode = once->options->plan ? RUN_PLAN : RUN_APPLY,
                 .cause = "once",
                 .diff = once->options->diff,
-                .max_changes = UINT64_MAX,
+                .max_changes = settings->max_changes,
         };
         WorkerPoolOptions workers = {
+                .n_workers = (unsigned) settings->workers,
                 .root = once->options->root,
                 .sandbox.memory_bytes = WORKER_MEMORY_BYTES,
         };
         int r;
 
+        if (!once->options->keep_log_level)
+                log_set_max_level((int) settings->log_level);
+        if (settings->audit && !once->options->plan)
+                log_notice(
+                        "agentd.toml says mode = \"audit\": differences are shown, and nothing is changed");
         r = find_sandbox(once->options, &workers);
         if (r < 0)
                 return r;
