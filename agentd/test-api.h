@@ -658,6 +658,7 @@ static void build_large(Arena *arena) {
         for (uint32_t i = 0; i < 2000; i++)
                 dependents[LARGE + 1 + i] = i;
 
+        h->settings = settings_default;
         h->magic = IMAGE_MAGIC;
         h->version = IMAGE_VERSION;
         h->base = (uint64_t) (uintptr_t) arena->base;
