@@ -16,7 +16,7 @@
 #include "lock.h"
 #include "log.h"
 #include "notify.h"
-#include "output.h"
+#include "once.h"
 #include "paths.h"
 
 #define SOCKET_PATH RUN_DIRECTORY "/agentd.sock"
@@ -229,6 +229,7 @@ int daemon_run(const DaemonOptions *options) {
                 .conf_dir = options->conf_dir,
                 .module_dir = options->module_dir,
                 .state_directory = STATE_DIRECTORY,
+                .log_level = options->log_level,
         };
         int r;
 

@@ -9,6 +9,7 @@
 typedef struct DaemonOptions {
         const char *conf_dir;   /* replaces all conf.d directories; NULL: the usual ones */
         const char *module_dir; /* searched first; NULL */
+        int log_level;          /* counts more than agentd.toml; -1: that counts */
         char **argv;            /* to exec a newer program with */
 } DaemonOptions;
 

@@ -184,7 +184,7 @@ void engine_apply_settings(Engine *engine, const Settings *settings) {
 
         engine->settings = *settings;
         /* A level that was set by hand holds until the file says another one. */
-        if (level)
+        if (level && engine->options->log_level < 0)
                 log_set_max_level((int) settings->log_level);
         worker_pool_set_limit(engine->pool, (unsigned) settings->workers);
         store_set_limits(engine->store, &(StoreLimits){

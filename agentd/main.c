@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <syslog.h>
 
+#include "daemon.h"
 #include "doc.h"
 #include "log.h"
 #include "once.h"
@@ -18,15 +19,18 @@
 #include "util.h"
 
 static bool arg_once, arg_validate, arg_doc, arg_style;
+static int arg_log_level = -1;
 static DocOptions arg_doc_options;
 static OnceOptions arg_options = { .root = "/" };
 
 static void help(void) {
-        (void) printf("agentd --once [--plan [--check]] [--diff] [--json] [OPTION…]\n"
+        (void) printf("agentd [OPTION…]\n"
+                      "agentd --once [--plan [--check]] [--diff] [--json] [OPTION…]\n"
                       "agentd --validate [OPTION…] [FILE…]\n"
                       "agentd --doc [NAME]\n"
                       "\n"
-                      "Keeps this host in the state that the roles in conf.d declare.\n"
+                      "Keeps this host in the state that the roles in conf.d declare. Without --once,\n"
+                      "--validate or --doc it is the service, which 'agentctl' talks to.\n"
                       "\n"
                       "  --once             do a single run, without daemon\n"
                       "  --plan             only say what would change\n"
@@ -173,14 +177,14 @@ static int parse_argv(int argc, char **argv) {
                 arg_doc_options.module_dir = arg_options.module_dir;
                 return 1;
         }
-        if (arg_once == arg_validate)
-                return -usage(arg_once           ? "--once and --validate exclude each other"
-                              : arg_options.plan ? "--plan goes with --once"
-                                                 : "Say --once or --validate");
+        if (arg_once && arg_validate)
+                return -usage("--once and --validate exclude each other");
         if (arg_options.check && !arg_options.plan)
                 return -usage("--check goes with --plan");
-        if (arg_validate && (arg_options.plan || arg_options.diff || arg_options.json))
-                return -usage("--plan, --diff and --json go with --once");
+        if (!arg_once && (arg_options.plan || arg_options.diff || arg_options.json || arg_options.verbose))
+                return -usage("--plan, --diff, --json and --verbose go with --once");
+        if (!arg_once && !arg_validate && !streq(arg_options.root, "/"))
+                return -usage("--root goes with --once and --validate: the service manages this host");
         if (optind < argc) {
                 if (!arg_validate)
                         return -usage("'%s' is one word too many", argv[optind]);
@@ -225,5 +229,14 @@ int main(int argc, char **argv) {
 
         if (arg_doc)
                 return doc_run(&arg_doc_options);
-        return arg_once ? once_run(&arg_options) : once_validate(&arg_options);
+        if (arg_once)
+                return once_run(&arg_options);
+        if (arg_validate)
+                return once_validate(&arg_options);
+        return daemon_run(&(DaemonOptions){
+                .conf_dir = arg_options.conf_dir,
+                .module_dir = arg_options.module_dir,
+                .log_level = arg_log_level,
+                .argv = argv,
+        });
 }

@@ -610,10 +610,12 @@ TEST(modules_that_were_used_or_looked_for_are_remembered) {
 
 TEST(a_loader_that_dies_has_told_what_to_watch) {
         put("etc/agentd/conf.d/a.toml", "[odd-crash.x]\n");
+        put("etc/agentd/conf.d/b.toml", ""); /* read when the module is open already */
         load();
         ASSERT_NULL(image);
         ASSERT_STREQ(errors, "");
         ASSERT_TRUE(was_told_of("/etc/agentd/conf.d/a.toml"));
+        ASSERT_TRUE(was_told_of("/etc/agentd/conf.d/b.toml"));
         ASSERT_TRUE(was_told_of("/etc/agentd/conf.d/"));
 }
 
