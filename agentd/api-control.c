@@ -163,12 +163,9 @@ static const char *name_of_peer(const HttpRequest *request, char *buffer, size_t
         return buffer;
 }
 
-static void answer_disabled(Api *api, HttpRequest *request, int r) {
-        if (r < 0)
-                http_answer_problem(request, 500, "internal",
-                        "it cannot be written down, so nothing has changed: %s", strerror(-r));
-        else
-                http_answer_json(request, 200, json_pack("{s:o}", "disabled", engine_disabled(api->engine)));
+static void answer_not_written(HttpRequest *request, int r) {
+        http_answer_problem(request, 500, "internal",
+                "it cannot be written down, so nothing has changed: %s", strerror(-r));
 }
 
 /* One line for people that fits where it is shown. */
@@ -190,6 +187,7 @@ void api_disable(void *userdata, HttpRequest *request) {
         const char *reason = NULL, *span = NULL;
         usec_t usec = USEC_INFINITY;
         char name[256];
+        int r;
 
         if (api_body_keys(request, keys, ELEMENTSOF(keys)) < 0 ||
                 api_body_string(request, "reason", &reason) < 0 ||
@@ -208,17 +206,25 @@ void api_disable(void *userdata, HttpRequest *request) {
                         span);
                 return;
         }
-        answer_disabled(api, request,
-                engine_disable(api->engine, reason, name_of_peer(request, name, sizeof(name)), usec));
+        r = engine_disable(api->engine, reason, name_of_peer(request, name, sizeof(name)), usec);
+        if (r < 0)
+                answer_not_written(request, r);
+        else
+                http_answer_json(request, 200, engine_disabled(api->engine));
 }
 
 void api_enable(void *userdata, HttpRequest *request) {
         Api *api = userdata;
         char name[256];
+        int r;
 
         if (api_body_keys(request, NULL, 0) < 0)
                 return;
-        answer_disabled(api, request, engine_enable(api->engine, name_of_peer(request, name, sizeof(name))));
+        r = engine_enable(api->engine, name_of_peer(request, name, sizeof(name)));
+        if (r < 0)
+                answer_not_written(request, r);
+        else
+                http_answer_json(request, 200, json_pack("{s:n}", "disabled"));
 }
 
 /* ---- The log ---------------------------------------------------------------------------------------------------- */

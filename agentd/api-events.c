@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * What happened, as pages or as a stream without end. A stream begins with what the store has, in pages as its reader takes
- * them, and then goes over to what is told as it happens. What is told while it still reads from the store it will find there;
+ * What happened, as pages or as a stream without end. A stream begins with what the store has after the event that is named, in
+ * pages as its reader takes them, and then goes over to what is told as it happens. What is told while it still reads from the store it will find there;
  * nothing comes twice, since the numbers of events grow.
  */
 
@@ -241,7 +241,10 @@ void api_list_events(void *userdata, HttpRequest *request) {
                 return;
         query.filter.run = (int64_t) run;
         if (is_stream) {
-                follow(api, request, &query, (int64_t) after);
+                /* Without a place to begin at: from now on. */
+                follow(api, request, &query,
+                        http_request_query(request, "after") ? (int64_t) after
+                                                             : store_last_event(engine_store(api->engine)));
                 return;
         }
 
