@@ -548,6 +548,16 @@ def test_watch_catches_up_by_pages():
         assert lines == [3, 4, 5, 6, 7, 8], lines
         assert [request[2].get("after") for request in server.requests] == ["2", "4", "6", "7"], server.requests
         assert server.requests[-1][2]["follow"] == "true"
+    # A stream that begins before what the pages had.
+    def overlap(handler):
+        if "follow" in handler.query:
+            handler.stream(*events, event(8, "stopped"), event(8, "stopped"))
+        else:
+            handler.answer(200, {"items": events[2:] if int(handler.query["after"]) < 3 else [], "next": None})
+
+    with serve({"GET /v1/events": overlap}) as server, watching(server, "--json", "--after", "2") as process:
+        lines = [json.loads(line)["event"] for line in read_lines(process.stdout, 6)]
+        assert lines == [3, 4, 5, 6, 7, 8], lines
     with serve({}) as server:
         for word in ("x", "-1", "1x", "", "99999999999999999999"):
             assert ctl(server, "watch", "--after", word).status == 2
