@@ -219,7 +219,7 @@ static int conclude(Follow *follow, bool load_errors) {
         if (invocation->json)
                 print_json(follow->end);
         else if (!invocation->quiet)
-                result_text_print_summary(stdout, follow->end, &follow->style);
+                print_run_summary(follow->end, &follow->style);
         else if (get_text(follow->end, "error"))
                 log_error("%s", get_text(follow->end, "error"));
         (void) fflush(stdout);
