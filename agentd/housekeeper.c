@@ -18,8 +18,8 @@
  *      give the file's free pages back
  *      move the log into the database again, and empty it
  *
- * While it writes the engine has to wait. So each transaction aims at STEP_USEC, and the lock is let go for longer than it was
- * held.
+ * While it writes the engine has to wait. So each transaction aims at STEP_USEC, and the lock is let go for longer
+ * than it was held.
  */
 
 #define STEP_USEC      (5 * USEC_PER_MSEC)
@@ -150,8 +150,8 @@ static int delete_up_to(Keeper *k, const char *sql, int64_t last) {
         return rc;
 }
 
-/* Runs that are over, up to that one. Their results go first: if it is killed in between, the next housekeeper finds the run and
- * goes on. */
+/* Runs that are over, up to that one. Their results go first: if it is killed in between, the next housekeeper finds
+ * the run and goes on. */
 static int delete_runs(Keeper *k, int64_t last) {
         int rc;
 
