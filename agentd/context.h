@@ -9,6 +9,7 @@
 #include <systemd/sd-bus.h>
 
 #include "message.h"
+#include "module-load.h"
 #include "paths.h"
 #include "userdb.h"
 #include "worker.h"
@@ -25,6 +26,8 @@ struct AgentdContext {
         char name[64]; /* of the user or group that was looked up last */
 
         /* Of the call that is under way. */
+        const Module *module; /* that is called, and … */
+        const AgentdStateType *type;
         Phase phase;
         unsigned flags;
         bool careful; /* send each result at once */

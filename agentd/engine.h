@@ -22,6 +22,7 @@ typedef struct EngineOptions {
         const char *conf_dir;        /* replaces all conf.d directories; NULL: the usual ones */
         const char *module_dir;      /* searched first; NULL */
         const char *state_directory; /* "/var/lib/agentd" */
+        int log_level;               /* counts more than agentd.toml; -1: that counts */
         const char *executable;      /* of agentd itself, for the housekeeper and after an upgrade */
 } EngineOptions;
 

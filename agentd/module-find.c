@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Finds the module that provides a state type. A module is opened only if a role needs it: first TYPE.so, and if
- * there is none that knows the type, all modules there are.
+ * Finds the module that provides a state type. A module is opened only if a role needs it: first TYPE.so, or the
+ * program TYPE, and if there is none that knows the type, all modules there are.
  */
 
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include "foreign.h"
 #include "role.h"
 
 static const char *const module_directories[] = {
@@ -58,21 +59,58 @@ void loader_add_module(Loader *loader, const Module *module) {
         }
 }
 
-/* Opens a module unless one of the same file name was opened already. Return: 1 opened; 0 not there; -errno refused. */
+static void log_of_program(void *userdata, int level, const char *text) {
+        loader_log(userdata, level, text);
+}
+
+/* Programs are shut in like checks, where that is possible: a load is not to change the host. */
+static ForeignHost program_host(Loader *loader) {
+        if (!loader->sandbox_sought) {
+                loader->sandbox_sought = true;
+                loader->has_sandbox = geteuid() == 0 && sandbox_is_possible() &&
+                                      sandbox_find_user(&loader->sandbox.uid, &loader->sandbox.gid) >= 0;
+        }
+        return (ForeignHost){
+                .root = loader->options->root,
+                .sandbox = loader->has_sandbox ? &loader->sandbox : NULL,
+                .log = log_of_program,
+                .userdata = loader,
+        };
+}
+
+static bool is_module(const char *file, const struct stat *st) {
+        if (endswith(file, ".so"))
+                return true;
+        /* What else may lie there: directories, notes, what package managers and editors leave behind. */
+        return foreign_name_is_good(file) && S_ISREG(st->st_mode);
+}
+
+/* Opens a module unless one of the same name was opened already. Return: 1 opened; 0 not there; -errno refused. */
 static int try_module(Loader *loader, const char *directory, const char *file) {
-        const char *path = arena_printf(&loader->scratch, "%s/%s", directory, file);
+        const char *path = arena_printf(&loader->scratch, "%s/%s", directory, file), *name;
+        ForeignHost host;
+        struct stat st;
         Module *module;
         char *error = NULL;
         int r;
 
-        file = strrchr(path, '/') + 1;
-        if (map_get(&loader->tried, file) != MAP_NOT_FOUND)
+        name = endswith(file, ".so") ? arena_strndup(&loader->scratch, file, strlen(file) - 3)
+                                     : arena_strdup(&loader->scratch, file);
+        if (map_get(&loader->tried, name) != MAP_NOT_FOUND)
                 return 1;
-        if (access(path, F_OK) < 0)
+        if (stat(path, &st) < 0) {
+                /* One that appears here would be found first. */
+                loader_remember_file(loader, path, NULL);
                 return 0;
-        map_put(&loader->tried, &loader->scratch, file, 0);
+        }
+        if (!is_module(file, &st))
+                return 0;
+        loader_remember_file(loader, path, &st);
+        loader_tell_files(loader);
+        map_put(&loader->tried, &loader->scratch, name, 0);
 
-        r = module_open(path, &module, &error);
+        host = program_host(loader);
+        r = module_open_any(path, &host, &module, &error);
         if (r < 0) {
                 diagnostics_add(&loader->diagnostics, (Place){ .file = path },
                         "the module cannot be used: %s", error ?: strerror(-r));
@@ -98,11 +136,14 @@ void modules_open_all(Loader *loader) {
                 uint32_t n = 0, allocated = 0;
                 struct dirent *entry;
                 DIR *dir = opendir(directory);
+                struct stat st;
 
+                loader_remember_file(loader, directory, dir && fstat(dirfd(dir), &st) >= 0 ? &st : NULL);
                 if (!dir)
                         continue;
                 while ((entry = readdir(dir)))
-                        if (*entry->d_name != '.' && endswith(entry->d_name, ".so")) {
+                        if (*entry->d_name != '.' &&
+                                (endswith(entry->d_name, ".so") || foreign_name_is_good(entry->d_name))) {
                                 names = arena_grow(&loader->scratch, names, n, &allocated, sizeof(char *));
                                 names[n++] = arena_strdup(&loader->scratch, entry->d_name);
                         }
@@ -115,7 +156,7 @@ void modules_open_all(Loader *loader) {
 }
 
 TypeEntry *type_find(Loader *loader, const char *name) {
-        const char *file, *directory;
+        const char *shared, *directory;
         TypeEntry *entry = find_known(loader, name);
 
         if (entry)
@@ -123,9 +164,9 @@ TypeEntry *type_find(Loader *loader, const char *name) {
         if (strchr(name, '/') || strlen(name) > 64)
                 return NULL;
 
-        file = arena_printf(&loader->scratch, "%s.so", name);
+        shared = arena_printf(&loader->scratch, "%s.so", name);
         for (size_t i = 0; (directory = nth_directory(loader, i)); i++)
-                if (try_module(loader, directory, file) != 0)
+                if (try_module(loader, directory, shared) != 0 || try_module(loader, directory, name) != 0)
                         break;
         entry = find_known(loader, name);
         if (entry)

@@ -5,9 +5,11 @@
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <link.h>
+#include <stdalign.h>
 #include <stdarg.h>
 #include <sys/stat.h>
 
+#include "foreign.h"
 #include "module-load.h"
 
 /* Enough for any type; a list without an end is found out before it reads far. */
@@ -231,6 +233,7 @@ Module *module_close(Module *module) {
         free(module->types);
         if (module->handle)
                 (void) dlclose(module->handle);
+        foreign_free(module->foreign);
         free(module->path);
         free(module);
         return NULL;
@@ -246,25 +249,65 @@ static const char *loader_error(const char *path) {
         return rest && startswith(rest, ": ") ? rest + 2 : error;
 }
 
-int module_open(const char *path, Module **ret, char **reterr) {
-        _cleanup_(module_closep) Module *module = NULL;
-        const AgentdModule *theirs;
-        const char *base, *name;
-        BuildIdSearch search;
+int module_open_file(const char *path, char **reterr) {
+        _cleanup_close_ int fd = -EBADF;
         struct stat st;
-        int r;
 
-        assert(path);
-        assert(ret);
-        assert(reterr);
-
-        if (stat(path, &st) < 0)
+        /* Without O_NONBLOCK a FIFO would be waited for. */
+        fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+        if (fd < 0 && errno == ENXIO)
+                return refuse(reterr, -EINVAL, "it is not a regular file");
+        if (fd < 0 || fstat(fd, &st) < 0)
                 return refuse(reterr, -errno, "%s", strerror(errno));
         if (!S_ISREG(st.st_mode))
                 return refuse(reterr, -EINVAL, "it is not a regular file");
         if ((st.st_uid != 0 && st.st_uid != geteuid()) || (st.st_mode & 022) != 0)
                 return refuse(reterr, -EPERM,
                         "others than root can write it; it must belong to root, mode 0644 or 0755");
+        return TAKE_FD(fd);
+}
+
+int module_take(Module *module, const char *ending, char **reterr) {
+        const char *base = strrchr(module->path, '/'), *name = module->info.name;
+        int r;
+
+        base = base ? base + 1 : module->path;
+        if (!name || !name_is_good(name, false))
+                return refuse(reterr, -EINVAL, "it has no name of a-z, 0-9, -");
+        if (!module->info.version || !*module->info.version)
+                return refuse(reterr, -EINVAL, "it has no version");
+        if (strncmp(base, name, strlen(name)) != 0 || !streq(base + strlen(name), ending))
+                return refuse(reterr, -EINVAL, "it calls itself '%s', so its file must be '%s%s'", name,
+                        name, ending);
+        if ((module->info.trigger_types && module->info.trigger_types[0]) ||
+                (module->info.sink_types && module->info.sink_types[0]) ||
+                (module->info.builtins && module->info.builtins[0]) ||
+                (module->info.fact_sources && module->info.fact_sources[0]))
+                return refuse(reterr, -EINVAL,
+                        "it provides something else than state types, which this agentd cannot use");
+
+        r = take_types(module, reterr);
+        if (r < 0)
+                return r;
+        if (module->n_types == 0)
+                return refuse(reterr, -EINVAL, "it provides nothing");
+        return 0;
+}
+
+int module_open(const char *path, Module **ret, char **reterr) {
+        _cleanup_(module_closep) Module *module = NULL;
+        _cleanup_close_ int fd = -EBADF;
+        const AgentdModule *theirs;
+        BuildIdSearch search;
+        int r;
+
+        assert(path);
+        assert(ret);
+        assert(reterr);
+
+        fd = module_open_file(path, reterr);
+        if (fd < 0)
+                return fd;
 
         module = calloc(1, sizeof(*module));
         if (!module)
@@ -293,34 +336,17 @@ int module_open(const char *path, Module **ret, char **reterr) {
                         theirs->size);
 
         memcpy(&module->info, theirs, MIN((size_t) theirs->size, sizeof(module->info)));
-        if (module->info.state_type_size < offsetof(AgentdStateType, apply) + sizeof(void *) ||
+        if (module->info.state_type_size % alignof(AgentdStateType) != 0 ||
+                module->info.parameter_size % alignof(AgentdParameter) != 0 ||
+                module->info.state_type_size < offsetof(AgentdStateType, apply) + sizeof(void *) ||
                 module->info.state_type_size > KIB(4) ||
                 module->info.parameter_size < offsetof(AgentdParameter, fields) + sizeof(void *) ||
                 module->info.parameter_size > KIB(4))
                 return refuse(reterr, -EINVAL, "its description says sizes of declarations that cannot be");
 
-        base = strrchr(path, '/');
-        base = base ? base + 1 : path;
-        name = module->info.name;
-        if (!name || !name_is_good(name, false))
-                return refuse(reterr, -EINVAL, "it has no name of a-z, 0-9, -");
-        if (!module->info.version || !*module->info.version)
-                return refuse(reterr, -EINVAL, "it has no version");
-        if (strncmp(base, name, strlen(name)) != 0 || !streq(base + strlen(name), ".so"))
-                return refuse(
-                        reterr, -EINVAL, "it calls itself '%s', so its file must be '%s.so'", name, name);
-        if ((module->info.trigger_types && module->info.trigger_types[0]) ||
-                (module->info.sink_types && module->info.sink_types[0]) ||
-                (module->info.builtins && module->info.builtins[0]) ||
-                (module->info.fact_sources && module->info.fact_sources[0]))
-                return refuse(reterr, -EINVAL,
-                        "it provides something else than state types, which this agentd cannot use");
-
-        r = take_types(module, reterr);
+        r = module_take(module, ".so", reterr);
         if (r < 0)
                 return r;
-        if (module->n_types == 0)
-                return refuse(reterr, -EINVAL, "it provides nothing");
 
         if (dlinfo(module->handle, RTLD_DI_LINKMAP, &search.map) < 0)
                 return refuse(reterr, -EINVAL, "%s", loader_error(path));

@@ -8,6 +8,8 @@
 #include "image.h"
 #include "module.h"
 
+typedef struct Foreign Foreign;
+
 typedef struct Module {
         char *path;
         void *handle;
@@ -16,6 +18,7 @@ typedef struct Module {
         uint32_t n_types;
         uint8_t build_id[IMAGE_BUILD_ID_SIZE];
         uint32_t build_id_size;
+        Foreign *foreign; /* of a program: foreign.h; NULL: it is a shared object */
 } Module;
 
 /*
@@ -27,6 +30,13 @@ typedef struct Module {
  *         written it; -ENOENT; other -errno.
  */
 int module_open(const char *path, Module **ret, char **reterr);
+
+/* Opens the file of a module after looking at who could have written it. Return: a descriptor; errors as module_open(). */
+int module_open_file(const char *path, char **reterr);
+
+/* Checks module->info and takes over what it declares. file: the name that the file must have, by the module's name and
+ * `ending`. Return: 0; -EINVAL. */
+int module_take(Module *module, const char *ending, char **reterr);
 
 /* Unloads it. */
 Module *module_close(Module *module);

@@ -2,19 +2,16 @@
 
 #include <fcntl.h>
 #include <signal.h>
-#include <sys/file.h>
-#include <sys/stat.h>
 #include <syslog.h>
 #include <time.h>
 
+#include "disable.h"
 #include "event.h"
 #include "loader.h"
+#include "lock.h"
 #include "log.h"
 #include "once.h"
 #include "output.h"
-
-#define RUN_DIRECTORY "/run/agentd"
-#define LOCK_FILE     RUN_DIRECTORY "/lock"
 
 /* Progress is shown for what takes longer, and brought up to date so often. */
 #define PROGRESS_AFTER_USEC USEC_PER_SEC
@@ -139,19 +136,26 @@ static int find_sandbox(const OnceOptions *once, WorkerPoolOptions *options) {
 }
 
 static int start_run(Once *once, Image *image) {
+        const Settings *settings = &image->header->settings;
         RunOptions options = {
                 .id = (int64_t) now_usec(CLOCK_REALTIME),
                 .mode = once->options->plan ? RUN_PLAN : RUN_APPLY,
                 .cause = "once",
                 .diff = once->options->diff,
-                .max_changes = UINT64_MAX,
+                .max_changes = settings->max_changes,
         };
         WorkerPoolOptions workers = {
+                .n_workers = (unsigned) settings->workers,
                 .root = once->options->root,
                 .sandbox.memory_bytes = WORKER_MEMORY_BYTES,
         };
         int r;
 
+        if (!once->options->keep_log_level)
+                log_set_max_level((int) settings->log_level);
+        if (settings->audit && !once->options->plan)
+                log_notice(
+                        "agentd.toml says mode = \"audit\": differences are shown, and nothing is changed");
         r = find_sandbox(once->options, &workers);
         if (r < 0)
                 return r;
@@ -255,20 +259,6 @@ static int on_signal(_unused_ sd_event_source *source, const struct signalfd_sig
         return cut_short(once);
 }
 
-/* The daemon's lock: nobody else changes this host meanwhile. Return: a descriptor; -EWOULDBLOCK if it is held. */
-static int take_lock(void) {
-        _cleanup_close_ int fd = -EBADF;
-
-        if (mkdir(RUN_DIRECTORY, 0755) < 0 && errno != EEXIST)
-                return -errno;
-        fd = open(LOCK_FILE, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-        if (fd < 0)
-                return -errno;
-        if (flock(fd, LOCK_EX | LOCK_NB) < 0)
-                return -errno;
-        return TAKE_FD(fd);
-}
-
 static int once_loop(Once *once, const LoadHandlers *handlers) {
         const LoadOptions load = {
                 .root = once->options->root,
@@ -319,6 +309,17 @@ static void once_done(Once *once) {
         sd_event_unref(once->event);
 }
 
+/* True, and said, if somebody wants this host to be left alone. */
+static bool is_disabled(void) {
+        _cleanup_(disabled_freep) Disabled *disabled = NULL;
+
+        if (disabled_read(STATE_DIRECTORY, &disabled) <= 0)
+                return false;
+        log_error("This host was disabled by %s: %s; 'agentctl enable' ends that", disabled->by,
+                disabled->reason);
+        return true;
+}
+
 int once_run(const OnceOptions *options) {
         _cleanup_close_ int lock = -EBADF;
         bool host = streq(options->root, "/");
@@ -338,7 +339,7 @@ int once_run(const OnceOptions *options) {
                 return EXIT_INVALID;
         }
         if (host && !options->plan) {
-                lock = take_lock();
+                lock = lock_take();
                 if (lock == -EWOULDBLOCK) {
                         log_error("agentd is running already (it holds '" LOCK_FILE
                                   "'); wait until it has finished, or stop it");
@@ -348,6 +349,8 @@ int once_run(const OnceOptions *options) {
                         (void) log_error_errno(lock, "Failed to take the lock '%s': %m", LOCK_FILE);
                         return EXIT_STATE_FAILED;
                 }
+                if (is_disabled())
+                        return EXIT_STATE_FAILED;
         }
 
         if (once_loop(&once, &load_handlers) < 0)

@@ -4,17 +4,6 @@
 
 #include "role.h"
 
-struct AgentdPrepare {
-        Loader *loader;
-        State *state;
-        bool failed; /* the module said why */
-};
-
-struct AgentdWatch {
-        Loader *loader;
-        State *state;
-};
-
 void *agentd_alloc(AgentdPrepare *prepare, size_t size) {
         return arena_alloc(&prepare->loader->image, size);
 }
@@ -84,10 +73,12 @@ void agentd_watch_bus(AgentdWatch *watch, const char *match) {
 
 static void hash_state(State *state) {
         crypto_generichash_state hash;
+        /* Whether it is only audited says what follows from a check, not what is checked. */
+        uint32_t flags = state->flags & ~IMAGE_STATE_AUDIT;
 
         (void) crypto_generichash_init(&hash, NULL, 0, IMAGE_HASH_SIZE);
         (void) crypto_generichash_update(&hash, (const uint8_t *) state->id, strlen(state->id) + 1);
-        (void) crypto_generichash_update(&hash, (const uint8_t *) &state->flags, sizeof(state->flags));
+        (void) crypto_generichash_update(&hash, (const uint8_t *) &flags, sizeof(flags));
         for (uint32_t i = 0; i < state->type->n_parameters; i++)
                 hash_value(&hash, &state->parameters[i]);
         (void) crypto_generichash_final(&hash, state->hash, sizeof(state->hash));
@@ -101,6 +92,10 @@ void state_prepare(Loader *loader, State *state) {
         int r;
 
         hash_state(state);
+        if (state->type->module->foreign) {
+                foreign_state_prepare(loader, state);
+                return;
+        }
         name = arena_strdup(&loader->image, state->name);
         state->data = state->parameters;
         if (type->prepare) {
@@ -127,7 +122,7 @@ void state_prepare(Loader *loader, State *state) {
         }
 
         for (uint32_t i = 0; i < state->n_sources; i++)
-                add_watch(loader, state, IMAGE_WATCH_PATH, state->sources[i]);
+                agentd_watch_path(&watch, state->sources[i]);
         if (type->watch) {
                 const AgentdState call = { .name = name, .id = state->id, .data = state->data };
 

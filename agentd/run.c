@@ -693,7 +693,7 @@ bool run_is_refused(const Run *run) {
 const char *run_error(const Run *run) {
         if (run->error[0])
                 return run->error;
-        return run_is_interrupted(run) && run->finished ? "it was stopped before all was done" : NULL;
+        return run_is_interrupted(run) ? "it was stopped before all was done" : NULL;
 }
 
 bool run_holds(const Run *run, uint32_t state) {

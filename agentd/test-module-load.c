@@ -2,7 +2,10 @@
 
 #include <fcntl.h>
 #include <ftw.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #include "module-load.h"
 #include "test.h"
@@ -70,6 +73,7 @@ TEST(bad_modules_are_refused) {
                 { "bad-size-large", "its description says a size (1048576 bytes) that cannot be" },
                 { "bad-type-size", "its description says sizes of declarations that cannot be" },
                 { "bad-parameter-size", "its description says sizes of declarations that cannot be" },
+                { "bad-parameter-odd", "its description says sizes of declarations that cannot be" },
                 { "bad-name", "it calls itself 'other', so its file must be 'other.so'" },
                 { "bad-name-prefix", "it calls itself 'bad-name', so its file must be 'bad-name.so'" },
                 { "bad-name-letters", "it has no name of a-z, 0-9, -" },
@@ -224,6 +228,7 @@ TEST(a_module_of_a_newer_header_is_opened) {
         ASSERT_EQ(module->n_types, 2);
         ASSERT_NOT_NULL(module_find_type(module, "layout-long-second"));
         ASSERT_EQ(type->batch_max, 3);
+        ASSERT_EQ(type->flags & AGENTD_NO_PLAN, AGENTD_NO_PLAN);
         ASSERT_EQ(parameters_count(type->parameters), 3);
         ASSERT_STREQ(type->parameters[0].default_value, "1");
         ASSERT_STREQ(type->parameters[1].name, "two");
@@ -231,12 +236,59 @@ TEST(a_module_of_a_newer_header_is_opened) {
         ASSERT_STREQ(type->parameters[1].fields[0].default_value, "7");
         ASSERT_STREQ(type->parameters[1].fields[1].name, "y");
         ASSERT_EQ(type->parameters[2].type, AGENTD_MODE);
-        ASSERT_EQ(type->parameters[2].flags, AGENTD_REQUIRED);
+        ASSERT_EQ(type->parameters[2].flags & AGENTD_REQUIRED, AGENTD_REQUIRED);
         module_close(module);
+}
+
+/* It has all that there was, and finds all functions that there were. Box tests run it. */
+TEST(a_module_of_the_first_header_is_opened) {
+        Module *module = opened("TEST_MODULE_DIR", "abi-1");
+        const AgentdStateType *type = module_find_type(module, "abi-1");
+        const AgentdParameter *p = type->parameters;
+
+        ASSERT_STREQ(type->documentation, "Keeps a text, as modules of the first version did");
+        ASSERT_EQ(type->flags, AGENTD_NAME_IS_PATH);
+        ASSERT_EQ(type->batch_max, 5);
+        ASSERT_EQ(type->timeout_usec, 20 * USEC_PER_SEC);
+        ASSERT_NOT_NULL(type->prepare);
+        ASSERT_NOT_NULL(type->watch);
+        ASSERT_NOT_NULL(type->check);
+        ASSERT_NOT_NULL(type->apply);
+        ASSERT_EQ(parameters_count(p), 5);
+        ASSERT_EQ(p[0].flags, AGENTD_REQUIRED);
+        ASSERT_STREQ(p[0].documentation, "the text");
+        ASSERT_STREQ(p[1].default_value, "0644");
+        ASSERT_STREQ(p[2].choices[1], "no");
+        ASSERT_NULL(p[2].choices[2]);
+        ASSERT_STREQ(p[2].exclusive, "words");
+        ASSERT_EQ(parameters_count(p[3].fields), 2);
+        ASSERT_STREQ(p[3].fields[0].default_value, "7");
+        ASSERT_EQ(p[4].type, AGENTD_LIST);
+        module_close(module);
+}
+
+/* No check finds out every lie. What must not be is that the lie is taken for the truth; a crash is in a child. */
+TEST(a_module_that_lies_harms_the_process_that_opens_it_at_most) {
+        int status = 0;
+        pid_t pid = fork();
+
+        assert_true(pid >= 0);
+        if (pid == 0) {
+                _cleanup_free_ char *path = module_path("TEST_MODULE_DIR", "bad-stride");
+                Module *module;
+                char *error;
+
+                (void) setrlimit(RLIMIT_CORE, &(struct rlimit){});
+                (void) signal(SIGSEGV, SIG_DFL);
+                _exit(module_open(path, &module, &error) < 0 ? 0 : 42);
+        }
+        ASSERT_EQ(waitpid(pid, &status, 0), pid);
+        assert_true(!WIFEXITED(status) || WEXITSTATUS(status) != 42);
 }
 
 #define RUN_FRESH(name) cmocka_unit_test_setup_teardown(test_##name, setup, teardown)
 
 RUN_TESTS(RUN(bad_modules_are_refused), RUN_FRESH(what_is_no_module_file_is_refused),
         RUN(a_module_is_opened), RUN(a_module_of_an_older_header_is_opened),
-        RUN(a_module_of_a_newer_header_is_opened))
+        RUN(a_module_of_a_newer_header_is_opened), RUN(a_module_of_the_first_header_is_opened),
+        RUN(a_module_that_lies_harms_the_process_that_opens_it_at_most))

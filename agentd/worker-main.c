@@ -12,8 +12,8 @@
 #include "child.h"
 #include "context.h"
 #include "expression.h"
+#include "foreign.h"
 #include "log.h"
-#include "module-load.h"
 
 #define SOCKET_FD 3
 
@@ -25,6 +25,7 @@ typedef struct WorkerState {
         Module **modules; /* by index in the image; NULL until first used */
         const AgentdStateType **types;
         Arena scratch;
+        const char *root;
 } WorkerState;
 
 /* ---- Setting up ------------------------------------------------------------------------------------------------ */
@@ -111,6 +112,10 @@ static int setup_worker(const WorkerSetup *setup, const char **ret_step) {
 
 /* ---- Modules --------------------------------------------------------------------------------------------------- */
 
+static void log_of_program(void *userdata, int level, const char *text) {
+        context_log(userdata, level, "%s", text);
+}
+
 static int open_type(WorkerState *worker, uint32_t index, const AgentdStateType **ret, char **reterr) {
         const Image *image = worker->context.image;
         const ImageType *type = image_type(image, index);
@@ -118,15 +123,21 @@ static int open_type(WorkerState *worker, uint32_t index, const AgentdStateType 
         int r;
 
         if (!worker->types[index]) {
+                const ForeignHost host = {
+                        .root = worker->root,
+                        .log = log_of_program,
+                        .userdata = &worker->context,
+                        .build_id = module->build_id,
+                };
                 Module **loaded = &worker->modules[type->module];
 
                 if (!*loaded) {
                         _cleanup_(module_closep) Module *opened = NULL;
 
-                        r = module_open(image_text(image, module->path), &opened, reterr);
-                        if (r < 0)
+                        r = module_open_any(image_text(image, module->path), &host, &opened, reterr);
+                        if (r < 0 && r != -ESTALE)
                                 return r;
-                        if (opened->build_id_size != module->build_id_size ||
+                        if (r == -ESTALE || opened->build_id_size != module->build_id_size ||
                                 memcmp(opened->build_id, module->build_id, module->build_id_size) != 0) {
                                 *reterr = strdup("the module was replaced since the roles were loaded; load "
                                                  "them again");
@@ -225,6 +236,8 @@ static int answer_batch(
         if (m == 0)
                 return 0;
 
+        context->type = type;
+        context->module = worker->modules[image_array(context->image, types, ImageType)[type_index].module];
         context_begin(context, phase, flags, states, m, finished, differences, bytes);
         r = (phase == PHASE_APPLY ? type->apply : type->check)(context, batch, m, flags);
         context_end(context, r);
@@ -301,7 +314,7 @@ static int worker_loop(WorkerState *worker) {
 
 void worker_main(const WorkerSetup *setup) {
         WorkerSetup mine = *setup;
-        WorkerState worker = {};
+        WorkerState worker = { .root = setup->options->root };
         const ImageHeader *header = setup->image->header;
         const char *step = "arrange descriptors";
         _cleanup_close_ int root_fd = -EBADF;

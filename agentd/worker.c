@@ -272,7 +272,9 @@ static void describe_end(const Worker *worker, const siginfo_t *si, char *buffer
                 (void) snprintf(buffer, size, "no answer within the timeout; the worker was killed");
         else if (worker->killed && worker->last_words[0])
                 (void) snprintf(buffer, size, "the worker %s", worker->last_words);
-        else if (setup_failed(worker, si))
+        else if (setup_failed(worker, si) ||
+                 (si->si_code == CLD_EXITED && si->si_status == WORKER_EXIT_PROGRAM &&
+                         startswith(worker->last_words, WORKER_PROGRAM_ENDED)))
                 (void) snprintf(buffer, size, "%s", worker->last_words);
         else if (si->si_code == CLD_EXITED)
                 (void) snprintf(buffer, size, "the worker exited with status %d", si->si_status);

@@ -179,5 +179,10 @@ _noreturn_ void worker_main(const WorkerSetup *setup);
 #define WORKER_EXIT_SETUP   3
 #define WORKER_SETUP_FAILED "Failed to set up a"
 
+/* … and if the program of a foreign module has ended in the middle of a batch, which is then tried in parts; how it
+ * ended is in the last LOG record, which begins with these words. */
+#define WORKER_EXIT_PROGRAM  4
+#define WORKER_PROGRAM_ENDED "program '"
+
 /* How long the end of a pool waits for workers that were killed. */
 #define WORKER_END_USEC USEC_PER_SEC

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Built with a header to come, in which every struct has grown at its end. */
+/* Built with a header to come, in which every struct has grown at its end, and there are flags that nobody knows. */
 
 #include "bad.h"
 
@@ -32,12 +32,13 @@ static const LongParameter parameters[] = {
         { { .name = "one", .type = AGENTD_STRING, .default_value = "1" }, { "a", "b", "c" } },
         { { .name = "two", .type = AGENTD_RECORD, .fields = (const AgentdParameter *) fields },
                 { "a", "b", "c" } },
-        { { .name = "three", .type = AGENTD_MODE, .flags = AGENTD_REQUIRED }, { "a", "b", "c" } },
+        { { .name = "three", .type = AGENTD_MODE, .flags = 1u << 31 | AGENTD_REQUIRED }, { "a", "b", "c" } },
         {},
 };
 static const LongType first = {
         { .name = "layout-long",
                 .parameters = (const AgentdParameter *) parameters,
+                .flags = 1u << 31 | AGENTD_NO_PLAN,
                 .batch_max = 3,
                 .check = check,
                 .apply = check },

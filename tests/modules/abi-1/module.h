@@ -1,0 +1,407 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/*
+ * <agentd/module.h>: how a module talks to agentd. This is the whole of the interface; nothing else of agentd can be
+ * called. docs/modules.md draws the order of the calls and walks through an example.
+ *
+ * A module is a shared object NAME.so with one constant, made by AGENTD_MODULE() at the end of its source. It declares
+ * state types: their parameters as data, and four callbacks.
+ *
+ *      prepare   loader         parameters → private data; pure: must not look at the host
+ *      watch     loader         says which paths, units and bus signals mean "check me"
+ *      check     check worker   reads the host, reports differences; cannot write, the kernel sees to that
+ *      apply     apply worker   makes the host as declared, as root
+ *
+ * The loader, a check worker and an apply worker are different processes. What they share is the image: private data
+ * that prepare allocates with agentd_alloc() lies in it and is found at the same address everywhere. So private data
+ * may point into memory from agentd_alloc() and to parameter values, and never to code, constants of the module or
+ * memory from malloc(): those addresses may differ in the next process.
+ *
+ * A callback may block: it runs in a process of its own, which is killed when no state has been finished
+ * for the timeout of one.
+ * Crashing, hanging or eating memory harms the states of the module alone.
+ *
+ * The promise: a module built against this header works with every later agentd of the same AGENTD_ABI. Members and
+ * functions are only ever added at the end; agentd knows from the sizes that AGENTD_MODULE() records what the module
+ * was built with.
+ */
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define AGENTD_ABI 1u
+
+#define AGENTD_EXPORT       __attribute__((visibility("default")))
+#define AGENTD_PRINTF(f, a) __attribute__((format(printf, f, a)))
+
+/* ---- Values ---------------------------------------------------------------------------------------------------- */
+
+typedef enum AgentdType {
+        AGENTD_NONE = 0, /* of a value: not given and without a default; JSON's null */
+        AGENTD_BOOLEAN = 1,
+        AGENTD_INTEGER = 2,
+        AGENTD_FLOAT = 3,
+        AGENTD_STRING = 4,
+        AGENTD_LIST = 5,  /* a parameter: list of strings */
+        AGENTD_TABLE = 6, /* a parameter: any table, given on as written */
+        AGENTD_RECORD =
+                7, /* a parameter: a table with declared fields; the value has one item for each field */
+
+        /* Types of parameters only: written as strings, checked and converted by agentd, seen as AGENTD_INTEGER. */
+        AGENTD_MODE = 16,     /* octal digits "0644" → mode bits */
+        AGENTD_TIMESPAN = 17, /* "2min 30s", see systemd.time(7) → microseconds */
+        AGENTD_BYTES = 18,    /* "64M", powers of 1024 → bytes */
+        AGENTD_ANY = 19,      /* whatever is written, with the type it has */
+} AgentdType;
+
+typedef struct AgentdValue AgentdValue;
+typedef struct AgentdMember AgentdMember;
+
+struct AgentdValue {
+        uint32_t type; /* AgentdType, below 16 */
+        uint32_t n;    /* items of a list or record, members of a table */
+        union {
+                bool boolean;
+                int64_t integer;
+                double real;
+                const char *string;          /* NUL-terminated */
+                const AgentdValue *items;    /* of a list; of a record: by index of the declared field */
+                const AgentdMember *members; /* of a table, in the order of the source */
+        };
+        size_t size; /* bytes of a string without the terminator; strings may hold NUL */
+};                   /* the size of this struct never changes */
+
+struct AgentdMember {
+        const char *key;
+        AgentdValue value;
+};
+
+/* ---- Declarations ---------------------------------------------------------------------------------------------- */
+
+/* Flags of a parameter. */
+#define AGENTD_REQUIRED (1u << 0)
+#define AGENTD_SECRET   (1u << 1) /* never shown: not in diffs, logs, events or errors */
+#define AGENTD_PATH     (1u << 2) /* an absolute path; agentd checks and normalises it */
+#define AGENTD_TEMPLATE (1u << 3) /* names a template beside the role; the module sees the rendered text */
+#define AGENTD_SOURCE \
+        (1u << 4) /* names a file beside the role; the module sees its absolute path, and a change of
+                                   * the file means "check me" */
+#define AGENTD_USER    (1u << 5) /* a user's name: the state comes after user:NAME, if that is declared */
+#define AGENTD_GROUP   (1u << 6) /* a group's name: likewise */
+#define AGENTD_LITERAL (1u << 7) /* {{…}} in it is not replaced */
+
+typedef struct AgentdParameter AgentdParameter;
+
+struct AgentdParameter {
+        const char *name;
+        AgentdType type;
+        uint32_t flags;
+        const char *default_value;  /* as text, e.g. "true", "0644"; NULL: AGENTD_NONE */
+        const char *documentation;  /* one line, for the reference page */
+        const char *const *choices; /* of a string: the words allowed, ended by NULL; or NULL */
+        const char *exclusive;      /* of the parameters with the same word here, at most one may be given */
+        const AgentdParameter *fields; /* of a record: ended by one without name */
+};
+
+typedef struct AgentdPrepare AgentdPrepare;
+typedef struct AgentdWatch AgentdWatch;
+typedef struct AgentdContext AgentdContext;
+
+/* One state of a batch. */
+typedef struct AgentdState {
+        const char *name;     /* "/etc/motd" of file:/etc/motd */
+        const void *data;     /* what prepare returned; or, without prepare, the values of the parameters
+                           * (const AgentdValue *, by index) */
+        const char *id;       /* "file:/etc/motd" */
+        uint32_t flags;       /* AGENTD_STATE_PENDING */
+        uint32_t reserved[9]; /* the size of this struct never changes */
+} AgentdState;
+
+/* In a plan: a state that this one requires would be changed first. So what is missing now (a directory, a user) may
+ * well be there when it comes to applying: report it as a difference rather than fail. */
+#define AGENTD_STATE_PENDING (1u << 0)
+
+/* Flags of a state type. */
+#define AGENTD_NAME_IS_PATH \
+        (1u << 0)                /* the name is an absolute path, which the state owns: agentd normalises it,
+                                       * refuses a second owner, and orders the state after those that own a parent
+                                       * directory */
+#define AGENTD_NO_PLAN (1u << 1) /* check cannot tell without changing: in a plan the result is `unknown` */
+
+/* Flags of a call of check and apply. */
+#define AGENTD_PLAN (1u << 0) /* this is a plan: nothing will be applied after */
+#define AGENTD_DIFF \
+        (1u << 1) /* somebody will look at text differences: report them with agentd_differs_text() */
+
+typedef struct AgentdStateType {
+        const char *name;                  /* lower case letters, digits, '-' */
+        const char *documentation;         /* one line */
+        const AgentdParameter *parameters; /* ended by one without name */
+        uint32_t flags;
+        uint32_t batch_max; /* states a batch has at most; 0: no limit */
+        uint64_t
+                timeout_usec; /* for check and for apply of one state, unless the role says otherwise; 0: 1 min */
+
+        /*
+         * prepare - optional; default: the values of the parameters are the private data
+         * @parameters: one value for each declared parameter, by index; they stay where they are for as long as the
+         *              image lives, so that private data may point to them
+         *
+         * Return: 0; any negative value if the state cannot be: say why with agentd_prepare_error() first, it is
+         *         shown with the place in the role.
+         */
+        int (*prepare)(AgentdPrepare *prepare, const char *name, const AgentdValue *parameters,
+                const void **ret_data, unsigned flags);
+
+        /*
+         * watch - optional; default: nothing is watched, the state is checked at the interval only
+         *
+         * Return: 0, or -errno, which makes the load fail.
+         */
+        int (*watch)(AgentdWatch *watch, const AgentdState *state, unsigned flags);
+
+        /*
+         * check - required; reads the host, and for each state reports the differences, then agentd_done()
+         *
+         * Return: 0; a negative errno fails those states for which nothing was said yet.
+         */
+        int (*check)(AgentdContext *context, const AgentdState *states, size_t n, unsigned flags);
+
+        /*
+         * apply - required; makes the differences go away within this call, then agentd_done() for each state
+         *
+         * Called only for states that check found to differ, though the host may have changed since. agentd checks
+         * them again afterwards; a state that then still differs has failed.
+         *
+         * Return: as check.
+         */
+        int (*apply)(AgentdContext *context, const AgentdState *states, size_t n, unsigned flags);
+} AgentdStateType;
+
+/* Declared by a later header. */
+typedef struct AgentdTriggerType AgentdTriggerType;
+typedef struct AgentdSinkType AgentdSinkType;
+typedef struct AgentdBuiltin AgentdBuiltin;
+typedef struct AgentdFactSource AgentdFactSource;
+
+typedef struct AgentdModule {
+        uint32_t abi;  /* AGENTD_ABI */
+        uint32_t size; /* of this struct … */
+        uint32_t
+                state_type_size; /* … and of those it leads to, in the header that the module was built with */
+        uint32_t parameter_size;
+        const char *name;
+        const char *version;
+        const AgentdStateType *const *state_types; /* ended by NULL; so are the others, or they are NULL */
+        const AgentdTriggerType *const *trigger_types;
+        const AgentdSinkType *const *sink_types;
+        const AgentdBuiltin *const *builtins;
+        const AgentdFactSource *const *fact_sources;
+} AgentdModule;
+
+/* Ends the source of a module: AGENTD_MODULE("hosts", "1", &hosts_entry, &other_type) */
+#define AGENTD_MODULE(name_, version_, ...)                                                      \
+        static const AgentdStateType *const agentd_module_state_types[] = { __VA_ARGS__, NULL }; \
+        extern const AgentdModule agentd_module;                                                 \
+        AGENTD_EXPORT const AgentdModule agentd_module = {                                       \
+                .abi = AGENTD_ABI,                                                               \
+                .size = sizeof(AgentdModule),                                                    \
+                .state_type_size = sizeof(AgentdStateType),                                      \
+                .parameter_size = sizeof(AgentdParameter),                                       \
+                .name = (name_),                                                                 \
+                .version = (version_),                                                           \
+                .state_types = agentd_module_state_types,                                        \
+        }
+
+/* ---- In prepare and watch -------------------------------------------------------------------------------------- */
+
+/* Zeroed memory in the image; never NULL. It can be written until prepare returns. */
+AGENTD_EXPORT void *agentd_alloc(AgentdPrepare *prepare, size_t size);
+AGENTD_EXPORT char *agentd_strdup(AgentdPrepare *prepare, const char *text);
+
+/* Says what is wrong with a parameter (by index, or -1: with the state as such). One line, no full stop. */
+AGENTD_EXPORT void agentd_prepare_error(AgentdPrepare *prepare, int parameter, const char *format, ...)
+        AGENTD_PRINTF(3, 4);
+
+/* The state comes after the state of this id ("package:nginx"), if such a one is declared, and is blocked if that one
+ * fails. */
+AGENTD_EXPORT void agentd_prepare_after(AgentdPrepare *prepare, const char *id);
+
+/* What a state of a type with AGENTD_NAME_IS_PATH makes of its path. Without a word it is a directory. */
+typedef enum AgentdPathKind {
+        AGENTD_PATH_DIRECTORY = 0, /* others may lie below: they come after it */
+        AGENTD_PATH_LEAF = 1,      /* nothing can lie below: a state that wants it is an error */
+        AGENTD_PATH_ABSENT = 2,    /* likewise; what is to be absent below comes before it */
+} AgentdPathKind;
+
+AGENTD_EXPORT void agentd_prepare_path_kind(AgentdPrepare *prepare, AgentdPathKind kind);
+
+/* A change of this path, unit, or a bus signal that matches (a match rule of the D-Bus specification) means "check
+ * me". Paths need not exist. */
+AGENTD_EXPORT void agentd_watch_path(AgentdWatch *watch, const char *path);
+AGENTD_EXPORT void agentd_watch_unit(AgentdWatch *watch, const char *unit);
+AGENTD_EXPORT void agentd_watch_bus(AgentdWatch *watch, const char *match);
+
+/* ---- In check and apply: reporting ----------------------------------------------------------------------------- */
+/* `i` is the index of the state in the batch. A report for a state that is already finished is ignored. */
+
+/* Of one state 1000 differences are told, and 256 KiB; beyond that only that there are more, or the attributes. */
+
+/* One difference: an attribute, what it is, what it should be. NULL means "nothing there". */
+AGENTD_EXPORT void agentd_differs(AgentdContext *context, size_t i, const char *attribute,
+        const AgentdValue *is, const AgentdValue *should);
+AGENTD_EXPORT void agentd_differs_string(
+        AgentdContext *context, size_t i, const char *attribute, const char *is, const char *should);
+AGENTD_EXPORT void agentd_differs_integer(
+        AgentdContext *context, size_t i, const char *attribute, int64_t is, int64_t should);
+AGENTD_EXPORT void agentd_differs_boolean(
+        AgentdContext *context, size_t i, const char *attribute, bool is, bool should);
+
+/* Mode bits, shown as octal strings: "0644". */
+AGENTD_EXPORT void agentd_differs_mode(
+        AgentdContext *context, size_t i, const char *attribute, mode_t is, mode_t should);
+
+/*
+ * agentd_differs_text() - a difference between two texts
+ * @is: NULL if there is nothing; binary data is fine
+ *
+ * Shown as size and SHA-256 of each, with AGENTD_DIFF also as a unified diff, which agentd makes.
+ */
+AGENTD_EXPORT void agentd_differs_text(AgentdContext *context, size_t i, const char *attribute,
+        const void *is, size_t is_size, const void *should, size_t should_size);
+
+/* The state is finished. In check: it is as declared if no difference was reported. In apply: it was applied. */
+AGENTD_EXPORT void agentd_done(AgentdContext *context, size_t i);
+
+/* The state is finished: it could not be read or made so. One line, no full stop: "Failed to open '/x': …". */
+AGENTD_EXPORT void agentd_failed(AgentdContext *context, size_t i, const char *format, ...)
+        AGENTD_PRINTF(3, 4);
+
+/* The state is finished: whether it differs cannot be told, e.g. in a plan since it depends on what another state
+ * would do. */
+AGENTD_EXPORT void agentd_unknown(AgentdContext *context, size_t i, const char *format, ...)
+        AGENTD_PRINTF(3, 4);
+
+/* In apply, before a change: what undoes it, e.g. ("mode", the old mode). Becomes part of the result. Text of more than
+ * 16 KiB is noted, but not kept. */
+AGENTD_EXPORT void agentd_undo(AgentdContext *context, size_t i, const char *what, const AgentdValue *old);
+
+/* A line in the log. level: LOG_ERR … LOG_DEBUG of syslog.h. */
+AGENTD_EXPORT void agentd_log(AgentdContext *context, int level, const char *format, ...)
+        AGENTD_PRINTF(3, 4);
+
+/* ---- In check and apply: looking things up --------------------------------------------------------------------- */
+
+/* The worker's connection to the system bus, opened at the first call; not owned. Return: 0; -errno if there is no
+ * bus. */
+struct sd_bus;
+AGENTD_EXPORT int agentd_bus(AgentdContext *context, struct sd_bus **ret);
+
+/*
+ * The id of a user or group by name; a number ("1000") stands for itself. Looks into the files of the managed root
+ * first, which is cheap, and asks NSS only if they do not have it.
+ * Return: 0; -ESRCH if there is none of that name; other -errno.
+ */
+AGENTD_EXPORT int agentd_user_id(AgentdContext *context, const char *name, uid_t *ret);
+AGENTD_EXPORT int agentd_group_id(AgentdContext *context, const char *name, gid_t *ret);
+
+/* The name of a user or group, or the number as text if it has none. Valid until the next call. */
+AGENTD_EXPORT const char *agentd_user_name(AgentdContext *context, uid_t uid);
+AGENTD_EXPORT const char *agentd_group_name(AgentdContext *context, gid_t gid);
+
+/* ---- In check and apply: paths --------------------------------------------------------------------------------- */
+/*
+ * Paths are absolute and below the managed root (/ or --root DIR). They are walked by directory descriptor: a symlink
+ * on the way is followed only where nobody but root could have put it, otherwise the call fails with -ELOOP.
+ */
+
+/*
+ * agentd_open_parent() - opens the directory that holds a path
+ * @ret_fd:   an O_PATH descriptor that belongs to the context and stays open until 16 other directories were
+ *            opened or agentd_remove() was called: use it at once, do not close it
+ * @ret_name: the last part of the path, for use with *at() calls; points into path
+ *
+ * Return: 0; -ENOENT, -ENOTDIR, -ELOOP, -EACCES; other -errno.
+ */
+AGENTD_EXPORT int agentd_open_parent(
+        AgentdContext *context, const char *path, int *ret_fd, const char **ret_name);
+
+/*
+ * Opens, for reading, the regular file that a parameter with AGENTD_SOURCE names. The caller closes it.
+ * Return: 0; -ELOOP if a symlink was refused; -EISDIR, -ENXIO if it is something else; other -errno.
+ */
+AGENTD_EXPORT int agentd_open_source(AgentdContext *context, const char *path, int *ret_fd);
+
+/* Attributes of what is made. */
+typedef struct AgentdAttributes {
+        mode_t mode;
+        uid_t uid;
+        gid_t gid;
+        uint32_t reserved[5]; /* 0 */
+} AgentdAttributes;
+
+/* Makes the directories above a path that are missing, with these attributes. Return: 0; -errno. apply only. */
+AGENTD_EXPORT int agentd_make_parents(
+        AgentdContext *context, const char *path, const AgentdAttributes *attributes);
+
+/*
+ * Puts a file of this content in place of whatever file or symlink is there, in one step: a reader sees the old or
+ * the new, whole; so does the next boot after a power cut. If it fails the old is untouched, but
+ * for -EIO of the last step, which makes the change itself durable. apply only.
+ * Return: 0; -EISDIR if a directory is in the way; -ENOSPC, -EROFS and other -errno.
+ */
+AGENTD_EXPORT int agentd_replace_file(AgentdContext *context, const char *path, const void *content,
+        size_t size, const AgentdAttributes *attributes);
+
+/* The same with the content of an open file, from its start. */
+AGENTD_EXPORT int agentd_replace_file_from(
+        AgentdContext *context, const char *path, int fd, const AgentdAttributes *attributes);
+
+/* Likewise a symlink. */
+AGENTD_EXPORT int agentd_replace_symlink(
+        AgentdContext *context, const char *path, const char *target, uid_t uid, gid_t gid);
+
+/* Makes one directory. Return: 0; -EEXIST; other -errno. apply only. */
+AGENTD_EXPORT int agentd_make_directory(
+        AgentdContext *context, const char *path, const AgentdAttributes *attributes);
+
+/* Removes a file, symlink or empty directory. Return: 0, also if nothing is there; -ENOTEMPTY; other -errno. */
+AGENTD_EXPORT int agentd_remove(AgentdContext *context, const char *path);
+
+/* ---- In check and apply: running programs ---------------------------------------------------------------------- */
+
+typedef struct AgentdCommand {
+        size_t size;                    /* sizeof(AgentdCommand) */
+        const char *const *argv;        /* ended by NULL; argv[0] is an absolute path */
+        const char *const *environment; /* "NAME=value", ended by NULL; or NULL */
+        const void *input;              /* for its standard input */
+        size_t input_size;
+        uint64_t timeout_usec; /* 0: what is left of the state's */
+} AgentdCommand;
+
+typedef struct AgentdCommandResult {
+        size_t size; /* sizeof(AgentdCommandResult), set by the caller */
+        int status;  /* as of waitpid(2) */
+        const char *output;
+        size_t output_size;
+} AgentdCommandResult;
+
+/*
+ * Runs a program: in apply as a transient unit that agentd requests, in check inside the sandbox.
+ * Return: 0; -EOPNOTSUPP: this agentd cannot run programs for modules yet; other -errno.
+ */
+AGENTD_EXPORT int agentd_run_command(
+        AgentdContext *context, size_t i, const AgentdCommand *command, AgentdCommandResult *ret);
+
+#ifdef __cplusplus
+}
+#endif
