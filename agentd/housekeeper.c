@@ -18,8 +18,8 @@
  *      give the file's free pages back
  *      move the log into the database again, and empty it
  *
- * While it writes the engine has to wait. So each transaction aims at STEP_USEC, and the lock is let go for longer than it was
- * held.
+ * While it writes the engine has to wait. So each transaction aims at STEP_USEC, and the lock is let go for longer
+ * than it was held.
  */
 
 #define STEP_USEC      (5 * USEC_PER_MSEC)
@@ -29,13 +29,17 @@
 typedef struct Keeper {
         sqlite3 *db;
         uint64_t size_bytes;
-        int64_t oldest_usec; /* what is older goes; 0: nothing is too old */
-        int n_rows, n_pages; /* to do at a time */
-        int wal_pages;
+        int64_t oldest_usec;           /* what is older goes; 0: nothing is too old */
+        int n_rows, n_pages;           /* to do at a time */
+        int wal_pages, wal_pages_then; /* in the log now; when they were last moved */
 } Keeper;
 
 static int on_commit(void *userdata, sqlite3 *db, const char *name, int n_pages) {
-        ((Keeper *) userdata)->wal_pages = n_pages;
+        Keeper *k = userdata;
+
+        if (n_pages < k->wal_pages)
+                k->wal_pages_then = 0;
+        k->wal_pages = n_pages;
         return SQLITE_OK;
 }
 
@@ -80,18 +84,27 @@ static void after_step(usec_t began, int *n) {
 
 /* ---- The log --------------------------------------------------------------------------------------------------- */
 
-/* Without keeping anybody from writing. */
+/* The log begins anew when somebody writes after all of it was moved, and that one waits for the disk. It is not to be the
+ * engine. */
+static int begin_log(Keeper *k) {
+        return sqlite3_exec(k->db, "UPDATE meta SET kept = kept", NULL, NULL, NULL);
+}
+
+/* Without keeping anybody from writing. Who writes without a break keeps the log from beginning anew: it grows. */
 static int checkpoint(Keeper *k) {
         int rc = sqlite3_wal_checkpoint_v2(k->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
 
-        k->wal_pages = 0;
-        return rc == SQLITE_BUSY || rc == SQLITE_LOCKED ? SQLITE_OK : rc;
+        k->wal_pages_then = k->wal_pages;
+        if (rc != SQLITE_OK && rc != SQLITE_BUSY && rc != SQLITE_LOCKED)
+                return rc;
+        return begin_log(k);
 }
 
-/* The log's pages are in the database: it begins anew. What this has to wait for on the disk the engine does not: that is why
- * the first entry of the new log is ours. */
+static int checkpoint_if_large(Keeper *k) {
+        return k->wal_pages >= k->wal_pages_then + STORE_WAL_PAGES ? checkpoint(k) : SQLITE_OK;
+}
+
 static int empty_log(Keeper *k) {
-        char update[96];
         int n_log = 0, n_done = 0, rc;
 
         rc = sqlite3_wal_checkpoint_v2(k->db, NULL, SQLITE_CHECKPOINT_PASSIVE, &n_log, &n_done);
@@ -99,6 +112,11 @@ static int empty_log(Keeper *k) {
                 rc = sqlite3_wal_checkpoint_v2(k->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
         if (rc != SQLITE_OK && rc != SQLITE_BUSY && rc != SQLITE_LOCKED)
                 return rc;
+        return begin_log(k);
+}
+
+static int note_time(Keeper *k) {
+        char update[96];
 
         (void) snprintf(update, sizeof(update), "UPDATE meta SET kept = %" PRIu64, now_usec(CLOCK_REALTIME));
         return sqlite3_exec(k->db, update, NULL, NULL, NULL);
@@ -127,13 +145,13 @@ static int delete_up_to(Keeper *k, const char *sql, int64_t last) {
                 n = sqlite3_changes(k->db);
 
                 after_step(began, &k->n_rows);
-                rc = k->wal_pages >= STORE_WAL_PAGES ? checkpoint(k) : SQLITE_OK;
+                rc = checkpoint_if_large(k);
         } while (rc == SQLITE_OK && n == asked);
         return rc;
 }
 
-/* Runs that are over, up to that one. Their results go first: if it is killed in between, the next housekeeper finds the run and
- * goes on. */
+/* Runs that are over, up to that one. Their results go first: if it is killed in between, the next housekeeper finds
+ * the run and goes on. */
 static int delete_runs(Keeper *k, int64_t last) {
         int rc;
 
@@ -260,11 +278,9 @@ static int give_pages_back(Keeper *k) {
                 rc = get(k, "PRAGMA freelist_count", 0, 0, &after);
                 if (rc != SQLITE_OK || after >= before)
                         return rc;
-                if (k->wal_pages >= STORE_WAL_PAGES) {
-                        rc = checkpoint(k);
-                        if (rc != SQLITE_OK)
-                                return rc;
-                }
+                rc = checkpoint_if_large(k);
+                if (rc != SQLITE_OK)
+                        return rc;
         }
 }
 
@@ -318,6 +334,8 @@ static int keep_house(Keeper *k) {
                 rc = delete_what_is_too_much(k);
         if (rc == SQLITE_OK)
                 rc = give_pages_back(k);
+        if (rc == SQLITE_OK)
+                rc = note_time(k);
         if (rc == SQLITE_OK)
                 rc = empty_log(k);
         return rc;
