@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 
 #include "path-watch-internal.h"
@@ -816,15 +817,20 @@ TEST(set_while_events_come) {
         }
 }
 
-static int gate[2] = { -EBADF, -EBADF };
+/* The child stops at a path until the test lets it go on. */
+static void hook_stop_at_m(const char *path) {
+        if (endswith(path, "/m"))
+                (void) raise(SIGSTOP);
+}
 
-/* The child stops at a path until the test lets it go on, or for ever. */
-static void hook_wait_at_m(const char *path) {
-        char c;
+/* Return: the child that has stopped. */
+static pid_t wait_for_stop(void) {
+        pid_t pid = path_watch_child_pid(watch);
+        siginfo_t si;
 
-        if (endswith(path, "/m") && read(gate[0], &c, 1) < 0)
-                for (;;)
-                        (void) pause();
+        ASSERT_TRUE(pid > 0);
+        ASSERT_OK(waitid(P_PID, (id_t) pid, &si, WSTOPPED | WNOWAIT));
+        return pid;
 }
 
 static void hook_hang_at_m(const char *path) {
@@ -923,17 +929,11 @@ TEST(nothing_is_left_in_the_kernel) {
 
 TEST(child_killed_in_the_middle) {
         make_directories(3);
-        ASSERT_OK(pipe2(gate, O_CLOEXEC));
-        path_watch_arm_hook = hook_wait_at_m;
+        path_watch_arm_hook = hook_stop_at_m;
         for (int i = 0; i < 3; i++) {
                 start("d00000/f", "m", "d00001/f", "d00002/f", NULL);
-                if (i == 1)
-                        (void) sd_event_run(event, 0);
-                if (i == 2)
-                        (void) sd_event_run(event, 50 * USEC_PER_MSEC);
                 path_watch_arm_hook = NULL;
-                ASSERT_TRUE(path_watch_child_pid(watch) > 0);
-                ASSERT_OK(kill(path_watch_child_pid(watch), SIGKILL));
+                ASSERT_OK(kill(wait_for_stop(), SIGKILL));
                 run_until(&n_armed, 1);
                 run_until_idle();
                 ASSERT_NULL(error);
@@ -945,11 +945,9 @@ TEST(child_killed_in_the_middle) {
                 write_file("d00002/f", "content");
                 expect_change();
                 ASSERT_EQ(kernel_count(), path_watch_count(watch));
-                path_watch_arm_hook = hook_wait_at_m;
+                path_watch_arm_hook = hook_stop_at_m;
                 ASSERT_OK(path_watch_set(watch, NULL, 0, SIZE_MAX));
         }
-        for (size_t i = 0; i < 2; i++)
-                gate[i] = safe_close(gate[i]);
 }
 
 TEST(path_that_kills) {
@@ -1061,35 +1059,48 @@ TEST(mount_that_hangs) {
 
 /* Events of watches that the child has added but not told yet. */
 TEST(events_before_the_child_tells) {
-        ASSERT_OK(pipe2(gate, O_CLOEXEC));
-        path_watch_arm_hook = hook_wait_at_m;
-        make_directory("d");
-        make_link("d", "l");
-        /* The order is that of the tree; whichever comes first, one of them is armed when it waits. */
-        for (int i = 0; i < 2; i++) {
-                size_t count = 0;
+        static const char *const paths[] = { "d/f", "l/f", "l/x/y" };
 
-                start(i == 0 ? "d/f" : "l/f", "m", NULL);
-                /* Until the kernel has the watch. */
-                for (usec_t end = now_usec(CLOCK_MONOTONIC) + USEC_PER_SEC;
-                        count < 2 && now_usec(CLOCK_MONOTONIC) < end;)
-                        count = kernel_count();
-                write_file("d/f", "content");
-                (void) sd_event_run(event, 0);
-                (void) sd_event_run(event, 0);
-                ASSERT_EQ(write(gate[1], "x", 1), 1);
-                if (i == 0)
-                        run_until(&n_armed, 1);
-                run_until_idle();
-                ASSERT_EQ(kernel_count(), path_watch_count(watch));
-                n_changed = 0;
-                write_file("d/f", "other");
-                expect_change();
+        make_directory("d");
+        make_directory("d/e");
+        make_link("d", "l");
+        FOREACH_ELEMENT(path, paths) {
+                size_t count;
+                pid_t pid;
+
+                /* The later of two comes first. */
+                arm("m", *path);
+                count = path_watch_count(watch);
                 ASSERT_OK(path_watch_set(watch, NULL, 0, SIZE_MAX));
                 run_until_idle();
+
+                path_watch_arm_hook = hook_stop_at_m;
+                start("m", *path, NULL);
+                pid = wait_for_stop();
+                ASSERT_EQ(kernel_count(), count);
+                ASSERT_EQ(path_watch_count(watch), 0);
+
+                if (streq(*path, "l/x/y")) {
+                        make_directory("d/x");
+                        write_file("d/x/y", "content");
+                } else
+                        write_file("d/f", "content");
+                for (int i = 0; i < 5; i++)
+                        ASSERT_TRUE(sd_event_run(event, USEC_PER_MSEC) >= 0);
+                ASSERT_EQ(n_changed, 0);
+
+                path_watch_arm_hook = NULL; /* should it be walked again */
+                ASSERT_OK(kill(pid, SIGCONT));
+                run_until(&n_changed, 1);
+                run_until_idle();
+                ASSERT_NULL(error);
+                ASSERT_EQ(kernel_count(), path_watch_count(watch));
+                n_changed = 0;
+                write_file(streq(*path, "l/x/y") ? "d/x/y" : "d/f", "other");
+                expect_change();
+                (void) nftw(at("d/x"), remove_one, 16, FTW_DEPTH | FTW_PHYS);
+                ASSERT_OK(unlink(at("d/f")) < 0 && errno != ENOENT ? -errno : 0);
         }
-        for (size_t i = 0; i < 2; i++)
-                gate[i] = safe_close(gate[i]);
 }
 
 /* ---- Others ---------------------------------------------------------------------------------------------------- */
