@@ -284,10 +284,13 @@ static int run(Invocation *invocation, bool plan) {
                         .timeout_usec = MIN(invocation->client.timeout_usec, PLACES_TIMEOUT_USEC),
                 },
                 .signal_fd = -EBADF,
-                .differing = json_array(),
         };
         int r;
 
+        for (size_t i = 0; i < invocation->n_words; i++)
+                if (!utf8_is_valid(invocation->words[i], strlen(invocation->words[i])))
+                        return usage(invocation->verb, "The name of a state is not UTF-8");
+        follow.differing = json_array();
         r = take_signals(&follow);
         if (r < 0) {
                 (void) log_error_errno(r, "Failed to wait for signals: %m");
