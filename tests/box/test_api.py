@@ -212,7 +212,8 @@ def apply(box, **request):
 
 
 def start(box, role=ROLE):
-    box.start()
+    if not box.running:
+        box.start()
     # Groups before agentd, which looks them up once. Who is in one of them, and who is in none.
     box.run(["systemd-sysusers"])
     box.run(["systemd-sysusers", "-"], input="u reader -\nu writer -\nu nobodys -\nm reader agentd\nm writer agentd-admin\n")
