@@ -141,3 +141,7 @@ Api *api_free(Api *api) {
 int api_listen(Api *api, int fd) {
         return http_server_listen(api->server, fd);
 }
+
+bool api_is_sending(const Api *api) {
+        return http_server_is_sending(api->server);
+}

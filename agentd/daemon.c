@@ -176,6 +176,12 @@ static int exec_replaced(const Daemon *daemon) {
 
 /* ---- The loop ------------------------------------------------------------------------------------------------------- */
 
+static bool is_telling(void *userdata) {
+        const Daemon *daemon = userdata;
+
+        return daemon->api && api_is_sending(daemon->api);
+}
+
 static void close_all(Daemon *daemon) {
         daemon->api = api_free(daemon->api);
         daemon->engine = engine_free(daemon->engine);
@@ -230,6 +236,8 @@ int daemon_run(const DaemonOptions *options) {
                 .module_dir = options->module_dir,
                 .state_directory = STATE_DIRECTORY,
                 .log_level = options->log_level,
+                .is_telling = is_telling,
+                .userdata = &daemon,
         };
         int r;
 

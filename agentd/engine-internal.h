@@ -101,6 +101,8 @@ struct Engine {
         bool stopping;
         int exit_code;
         sd_event_source *stop_timer;
+        sd_event_source *leave_timer;
+        usec_t leave_usec; /* CLOCK_MONOTONIC: the last moment to leave, once nothing goes on; 0: something does */
         sd_event_source *idle_event; /* deferred: nothing goes on any more */
 };
 
@@ -118,6 +120,8 @@ void engine_apply_settings(Engine *engine, const Settings *settings);
 int engine_load_init(Engine *engine);
 void engine_load_done(Engine *engine);
 int engine_load(Engine *engine, LoadCause cause);
+/* What has been loaded so far is thrown away; those who wait for it are told that it failed. */
+void engine_load_stop(Engine *engine);
 
 /* engine-run.c */
 int engine_run_init(Engine *engine);

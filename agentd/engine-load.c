@@ -541,12 +541,20 @@ int engine_load_init(Engine *engine) {
         return 0;
 }
 
-void engine_load_done(Engine *engine) {
-        const json_t *none = engine->load_errors;
+void engine_load_stop(Engine *engine) {
+        json_t *none = json_array();
 
+        engine->load = load_free(engine->load);
+        settle_cancel(engine->settle);
+        settle_cancel(engine->settle_slow);
         answer_waiters(engine, NULL, none);
         engine->waiters = TAKE_PTR(engine->waiters_again);
         answer_waiters(engine, NULL, none);
+        json_decref(none);
+}
+
+void engine_load_done(Engine *engine) {
+        engine_load_stop(engine);
         for (size_t i = 0; i < ENGINE_VALIDATIONS_MAX; i++)
                 if (engine->validations[i]) {
                         load_free(engine->validations[i]->load);
@@ -554,7 +562,6 @@ void engine_load_done(Engine *engine) {
                 }
         for (size_t i = 0; i < ENGINE_FACTS_MAX; i++)
                 facts_request_free(engine->facts[i]);
-        load_free(engine->load);
         path_watch_free(engine->watch);
         settle_free(engine->settle);
         settle_free(engine->settle_slow);

@@ -13,6 +13,9 @@
 #include "log.h"
 #include "notify.h"
 
+/* How often it is looked whether those who are told something have got it. */
+#define LEAVE_EVERY_USEC (5 * USEC_PER_MSEC)
+
 const char *engine_state_to_string(EngineState state) {
         static const char *const names[_ENGINE_STATE_MAX] = {
                 [ENGINE_STARTING] = "starting",
@@ -84,6 +87,24 @@ static void tell_status(const Engine *engine) {
         }
 }
 
+/* Nothing goes on any more. But a client that has followed the last run is to see its end. */
+static int leave(Engine *engine) {
+        usec_t now = now_usec(CLOCK_MONOTONIC);
+
+        if (engine->leave_usec == 0)
+                engine->leave_usec = now + ENGINE_TELL_USEC;
+        (void) store_flush(engine->store);
+        if (now >= engine->leave_usec || !engine->options->is_telling ||
+                !engine->options->is_telling(engine->options->userdata))
+                return sd_event_exit(engine->event, engine->exit_code);
+        (void) sd_event_source_set_time(engine->leave_timer, now + LEAVE_EVERY_USEC);
+        return sd_event_source_set_enabled(engine->leave_timer, SD_EVENT_ONESHOT);
+}
+
+static int on_leave_timer(_unused_ sd_event_source *source, _unused_ uint64_t usec, void *userdata) {
+        return leave(userdata);
+}
+
 static int on_idle(_unused_ sd_event_source *source, void *userdata) {
         Engine *engine = userdata;
 
@@ -91,7 +112,7 @@ static int on_idle(_unused_ sd_event_source *source, void *userdata) {
         if (engine->runs || engine->load)
                 return 0;
         if (engine->stopping)
-                return sd_event_exit(engine->event, engine->exit_code);
+                return leave(engine);
         /* What a run needed is given back: an idle agent is to be small. */
         (void) malloc_trim(0);
         if (engine->replaced) {
@@ -371,6 +392,9 @@ static int engine_init(Engine *engine) {
         r = add_timer(engine, CLOCK_BOOTTIME, USEC_PER_SEC, on_disabled_timer, &engine->disabled_timer);
         if (r < 0)
                 return r;
+        r = add_timer(engine, CLOCK_MONOTONIC, 0, on_leave_timer, &engine->leave_timer);
+        if (r < 0)
+                return r;
         r = store_new(engine->event, &store, &store_handlers, engine, &engine->store);
         if (r < 0)
                 return r;
@@ -418,6 +442,7 @@ Engine *engine_free(Engine *engine) {
         sd_event_source_disable_unref(engine->interval_timer);
         sd_event_source_disable_unref(engine->disabled_timer);
         sd_event_source_disable_unref(engine->stop_timer);
+        sd_event_source_disable_unref(engine->leave_timer);
         sd_event_source_disable_unref(engine->idle_event);
         sd_event_unref(engine->event);
         free(engine);
@@ -473,10 +498,7 @@ void engine_stop(Engine *engine, int code) {
         json_decref(data);
         engine_run_stop_all(engine);
         engine->facts_before = fact_task_free(engine->facts_before);
-        /* What a load has done so far changes nothing. */
-        engine->load = load_free(engine->load);
-        settle_cancel(engine->settle);
-        settle_cancel(engine->settle_slow);
+        engine_load_stop(engine);
         if (sd_event_add_time_relative(engine->event, &engine->stop_timer, CLOCK_MONOTONIC, ENGINE_STOP_USEC,
                     0, on_stop_timer, engine) < 0)
                 (void) sd_event_exit(engine->event, code);

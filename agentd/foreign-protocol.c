@@ -18,36 +18,35 @@
 
 static int wrong(char **reterr, const char *format, ...) _printf_(2, 3);
 
+/* One line of UTF-8, whatever went in: words of jansson's quote what it could not read, and ours cut what is long. */
 static int wrong(char **reterr, const char *format, ...) {
+        _cleanup_free_ char *text = NULL;
         va_list args;
+        size_t size;
 
         free(*reterr);
+        *reterr = NULL;
         va_start(args, format);
-        if (vasprintf(reterr, format, args) < 0)
-                *reterr = NULL;
+        if (vasprintf(&text, format, args) < 0)
+                text = NULL;
         va_end(args);
+        if (text)
+                *reterr = utf8_make_valid(text, strlen(text), &size);
+        for (char *p = *reterr; p && *p; p++)
+                if ((unsigned char) *p < ' ' || *p == 0x7f)
+                        *p = '?';
         return -EBADMSG;
 }
 
-/* The beginning of a line, fit to be shown. */
+/* The beginning of a line, cut between characters. */
 static const char *excerpt(char buffer[static EXCERPT_MAX + 8], const char *line, size_t size) {
-        size_t n = MIN(size, (size_t) EXCERPT_MAX), used = 0;
+        size_t n = MIN(size, (size_t) EXCERPT_MAX);
 
-        while (used < n) {
-                size_t valid = utf8_valid_prefix(line + used, n - used);
-
-                memcpy(buffer + used, line + used, valid);
-                used += valid;
-                /* A character that was cut in the middle is left out. */
-                if (used < n && n < size && n - used < 4)
-                        break;
-                if (used < n)
-                        buffer[used++] = '?';
-        }
-        for (size_t i = 0; i < used; i++)
-                if ((unsigned char) buffer[i] < ' ' || buffer[i] == 0x7f)
-                        buffer[i] = '?';
-        (void) strcpy(buffer + used, n < size ? "…" : "");
+        while (n < size && n > EXCERPT_MAX - 4 && ((unsigned char) line[n] & 0xc0) == 0x80)
+                n--;
+        for (size_t i = 0; i < n; i++)
+                buffer[i] = line[i] ?: '?';
+        (void) strcpy(buffer + n, n < size ? "…" : "");
         return buffer;
 }
 

@@ -18,8 +18,8 @@
  *      give the file's free pages back
  *      move the log into the database again, and empty it
  *
- * While it writes the engine has to wait. So each transaction aims at STEP_USEC, and the lock is let go for longer than it was
- * held.
+ * While it writes the engine has to wait. So each transaction aims at STEP_USEC, and the lock is let go for longer
+ * than it was held.
  */
 
 #define STEP_USEC      (5 * USEC_PER_MSEC)
@@ -29,24 +29,29 @@
 typedef struct Keeper {
         sqlite3 *db;
         uint64_t size_bytes;
-        int64_t oldest_usec; /* what is older goes; 0: nothing is too old */
-        int n_rows, n_pages; /* to do at a time */
-        int wal_pages;
+        int64_t oldest_usec;           /* what is older goes; 0: nothing is too old */
+        int n_rows, n_pages;           /* to do at a time */
+        int wal_pages, wal_pages_then; /* in the log now; when they were last moved */
 } Keeper;
 
 static int on_commit(void *userdata, sqlite3 *db, const char *name, int n_pages) {
-        ((Keeper *) userdata)->wal_pages = n_pages;
+        Keeper *k = userdata;
+
+        if (n_pages < k->wal_pages)
+                k->wal_pages_then = 0;
+        k->wal_pages = n_pages;
         return SQLITE_OK;
 }
 
-/* The first column of the first row; `otherwise` if there is none. */
-static int get(Keeper *k, const char *sql, int64_t otherwise, int64_t *ret) {
+/* The first column of the first row, with ?1 bound; `otherwise` if there is none. */
+static int get(Keeper *k, const char *sql, int64_t parameter, int64_t otherwise, int64_t *ret) {
         sqlite3_stmt *statement;
         int rc;
 
         rc = sqlite3_prepare_v2(k->db, sql, -1, &statement, NULL);
         if (rc != SQLITE_OK)
                 return rc;
+        (void) sqlite3_bind_int64(statement, 1, parameter);
         rc = sqlite3_step(statement);
         if (rc == SQLITE_ROW && sqlite3_column_type(statement, 0) != SQLITE_NULL)
                 otherwise = sqlite3_column_int64(statement, 0);
@@ -74,23 +79,32 @@ static void after_step(usec_t began, int *n) {
                 *n = MAX(*n / 2, 1);
         else if (took < STEP_USEC / 3 && *n < 4096)
                 *n *= 2;
-        pause_usec(MIN(3 * took + USEC_PER_MSEC, PAUSE_MAX_USEC));
+        pause_usec(MIN(3 * took, PAUSE_MAX_USEC));
 }
 
 /* ---- The log --------------------------------------------------------------------------------------------------- */
 
-/* Without keeping anybody from writing. */
+/* The log begins anew when somebody writes after all of it was moved, and that one waits for the disk. It is not to be the
+ * engine. */
+static int begin_log(Keeper *k) {
+        return sqlite3_exec(k->db, "UPDATE meta SET kept = kept", NULL, NULL, NULL);
+}
+
+/* Without keeping anybody from writing. Who writes without a break keeps the log from beginning anew: it grows. */
 static int checkpoint(Keeper *k) {
         int rc = sqlite3_wal_checkpoint_v2(k->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
 
-        k->wal_pages = 0;
-        return rc == SQLITE_BUSY || rc == SQLITE_LOCKED ? SQLITE_OK : rc;
+        k->wal_pages_then = k->wal_pages;
+        if (rc != SQLITE_OK && rc != SQLITE_BUSY && rc != SQLITE_LOCKED)
+                return rc;
+        return begin_log(k);
 }
 
-/* The log's pages are in the database: it begins anew. What this has to wait for on the disk the engine does not: that is why
- * the first entry of the new log is ours. */
+static int checkpoint_if_large(Keeper *k) {
+        return k->wal_pages >= k->wal_pages_then + STORE_WAL_PAGES ? checkpoint(k) : SQLITE_OK;
+}
+
 static int empty_log(Keeper *k) {
-        char update[96];
         int n_log = 0, n_done = 0, rc;
 
         rc = sqlite3_wal_checkpoint_v2(k->db, NULL, SQLITE_CHECKPOINT_PASSIVE, &n_log, &n_done);
@@ -98,6 +112,11 @@ static int empty_log(Keeper *k) {
                 rc = sqlite3_wal_checkpoint_v2(k->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
         if (rc != SQLITE_OK && rc != SQLITE_BUSY && rc != SQLITE_LOCKED)
                 return rc;
+        return begin_log(k);
+}
+
+static int note_time(Keeper *k) {
+        char update[96];
 
         (void) snprintf(update, sizeof(update), "UPDATE meta SET kept = %" PRIu64, now_usec(CLOCK_REALTIME));
         return sqlite3_exec(k->db, update, NULL, NULL, NULL);
@@ -105,65 +124,74 @@ static int empty_log(Keeper *k) {
 
 /* ---- Deletion -------------------------------------------------------------------------------------------------- */
 
-/* One transaction; sql has ?1 for the number, ?2 for how many rows at most. */
-static int delete_some(Keeper *k, const char *sql, int64_t number, int *ret_n) {
-        usec_t began = now_usec(CLOCK_MONOTONIC);
-        sqlite3_stmt *statement;
-        int rc;
-
-        rc = sqlite3_prepare_v2(k->db, sql, -1, &statement, NULL);
-        if (rc != SQLITE_OK)
-                return rc;
-        (void) sqlite3_bind_int64(statement, 1, number);
-        (void) sqlite3_bind_int(statement, 2, k->n_rows);
-        rc = sqlite3_step(statement);
-        (void) sqlite3_finalize(statement);
-        if (rc != SQLITE_DONE)
-                return rc;
-        *ret_n = sqlite3_changes(k->db);
-
-        after_step(began, &k->n_rows);
-        return k->wal_pages >= STORE_WAL_PAGES ? checkpoint(k) : SQLITE_OK;
-}
-
-/* The oldest run that is over goes, its results first: what is half done is gone on with the next time. */
-static int delete_run(Keeper *k, int64_t run) {
-        int n, rc;
+/* In several transactions; sql has ?1 for the last one that may go, ?2 for how many at most. */
+static int delete_up_to(Keeper *k, const char *sql, int64_t last) {
+        int n, asked, rc;
 
         do {
-                rc = delete_some(k,
-                        "DELETE FROM results WHERE position IN (SELECT position FROM results WHERE run <= ?1"
-                        " AND run NOT IN (SELECT id FROM runs WHERE finished IS NULL) LIMIT ?2)",
-                        run, &n);
+                usec_t began = now_usec(CLOCK_MONOTONIC);
+                sqlite3_stmt *statement;
+
+                rc = sqlite3_prepare_v2(k->db, sql, -1, &statement, NULL);
                 if (rc != SQLITE_OK)
                         return rc;
-        } while (n > 0);
-        return delete_some(k, "DELETE FROM runs WHERE id = ?1 AND ?2 > 0", run, &n);
+                asked = k->n_rows;
+                (void) sqlite3_bind_int64(statement, 1, last);
+                (void) sqlite3_bind_int(statement, 2, asked);
+                rc = sqlite3_step(statement);
+                (void) sqlite3_finalize(statement);
+                if (rc != SQLITE_DONE)
+                        return rc;
+                n = sqlite3_changes(k->db);
+
+                after_step(began, &k->n_rows);
+                rc = checkpoint_if_large(k);
+        } while (rc == SQLITE_OK && n == asked);
+        return rc;
+}
+
+/* Runs that are over, up to that one. Their results go first: if it is killed in between, the next housekeeper finds
+ * the run and goes on. */
+static int delete_runs(Keeper *k, int64_t last) {
+        int rc;
+
+        rc = delete_up_to(k,
+                "DELETE FROM results WHERE position IN (SELECT position FROM results WHERE run <= ?1"
+                " AND run NOT IN (SELECT id FROM runs WHERE finished IS NULL) LIMIT ?2)",
+                last);
+        if (rc != SQLITE_OK)
+                return rc;
+        return delete_up_to(k,
+                "DELETE FROM runs WHERE id IN (SELECT id FROM runs WHERE id <= ?1"
+                " AND finished IS NOT NULL LIMIT ?2)",
+                last);
 }
 
 static int delete_events(Keeper *k, int64_t last) {
-        int n;
-
-        return delete_some(k,
-                "DELETE FROM events WHERE id IN (SELECT id FROM events WHERE id <= ?1 ORDER BY id LIMIT ?2)",
-                last, &n);
+        return delete_up_to(
+                k, "DELETE FROM events WHERE id IN (SELECT id FROM events WHERE id <= ?1 LIMIT ?2)", last);
 }
 
 static int used_bytes(Keeper *k, uint64_t *ret) {
         int64_t n, n_free, page;
         int rc;
 
-        rc = get(k, "PRAGMA page_count", 0, &n);
+        rc = get(k, "PRAGMA page_count", 0, 0, &n);
         if (rc == SQLITE_OK)
-                rc = get(k, "PRAGMA freelist_count", 0, &n_free);
+                rc = get(k, "PRAGMA freelist_count", 0, 0, &n_free);
         if (rc == SQLITE_OK)
-                rc = get(k, "PRAGMA page_size", 0, &page);
+                rc = get(k, "PRAGMA page_size", 0, 0, &page);
         if (rc == SQLITE_OK)
                 *ret = (uint64_t) (MAX(n - n_free, INT64_C(0)) * page);
         return rc;
 }
 
-#define OLDEST_RUN "FROM runs WHERE finished IS NOT NULL ORDER BY id LIMIT 1"
+#define OLDEST_RUNS   "SELECT id, started FROM runs WHERE finished IS NOT NULL ORDER BY id LIMIT 32"
+#define OLDEST_EVENTS "SELECT id, time FROM events ORDER BY id LIMIT 128"
+
+/* Of the oldest ones the newest that began before ?1; NULL if there is none. */
+#define LAST_RUN_BEFORE   "SELECT max(id) FROM (" OLDEST_RUNS ") WHERE started < ?1"
+#define LAST_EVENT_BEFORE "SELECT max(id) FROM (" OLDEST_EVENTS ") WHERE time < ?1"
 
 static int delete_what_is_too_much(Keeper *k) {
         /* Room for the log, which counts as well. */
@@ -171,7 +199,7 @@ static int delete_what_is_too_much(Keeper *k) {
         bool over = false;
 
         for (;;) {
-                int64_t run, run_usec, event_usec, last;
+                int64_t runs_usec, events_usec, last;
                 int rc;
 
                 rc = used_bytes(k, &used);
@@ -182,59 +210,49 @@ static int delete_what_is_too_much(Keeper *k) {
                         return SQLITE_OK;
                 over = true;
 
-                rc = get(k, "SELECT id " OLDEST_RUN, 0, &run);
+                /* Both kinds, up to the same time. */
+                rc = get(k, "SELECT max(started) FROM (" OLDEST_RUNS ")", 0, INT64_MAX, &runs_usec);
                 if (rc == SQLITE_OK)
-                        rc = get(k, "SELECT started " OLDEST_RUN, INT64_MAX, &run_usec);
-                if (rc == SQLITE_OK)
-                        rc = get(k, "SELECT time FROM events ORDER BY id LIMIT 1", INT64_MAX, &event_usec);
+                        rc = get(k, "SELECT max(time) FROM (" OLDEST_EVENTS ")", 0, INT64_MAX, &events_usec);
                 if (rc != SQLITE_OK)
                         return rc;
-                if (run_usec == INT64_MAX && event_usec == INT64_MAX)
+                if (runs_usec == INT64_MAX && events_usec == INT64_MAX)
                         return SQLITE_OK; /* all that is left are statuses */
-                if (run_usec <= event_usec)
-                        rc = delete_run(k, run);
-                else {
-                        rc = get(k, "SELECT max(id) FROM events", 0, &last);
-                        if (rc == SQLITE_OK)
-                                rc = delete_events(k, last);
-                }
+
+                rc = get(k, LAST_RUN_BEFORE, MIN(runs_usec, events_usec) + 1, INT64_MIN, &last);
+                if (rc == SQLITE_OK && last != INT64_MIN)
+                        rc = delete_runs(k, last);
+                if (rc == SQLITE_OK)
+                        rc = get(k, LAST_EVENT_BEFORE, MIN(runs_usec, events_usec) + 1, INT64_MIN, &last);
+                if (rc == SQLITE_OK && last != INT64_MIN)
+                        rc = delete_events(k, last);
                 if (rc != SQLITE_OK)
                         return rc;
         }
 }
 
-/* Both tables are read from the oldest on, to the first that is not too old. */
+/* Both tables are read from the oldest on, to where nothing is too old. */
 static int delete_what_is_too_old(Keeper *k) {
-        char sql[128];
-        int64_t usec, id;
+        int64_t last;
         int rc;
 
         if (k->oldest_usec <= 0)
                 return SQLITE_OK;
         for (;;) {
-                rc = get(k, "SELECT started " OLDEST_RUN, INT64_MAX, &usec);
-                if (rc == SQLITE_OK)
-                        rc = get(k, "SELECT id " OLDEST_RUN, 0, &id);
+                rc = get(k, LAST_RUN_BEFORE, k->oldest_usec, INT64_MIN, &last);
                 if (rc != SQLITE_OK)
                         return rc;
-                if (usec >= k->oldest_usec)
+                if (last == INT64_MIN)
                         break;
-                rc = delete_run(k, id);
+                rc = delete_runs(k, last);
                 if (rc != SQLITE_OK)
                         return rc;
         }
-
         for (;;) {
-                /* The last one of so many as go at a time, if that is too old as well; else only the first. */
-                (void) snprintf(sql, sizeof(sql),
-                        "SELECT id FROM events WHERE time < %" PRId64
-                        " AND id IN (SELECT id FROM events ORDER BY id LIMIT %d)"
-                        " ORDER BY id DESC LIMIT 1",
-                        k->oldest_usec, k->n_rows);
-                rc = get(k, sql, 0, &id);
-                if (rc != SQLITE_OK || id == 0)
+                rc = get(k, LAST_EVENT_BEFORE, k->oldest_usec, INT64_MIN, &last);
+                if (rc != SQLITE_OK || last == INT64_MIN)
                         return rc;
-                rc = delete_events(k, id);
+                rc = delete_events(k, last);
                 if (rc != SQLITE_OK)
                         return rc;
         }
@@ -248,7 +266,7 @@ static int give_pages_back(Keeper *k) {
                 int64_t before, after;
                 int rc;
 
-                rc = get(k, "PRAGMA freelist_count", 0, &before);
+                rc = get(k, "PRAGMA freelist_count", 0, 0, &before);
                 if (rc != SQLITE_OK || before == 0)
                         return rc;
                 began = now_usec(CLOCK_MONOTONIC);
@@ -257,14 +275,12 @@ static int give_pages_back(Keeper *k) {
                 if (rc != SQLITE_OK)
                         return rc;
                 after_step(began, &k->n_pages);
-                rc = get(k, "PRAGMA freelist_count", 0, &after);
+                rc = get(k, "PRAGMA freelist_count", 0, 0, &after);
                 if (rc != SQLITE_OK || after >= before)
                         return rc;
-                if (k->wal_pages >= STORE_WAL_PAGES) {
-                        rc = checkpoint(k);
-                        if (rc != SQLITE_OK)
-                                return rc;
-                }
+                rc = checkpoint_if_large(k);
+                if (rc != SQLITE_OK)
+                        return rc;
         }
 }
 
@@ -276,7 +292,7 @@ static int check(Keeper *k) {
         bool good;
         int rc;
 
-        rc = get(k, "SELECT check_wanted FROM meta", 0, &wanted);
+        rc = get(k, "SELECT check_wanted FROM meta", 0, 0, &wanted);
         if (rc != SQLITE_OK || !wanted)
                 return rc;
         rc = sqlite3_prepare_v2(k->db, "PRAGMA quick_check(1)", -1, &statement, NULL);
@@ -318,6 +334,8 @@ static int keep_house(Keeper *k) {
                 rc = delete_what_is_too_much(k);
         if (rc == SQLITE_OK)
                 rc = give_pages_back(k);
+        if (rc == SQLITE_OK)
+                rc = note_time(k);
         if (rc == SQLITE_OK)
                 rc = empty_log(k);
         return rc;

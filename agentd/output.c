@@ -105,6 +105,9 @@ void output_result_for_people(FILE *f, const Run *run, uint32_t state, const Out
 void output_summary_for_people(FILE *f, const Run *run, const OutputStyle *style) {
         json_t *json = output_run(run);
 
-        result_text_print_summary(f, json, style);
+        result_text_print_summary(f, json, run_is_interrupted(run) ? "interrupted" : NULL, style);
         json_decref(json);
+        if (run_is_refused(run))
+                (void) fprintf(f, "%sNothing was changed: %s%s\n", style->colour ? COLOUR_RED : "",
+                        run_error(run), style->colour ? COLOUR_OFF : "");
 }

@@ -125,6 +125,20 @@ static void name_of(const Arm *arm, uint32_t node, char name[static NAME_MAX + 1
         name[n->name_length] = '\0';
 }
 
+/* Before a node is looked at. Return: 0; -EHOSTDOWN if nobody should. */
+static int approach(Arm *arm, uint32_t node) {
+        if (arm->tree->nodes[node].flags & NODE_DEAD) {
+                arm->problems |= ARM_DEAD;
+                return -EHOSTDOWN;
+        }
+        if (path_watch_arm_hook) {
+                char path[PATH_MAX];
+
+                path_watch_arm_hook(watch_tree_path(arm->tree, node, path));
+        }
+        return 0;
+}
+
 static void fail(Arm *arm, int error) {
         arm->problems |= ARM_FAILED;
         if (arm->error == 0)
@@ -190,10 +204,9 @@ static int enter(Arm *arm, Stack *stack, uint32_t node, Found *found) {
         char name[NAME_MAX + 1];
         int fd, r;
 
-        if (arm->tree->nodes[node].flags & NODE_DEAD) {
-                arm->problems |= ARM_DEAD;
-                return -EHOSTDOWN;
-        }
+        r = approach(arm, node);
+        if (r < 0)
+                return r;
         if (stack->n >= DEPTH_MAX)
                 return -ENAMETOOLONG;
 
@@ -275,10 +288,9 @@ static int walk_place(Arm *arm, Stack *stack, uint32_t place, Found *found) {
         if (!(arm->tree->nodes[parent->node].flags & NODE_FULL) && parent->problems == 0)
                 watch_directory(arm, parent);
 
-        if (flags & NODE_DEAD) {
-                arm->problems |= ARM_DEAD;
-                return -EHOSTDOWN;
-        }
+        r = approach(arm, place);
+        if (r < 0)
+                return r;
         name_of(arm, place, name);
         if (statx(parent->fd, name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, STATX_BASIC_STATS, &found->st) <
                 0) {
@@ -470,12 +482,6 @@ static void walk_listed(Arm *arm, uint32_t node) {
                 flush(arm);
                 arm->flushed_usec = now;
         }
-        if (path_watch_arm_hook) {
-                char path[PATH_MAX];
-
-                path_watch_arm_hook(watch_tree_path(arm->tree, node, path));
-        }
-
         arm->listed = node;
         arm->problems = 0;
         arm->error = 0;

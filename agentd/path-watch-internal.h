@@ -167,9 +167,96 @@ typedef struct ArmSetup {
 
 _noreturn_ void path_watch_arm_main(const ArmSetup *setup);
 
+/* ---- The engine ------------------------------------------------------------------------------------------------ */
+
+typedef struct WatchChild WatchChild;
+
+struct WatchChild {
+        PathWatch *watch; /* not a reference */
+        WatchChild *next; /* of those that are killed */
+        pid_t pid;
+        int fd;
+        ArmProgress *progress;
+        usec_t started_usec, killed_usec;
+        bool finished; /* it said so */
+        bool sweeps;   /* what those before it have left */
+        bool hung;
+        sd_event_source *io, *exit, *timer;
+};
+struct PathWatch {
+        sd_event *event;
+        const PathWatchHandlers *handlers;
+        void *userdata;
+        int fd, mounts_fd;
+        sd_event_source *io, *mounts, *rearm;
+        sd_event_source *tell; /* a deferred one: calls the handlers */
+
+        WatchTree *tree;
+        PathIdentity *identities; /* by node, until they are compared; NULL */
+        size_t max, n_invalid;
+
+        WatchChild *child;  /* that arms */
+        WatchChild *killed; /* … that did and have not ended yet */
+        usec_t started_usec, took_usec;
+        uint32_t died_at; /* the path at which a child died last, and how often */
+        unsigned n_deaths;
+        usec_t left_out_usec; /* when something was left out last */
+        bool sweep;
+        bool no_space, limited;
+        int other_error;
+        uint32_t other_node;
+
+        uint8_t *held;
+        size_t held_size, held_allocated;
+        size_t heard;     /* bytes that the child told since events were replayed */
+        int32_t *orphans; /* watches without a node, to be removed when no child runs */
+        size_t n_orphans, n_orphans_allocated;
+
+        bool announce;                 /* the list is new: on_armed() is to be called */
+        bool changed, overflow, armed; /* to be told */
+        char *error, *told_error;
+};
+
+/* Something is to be told, from the event loop: path-watch.c. */
+void path_watch_set_changed(PathWatch *watch, bool overflow);
+void path_watch_set_armed(PathWatch *watch);
+
+/* Events: path-watch-event.c. */
+int path_watch_on_inotify(sd_event_source *source, int fd, uint32_t revents, void *userdata);
+int path_watch_on_mounts(sd_event_source *source, int fd, uint32_t revents, void *userdata);
+/* Those that came while a child ran, once more: what it has told meanwhile may be what they are about. */
+void path_watch_replay(PathWatch *watch);
+void path_watch_drop_events(PathWatch *watch);
+/* A watch has lost its node; it is removed when no child runs, which may just have found it to be another's. */
+void path_watch_add_orphan(PathWatch *watch, int32_t wd);
+/* What was left out as it hung may answer now. */
+void path_watch_try_again(PathWatch *watch);
+
+/* The child from outside: path-watch-child.c. */
+WatchChild *watch_child_free(WatchChild *child);
+DEFINE_CLEANUP(WatchChild *, watch_child_free)
+/* Starts one for what is NODE_WORKING. It waits to be let go. Return: 0; -errno. */
+int watch_child_fork(PathWatch *watch, WatchChild **ret);
+void watch_child_let_go(WatchChild *child);
+/* Hears all that it has said so far. Return: 0; -errno. */
+int watch_child_drain(PathWatch *watch, WatchChild *child);
+/* Kills the one that arms, if there is one; its end is waited for by the event loop. */
+void watch_child_give_up(PathWatch *watch);
+/* Children that were killed since they hung, and do not end. */
+size_t watch_child_count_stuck(const PathWatch *watch);
+/* What is dirty becomes work. Return: whether there is any. */
+bool watch_tree_take_work(WatchTree *tree);
+/* No child runs, and all that was to be done is done. */
+void path_watch_finish(PathWatch *watch);
+/* Removes the watches that another tree has and ours has not. Return: whether there were any. */
+bool path_watch_remove_unused(PathWatch *watch, const WatchTree *old);
+/* Lets a child walk what is dirty, in a while. */
+void path_watch_schedule(PathWatch *watch);
+int path_watch_on_rearm(sd_event_source *source, uint64_t usec, void *userdata);
+
 /* ---- For tests ------------------------------------------------------------------------------------------------- */
 
-/* Called in the child before each listed path; NULL. */
+/* Called in the child before it looks at a place, or enters a directory on the way to one; NULL. */
 extern void (*path_watch_arm_hook)(const char *path);
 
 /* PATH_WATCH_ARM_USEC. */

@@ -169,6 +169,18 @@ static int64_t plausible(int64_t number) {
         return number > 0 && number < INT64_C(1) << 53 ? number : 1;
 }
 
+/* column: up to where numbers may have been given; column_max: the highest one written. */
+static int64_t first_number(sqlite3_stmt *statement, int column, int column_max, const Numbers *ours) {
+        int64_t stored = plausible(sqlite3_column_int64(statement, column)),
+                written = plausible(sqlite3_column_int64(statement, column_max) + 1);
+
+        /* It was us who reserved them: we know better how many were given. */
+        if (stored == ours->reserved)
+                stored = ours->next;
+        stored = MAX(stored, written);
+        return MAX(stored, ours->next);
+}
+
 /* Learns which numbers were given, and reserves the next ones. */
 static int mark(Store *s) {
         _cleanup_free_ char *update = NULL;
@@ -191,16 +203,12 @@ static int mark(Store *s) {
         }
         closed = sqlite3_column_int(statement, 0);
         s->housekeeper_wanted = !closed || sqlite3_column_int(statement, 1);
-        runs = MAX(plausible(sqlite3_column_int64(statement, 2)),
-                plausible(sqlite3_column_int64(statement, 5) + 1));
-        events = MAX(plausible(sqlite3_column_int64(statement, 3)),
-                plausible(sqlite3_column_int64(statement, 6) + 1));
+        runs = first_number(statement, 2, 5, &s->runs);
+        events = first_number(statement, 3, 6, &s->events);
         s->kept_usec = (usec_t) sqlite3_column_int64(statement, 4) ?: now_usec(CLOCK_REALTIME);
         s->last_event = MAX(s->last_event, plausible(sqlite3_column_int64(statement, 6) + 1) - 1);
         (void) sqlite3_finalize(statement);
 
-        runs = MAX(runs, s->runs.next);
-        events = MAX(events, s->events.next);
         if (asprintf(&update,
                     "UPDATE meta SET closed = 0, check_wanted = %d, next_run = %lld, next_event = %lld,"
                     " kept = %lld",
@@ -250,10 +258,10 @@ static int open_database(Store *s, char **ret_error) {
 
         /* One that was set aside had numbers that nobody knows now. */
         if (version == 0 && (prune(s->directory, "corrupt", false) || prune(s->directory, "newer", false))) {
-                int64_t seconds = (int64_t) (now_usec(CLOCK_REALTIME) / USEC_PER_SEC);
+                int64_t late = (int64_t) (now_usec(CLOCK_REALTIME) / USEC_PER_MSEC);
 
-                s->runs.next = s->runs.next ?: seconds;
-                s->events.next = s->events.next ?: seconds;
+                s->runs.next = s->runs.next ?: late;
+                s->events.next = s->events.next ?: late;
         }
         if (!s->marked) {
                 rc = mark(s);

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* What the files of the store share: store.c (queue, flush, trouble, numbers), store-file.c (opening, closing, setting aside),
- * store-schema.c, store-read.c, store-housekeeper.c (the engine's side of housekeeper.c). */
+/* What the files of the store share: store.c (queue, flush, trouble, numbers), store-file.c (opening, closing,
+ * setting aside), store-schema.c, store-read.c, store-housekeeper.c (the engine's side of housekeeper.c). */
 
 #include <sqlite3.h>
 #include <sys/stat.h>
 
 #include "store.h"
 
-/* Numbers given in advance, so that none is given twice after a crash. When half of them are used the next ones are reserved with
- * whatever is written then. */
+/* Numbers reserved in advance, so that none is given twice after a crash. When half of them are used the next ones
+ * are reserved with whatever is written then. */
 #define STORE_RUNS_BLOCK   INT64_C(100)
 #define STORE_EVENTS_BLOCK INT64_C(10000)
 
@@ -27,8 +27,8 @@
 /* Files of one kind that are kept aside. */
 #define STORE_ASIDE_MAX 3
 
-/* When the housekeeper fails, or cannot be started. And without one the engine makes a checkpoint itself, late: a stall is better
- * than a full disk. */
+/* When the housekeeper fails, or cannot be started. And without one the engine makes a checkpoint itself, late: a
+ * stall is better than a full disk. */
 #define STORE_HOUSEKEEPER_RETRY_USEC USEC_PER_MINUTE
 #define STORE_HOUSEKEEPER_USEC       (24 * 60 * USEC_PER_MINUTE)
 #define STORE_WAL_PAGES_ALONE        (16 * STORE_WAL_PAGES)

@@ -574,10 +574,10 @@ static int64_t take_number(Store *s, Numbers *numbers) {
                 store_schedule(s);
         }
         if (numbers->next >= numbers->reserved) {
-                int64_t seconds = (int64_t) (now_usec(CLOCK_REALTIME) / USEC_PER_SEC);
+                int64_t late = (int64_t) (now_usec(CLOCK_REALTIME) / USEC_PER_MSEC);
 
-                /* So far no process that is gone can have come, unless it gave more than one each second. */
-                numbers->next = MAX(numbers->next, seconds);
+                /* So far no process that is gone can have come, unless it gave more than one each millisecond. */
+                numbers->next = MAX(numbers->next, late);
                 numbers->next = MAX(numbers->next, INT64_C(1));
         }
         return numbers->next++;

@@ -86,7 +86,8 @@ int housekeeper_main(const char *directory, const char *size_bytes, const char *
 /* ---- Numbers --------------------------------------------------------------------------------------------------- */
 
 /* The next number of a run, of an event: > 0, growing, never given twice, also over crashes and resets (after a SIGKILL
- * some may be left out; a fresh store in place of one that cannot be read begins at the number of seconds since 1970). */
+ * some may be left out; a fresh store in place of one that cannot be read begins at the number of milliseconds since
+ * 1970, and so does what is given while no store can be opened). */
 int64_t store_next_run(Store *store);
 
 /* ---- Writing --------------------------------------------------------------------------------------------------- */

@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 
 #include "path-watch-internal.h"
@@ -816,15 +817,20 @@ TEST(set_while_events_come) {
         }
 }
 
-static int gate[2] = { -EBADF, -EBADF };
+/* The child stops at a path until the test lets it go on. */
+static void hook_stop_at_m(const char *path) {
+        if (endswith(path, "/m"))
+                (void) raise(SIGSTOP);
+}
 
-/* The child stops at a path until the test lets it go on, or for ever. */
-static void hook_wait_at_m(const char *path) {
-        char c;
+/* Return: the child that has stopped. */
+static pid_t wait_for_stop(void) {
+        pid_t pid = path_watch_child_pid(watch);
+        siginfo_t si;
 
-        if (endswith(path, "/m") && read(gate[0], &c, 1) < 0)
-                for (;;)
-                        (void) pause();
+        ASSERT_TRUE(pid > 0);
+        ASSERT_OK(waitid(P_PID, (id_t) pid, &si, WSTOPPED | WNOWAIT));
+        return pid;
 }
 
 static void hook_hang_at_m(const char *path) {
@@ -923,17 +929,11 @@ TEST(nothing_is_left_in_the_kernel) {
 
 TEST(child_killed_in_the_middle) {
         make_directories(3);
-        ASSERT_OK(pipe2(gate, O_CLOEXEC));
-        path_watch_arm_hook = hook_wait_at_m;
+        path_watch_arm_hook = hook_stop_at_m;
         for (int i = 0; i < 3; i++) {
                 start("d00000/f", "m", "d00001/f", "d00002/f", NULL);
-                if (i == 1)
-                        (void) sd_event_run(event, 0);
-                if (i == 2)
-                        (void) sd_event_run(event, 50 * USEC_PER_MSEC);
                 path_watch_arm_hook = NULL;
-                ASSERT_TRUE(path_watch_child_pid(watch) > 0);
-                ASSERT_OK(kill(path_watch_child_pid(watch), SIGKILL));
+                ASSERT_OK(kill(wait_for_stop(), SIGKILL));
                 run_until(&n_armed, 1);
                 run_until_idle();
                 ASSERT_NULL(error);
@@ -945,11 +945,9 @@ TEST(child_killed_in_the_middle) {
                 write_file("d00002/f", "content");
                 expect_change();
                 ASSERT_EQ(kernel_count(), path_watch_count(watch));
-                path_watch_arm_hook = hook_wait_at_m;
+                path_watch_arm_hook = hook_stop_at_m;
                 ASSERT_OK(path_watch_set(watch, NULL, 0, SIZE_MAX));
         }
-        for (size_t i = 0; i < 2; i++)
-                gate[i] = safe_close(gate[i]);
 }
 
 TEST(path_that_kills) {
@@ -1001,51 +999,115 @@ TEST(path_that_hangs) {
         expect_change();
 }
 
+static bool enter_mount_namespace(void) {
+        if (geteuid() != 0 || unshare(CLONE_NEWNS) < 0 ||
+                mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0) {
+                print_message("mounts need root\n");
+                return false;
+        }
+        /* The watch is to see the table of the new namespace. */
+        path_watch_free(watch);
+        ASSERT_OK(path_watch_new(event, &handlers, NULL, &watch));
+        return true;
+}
+
+static void hook_hang_below_dead(const char *path) {
+        while (strstr(path, "/dead/"))
+                (void) pause();
+}
+
+/* Where one path of a mount has hung, nobody tries the others; until it is mounted no more. */
+TEST(mount_that_hangs) {
+        if (!enter_mount_namespace())
+                skip();
+        make_directory("dead");
+        make_directory("d");
+        make_link("../dead/x", "d/l");
+        ASSERT_OK(mount("tmpfs", at("dead"), "tmpfs", 0, NULL));
+        make_directory("dead/x");
+        path_watch_arm_hook = hook_hang_below_dead;
+        path_watch_arm_usec = 500 * USEC_PER_MSEC;
+        for (int i = 0; i < 2; i++) {
+                usec_t begin = now_usec(CLOCK_MONOTONIC);
+
+                start("d/f", "dead/f", "dead/g", "dead/x/y/f", "dead/x/f", "d/l/f", NULL);
+                run_until(&n_armed, 1);
+                run_until_idle();
+                ASSERT_TRUE(now_usec(CLOCK_MONOTONIC) - begin < 4 * path_watch_arm_usec);
+                ASSERT_EQ(n_armed, 1);
+                ASSERT_NOT_NULL(error);
+                ASSERT_NOT_NULL(strstr(error, "5 of 6 paths are not watched"));
+        }
+        n_changed = 0;
+        write_file("d/f", "content");
+        expect_change();
+
+        n_armed = 0;
+        ASSERT_OK(umount2(at("dead"), MNT_DETACH));
+        path_watch_arm_hook = NULL;
+        run_until(&n_armed, 1);
+        run_until_idle();
+        ASSERT_NULL(error);
+        n_changed = 0;
+        write_file("dead/f", "content");
+        expect_change();
+        make_directory("dead/x");
+        expect_change();
+        write_file("dead/x/f", "content");
+        expect_change();
+}
+
 /* Events of watches that the child has added but not told yet. */
 TEST(events_before_the_child_tells) {
-        ASSERT_OK(pipe2(gate, O_CLOEXEC));
-        path_watch_arm_hook = hook_wait_at_m;
-        make_directory("d");
-        make_link("d", "l");
-        /* The order is that of the tree; whichever comes first, one of them is armed when it waits. */
-        for (int i = 0; i < 2; i++) {
-                size_t count = 0;
+        static const char *const paths[] = { "d/f", "l/f", "l/x/y" };
 
-                start(i == 0 ? "d/f" : "l/f", "m", NULL);
-                /* Until the kernel has the watch. */
-                for (usec_t end = now_usec(CLOCK_MONOTONIC) + USEC_PER_SEC;
-                        count < 2 && now_usec(CLOCK_MONOTONIC) < end;)
-                        count = kernel_count();
-                write_file("d/f", "content");
-                (void) sd_event_run(event, 0);
-                (void) sd_event_run(event, 0);
-                ASSERT_EQ(write(gate[1], "x", 1), 1);
-                if (i == 0)
-                        run_until(&n_armed, 1);
-                run_until_idle();
-                ASSERT_EQ(kernel_count(), path_watch_count(watch));
-                n_changed = 0;
-                write_file("d/f", "other");
-                expect_change();
+        make_directory("d");
+        make_directory("d/e");
+        make_link("d", "l");
+        FOREACH_ELEMENT(path, paths) {
+                size_t count;
+                pid_t pid;
+
+                /* The later of two comes first. */
+                arm("m", *path);
+                count = path_watch_count(watch);
                 ASSERT_OK(path_watch_set(watch, NULL, 0, SIZE_MAX));
                 run_until_idle();
+
+                path_watch_arm_hook = hook_stop_at_m;
+                start("m", *path, NULL);
+                pid = wait_for_stop();
+                ASSERT_EQ(kernel_count(), count);
+                ASSERT_EQ(path_watch_count(watch), 0);
+
+                if (streq(*path, "l/x/y")) {
+                        make_directory("d/x");
+                        write_file("d/x/y", "content");
+                } else
+                        write_file("d/f", "content");
+                for (int i = 0; i < 5; i++)
+                        ASSERT_TRUE(sd_event_run(event, USEC_PER_MSEC) >= 0);
+                ASSERT_EQ(n_changed, 0);
+
+                path_watch_arm_hook = NULL; /* should it be walked again */
+                ASSERT_OK(kill(pid, SIGCONT));
+                run_until(&n_changed, 1);
+                run_until_idle();
+                ASSERT_NULL(error);
+                ASSERT_EQ(kernel_count(), path_watch_count(watch));
+                n_changed = 0;
+                write_file(streq(*path, "l/x/y") ? "d/x/y" : "d/f", "other");
+                expect_change();
+                (void) nftw(at("d/x"), remove_one, 16, FTW_DEPTH | FTW_PHYS);
+                ASSERT_OK(unlink(at("d/f")) < 0 && errno != ENOENT ? -errno : 0);
         }
-        for (size_t i = 0; i < 2; i++)
-                gate[i] = safe_close(gate[i]);
 }
 
 /* ---- Others ---------------------------------------------------------------------------------------------------- */
 
 TEST(mounted_over) {
-        if (geteuid() != 0 || unshare(CLONE_NEWNS) < 0 ||
-                mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0) {
-                print_message("mounts need root\n");
+        if (!enter_mount_namespace())
                 skip();
-        }
-        /* The watch is to see the table of the new namespace. */
-        path_watch_free(watch);
-        ASSERT_OK(path_watch_new(event, &handlers, NULL, &watch));
-
         make_directory("a");
         make_directory("a/b");
         write_file("file", "content");
@@ -1077,8 +1139,7 @@ TEST(mounted_over) {
 
 /* One directory by two names has one watch, and both names count. */
 TEST(one_directory_at_two_places) {
-        if (geteuid() != 0 || unshare(CLONE_NEWNS) < 0 ||
-                mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+        if (!enter_mount_namespace())
                 skip();
         make_directory("a");
         make_directory("b");
@@ -1095,6 +1156,52 @@ TEST(one_directory_at_two_places) {
         expect_change();
         ASSERT_OK(umount(at("b")));
         run_until_idle();
+}
+
+/* The kernel's own limit: that of a user namespace, so that nobody else feels it. */
+TEST(limit_of_the_kernel) {
+        _cleanup_close_ int fd = -EBADF;
+        char text[32];
+        size_t ways;
+
+        arm("f");
+        ways = path_watch_count(watch);
+        if (unshare(CLONE_NEWUSER) < 0 ||
+                (fd = open("/proc/sys/user/max_inotify_watches", O_WRONLY | O_CLOEXEC)) < 0) {
+                print_message("there is no user namespace to be had: %s\n", strerror(errno));
+                skip();
+        }
+        make_directories(5);
+        path_watch_free(watch);
+        ASSERT_OK(path_watch_new(event, &handlers, NULL, &watch));
+        (void) snprintf(text, sizeof(text), "%zu\n", ways + 2);
+        ASSERT_OK(write_full(fd, text, strlen(text)));
+        arm("f", "d00000/f", "d00001/f", "d00002/f", "d00003/f");
+        ASSERT_EQ(path_watch_count(watch), ways + 2);
+        ASSERT_EQ(kernel_count(), ways + 2);
+        ASSERT_NOT_NULL(error);
+        ASSERT_NOT_NULL(strstr(error, "2 of 5 paths are not watched"));
+        ASSERT_NOT_NULL(strstr(error, "raise fs.inotify.max_user_watches"));
+        write_file("f", "content");
+        expect_change();
+
+        /* A list of others finds the room that the old one leaves. */
+        arm("d00003/f", "d00004/f");
+        ASSERT_NULL(error);
+        write_file("d00004/f", "content");
+        expect_change();
+
+        /* What was watched and cannot be any more: nobody knows. */
+        (void) snprintf(text, sizeof(text), "%zu\n", ways);
+        ASSERT_EQ(lseek(fd, 0, SEEK_SET), 0);
+        ASSERT_OK(write_full(fd, text, strlen(text)));
+        move("d00003", "old");
+        make_directory("d00003");
+        run_until(&n_overflows, 1);
+        run_until(&n_armed, 1);
+        run_until_idle();
+        ASSERT_NOT_NULL(error);
+        ASSERT_EQ(n_overflows, 1);
 }
 
 TEST(freed_in_every_state) {
@@ -1171,7 +1278,7 @@ TEST(size) {
 /* Figures, with AGENTD_BENCH=1 in the environment. */
 TEST(bench) {
         if (!getenv("AGENTD_BENCH"))
-                skip();
+                return;
         make_directories(10000);
         FOREACH_ELEMENT(n, ((size_t[]){ 100, 10000 })) {
                 for (int i = 0; i < 3; i++) {
@@ -1219,4 +1326,5 @@ RUN_TESTS(RUN_WITH_LOOP(file_changes), RUN_WITH_LOOP(others_do_not_count),
         RUN_WITH_LOOP(path_that_kills), RUN_WITH_LOOP(path_that_hangs),
         RUN_WITH_LOOP(events_before_the_child_tells), RUN_WITH_LOOP(freed_in_every_state),
         RUN_WITH_LOOP(freed_by_its_handlers), RUN_WITH_LOOP(idle_means_no_timer), RUN_WITH_LOOP(size),
-        RUN_WITH_LOOP(bench), RUN_WITH_LOOP(mounted_over), RUN_WITH_LOOP(one_directory_at_two_places))
+        RUN_WITH_LOOP(bench), RUN_WITH_LOOP(mount_that_hangs), RUN_WITH_LOOP(mounted_over),
+        RUN_WITH_LOOP(one_directory_at_two_places), RUN_WITH_LOOP(limit_of_the_kernel))

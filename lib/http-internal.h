@@ -128,3 +128,7 @@ void answer_not_allowed(HttpRequest *request, const char *allow);
 /* Tells users what has happened to their streams. */
 void streams_dispatch(HttpServer *server);
 void streams_free(HttpServer *server);
+
+/* The stream that goes over a connection, or NULL; whether anything of it is still to go out. */
+const HttpStream *stream_of(const Connection *connection);
+bool stream_is_sending(const HttpStream *stream);

@@ -365,3 +365,14 @@ void http_stream_end(HttpStream *stream) {
         stream_hurry(stream);
         stream_put(stream);
 }
+
+const HttpStream *stream_of(const Connection *connection) {
+        for (const HttpStream *stream = connection->server->streams; stream; stream = stream->next)
+                if (stream->connection == connection)
+                        return stream;
+        return NULL;
+}
+
+bool stream_is_sending(const HttpStream *stream) {
+        return stream->waiting > 0 || stream->ended;
+}

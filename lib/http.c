@@ -435,6 +435,20 @@ HttpServer *http_server_free(HttpServer *server) {
         return NULL;
 }
 
+bool http_server_is_sending(const HttpServer *server) {
+        for (const Connection *connection = server->connections; connection; connection = connection->next) {
+                const HttpStream *stream;
+
+                if (connection->gone || !connection->request ||
+                        connection->request->state != REQUEST_ANSWERED)
+                        continue;
+                stream = stream_of(connection);
+                if (!stream || stream_is_sending(stream))
+                        return true;
+        }
+        return false;
+}
+
 unsigned http_server_connections(const HttpServer *server) {
         return server->n_connections;
 }

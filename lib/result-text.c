@@ -159,9 +159,8 @@ void result_text_print_counts(FILE *f, const json_t *summary, const OutputStyle 
         }
 }
 
-void result_text_print_summary(FILE *f, const json_t *run, const OutputStyle *style) {
+void result_text_print_summary(FILE *f, const json_t *run, const char *note, const OutputStyle *style) {
         const json_t *summary = json_object_get(run, "summary");
-        const char *error = get_text(run, "error");
         json_int_t n = sum_of(summary);
         usec_t started, finished;
 
@@ -174,11 +173,7 @@ void result_text_print_summary(FILE *f, const json_t *run, const OutputStyle *st
                 /* The clock may have been set meanwhile. */
                 (void) fprintf(f, " (%s)", FORMAT_TIMESPAN(finished > started ? finished - started : 0));
         }
-        if (error) {
-                (void) fputs(", ", f);
-                print_text(f, error);
-        }
-        (void) fputc('\n', f);
+        (void) fprintf(f, "%s%s\n", note ? ", " : "", note ?: "");
 }
 
 int result_text_parse_time(const char *text, usec_t *ret) {

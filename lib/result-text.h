@@ -28,8 +28,8 @@ void result_text_print_differences(FILE *f, const json_t *differences, const Out
 /* "40 ok, 1 changed" of a run's summary: results that nobody has are left out, "0 ok" if there are none. */
 void result_text_print_counts(FILE *f, const json_t *summary, const OutputStyle *style);
 
-/* "12 states: 10 ok, 2 changed (34ms)", and what kept the run from going through. */
-void result_text_print_summary(FILE *f, const json_t *run, const OutputStyle *style);
+/* "12 states: 10 ok, 2 changed (34ms), NOTE"; note: NULL if there is nothing to add. The run's error is not shown. */
+void result_text_print_summary(FILE *f, const json_t *run, const char *note, const OutputStyle *style);
 
 /* A time of docs/api.md ("2026-11-21T13:32:00.123456Z"; the fraction may be missing) in microseconds since 1970. Return: 0; -EINVAL. */
 int result_text_parse_time(const char *text, usec_t *ret);

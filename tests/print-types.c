@@ -2,23 +2,28 @@
 
 /* Prints the state types of modules as tables of their parameters, in Markdown: what test-docs.py compares pages with.
  *
- * usage: print-types MODULE.so...
+ * usage: print-types MODULE...
  */
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "doc.h"
+#include "foreign.h"
 #include "module-load.h"
 #include "util.h"
 
 int main(int argc, char **argv) {
+        const ForeignHost host = { .root = "/" };
+
+        (void) signal(SIGPIPE, SIG_IGN);
         for (int i = 1; i < argc; i++) {
                 _cleanup_(module_closep) Module *module = NULL;
                 _cleanup_free_ char *error = NULL;
                 int r;
 
-                r = module_open(argv[i], &module, &error);
+                r = module_open_any(argv[i], &host, &module, &error);
                 if (r < 0) {
                         (void) fprintf(stderr, "%s: %s\n", argv[i], error ?: strerror(-r));
                         return EXIT_FAILURE;

@@ -95,7 +95,13 @@ def test_wrong_types_are_no_crash():
             done = ctl(server, "apply")
             assert done.status == 3 and done.err.count("\n") == 1 and "no agentd" in done.err, (item, done)
     for item in (b"[1]", b"nonsense", b"{}", b'{"event": 0, "kind": "x"}', b'{"event": "1", "kind": "x"}', b'{"event": 1}'):
-        with serve({"GET /v1/events": lambda handler, item=item: handler.stream(item + b"\n")}) as server:
+        def events(handler, item=item):
+            if "follow" in handler.query:
+                handler.stream(item + b"\n")
+            else:
+                handler.answer(200, {"items": [], "next": None})
+
+        with serve({"GET /v1/events": events}) as server:
             done = ctl(server, "watch")
             assert done.status == 3 and done.err.count("\n") == 1, (item, done)
     with serve(follow(run(), result("file:/a"))) as server:
@@ -115,7 +121,7 @@ def test_what_is_huge_is_refused():
             yield b" " * (1 << 20)
 
     with serve_bytes(endless) as path:
-        for verb in ("status", "watch"):
+        for verb in ("status", "watch", "apply"):
             done = ctl(path, verb)
             assert done.status == 3 and "too much" in done.err, done
 
@@ -316,9 +322,15 @@ def test_words_are_completed():
                 ("states", "--", []), ("states", "[", []),
                 ("states", "", ["file:/etc/motd\tok", "file:/etc/my file\tfailed", "user:ada\tok"]),
                 ("runs", "1", ["12\t2026-11-21T13:32:00.000000Z"]), ("roles", "", ["web", "base"]), ("types", "f", ["file"]),
-                ("docs", "", ["file", "user"]), ("facts", "o", ["os", "os.id"])):
+                ("facts", "o", ["os", "os.id"])):
             done = ctl(server, "__complete", kind, prefix)
             assert (done.status, done.out.splitlines(), done.err) == (0, expected, ""), (kind, prefix, done)
+    with fake_agentd('[ "$*" = --doc ] && printf "%s\\n" "" "file         files and more" "hosts-entry  a line" "" "not  this"\n'
+                     'echo oops >&2; yes x  y\n') as path:
+        done = ctl("/nonexistent", "__complete", "docs", "f", AGENTD_EXECUTABLE=path)
+        assert (done.out, done.err) == ("file\tfiles and more\n", ""), done
+        assert ctl(None, "__complete", "docs", "", AGENTD_EXECUTABLE=path).out.count("\n") == 2
+    assert ctl(None, "__complete", "docs", "", AGENTD_EXECUTABLE="/nonexistent").err == ""
     done = ctl("/nonexistent", "__complete", "states", "f")
     assert (done.out, done.err) == ("", ""), "quiet if agentd is down"
     with serve_bytes(b"", keep_open=True) as path:

@@ -293,7 +293,7 @@ def test_exit_status_of_runs():
             if form == ("--json",):
                 assert done.lines() == objects, done
             if form == ():
-                assert (", it was stopped\n" in done.out) == (objects == [stopped]), done
+                assert ("(34ms)\nThe run did not go through: it was stopped\n" in done.out) == (objects == [stopped]), done
 
 
 def test_a_failed_state_has_its_place():
@@ -398,7 +398,7 @@ def test_ctrl_c_stops_the_run_and_twice_leaves():
         assert stopped.wait(DEADLINE)
         go_on.set()
         done = terminal.finish()
-        assert done.status == 1 and ", it was stopped" in done.out, done
+        assert done.status == 1 and "through: it was stopped" in done.out, done
 
         stopped.clear()
         go_on.clear()
@@ -442,8 +442,8 @@ def test_reload_that_is_refused():
 
 def test_disable_and_enable():
     def disable(handler):
-        handler.answer(200, {"reason": handler.body["reason"], "by": "root", "since": at(),
-                             "until": "2026-11-21T15:32:00.000000Z" if handler.body["for"] else None})
+        handler.answer(200, {"disabled": {"reason": handler.body["reason"], "by": "root", "since": at(),
+                                          "until": "2026-11-21T15:32:00.000000Z" if handler.body["for"] else None}})
 
     with serve({"POST /v1/disable": disable, "POST /v1/enable": {"disabled": None}}) as server:
         done = ctl(server, "disable", "testing", "by\x1b hand", "--for", "2h")
@@ -451,7 +451,7 @@ def test_disable_and_enable():
         assert server.requests[-1][3] == {"reason": "testing by\x1b hand", "for": "2h"}
         done = ctl(server, "disable", "x")
         assert done.out == "Disabled until it is enabled: x\n" and server.requests[-1][3]["for"] is None, done
-        assert ctl(server, "disable", "x", "--json").lines()[0]["reason"] == "x"
+        assert ctl(server, "disable", "x", "--json").lines()[0]["disabled"]["reason"] == "x"
         n = len(server.requests)
         for arguments in ((), ("--for", "soon", "x"), ("--for=-1s", "x"), ("--for", "2h"), ("--for",)):
             done = ctl(server, "disable", *arguments)
@@ -476,16 +476,18 @@ def test_log_level():
 def watch_routes(events, coming, wait=None):
     def route(handler):
         after = int(handler.query.get("after", 0))
-        if handler.query.get("follow") != "true":
+        if handler.query.get("limit") == "1":
+            handler.answer(200, {"items": [item for item in events if item["event"] > after][:1], "next": None})
+        elif handler.query.get("follow") != "true":
             handler.answer(200, {"items": [item for item in events if item["event"] > after][:2],
                                  "next": str([item for item in events if item["event"] > after][1]["event"])
                                  if sum(item["event"] > after for item in events) > 2 else None})
-            return
-        handler.begin_stream()
-        for item in coming:
-            if "after" not in handler.query or item["event"] > after:
-                handler.push(item)
-        handler.server.ended.wait(DEADLINE)
+        else:
+            handler.begin_stream()
+            for item in coming:
+                if item["event"] > after:
+                    handler.push(item)
+            handler.server.ended.wait(DEADLINE)
     return {"GET /v1/events": route}
 
 
@@ -522,11 +524,21 @@ def test_watch_shows_events_as_they_come():
         assert read_lines(process.stdout, 4) == [
             "Nov 21 13:32:00  state-changed    Changed ?file:/a: mode", "    mode: 0600 → 0644",
             "Nov 21 13:32:00  state-failed     Failed", "Nov 21 13:32:00  surprise         New"]
-        assert server.requests[0][2] == {"follow": "true"}
+        assert server.requests[-1][2] == {"follow": "true", "after": "0"}
     for arguments, expected in (("--failed",), [2]), (("--changed",), [1]), (("--failed", "--changed"), [1, 2]), ((), [1, 2, 3]):
         with serve(watch_routes([], coming)) as server, watching(server, "--json", *arguments) as process:
             lines = [json.loads(line) for line in read_lines(process.stdout, len(expected))]
             assert lines == [coming[n - 1] for n in expected], lines
+
+
+def test_watch_begins_with_what_is_new():
+    for ids in (range(1, 2), range(1, 1025), range(7000, 7010), [5], [1 << 40], range(1, 1 << 13)):
+        events = [event(n, "started") for n in ids]
+        new = event(ids[-1] + 1, "stopped")
+        with serve(watch_routes(events, events[-2:] + [new])) as server, watching(server, "--json") as process:
+            assert [json.loads(line) for line in read_lines(process.stdout, 1)] == [new], ids
+            assert server.requests[-1][2] == {"follow": "true", "after": str(ids[-1])}
+            assert len(server.requests) < 60, len(server.requests)
 
 
 def test_watch_catches_up_by_pages():
@@ -536,6 +548,16 @@ def test_watch_catches_up_by_pages():
         assert lines == [3, 4, 5, 6, 7, 8], lines
         assert [request[2].get("after") for request in server.requests] == ["2", "4", "6", "7"], server.requests
         assert server.requests[-1][2]["follow"] == "true"
+    # A stream that begins before what the pages had.
+    def overlap(handler):
+        if "follow" in handler.query:
+            handler.stream(*events, event(8, "stopped"), event(8, "stopped"))
+        else:
+            handler.answer(200, {"items": events[2:] if int(handler.query["after"]) < 3 else [], "next": None})
+
+    with serve({"GET /v1/events": overlap}) as server, watching(server, "--json", "--after", "2") as process:
+        lines = [json.loads(line)["event"] for line in read_lines(process.stdout, 6)]
+        assert lines == [3, 4, 5, 6, 7, 8], lines
     with serve({}) as server:
         for word in ("x", "-1", "1x", "", "99999999999999999999"):
             assert ctl(server, "watch", "--after", word).status == 2
@@ -547,6 +569,9 @@ def test_watch_comes_back_when_agentd_does():
         path = f"{directory}/agentd.sock"
 
         def first(handler):
+            if "follow" not in handler.query:
+                handler.answer(200, {"items": [], "next": None})
+                return
             handler.begin_stream()
             handler.push(events[0])
             handler.push(b'{"event": 2, "ki')
@@ -575,6 +600,9 @@ def test_watch_of_a_quiet_host_comes_back_as_well():
         begun = threading.Event()
 
         def first(handler):
+            if "follow" not in handler.query:
+                handler.answer(200, {"items": [event(3, "started")] if int(handler.query["after"]) < 3 else [], "next": None})
+                return
             handler.begin_stream()
             handler.wfile.flush()
             begun.set()
@@ -588,8 +616,8 @@ def test_watch_of_a_quiet_host_comes_back_as_well():
             assert begun.wait(DEADLINE)
         os.unlink(path)
         assert read_lines(process.stderr, 1) == ["agentctl: agentd went away, waiting…"]
-        with serve(watch_routes([], [event(5, "started")]), path) as server:
-            assert [json.loads(line)["event"] for line in read_lines(process.stdout, 1)] == [5]
+        with serve(watch_routes([event(3, "started"), event(4, "stopped")], [event(5, "started")]), path) as server:
+            assert [json.loads(line)["event"] for line in read_lines(process.stdout, 2)] == [4, 5], "nothing is missed"
         process.kill()
         process.communicate()
 
@@ -603,9 +631,10 @@ def test_watch_ends_where_there_was_no_agentd():
 
 def test_watch_gives_up_after_a_while():
     def first(handler):
-        handler.begin_stream()
-        handler.push(event(1, "started"))
-        handler.end_stream()
+        if "follow" not in handler.query:
+            handler.answer(200, {"items": [], "next": None})
+            return
+        handler.stream(event(1, "started"))
 
     with serve({"GET /v1/events": first}) as server:
         process = subprocess.Popen([AGENTCTL, "watch"], env=environment(server.path, AGENTD_TIMEOUT="500ms"), stdout=subprocess.PIPE,

@@ -100,7 +100,7 @@ def test_a_role_is_loaded_when_it_has_settled_not_while_it_is_written(box):
     # Half a role, many times over, and at last the whole of it.
     box.run(["sh", "-c", """
         cd /etc/agentd/conf.d
-        for i in $(seq 200); do printf '[file."/etc/motd"]\\ncontent = """half'; sleep 0.005; done >motd.toml
+        for i in $(seq 200); do printf '[file."/etc/motd"]\\ncontent = "half'; sleep 0.005; done >motd.toml
         printf '[file."/etc/motd"]\\ncontent = "whole\\\\n"\\n' >motd.toml"""])
     wait_event(box, "state-changed", after=n, state="file:/etc/motd")
     assert box.read("/etc/motd") == "whole\n"

@@ -335,7 +335,7 @@ ALL = {
     "number": r"answered with a line that is not JSON",
     "gigabyte": "answered with a line of more than 8 MiB; a line must be shorter, \"more\": true lets others follow$",
     "nan": r"answered with a line that is not JSON \(invalid token near 'NaN'\): '\{\"results\"",
-    "not-utf8": r"answered with a line that is not JSON \(unable to decode byte 0xff.*\): '\{\"results\": \[\], \"x\": \"\?\"\}'$",
+    "not-utf8": r"answered with a line that is not JSON \(unable to decode byte 0xff.*\): '\{\"results\": \[\], \"x\": \"\ufffd\"\}'$",
     "unasked": f"answered for state 12345; it was asked about 0 to {GOOD}$",
     "negative": f"answered for state -1; it was asked about 0 to {GOOD}$",
     "no-results": "answered with an object that has neither an array 'results' nor an 'error'$",

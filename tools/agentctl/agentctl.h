@@ -84,6 +84,12 @@ const char *option_value(const Invocation *invocation, const char *name);
 /* Tells what is wrong with the command line. Return: EXIT_INVALID. */
 int usage(const Verb *verb, const char *format, ...) _printf_(2, 3);
 
+/* "12 states: 10 ok, 2 changed (34ms)", and what kept the run from going through; verb-runs.c. */
+void print_run_summary(const json_t *run, const OutputStyle *style);
+
+/* What agentd --doc has a text about; verb-agentd.c. Return: its exit status. */
+int agentd_doc_names(void (*on_name)(void *userdata, const char *name, const char *what), void *userdata);
+
 /* help.c */
 void help_print(void);
 void help_print_verb(const Verb *verb);

@@ -33,6 +33,29 @@ static int wait_for(pid_t pid) {
         return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
+/* Starts agentd with its output, and errors if asked for, in a pipe. Return: its pid; -errno. */
+static pid_t start_agentd(const char *const *arguments, bool with_errors, FILE **ret) {
+        int fds[2], null;
+        pid_t pid;
+
+        if (pipe2(fds, O_CLOEXEC) < 0)
+                return -errno;
+        *ret = fdopen(fds[0], "re");
+        pid = *ret ? fork() : -1;
+        if (pid == 0) {
+                null = with_errors ? fds[1] : open("/dev/null", O_WRONLY | O_CLOEXEC);
+                if (dup2(fds[1], STDOUT_FILENO) < 0 || dup2(null, STDERR_FILENO) < 0)
+                        _exit(EXIT_STATE_FAILED);
+                exec_agentd(arguments);
+        }
+        if (pid < 0)
+                pid = -errno;
+        if (!*ret)
+                safe_close(fds[0]);
+        safe_close(fds[1]);
+        return pid;
+}
+
 /* ---- validate -------------------------------------------------------------------------------------------------- */
 
 /* "FILE:LINE:COLUMN: error: MESSAGE", whose parts may be missing from the left, into a diagnostic. NULL: it is none. */
@@ -70,29 +93,17 @@ static int validate_to_json(const char *const *arguments) {
         bool counted = false;
         json_t *diagnostics, *answer;
         size_t allocated = 0;
-        int fds[2], status;
+        int status;
         ssize_t n;
         pid_t pid;
 
-        if (pipe2(fds, O_CLOEXEC) < 0) {
-                (void) log_error_errno(errno, "Failed to make a pipe: %m");
-                return EXIT_STATE_FAILED;
-        }
-        pid = fork();
-        if (pid == 0) {
-                if (dup2(fds[1], STDOUT_FILENO) < 0 || dup2(fds[1], STDERR_FILENO) < 0)
-                        _exit(EXIT_STATE_FAILED);
-                exec_agentd(arguments);
-        }
-        safe_close(fds[1]);
+        pid = start_agentd(arguments, true, &f);
         if (pid < 0) {
-                safe_close(fds[0]);
-                (void) log_error_errno(errno, "Failed to fork: %m");
+                (void) log_error_errno(pid, "Failed to start '%s': %m", arguments[0]);
                 return EXIT_STATE_FAILED;
         }
-        f = fdopen(fds[0], "re");
         diagnostics = json_array();
-        while (f && (n = getline(&line, &allocated, f)) > 0) {
+        while ((n = getline(&line, &allocated, f)) > 0) {
                 json_t *diagnostic;
 
                 if (line[n - 1] == '\n')
@@ -137,6 +148,38 @@ int verb_validate(Invocation *invocation) {
         (void) execv(arguments[0], (char *const *) arguments);
         (void) log_error_errno(errno, "Failed to run '%s': %m", arguments[0]);
         return EXIT_UNREACHABLE;
+}
+
+/* ---- What there are manuals of: lines of "NAME  what it is", up to an empty one ---------------------------------- */
+
+int agentd_doc_names(void (*on_name)(void *userdata, const char *name, const char *what), void *userdata) {
+        const char *arguments[] = { agentd_path(), "--doc", NULL };
+        _cleanup_(fclosep) FILE *f = NULL;
+        _cleanup_free_ char *line = NULL;
+        size_t allocated = 0;
+        bool any = false;
+        pid_t pid;
+
+        pid = start_agentd(arguments, false, &f);
+        if (pid < 0)
+                return EXIT_STATE_FAILED;
+        while (getline(&line, &allocated, f) > 0) {
+                char *gap;
+
+                line[strcspn(line, "\n")] = 0;
+                gap = strstr(line, "  ");
+                if (*line == 0 && any)
+                        break;
+                if (!gap || gap == line)
+                        continue;
+                *gap = 0;
+                any = true;
+                on_name(userdata, line, gap + 1 + strspn(gap + 1, " "));
+        }
+        /* It may have more to say. */
+        fclosep(&f);
+        f = NULL;
+        return wait_for(pid);
 }
 
 /* ---- doc ------------------------------------------------------------------------------------------------------- */

@@ -49,13 +49,16 @@ static int on_item(void *userdata, json_t *item) {
         switch (words->kind) {
         case COMPLETE_STATES: offer(words, get_text(item, "state"), get_text(item, "result")); break;
         case COMPLETE_ROLES: offer(words, get_text(item, "role"), NULL); break;
-        case COMPLETE_TYPES:
-        case COMPLETE_DOCS: offer(words, get_text(item, "type"), NULL); break;
+        case COMPLETE_TYPES: offer(words, get_text(item, "type"), NULL); break;
         default:
                 (void) snprintf(number, sizeof(number), "%" JSON_INTEGER_FORMAT, get_integer(item, "run"));
                 offer(words, number, get_text(item, "started"));
         }
         return 0;
+}
+
+static void on_doc_name(void *userdata, const char *name, const char *what) {
+        offer(userdata, name, what);
 }
 
 /* Names down to values. */
@@ -110,6 +113,7 @@ int verb_complete(Invocation *invocation) {
                         offer_facts(&words, facts, "");
                 json_decref(facts);
                 break;
+        case COMPLETE_DOCS: r = agentd_doc_names(on_doc_name, &words); break;
         case COMPLETE_RUNS: r = client_pages(client, "/v1/runs", NULL, on_item, &words); break;
         default:
                 path = words.kind == COMPLETE_STATES ? states_path(words.prefix) : strdup("/v1/states");

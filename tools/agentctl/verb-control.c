@@ -85,8 +85,10 @@ int verb_disable(Invocation *invocation) {
         if (invocation->json)
                 print_json(answer);
         else if (!invocation->quiet) {
-                until = get_time(answer, "until");
-                shown = get_text(answer, "reason") ?: reason;
+                const json_t *disabled = json_object_get(answer, "disabled");
+
+                until = get_time(disabled, "until");
+                shown = get_text(disabled, "reason") ?: reason;
                 (void) printf("Disabled until %s: ", until != 0 ? FORMAT_TIME(until) : "it is enabled");
                 output_clean(stdout, shown, strlen(shown));
                 (void) fputc('\n', stdout);

@@ -150,12 +150,12 @@ static int on_object(void *userdata, json_t *object) {
 /* ---- The run --------------------------------------------------------------------------------------------------- */
 
 static json_t *request_of(const Invocation *invocation, bool plan) {
-        json_t *states = json_array();
+        json_t *states = invocation->n_words > 0 ? json_array() : NULL; /* none given: all */
 
         for (size_t i = 0; i < invocation->n_words; i++)
                 (void) json_array_append_new(states, json_string(invocation->words[i]));
         /* Progress also where it is not shown: it says which run this is, and Ctrl-C needs that. */
-        return json_pack("{s:s, s:o, s:b, s:b, s:b}", "mode", plan ? "plan" : "apply", "states", states,
+        return json_pack("{s:s, s:o*, s:b, s:b, s:b}", "mode", plan ? "plan" : "apply", "states", states,
                 "only_failed", option_value(invocation, "only-failed") != NULL, "diff",
                 option_value(invocation, "diff") != NULL, "progress", 1);
 }
@@ -219,7 +219,7 @@ static int conclude(Follow *follow, bool load_errors) {
         if (invocation->json)
                 print_json(follow->end);
         else if (!invocation->quiet)
-                result_text_print_summary(stdout, follow->end, &follow->style);
+                print_run_summary(follow->end, &follow->style);
         else if (get_text(follow->end, "error"))
                 log_error("%s", get_text(follow->end, "error"));
         (void) fflush(stdout);

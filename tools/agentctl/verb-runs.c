@@ -108,6 +108,17 @@ int verb_runs(Invocation *invocation) {
         return r;
 }
 
+void print_run_summary(const json_t *run, const OutputStyle *style) {
+        const char *error = get_text(run, "error");
+
+        result_text_print_summary(stdout, run, NULL, style);
+        if (!error)
+                return;
+        (void) printf("%sThe run did not go through: ", style->colour ? COLOUR_RED : "");
+        output_clean(stdout, error, strlen(error));
+        (void) printf("%s\n", style->colour ? COLOUR_OFF : "");
+}
+
 static int on_result(void *userdata, json_t *result) {
         const Invocation *invocation = userdata;
         const OutputStyle style = {
@@ -127,7 +138,7 @@ static void print_run(const Invocation *invocation, const json_t *run) {
         _cleanup_free_ char *what = NULL;
 
         if (started && finished) {
-                result_text_print_summary(stdout, run, &invocation->style);
+                print_run_summary(run, &invocation->style);
                 return;
         }
         what = describe(run);
