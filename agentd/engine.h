@@ -22,7 +22,12 @@ typedef struct EngineOptions {
         const char *conf_dir;        /* replaces all conf.d directories; NULL: the usual ones */
         const char *module_dir;      /* searched first; NULL */
         const char *state_directory; /* "/var/lib/agentd" */
+        int log_level;               /* counts more than agentd.toml; -1: that counts */
         const char *executable;      /* of agentd itself, for the housekeeper and after an upgrade */
+
+        /* True while somebody is being told something: the end waits for that, for ENGINE_TELL_USEC at most. NULL: nobody. */
+        bool (*is_telling)(void *userdata);
+        void *userdata;
 } EngineOptions;
 
 /* The options must stay. Return: 0; -errno, logged. */
@@ -37,6 +42,7 @@ int engine_start(Engine *engine);
 
 /* Nothing new begins; what is under way has ENGINE_STOP_USEC. Then the event loop is left, with `code`. */
 #define ENGINE_STOP_USEC (20 * USEC_PER_SEC)
+#define ENGINE_TELL_USEC (2 * USEC_PER_SEC)
 void engine_stop(Engine *engine, int code);
 
 /* The code that says: the program was replaced, exec it. */

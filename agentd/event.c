@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include <assert.h>
 #include <inttypes.h>
+#include <stdarg.h>
 #include <syslog.h>
+#include <time.h>
 
 #include "event.h"
 #include "log.h"
@@ -26,23 +29,236 @@ const EventKindInfo event_kinds[_EVENT_KIND_MAX] = {
         [EVENT_STORE_RECOVERED] = { "store-recovered", "401496981e124e5292e2a3a4ee8943bb", LOG_NOTICE },
 };
 
-static const char *attributes_of(const RunDetail *detail, char *buffer, size_t size) {
+EventKind event_kind_from_string(const char *name) {
+        EventKind kind = 0;
+
+        assert(name);
+
+        while (kind < _EVENT_KIND_MAX && !streq(name, event_kinds[kind].name))
+                kind++;
+        return kind;
+}
+
+/* ---- Listeners ------------------------------------------------------------------------------------------------- */
+
+/* An event that the store does not have yet. */
+typedef struct Pending {
+        struct Pending *next;
+        int64_t id;
+        json_t *json;
+} Pending;
+
+typedef struct Listener {
+        struct Listener *next;
+        EventListener listener; /* its strings are ours */
+        int64_t after;          /* up to this id it was written before */
+        bool gone;
+} Listener;
+
+struct EventLog {
+        Store *store; /* not ours */
+        Pending *first, **last;
+        Listener *listeners;
+        unsigned n_telling; /* listeners are being called: none may be freed */
+};
+
+int event_log_new(Store *store, EventLog **ret) {
+        EventLog *log;
+
+        assert(store);
+        assert(ret);
+
+        log = malloc(sizeof(*log));
+        if (!log)
+                return -ENOMEM;
+        *log = (EventLog){ .store = store };
+        log->last = &log->first;
+        *ret = log;
+        return 0;
+}
+
+static Listener *listener_free(Listener *l) {
+        if (!l)
+                return NULL;
+        free((char *) l->listener.filter.kind);
+        free((char *) l->listener.filter.state);
+        free(l);
+        return NULL;
+}
+DEFINE_CLEANUP(Listener *, listener_free)
+
+static void drop_first_pending(EventLog *log) {
+        Pending *p = log->first;
+
+        log->first = p->next;
+        if (!log->first)
+                log->last = &log->first;
+        json_decref(p->json);
+        free(p);
+}
+
+/* Those that do not listen any more, when nobody is in the middle of them. */
+static void sweep(EventLog *log) {
+        if (log->n_telling > 0)
+                return;
+        for (Listener **l = &log->listeners; *l;)
+                if ((*l)->gone) {
+                        Listener *gone = *l;
+
+                        *l = gone->next;
+                        listener_free(gone);
+                } else
+                        l = &(*l)->next;
+}
+
+EventLog *event_log_free(EventLog *log) {
+        if (!log)
+                return NULL;
+        assert(log->n_telling == 0);
+        while (log->first)
+                drop_first_pending(log);
+        for (Listener *l = log->listeners; l; l = l->next)
+                l->gone = true;
+        sweep(log);
+        free(log);
+        return NULL;
+}
+
+int event_listen(EventLog *log, const EventListener *listener) {
+        _cleanup_(listener_freep) Listener *l = NULL;
+        const EventFilter *filter = &listener->filter;
+
+        assert(log);
+        assert(listener->on_event);
+
+        l = malloc(sizeof(*l));
+        if (!l)
+                return -ENOMEM;
+        *l = (Listener){
+                .next = log->listeners,
+                .listener = *listener,
+                .after = store_settled_event(log->store),
+        };
+        l->listener.filter.kind = filter->kind ? strdup(filter->kind) : NULL;
+        l->listener.filter.state = filter->state ? strdup(filter->state) : NULL;
+        if (!l->listener.filter.kind != !filter->kind || !l->listener.filter.state != !filter->state)
+                return -ENOMEM;
+        log->listeners = TAKE_PTR(l);
+        return 0;
+}
+
+void event_unlisten(EventLog *log, const void *userdata) {
+        assert(log);
+
+        for (Listener *l = log->listeners; l; l = l->next)
+                if (l->listener.userdata == userdata)
+                        l->gone = true;
+        sweep(log);
+}
+
+void event_log_written(EventLog *log, int64_t id) {
+        assert(log);
+
+        while (log->first && log->first->id <= id) {
+                Pending *p = log->first;
+                _cleanup_(json_decrefp) json_t *json = json_incref(p->json);
+                int64_t told = p->id;
+
+                drop_first_pending(log);
+                log->n_telling++;
+                for (Listener *l = log->listeners; l; l = l->next)
+                        if (!l->gone && told > l->after && event_filter_matches(&l->listener.filter, json))
+                                l->listener.on_event(l->listener.userdata, json);
+                log->n_telling--;
+        }
+        sweep(log);
+}
+
+/* ---- What happens ---------------------------------------------------------------------------------------------- */
+
+static void keep_pending(EventLog *log, int64_t id, const StoreEvent *event) {
+        Pending *p = malloc(sizeof(*p));
+
+        if (!p)
+                return;
+        *p = (Pending){ .id = id, .json = store_event_to_json(id, event) };
+        if (!p->json) {
+                free(p);
+                return;
+        }
+        *log->last = p;
+        log->last = &p->next;
+}
+
+void event_emit(EventLog *log, EventKind kind, const EventDetails *details, const char *format, ...) {
+        static const EventDetails none = {};
+        const EventKindInfo *info = &event_kinds[kind];
+        _cleanup_free_ char *message = NULL;
+        StoreEvent event;
+        char run[32];
+        va_list args;
+
+        assert(kind < _EVENT_KIND_MAX);
+        assert(format);
+
+        details = details ?: &none;
+        va_start(args, format);
+        if (vasprintf(&message, format, args) < 0)
+                message = NULL;
+        va_end(args);
+
+        (void) snprintf(run, sizeof(run), "%" PRId64, details->run);
+        {
+                const LogField fields[] = {
+                        { "MESSAGE_ID", info->message_id },
+                        { "AGENTD_EVENT", info->name },
+                        { "AGENTD_RUN", details->run > 0 ? run : NULL },
+                        { "AGENTD_STATE", details->state },
+                        { "AGENTD_ROLE", details->role },
+                        { "AGENTD_RESULT", details->result },
+                };
+
+                (void) log_event(info->level, fields, ELEMENTSOF(fields), "%s", message ?: info->name);
+        }
+        if (!log)
+                return;
+
+        event = (StoreEvent){
+                .time_usec = now_usec(CLOCK_REALTIME),
+                .kind = info->name,
+                .message = message ?: info->name,
+                .run = details->run,
+                .state = details->state,
+                .role = details->role,
+                .result = details->result,
+                .data = details->data,
+        };
+        keep_pending(log, store_put_event(log->store, &event), &event);
+}
+
+const char *event_attributes(const json_t *differences, char *buffer, size_t size) {
         size_t used = 0, i;
         json_t *difference;
 
-        buffer[0] = 0;
-        if (!detail || !detail->differences)
-                return buffer;
-        json_array_foreach(detail->differences, i, difference) {
-                int n = snprintf(buffer + used, size - used, "%s%s", i > 0 ? ", " : "",
-                        json_string_value(json_object_get(difference, "attribute")));
+        assert(buffer && size > 0);
 
-                if (n < 0 || (size_t) n >= size - used)
+        buffer[0] = 0;
+        json_array_foreach(differences, i, difference) {
+                const char *attribute = json_string_value(json_object_get(difference, "attribute"));
+                size_t n;
+
+                if (!attribute)
+                        continue;
+                n = strlen(attribute) + (used > 0 ? 2 : 0);
+                if (n >= size - used)
                         break;
-                used += (size_t) n;
+                (void) snprintf(buffer + used, size - used, "%s%s", used > 0 ? ", " : "", attribute);
+                used += n;
         }
         return buffer;
 }
+
+/* ---- Single runs ----------------------------------------------------------------------------------------------- */
 
 void event_state_result(const Run *run, uint32_t state) {
         const Image *image = run_image(run);
@@ -73,10 +289,12 @@ void event_state_result(const Run *run, uint32_t state) {
 
         if (result == RESULT_CHANGED)
                 (void) log_event(LOG_INFO, fields, n, "Changed %s: %s", id,
-                        attributes_of(detail, attributes, sizeof(attributes)));
+                        event_attributes(
+                                detail ? detail->differences : NULL, attributes, sizeof(attributes)));
         else if (result == RESULT_DRIFTED)
                 (void) log_event(LOG_NOTICE, fields, n, "%s differs and is only audited: %s", id,
-                        attributes_of(detail, attributes, sizeof(attributes)));
+                        event_attributes(
+                                detail ? detail->differences : NULL, attributes, sizeof(attributes)));
         else
                 (void) log_event(result == RESULT_FAILED ? LOG_ERR : LOG_WARNING, fields, n, "%s %s: %s", id,
                         result_to_string(result),

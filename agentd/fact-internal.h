@@ -83,6 +83,9 @@ typedef struct FactProgram {
 void fact_programs_run(Arena *arena, FactProgram *programs, size_t n, usec_t deadline_usec,
         void (*done)(FactProgram *program, void *userdata), void *userdata);
 
+/* Kills what runs, with what it has started: for a handler of SIGTERM, which then ends the process. */
+void fact_programs_kill(void);
+
 /* fact-toml.c. Return: 0; -EINVAL with reterr set. */
 int fact_parse_toml(
         Arena *arena, const char *file, const char *text, size_t size, Value *ret, Diagnostic *reterr);

@@ -28,6 +28,23 @@ typedef struct Running {
         const char *problem;
 } Running;
 
+/* Process groups of what runs, 0: none. For a signal handler, hence not in any list. */
+static volatile pid_t groups[FACTS_PROGRAMS_RUNNING];
+
+static void replace_group(pid_t old, pid_t new) {
+        for (size_t i = 0; i < ELEMENTSOF(groups); i++)
+                if (groups[i] == old) {
+                        groups[i] = new;
+                        return;
+                }
+}
+
+void fact_programs_kill(void) {
+        for (size_t i = 0; i < ELEMENTSOF(groups); i++)
+                if (groups[i] > 0)
+                        (void) kill(-groups[i], SIGKILL);
+}
+
 /* Takes a new session, so that all that it starts can be killed as one group, and nothing of ours but these. */
 static int spawn(const char *path, int out, int err, pid_t *ret_pid) {
         static char *const environment[] = {
@@ -97,6 +114,7 @@ static int pipe_above(int ret[static 2]) {
 static int start(Running *running, FactProgram *program, usec_t deadline_usec) {
         _cleanup_close_ int out_read = -EBADF, out_write = -EBADF, err_read = -EBADF, err_write = -EBADF;
         usec_t now = now_usec(CLOCK_MONOTONIC);
+        sigset_t term, before;
         int fds[2], r;
         pid_t pid;
 
@@ -111,7 +129,14 @@ static int start(Running *running, FactProgram *program, usec_t deadline_usec) {
         err_read = fds[0];
         err_write = fds[1];
 
+        /* Whoever is told to end in between would leave it behind. */
+        (void) sigemptyset(&term);
+        (void) sigaddset(&term, SIGTERM);
+        (void) sigprocmask(SIG_BLOCK, &term, &before);
         r = spawn(program->path, out_write, err_write, &pid);
+        if (r >= 0)
+                replace_group(0, pid);
+        (void) sigprocmask(SIG_SETMASK, &before, NULL);
         if (r < 0)
                 return r;
 
@@ -215,6 +240,7 @@ static void finish(Running *running, Arena *arena, const siginfo_t *info) {
 
         /* Also what it left running, unless that moved to a session of its own. */
         (void) kill(-running->pid, SIGKILL);
+        replace_group(running->pid, 0);
         while (waitid(P_PID, (id_t) running->pid, &(siginfo_t){}, WEXITED) < 0 && errno == EINTR)
                 ;
 

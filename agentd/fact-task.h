@@ -17,7 +17,7 @@ typedef struct FactTask FactTask;
 
 typedef struct FactTaskHandlers {
         /*
-         * json: size bytes of one JSON object, NULL if there is none; error: one line, NULL if all went well.
+         * json: size bytes of one JSON object, NUL-terminated; NULL if there is none, or it was not wanted; error: one line, NULL if all went well.
          * changed: a fact that the image has noted is no longer the same.
          * The task may be freed from here.
          */
@@ -25,9 +25,11 @@ typedef struct FactTaskHandlers {
 } FactTaskHandlers;
 
 typedef struct FactTaskOptions {
-        const char *root;     /* "/" */
-        usec_t deadline_usec; /* of each local program; 0: the default */
-        const Image *image;   /* whose noted facts are compared; NULL: none */
+        const char *root;               /* "/" */
+        usec_t deadline_usec;           /* of each local program; 0: the default */
+        const char *const *directories; /* of local facts, as in FactsOptions; NULL: the usual ones */
+        usec_t timeout_usec;            /* of all of it; 0: FACT_TASK_TIMEOUT_USEC */
+        const Image *image;             /* whose noted facts are compared; NULL: none */
         bool want_json;
 } FactTaskOptions;
 
@@ -35,6 +37,6 @@ typedef struct FactTaskOptions {
 int fact_task_start(sd_event *event, const FactTaskOptions *options, const FactTaskHandlers *handlers,
         void *userdata, FactTask **ret);
 
-/* Ends it, killing the child with what it has started. */
+/* Ends it: the child is told to go, which takes what it has started with it, and is reaped by the event loop. */
 FactTask *fact_task_free(FactTask *task);
 DEFINE_CLEANUP(FactTask *, fact_task_free)

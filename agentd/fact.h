@@ -45,6 +45,13 @@ typedef struct FactsOptions {
 int facts_gather(
         Arena *arena, int root_fd, const FactsOptions *options, Value *ret_facts, Diagnostics *diagnostics);
 
+/*
+ * A hash of the value that a dotted name ("facts.os.id", or "facts" for all) has, so that a change can be told. What
+ * is not there has one too. Of what lies within an array, it is that of the array.
+ */
+#define FACT_HASH_SIZE 16 /* of BLAKE2b */
+void fact_hash(const Value *facts, const char *dotted, uint8_t ret[static FACT_HASH_SIZE]);
+
 /* True for names that people may try although no such fact is offered to roles, because its value is another each time:
  * "uptime", "load.1min", "memory_free_bytes". With or without "facts." before. Never true for a name in the table. */
 bool fact_is_volatile(const char *dotted);

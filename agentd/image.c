@@ -162,6 +162,8 @@ const char *image_validate(const uint8_t *base, size_t size) {
         if (h->base != (uint64_t) (uintptr_t) base || h->used != size)
                 return "it was built for another address or size";
 
+        if (settings_validate(&h->settings))
+                return "a setting is out of range";
         if (!ARRAY_FITS(&v, h->modules, ImageModule) || !ARRAY_FITS(&v, h->types, ImageType) ||
                 !ARRAY_FITS(&v, h->roles, ImageRole) || !ARRAY_FITS(&v, h->states, ImageState) ||
                 !ARRAY_FITS(&v, h->nodes, ImageNode) || !ARRAY_FITS(&v, h->dependents, uint32_t) ||
@@ -224,9 +226,12 @@ const char *image_validate(const uint8_t *base, size_t size) {
                         return "a watch is not well-formed";
         }
 
-        for (uint32_t i = 0; i < h->files.n; i++)
-                if (!text_fits(&v, ARRAY(&v, h->files, ImageFile)[i].path))
+        for (uint32_t i = 0; i < h->files.n; i++) {
+                const ImageFile *file = ARRAY(&v, h->files, ImageFile) + i;
+
+                if (!text_fits(&v, file->path) || file->is_directory > 1)
                         return "a file is not well-formed";
+        }
         for (uint32_t i = 0; i < h->facts.n; i++)
                 if (!text_fits(&v, ARRAY(&v, h->facts, ImageFact)[i].name))
                         return "a fact is not well-formed";

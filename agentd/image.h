@@ -14,10 +14,11 @@
 #include <sys/types.h>
 
 #include "arena.h"
+#include "settings.h"
 #include "util.h"
 
 /* The version of the layout below. Loader and engine are one program, so a difference can only be a bug. */
-#define IMAGE_VERSION 1
+#define IMAGE_VERSION 2
 #define IMAGE_MAGIC   UINT64_C(0x31656761746e6761) /* "agntage1" */
 
 /* Addresses reserved for an image, and the size of its file: pages cost nothing before they are touched. */
@@ -49,6 +50,7 @@ typedef struct ImageHeader {
         ImageArray watches;    /* ImageWatch */
         ImageArray files;      /* ImageFile: what the load read */
         ImageArray facts;      /* ImageFact: what the load looked at */
+        Settings settings;     /* of agentd.toml */
 } ImageHeader;
 
 typedef struct ImageModule {
@@ -112,9 +114,10 @@ typedef struct ImageWatch {
         ImageText what;
 } ImageWatch;
 
-/* A file or directory that the load read, and what it was then, so that a change can be told. */
+/* A file or directory that the load read or looked for, and what it was then, so that a change can be told. */
 typedef struct ImageFile {
         ImageText path;
+        uint64_t is_directory;        /* 1: its entries were looked through */
         uint64_t device, inode, size; /* all 0 if it was not there */
         int64_t mtime_nsec, ctime_nsec;
 } ImageFile;

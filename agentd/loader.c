@@ -17,6 +17,9 @@ struct Load {
         void *userdata;
         Image *image;
         json_t *diagnostics;
+        json_t *warnings;
+        LoadFile *files;
+        size_t n_files, n_files_allocated, files_bytes;
         uint64_t used; /* of the image, as the loader says; 0: it was not finished */
         int fd;
         pid_t pid;
@@ -44,8 +47,21 @@ Load *load_free(Load *load) {
         safe_close(load->fd);
         image_unref(load->image);
         json_decref(load->diagnostics);
+        json_decref(load->warnings);
+        for (size_t i = 0; i < load->n_files; i++)
+                free((char *) load->files[i].path);
+        free(load->files);
         free(load);
         return NULL;
+}
+
+size_t load_files(const Load *load, const LoadFile **ret) {
+        *ret = load->files;
+        return load->n_files;
+}
+
+const json_t *load_warnings(const Load *load) {
+        return load->warnings;
 }
 
 char *load_diagnostic_to_string(const json_t *diagnostic) {
@@ -81,6 +97,51 @@ static int handle_diagnostic(Load *load, MessageReader *reader) {
         return 0;
 }
 
+static int handle_log(Load *load, MessageReader *reader) {
+        uint32_t level = message_get_u32(reader);
+        _cleanup_free_ char *text = message_get_string(reader);
+
+        if (!text || level > LOG_DEBUG)
+                return -EBADMSG;
+        log_full((int) level, "%s", text);
+        if (level <= LOG_WARNING && json_array_size(load->warnings) < DIAGNOSTICS_MAX)
+                return json_array_append_new(load->warnings, json_string(text)) < 0 ? -ENOMEM : 0;
+        return 0;
+}
+
+static int handle_file(Load *load, MessageReader *reader) {
+        size_t size = 0;
+        const char *path = message_get_text(reader, &size);
+        LoadFile file = { .is_directory = message_get_u32(reader) == 1 };
+
+        file.identity = (PathIdentity){
+                .device = message_get_u64(reader),
+                .inode = message_get_u64(reader),
+                .size = message_get_u64(reader),
+                .mtime_nsec = (int64_t) message_get_u64(reader),
+                .ctime_nsec = (int64_t) message_get_u64(reader),
+        };
+        load->files_bytes += size + 1;
+        if (reader->bad || size == 0 || memchr(path, 0, size) || load->n_files >= LOAD_FILES_MAX ||
+                load->files_bytes > LOAD_FILES_BYTES_MAX)
+                return -EBADMSG;
+
+        if (load->n_files == load->n_files_allocated) {
+                size_t n = MAX(2 * load->n_files_allocated, (size_t) 64);
+                LoadFile *larger = reallocarray(load->files, n, sizeof(LoadFile));
+
+                if (!larger)
+                        return -ENOMEM;
+                load->files = larger;
+                load->n_files_allocated = n;
+        }
+        file.path = strndup(path, size);
+        if (!file.path)
+                return -ENOMEM;
+        load->files[load->n_files++] = file;
+        return 0;
+}
+
 static int handle_datagram(Load *load, const uint8_t *data, size_t size) {
         MessageReader reader = { .data = data, .size = size };
         MessageKind kind;
@@ -93,15 +154,8 @@ static int handle_datagram(Load *load, const uint8_t *data, size_t size) {
                         load->used = message_get_u64(&reader);
                         r = reader.bad ? -EBADMSG : 0;
                         break;
-                case MESSAGE_LOG: {
-                        uint32_t level = message_get_u32(&reader);
-                        _cleanup_free_ char *text = message_get_string(&reader);
-
-                        if (!text || level > LOG_DEBUG)
-                                return -EBADMSG;
-                        log_full((int) level, "%s", text);
-                        break;
-                }
+                case MESSAGE_LOG: r = handle_log(load, &reader); break;
+                case MESSAGE_FILE: r = handle_file(load, &reader); break;
                 default: return -EBADMSG;
                 }
                 if (r < 0)
@@ -206,9 +260,13 @@ int load_start(sd_event *event, const LoadOptions *options, const LoadHandlers *
         if (!load)
                 return -ENOMEM;
         *load = (Load){
-                .handlers = handlers, .userdata = userdata, .fd = -EBADF, .diagnostics = json_array()
+                .handlers = handlers,
+                .userdata = userdata,
+                .fd = -EBADF,
+                .diagnostics = json_array(),
+                .warnings = json_array(),
         };
-        if (!load->diagnostics)
+        if (!load->diagnostics || !load->warnings)
                 return -ENOMEM;
         r = image_new(&load->image);
         if (r < 0)

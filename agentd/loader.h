@@ -7,10 +7,15 @@
 #include <systemd/sd-event.h>
 
 #include "image.h"
+#include "path-watch.h"
 
 /* How long a load may take, and what it may allocate. */
 #define LOAD_TIMEOUT_USEC (60 * USEC_PER_SEC)
 #define LOAD_MEMORY_BYTES GIB(4)
+
+/* Files that the engine is told of when a load fails; what is beyond is not watched then. */
+#define LOAD_FILES_MAX       100000
+#define LOAD_FILES_BYTES_MAX MIB(8)
 
 typedef struct LoadOptions {
         const char *root;              /* "/" or that of --root */
@@ -19,6 +24,13 @@ typedef struct LoadOptions {
         const char *const *role_files; /* load just these, ended by NULL; NULL: what is in conf.d */
         usec_t timeout_usec;           /* 0: LOAD_TIMEOUT_USEC */
 } LoadOptions;
+
+/* A file or directory that a load read, or looked for in vain: then the identity is all 0. */
+typedef struct LoadFile {
+        const char *path;
+        bool is_directory; /* its entries were looked through */
+        PathIdentity identity;
+} LoadFile;
 
 typedef struct LoadHandlers {
         /*
@@ -38,6 +50,15 @@ int load_start(sd_event *event, const LoadOptions *options, const LoadHandlers *
 /* Ends it, killing the child if it still runs. */
 Load *load_free(Load *load);
 DEFINE_CLEANUP(Load *, load_free)
+
+/*
+ * For the handler: what is to be watched if the load failed; of one that went well, all of it is in the image. If the
+ * loader did not come to its end, it is what it had got to. Valid until load_free(). Returns how many there are.
+ */
+size_t load_files(const Load *load, const LoadFile **ret);
+
+/* For the handler: what was logged as a warning, an array of strings. No reference is given. */
+const json_t *load_warnings(const Load *load);
 
 /* ---- The other side: role-load.c ------------------------------------------------------------------------------- */
 

@@ -9,19 +9,28 @@
 #include <sys/stat.h>
 #include <syslog.h>
 
+#include "daemon.h"
+#include "doc.h"
 #include "log.h"
 #include "once.h"
 #include "output.h"
+#include "page.h"
+#include "store.h"
 #include "util.h"
 
-static bool arg_once, arg_validate;
+static bool arg_once, arg_validate, arg_doc, arg_style;
+static int arg_log_level = -1;
+static DocOptions arg_doc_options;
 static OnceOptions arg_options = { .root = "/" };
 
 static void help(void) {
-        (void) printf("agentd --once [--plan [--check]] [--diff] [--json] [OPTION…]\n"
+        (void) printf("agentd [OPTION…]\n"
+                      "agentd --once [--plan [--check]] [--diff] [--json] [OPTION…]\n"
                       "agentd --validate [OPTION…] [FILE…]\n"
+                      "agentd --doc [NAME]\n"
                       "\n"
-                      "Keeps this host in the state that the roles in conf.d declare.\n"
+                      "Keeps this host in the state that the roles in conf.d declare. Without --once,\n"
+                      "--validate or --doc it is the service, which 'agentctl' talks to.\n"
                       "\n"
                       "  --once             do a single run, without daemon\n"
                       "  --plan             only say what would change\n"
@@ -29,7 +38,10 @@ static void help(void) {
                       "  --diff             show differences of text\n"
                       "  --json             print one JSON object a line\n"
                       "  -v --verbose       show states that are fine as well\n"
-                      "  --validate         only look for errors in the roles, or in these files\n"
+                      "  --validate         look for errors in roles and settings, or in these files\n"
+                      "  --doc              show what a state type or agentd.toml takes, or\n"
+                      "                     list what there is\n"
+                      "  --style STYLE      with --doc: text (default), markdown, roff or toml\n"
                       "  --root DIR         manage the tree in DIR instead of this host\n"
                       "  --conf-dir DIR     roles are DIR/*.toml, instead of those in conf.d\n"
                       "  --module-dir DIR   look for modules in DIR first\n"
@@ -79,6 +91,8 @@ enum {
         ARG_DIFF,
         ARG_JSON,
         ARG_VALIDATE,
+        ARG_DOC,
+        ARG_STYLE,
         ARG_ROOT,
         ARG_CONF_DIR,
         ARG_MODULE_DIR,
@@ -96,6 +110,8 @@ static int parse_argv(int argc, char **argv) {
                 { "json", no_argument, NULL, ARG_JSON },
                 { "verbose", no_argument, NULL, 'v' },
                 { "validate", no_argument, NULL, ARG_VALIDATE },
+                { "doc", no_argument, NULL, ARG_DOC },
+                { "style", required_argument, NULL, ARG_STYLE },
                 { "root", required_argument, NULL, ARG_ROOT },
                 { "conf-dir", required_argument, NULL, ARG_CONF_DIR },
                 { "module-dir", required_argument, NULL, ARG_MODULE_DIR },
@@ -116,6 +132,13 @@ static int parse_argv(int argc, char **argv) {
                 case ARG_JSON: arg_options.json = true; break;
                 case 'v': arg_options.verbose = true; break;
                 case ARG_VALIDATE: arg_validate = true; break;
+                case ARG_DOC: arg_doc = true; break;
+                case ARG_STYLE:
+                        if (reference_style_from_string(optarg, &arg_doc_options.style) < 0)
+                                return -usage(
+                                        "--style '%s' is not one of text, markdown, roff, toml", optarg);
+                        arg_style = true;
+                        break;
                 case ARG_ROOT:
                 case ARG_CONF_DIR:
                 case ARG_MODULE_DIR:
@@ -135,6 +158,7 @@ static int parse_argv(int argc, char **argv) {
                                         "--log-level '%s' is not one of error, warning, notice, info, debug",
                                         optarg);
                         log_set_max_level(level);
+                        arg_options.keep_log_level = true;
                         break;
                 case ARG_VERSION: (void) printf("agentd %s\n", AGENTD_VERSION); return 0;
                 case 'h': help(); return 0;
@@ -142,14 +166,25 @@ static int parse_argv(int argc, char **argv) {
                 }
         }
 
-        if (arg_once == arg_validate)
-                return -usage(arg_once           ? "--once and --validate exclude each other"
-                              : arg_options.plan ? "--plan goes with --once"
-                                                 : "Say --once or --validate");
+        if (arg_style && !arg_doc)
+                return -usage("--style goes with --doc");
+        if (arg_doc) {
+                if (arg_once || arg_validate || arg_options.plan || arg_options.diff || arg_options.json)
+                        return -usage("--doc excludes --once, --validate and what goes with them");
+                if (optind + 1 < argc)
+                        return -usage("'%s' is one word too many", argv[optind + 1]);
+                arg_doc_options.name = argv[optind];
+                arg_doc_options.module_dir = arg_options.module_dir;
+                return 1;
+        }
+        if (arg_once && arg_validate)
+                return -usage("--once and --validate exclude each other");
         if (arg_options.check && !arg_options.plan)
                 return -usage("--check goes with --plan");
-        if (arg_validate && (arg_options.plan || arg_options.diff || arg_options.json))
-                return -usage("--plan, --diff and --json go with --once");
+        if (!arg_once && (arg_options.plan || arg_options.diff || arg_options.json || arg_options.verbose))
+                return -usage("--plan, --diff, --json and --verbose go with --once");
+        if (!arg_once && !arg_validate && !streq(arg_options.root, "/"))
+                return -usage("--root goes with --once and --validate: the service manages this host");
         if (optind < argc) {
                 if (!arg_validate)
                         return -usage("'%s' is one word too many", argv[optind]);
@@ -178,6 +213,9 @@ int main(int argc, char **argv) {
         /* A limit of file sizes is an error that is reported, not an end without a word. */
         (void) signal(SIGXFSZ, SIG_IGN);
         open_standard_descriptors();
+        /* What the store starts; not for people. */
+        if (argc == 5 && streq(argv[1], "--housekeeper"))
+                return housekeeper_main(argv[2], argv[3], argv[4]);
         (void) setvbuf(stdout, NULL, isatty(STDOUT_FILENO) ? _IOLBF : _IOFBF, KIB(64));
         r = parse_argv(argc, argv);
         if (r == 0)
@@ -189,5 +227,16 @@ int main(int argc, char **argv) {
                 return EXIT_STATE_FAILED;
         }
 
-        return arg_once ? once_run(&arg_options) : once_validate(&arg_options);
+        if (arg_doc)
+                return doc_run(&arg_doc_options);
+        if (arg_once)
+                return once_run(&arg_options);
+        if (arg_validate)
+                return once_validate(&arg_options);
+        return daemon_run(&(DaemonOptions){
+                .conf_dir = arg_options.conf_dir,
+                .module_dir = arg_options.module_dir,
+                .log_level = arg_log_level,
+                .argv = argv,
+        });
 }

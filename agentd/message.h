@@ -8,7 +8,7 @@
  *
  *      engine → worker    BATCH
  *      worker → engine    READY, RESULT, DIFFERENCE, UNDO, LOG, END
- *      loader → engine    DIAGNOSTIC, LOADED
+ *      loader → engine    DIAGNOSTIC, LOG, FILE, LOADED
  */
 
 #include <jansson.h>
@@ -54,6 +54,7 @@ typedef enum MessageKind {
         MESSAGE_DIAGNOSTIC, /* text file, u32 line, u32 column, text message */
         MESSAGE_READY,      /* nothing: the worker has set itself up */
         MESSAGE_LOADED,     /* u64 bytes used */
+        MESSAGE_FILE,       /* text path, u32 is directory, u64 device, inode, size, mtime, ctime */
         _MESSAGE_KIND_MAX,
 } MessageKind;
 

@@ -78,19 +78,18 @@ static ForeignHost program_host(Loader *loader) {
         };
 }
 
-static bool is_module(const char *path, const char *file) {
-        struct stat st;
-
+static bool is_module(const char *file, const struct stat *st) {
         if (endswith(file, ".so"))
-                return access(path, F_OK) == 0;
+                return true;
         /* What else may lie there: directories, notes, what package managers and editors leave behind. */
-        return foreign_name_is_good(file) && stat(path, &st) == 0 && S_ISREG(st.st_mode);
+        return foreign_name_is_good(file) && S_ISREG(st->st_mode);
 }
 
 /* Opens a module unless one of the same name was opened already. Return: 1 opened; 0 not there; -errno refused. */
 static int try_module(Loader *loader, const char *directory, const char *file) {
         const char *path = arena_printf(&loader->scratch, "%s/%s", directory, file), *name;
         ForeignHost host;
+        struct stat st;
         Module *module;
         char *error = NULL;
         int r;
@@ -99,8 +98,15 @@ static int try_module(Loader *loader, const char *directory, const char *file) {
                                      : arena_strdup(&loader->scratch, file);
         if (map_get(&loader->tried, name) != MAP_NOT_FOUND)
                 return 1;
-        if (!is_module(path, file))
+        if (stat(path, &st) < 0) {
+                /* One that appears here would be found first. */
+                loader_remember_file(loader, path, NULL);
                 return 0;
+        }
+        if (!is_module(file, &st))
+                return 0;
+        loader_remember_file(loader, path, &st);
+        loader_tell_files(loader);
         map_put(&loader->tried, &loader->scratch, name, 0);
 
         host = program_host(loader);
@@ -130,7 +136,9 @@ void modules_open_all(Loader *loader) {
                 uint32_t n = 0, allocated = 0;
                 struct dirent *entry;
                 DIR *dir = opendir(directory);
+                struct stat st;
 
+                loader_remember_file(loader, directory, dir && fstat(dirfd(dir), &st) >= 0 ? &st : NULL);
                 if (!dir)
                         continue;
                 while ((entry = readdir(dir)))

@@ -2,19 +2,16 @@
 
 #include <fcntl.h>
 #include <signal.h>
-#include <sys/file.h>
-#include <sys/stat.h>
 #include <syslog.h>
 #include <time.h>
 
+#include "disable.h"
 #include "event.h"
 #include "loader.h"
+#include "lock.h"
 #include "log.h"
 #include "once.h"
 #include "output.h"
-
-#define RUN_DIRECTORY "/run/agentd"
-#define LOCK_FILE     RUN_DIRECTORY "/lock"
 
 /* Progress is shown for what takes longer, and brought up to date so often. */
 #define PROGRESS_AFTER_USEC USEC_PER_SEC
@@ -29,6 +26,7 @@ typedef struct Once {
         sd_event *event;
         Load *load;
         Image *image;
+        WorkerPool *pool;
         Run *run;
         sd_event_source *progress;
         bool progress_shown;
@@ -96,7 +94,8 @@ static void on_finished(void *userdata, Run *run) {
         Once *once = userdata;
 
         tell_end(once, run);
-        if (run_count(run, RESULT_FAILED) + run_count(run, RESULT_BLOCKED) > 0 || run_is_interrupted(run))
+        if (run_count(run, RESULT_FAILED) + run_count(run, RESULT_BLOCKED) > 0 || run_is_interrupted(run) ||
+                run_is_refused(run))
                 once->status = EXIT_STATE_FAILED;
         else if (once->options->check && once->n_pending > 0)
                 once->status = EXIT_PENDING;
@@ -110,11 +109,11 @@ static void on_finished(void *userdata, Run *run) {
 static const RunHandlers run_handlers = { .on_result = on_result, .on_finished = on_finished };
 
 /* How checks are kept from changing anything. */
-static int find_sandbox(RunOptions *options) {
+static int find_sandbox(const OnceOptions *once, WorkerPoolOptions *options) {
         int r;
 
         if (!sandbox_is_possible()) {
-                if (options->mode == RUN_PLAN) {
+                if (once->plan) {
                         log_error("A plan must not be able to change anything, and this container lets root "
                                   "build no "
                                   "sandbox for it (CAP_SYS_ADMIN and CAP_DAC_READ_SEARCH are missing)");
@@ -123,37 +122,48 @@ static int find_sandbox(RunOptions *options) {
                 log_warning("This container lets root build no sandbox (CAP_SYS_ADMIN and "
                             "CAP_DAC_READ_SEARCH are "
                             "missing); checks run as root, in the open");
-                options->workers.unsandboxed = true;
+                options->unsandboxed = true;
                 return 0;
         }
 
-        r = sandbox_find_user(&options->workers.sandbox.uid, &options->workers.sandbox.gid);
+        r = sandbox_find_user(&options->sandbox.uid, &options->sandbox.gid);
         if (r < 0)
                 return log_error_errno(r, "Failed to find a user for checks to run as: %m");
         if (r == 0)
                 log_notice("User 'agentd-check' does not exist; checks run as the unused uid %u",
-                        (unsigned) options->workers.sandbox.uid);
+                        (unsigned) options->sandbox.uid);
         return 0;
 }
 
 static int start_run(Once *once, Image *image) {
+        const Settings *settings = &image->header->settings;
         RunOptions options = {
                 .id = (int64_t) now_usec(CLOCK_REALTIME),
                 .mode = once->options->plan ? RUN_PLAN : RUN_APPLY,
                 .cause = "once",
                 .diff = once->options->diff,
-                .workers = {
-                        .root = once->options->root,
-                        .sandbox.memory_bytes = WORKER_MEMORY_BYTES,
-                },
+                .max_changes = settings->max_changes,
+        };
+        WorkerPoolOptions workers = {
+                .n_workers = (unsigned) settings->workers,
+                .root = once->options->root,
+                .sandbox.memory_bytes = WORKER_MEMORY_BYTES,
         };
         int r;
 
-        r = find_sandbox(&options);
+        if (!once->options->keep_log_level)
+                log_set_max_level((int) settings->log_level);
+        if (settings->audit && !once->options->plan)
+                log_notice(
+                        "agentd.toml says mode = \"audit\": differences are shown, and nothing is changed");
+        r = find_sandbox(once->options, &workers);
         if (r < 0)
                 return r;
+        r = worker_pool_new(once->event, &workers, &once->pool);
+        if (r < 0)
+                return log_error_errno(r, "Failed to set up workers: %m");
 
-        r = run_new(once->event, image, &options, &run_handlers, once, &once->run);
+        r = run_new(once->event, image, once->pool, &options, &run_handlers, once, &once->run);
         if (r < 0)
                 return log_error_errno(r, "Failed to set up the run: %m");
         if (isatty(STDERR_FILENO) && !once->options->json) {
@@ -249,20 +259,6 @@ static int on_signal(_unused_ sd_event_source *source, const struct signalfd_sig
         return cut_short(once);
 }
 
-/* The daemon's lock: nobody else changes this host meanwhile. Return: a descriptor; -EWOULDBLOCK if it is held. */
-static int take_lock(void) {
-        _cleanup_close_ int fd = -EBADF;
-
-        if (mkdir(RUN_DIRECTORY, 0755) < 0 && errno != EEXIST)
-                return -errno;
-        fd = open(LOCK_FILE, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-        if (fd < 0)
-                return -errno;
-        if (flock(fd, LOCK_EX | LOCK_NB) < 0)
-                return -errno;
-        return TAKE_FD(fd);
-}
-
 static int once_loop(Once *once, const LoadHandlers *handlers) {
         const LoadOptions load = {
                 .root = once->options->root,
@@ -307,9 +303,21 @@ static int once_loop(Once *once, const LoadHandlers *handlers) {
 
 static void once_done(Once *once) {
         run_free(once->run);
+        worker_pool_free(once->pool);
         load_free(once->load);
         sd_event_source_disable_unref(once->progress);
         sd_event_unref(once->event);
+}
+
+/* True, and said, if somebody wants this host to be left alone. */
+static bool is_disabled(void) {
+        _cleanup_(disabled_freep) Disabled *disabled = NULL;
+
+        if (disabled_read(STATE_DIRECTORY, &disabled) <= 0)
+                return false;
+        log_error("This host was disabled by %s: %s; 'agentctl enable' ends that", disabled->by,
+                disabled->reason);
+        return true;
 }
 
 int once_run(const OnceOptions *options) {
@@ -331,7 +339,7 @@ int once_run(const OnceOptions *options) {
                 return EXIT_INVALID;
         }
         if (host && !options->plan) {
-                lock = take_lock();
+                lock = lock_take();
                 if (lock == -EWOULDBLOCK) {
                         log_error("agentd is running already (it holds '" LOCK_FILE
                                   "'); wait until it has finished, or stop it");
@@ -341,6 +349,8 @@ int once_run(const OnceOptions *options) {
                         (void) log_error_errno(lock, "Failed to take the lock '%s': %m", LOCK_FILE);
                         return EXIT_STATE_FAILED;
                 }
+                if (is_disabled())
+                        return EXIT_STATE_FAILED;
         }
 
         if (once_loop(&once, &load_handlers) < 0)

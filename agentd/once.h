@@ -24,6 +24,7 @@ typedef struct OnceOptions {
         bool diff;
         bool json;
         bool verbose;
+        bool keep_log_level; /* whatever agentd.toml says */
 } OnceOptions;
 
 /* Both print, and return an exit status. */

@@ -5,9 +5,7 @@
 
 #include "log.h"
 #include "output.h"
-
-/* What a line shows of one value. */
-#define VALUE_SHOWN_MAX 60
+#include "value-json.h"
 
 int output_flush(FILE *f) {
         if (fflush(f) == 0 && !ferror(f))
@@ -16,18 +14,6 @@ int output_flush(FILE *f) {
 }
 
 /* ---- For programs ---------------------------------------------------------------------------------------------- */
-
-static json_t *time_to_json(usec_t usec) {
-        time_t seconds = (time_t) (usec / USEC_PER_SEC);
-        char text[64], date[32];
-        struct tm tm;
-
-        if (usec == 0 || !gmtime_r(&seconds, &tm))
-                return json_null();
-        (void) strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%S", &tm);
-        (void) snprintf(text, sizeof(text), "%s.%06uZ", date, (unsigned) (usec % USEC_PER_SEC));
-        return json_string(text);
-}
 
 static json_t *differences_to_json(const RunDetail *detail, bool with_diff) {
         json_t *copy = json_array(), *difference;
@@ -73,10 +59,10 @@ json_t *output_run(const Run *run) {
         FOREACH_ELEMENT(result, summary_order)
                 (void) json_object_set_new(
                         summary, result_to_string(*result), json_integer(run_count(run, *result)));
-        return json_pack("{s:I, s:s, s:s, s:o, s:o, s:o}", "run", (json_int_t) run_options(run)->id, "mode",
-                run_mode_to_string(run_options(run)->mode), "cause", run_options(run)->cause, "started",
-                time_to_json(run_started(run)), "finished", time_to_json(run_finished(run)), "summary",
-                summary);
+        return json_pack("{s:I, s:s, s:s, s:o, s:o, s:o, s:s?}", "run", (json_int_t) run_options(run)->id,
+                "mode", run_mode_to_string(run_options(run)->mode), "cause", run_options(run)->cause,
+                "started", json_from_time(run_started(run)), "finished", json_from_time(run_finished(run)),
+                "summary", summary, "error", run_error(run));
 }
 
 void output_json_line(FILE *f, json_t *json) {
@@ -88,150 +74,40 @@ void output_json_line(FILE *f, json_t *json) {
 
 /* ---- For people ------------------------------------------------------------------------------------------------ */
 
-#define COLOUR_RED    "\033[31m"
-#define COLOUR_GREEN  "\033[32m"
-#define COLOUR_YELLOW "\033[33m"
-#define COLOUR_BLUE   "\033[34m"
-#define COLOUR_GREY   "\033[90m"
-#define COLOUR_BOLD   "\033[1m"
-#define COLOUR_OFF    "\033[0m"
+/* "FILE:LINE:COLUMN" of a state, allocated; NULL if out of memory. */
+static char *place_of(const Run *run, uint32_t state) {
+        const Image *image = run_image(run);
+        const ImageState *declared = image_state(image, state);
+        char *place;
 
-bool output_wants_colour(FILE *f) {
-        const char *no = getenv("NO_COLOR"), *term = getenv("TERM");
-
-        return !(no && *no) && isatty(fileno(f)) && !(term && streq(term, "dumb"));
-}
-
-static const char *result_colour(Result result) {
-        switch (result) {
-        case RESULT_CHANGED: return COLOUR_GREEN;
-        case RESULT_DRIFTED: return COLOUR_YELLOW;
-        case RESULT_UNKNOWN: return COLOUR_BLUE;
-        case RESULT_FAILED: return COLOUR_RED;
-        case RESULT_BLOCKED: return COLOUR_RED;
-        default: return COLOUR_GREY;
-        }
-}
-
-void output_clean(FILE *f, const char *text, size_t n) {
-        for (size_t i = 0; i < n; i++) {
-                unsigned char c = (unsigned char) text[i],
-                              next = i + 1 < n ? (unsigned char) text[i + 1] : 0;
-
-                if (c == 0xc2 && next >= 0x80 && next < 0xa0) {
-                        (void) fputc('?', f);
-                        i++;
-                } else
-                        (void) fputc((c < ' ' && c != '\t') || c == 0x7f ? '?' : c, f);
-        }
-}
-
-static const char *paint(const OutputStyle *style, const char *colour) {
-        return style->colour ? colour : "";
-}
-
-/* A value on one line, cut, with what a terminal might obey made harmless. */
-static void print_value(FILE *f, const json_t *value) {
-        _cleanup_free_ char *dump = NULL;
-        const char *text;
-        size_t n = 0, end = 0;
-
-        if (json_is_null(value)) {
-                (void) fputs("nothing", f);
-                return;
-        }
-        text = json_is_string(value) ? json_string_value(value)
-                                     : (dump = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY));
-        text = text ?: "?";
-        while (text[end] && (((unsigned char) text[end] & 0xc0) == 0x80 || ++n <= VALUE_SHOWN_MAX))
-                end++;
-        output_clean(f, text, end);
-        if (text[end])
-                (void) fputs("…", f);
-}
-
-/* A unified diff, line by line. */
-static void print_diff(FILE *f, const char *diff, const OutputStyle *style) {
-        for (const char *line = diff, *next; *line; line = next) {
-                const char *colour = "";
-                size_t n = strcspn(line, "\n");
-
-                next = line + n + (line[n] == '\n');
-                if (startswith(line, "+++") || startswith(line, "---"))
-                        colour = COLOUR_BOLD;
-                else if (*line == '+')
-                        colour = COLOUR_GREEN;
-                else if (*line == '-')
-                        colour = COLOUR_RED;
-                else if (*line == '@')
-                        colour = COLOUR_BLUE;
-                (void) fprintf(f, "    %s", *colour ? paint(style, colour) : "");
-                output_clean(f, line, n);
-                (void) fprintf(f, "%s\n", *colour ? paint(style, COLOUR_OFF) : "");
-        }
+        if (asprintf(&place, "%s:%u:%u",
+                    image_text(image, image_array(image, roles, ImageRole)[declared->role].path),
+                    declared->line, declared->column) < 0)
+                return NULL;
+        return place;
 }
 
 void output_result_for_people(FILE *f, const Run *run, uint32_t state, const OutputStyle *style) {
-        const RunDetail *detail = run_detail(run, state);
-        const char *id = image_state_id(run_image(run), state);
+        _cleanup_free_ char *place = NULL;
         Result result = run_result(run, state);
-        json_t *difference;
-        size_t i;
+        json_t *json;
 
+        /* Most are, so it is worth not to make JSON of them. */
         if (!style->verbose && (result == RESULT_OK || result == RESULT_SKIPPED))
                 return;
-
-        (void) fprintf(f, "%s%-8s%s ", paint(style, result_colour(result)), result_to_string(result),
-                paint(style, COLOUR_OFF));
-        output_clean(f, id, strlen(id));
-        (void) fputc('\n', f);
-        if (!detail)
-                return;
-        if (result == RESULT_FAILED) {
-                const ImageState *declared = image_state(run_image(run), state);
-
-                (void) fprintf(f, "    %s%s:%u:%u%s\n", paint(style, COLOUR_GREY),
-                        image_text(run_image(run),
-                                image_array(run_image(run), roles, ImageRole)[declared->role].path),
-                        declared->line, declared->column, paint(style, COLOUR_OFF));
-        }
-        if (detail->error) {
-                (void) fprintf(f, "    %s", paint(style, COLOUR_RED));
-                output_clean(f, detail->error, strlen(detail->error));
-                (void) fprintf(f, "%s\n", paint(style, COLOUR_OFF));
-        }
-        json_array_foreach(detail->differences, i, difference) {
-                const char *diff = json_string_value(json_object_get(difference, "diff"));
-
-                (void) fprintf(f, "    %s: ", json_string_value(json_object_get(difference, "attribute")));
-                print_value(f, json_object_get(difference, "is"));
-                (void) fputs(" → ", f);
-                print_value(f, json_object_get(difference, "should"));
-                (void) fputc('\n', f);
-                if (style->diff && diff)
-                        print_diff(f, diff, style);
-        }
+        if (result == RESULT_FAILED)
+                place = place_of(run, state);
+        json = output_result(run, state, style->diff);
+        result_text_print(f, json, place, style);
+        json_decref(json);
 }
 
 void output_summary_for_people(FILE *f, const Run *run, const OutputStyle *style) {
-        uint32_t n = 0;
-        bool first = true;
+        json_t *json = output_run(run);
 
-        FOREACH_ELEMENT(result, summary_order)
-                n += run_count(run, *result);
-        (void) fprintf(f, "%s%u state%s%s:", paint(style, COLOUR_BOLD), n, n == 1 ? "" : "s",
-                paint(style, COLOUR_OFF));
-        FOREACH_ELEMENT(result, summary_order) {
-                uint32_t count = run_count(run, *result);
-
-                if (count == 0 && !(*result == RESULT_OK && n == 0))
-                        continue;
-                (void) fprintf(f, "%s %s%u %s%s", first ? "" : ",",
-                        paint(style, *result == RESULT_OK ? "" : result_colour(*result)), count,
-                        result_to_string(*result), *result == RESULT_OK ? "" : paint(style, COLOUR_OFF));
-                first = false;
-        }
-        (void) fprintf(f, " (%s)%s\n",
-                FORMAT_TIMESPAN((run_finished(run) ?: now_usec(CLOCK_REALTIME)) - run_started(run)),
-                run_is_interrupted(run) ? ", interrupted" : "");
+        result_text_print_summary(f, json, run_is_interrupted(run) ? "interrupted" : NULL, style);
+        json_decref(json);
+        if (run_is_refused(run))
+                (void) fprintf(f, "%sNothing was changed: %s%s\n", style->colour ? COLOUR_RED : "",
+                        run_error(run), style->colour ? COLOUR_OFF : "");
 }

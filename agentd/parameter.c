@@ -46,7 +46,7 @@ static int parse_mode(const char *text, int64_t *ret) {
         return 0;
 }
 
-static int parse_bytes(const char *text, int64_t *ret) {
+int parse_bytes(const char *text, int64_t *ret) {
         static const char suffixes[] = "KMGTPE";
         uint64_t factor = 1, number;
         char *end;

@@ -73,10 +73,12 @@ void agentd_watch_bus(AgentdWatch *watch, const char *match) {
 
 static void hash_state(State *state) {
         crypto_generichash_state hash;
+        /* Whether it is only audited says what follows from a check, not what is checked. */
+        uint32_t flags = state->flags & ~IMAGE_STATE_AUDIT;
 
         (void) crypto_generichash_init(&hash, NULL, 0, IMAGE_HASH_SIZE);
         (void) crypto_generichash_update(&hash, (const uint8_t *) state->id, strlen(state->id) + 1);
-        (void) crypto_generichash_update(&hash, (const uint8_t *) &state->flags, sizeof(state->flags));
+        (void) crypto_generichash_update(&hash, (const uint8_t *) &flags, sizeof(flags));
         for (uint32_t i = 0; i < state->type->n_parameters; i++)
                 hash_value(&hash, &state->parameters[i]);
         (void) crypto_generichash_final(&hash, state->hash, sizeof(state->hash));

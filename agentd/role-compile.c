@@ -2,8 +2,8 @@
 
 /* Writes down what the loader found out, in the form of image.h. */
 
+#include "fact.h"
 #include "role.h"
-#include "value-json.h"
 
 static uint32_t offset_of(const Loader *loader, const void *p) {
         return (uint32_t) ((const uint8_t *) p - loader->image.base);
@@ -118,44 +118,27 @@ static void write_nodes(Loader *loader, ImageHeader *header) {
 static void write_files(Loader *loader, ImageHeader *header) {
         ImageFile *files = MAKE_ARRAY(loader, &header->files, loader->n_files, ImageFile);
 
-        for (uint32_t i = 0; i < loader->file_map.n_slots; i++) {
-                const char *path = loader->file_map.slots[i].key;
-                uint32_t index = loader->file_map.slots[i].value;
+        for (uint32_t i = 0; i < loader->n_files; i++) {
+                const LoadFile *file = &loader->files[i];
 
-                if (!path)
-                        continue;
-                files[index] = loader->files[index];
-                files[index].path = text(loader, path);
+                files[i] = (ImageFile){
+                        .path = text(loader, file->path),
+                        .is_directory = file->is_directory,
+                        .device = file->identity.device,
+                        .inode = file->identity.inode,
+                        .size = file->identity.size,
+                        .mtime_nsec = file->identity.mtime_nsec,
+                        .ctime_nsec = file->identity.ctime_nsec,
+                };
         }
-}
-
-/* The value of a dotted name below the facts. */
-static const Value *fact_value(const Loader *loader, const char *name) {
-        const Value *value = &loader->facts;
-        const char *p = strchr(name, '.');
-
-        while (p && value) {
-                size_t n = strcspn(++p, ".");
-                const Member *member = value_find(value, p, n);
-
-                value = member ? &member->value : NULL;
-                p = p[n] ? p + n : NULL;
-        }
-        return value;
 }
 
 static void write_facts(Loader *loader, ImageHeader *header) {
         ImageFact *facts = MAKE_ARRAY(loader, &header->facts, loader->n_noted, ImageFact);
 
         for (uint32_t i = 0; i < loader->n_noted; i++) {
-                const Value *value = fact_value(loader, loader->noted_list[i]);
-                json_t *json = value ? value_to_json(value) : NULL;
-                _cleanup_free_ char *dump = json ? json_dumps(json, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
-
                 facts[i].name = text(loader, loader->noted_list[i]);
-                (void) crypto_generichash(facts[i].hash, IMAGE_HASH_SIZE, (const uint8_t *) (dump ?: ""),
-                        dump ? strlen(dump) : 0, NULL, 0);
-                json_decref(json);
+                fact_hash(&loader->facts, loader->noted_list[i], facts[i].hash);
         }
 }
 
@@ -178,6 +161,7 @@ void image_compile(Loader *loader) {
         write_files(loader, header);
         write_facts(loader, header);
 
+        header->settings = loader->settings;
         header->magic = IMAGE_MAGIC;
         header->version = IMAGE_VERSION;
         header->base = (uint64_t) (uintptr_t) loader->image.base;

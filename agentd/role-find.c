@@ -28,7 +28,7 @@ static void add_role(Loader *loader, const char *name, const char *path, bool in
         loader->list[loader->n_roles++] = role;
 }
 
-static bool is_masked(int dir_fd, const char *name) {
+bool loader_is_masked(int dir_fd, const char *name) {
         char target[16];
         ssize_t n = readlinkat(dir_fd, name, target, sizeof(target));
 
@@ -57,9 +57,9 @@ static const char *role_name(
         return arena_strdup(&loader->scratch, entry);
 }
 
-static void find_in(Loader *loader, const char *directory, bool in_root, bool required, Map *seen) {
+DIR *loader_open_directory(
+        Loader *loader, const char *directory, bool in_root, bool required, const char *what) {
         _cleanup_close_ int fd = -EBADF;
-        struct dirent *entry;
         struct stat st;
         DIR *dir;
 
@@ -69,20 +69,30 @@ static void find_in(Loader *loader, const char *directory, bool in_root, bool re
                         loader_remember_file(loader, directory, NULL);
                 else
                         diagnostics_add(&loader->diagnostics, (Place){ .file = directory },
-                                "the directory of roles cannot be read: %s", strerror(fd < 0 ? -fd : errno));
-                return;
+                                "the directory of %s cannot be read: %s", what,
+                                strerror(fd < 0 ? -fd : errno));
+                return NULL;
         }
         loader_remember_file(loader, directory, &st);
         if ((st.st_mode & S_IWOTH) && !(st.st_mode & S_ISVTX)) {
                 diagnostics_add(&loader->diagnostics, (Place){ .file = directory },
-                        "anybody can put roles into it; its mode must be like 0755");
-                return;
+                        "anybody can put %s into it; its mode must be like 0755", what);
+                return NULL;
         }
 
         dir = fdopendir(fd);
+        if (dir)
+                (void) TAKE_FD(fd);
+        return dir;
+}
+
+static void find_in(Loader *loader, const char *directory, bool in_root, bool required, Map *seen) {
+        struct dirent *entry;
+        DIR *dir;
+
+        dir = loader_open_directory(loader, directory, in_root, required, "roles");
         if (!dir)
                 return;
-        (void) TAKE_FD(fd);
         while ((entry = readdir(dir))) {
                 const char *path, *name;
 
@@ -111,7 +121,7 @@ static void find_in(Loader *loader, const char *directory, bool in_root, bool re
                         continue;
                 }
                 map_put(seen, &loader->scratch, name, 0);
-                if (is_masked(dirfd(dir), entry->d_name))
+                if (loader_is_masked(dirfd(dir), entry->d_name))
                         continue;
                 add_role(loader, name, path, in_root);
         }
@@ -132,6 +142,8 @@ void roles_find(Loader *loader) {
                 for (const char *const *file = options->role_files; *file; file++) {
                         const char *base = strrchr(*file, '/'), *name;
 
+                        if (settings_is_file(*file))
+                                continue;
                         base = base ? base + 1 : *file;
                         name = endswith(base, ".toml")
                                        ? arena_strndup(&loader->scratch, base, strlen(base) - 5)

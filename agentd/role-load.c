@@ -25,10 +25,34 @@
 static MessageWriter writer;
 
 void loader_log(_unused_ Loader *loader, int level, const char *text) {
+        if (!writer.buffer)
+                return; /* there is no engine: a fuzzer, or the reference is printed */
         message_begin(&writer, MESSAGE_LOG);
         message_put_u32(&writer, (uint32_t) (level & LOG_PRIMASK));
         message_put_string(&writer, text);
         (void) message_end(&writer);
+}
+
+void loader_tell_files(Loader *loader) {
+        if (!writer.buffer)
+                return;
+        for (; loader->n_files_told < loader->n_files; loader->n_files_told++) {
+                const LoadFile *file = &loader->files[loader->n_files_told];
+
+                loader->told_bytes += strlen(file->path) + 1;
+                if (loader->n_files_told >= LOAD_FILES_MAX || loader->told_bytes > LOAD_FILES_BYTES_MAX)
+                        break;
+                message_begin(&writer, MESSAGE_FILE);
+                message_put_string(&writer, file->path);
+                message_put_u32(&writer, file->is_directory);
+                message_put_u64(&writer, file->identity.device);
+                message_put_u64(&writer, file->identity.inode);
+                message_put_u64(&writer, file->identity.size);
+                message_put_u64(&writer, (uint64_t) file->identity.mtime_nsec);
+                message_put_u64(&writer, (uint64_t) file->identity.ctime_nsec);
+                (void) message_end(&writer);
+        }
+        (void) message_flush(&writer);
 }
 
 static void say_diagnostic(const Diagnostic *diagnostic) {
@@ -99,12 +123,14 @@ void loader_run(Loader *loader) {
         }
         loader->helpers = helper_set(loader->root_fd);
 
+        settings_read(loader);
         roles_find(loader);
         for (uint32_t i = 0; i < loader->n_roles; i++) {
                 loader->list[i]->index = i;
                 if (role_read(loader, loader->list[i]) >= 0)
                         role_make_states(loader, loader->list[i]);
         }
+        loader_tell_files(loader);
         for (uint32_t i = 0; i < loader->n_states; i++)
                 if (!loader->states[i]->broken)
                         state_prepare(loader, loader->states[i]);
@@ -129,6 +155,7 @@ void loader_main(const LoadOptions *options, Image *image, int fd, pid_t engine)
 
         loader_run(&loader);
         if (loader.diagnostics.n > 0) {
+                loader_tell_files(&loader);
                 diagnostics_sort(&loader.diagnostics);
                 for (uint32_t i = 0; i < loader.diagnostics.n; i++)
                         say_diagnostic(&loader.diagnostics.list[i]);

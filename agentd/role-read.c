@@ -34,20 +34,23 @@ int loader_open(Loader *loader, bool in_root, const char *path, int flags) {
 }
 
 void loader_remember_file(Loader *loader, const char *path, const struct stat *st) {
-        ImageFile *file;
+        LoadFile *file;
 
         if (map_get(&loader->file_map, path) != MAP_NOT_FOUND)
                 return;
         loader->files = arena_grow(&loader->scratch, loader->files, loader->n_files,
-                &loader->n_files_allocated, sizeof(ImageFile));
+                &loader->n_files_allocated, sizeof(LoadFile));
         file = &loader->files[loader->n_files];
-        *file = (ImageFile){ .path.offset = loader->n_files };
+        *file = (LoadFile){ .path = path };
         if (st) {
-                file->device = st->st_dev;
-                file->inode = st->st_ino;
-                file->size = (uint64_t) st->st_size;
-                file->mtime_nsec = st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec;
-                file->ctime_nsec = st->st_ctim.tv_sec * 1000000000 + st->st_ctim.tv_nsec;
+                file->is_directory = S_ISDIR(st->st_mode);
+                file->identity = (PathIdentity){
+                        .device = st->st_dev,
+                        .inode = st->st_ino,
+                        .size = (uint64_t) st->st_size,
+                        .mtime_nsec = st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec,
+                        .ctime_nsec = st->st_ctim.tv_sec * 1000000000 + st->st_ctim.tv_nsec,
+                };
         }
         map_put(&loader->file_map, &loader->scratch, path, loader->n_files++);
 }
@@ -75,6 +78,7 @@ int read_text(Loader *loader, bool in_root, const char *path, size_t limit, cons
         }
         if (fstat(fd, &st) < 0)
                 return -errno;
+        loader_remember_file(loader, path, &st);
         if (!S_ISREG(st.st_mode)) {
                 *reterr = arena_printf(&loader->scratch, "it is %s; a regular file is wanted",
                         S_ISDIR(st.st_mode)    ? "a directory"
@@ -83,7 +87,6 @@ int read_text(Loader *loader, bool in_root, const char *path, size_t limit, cons
                                                : "a device");
                 return -EINVAL;
         }
-        loader_remember_file(loader, path, &st);
         /* Whoever writes a role is root on this host. */
         if ((st.st_mode & S_IWOTH) ||
                 (in_root && streq(loader->options->root, "/") && st.st_uid != 0 && st.st_uid != geteuid())) {
@@ -148,21 +151,39 @@ static bool has_key_with_nul(const Value *value, Place *ret) {
         return false;
 }
 
-int role_read(Loader *loader, Role *role) {
+int loader_read_toml(Loader *loader, bool in_root, const char *path, const char *what, Value *ret) {
         const char *text, *error = NULL;
-        char real[PATH_MAX];
         Diagnostic diagnostic;
         size_t size;
-        char *slash;
         Place place;
         int r;
 
-        r = read_text(loader, role->in_root, role->path, ROLE_SIZE_MAX, &text, &size, &error);
+        r = read_text(loader, in_root, path, ROLE_SIZE_MAX, &text, &size, &error);
         if (r < 0) {
-                diagnostics_add(&loader->diagnostics, (Place){ .file = role->path },
-                        "the role cannot be used: %s", error ?: strerror(-r));
+                diagnostics_add(&loader->diagnostics, (Place){ .file = path }, "the %s cannot be used: %s",
+                        what, error ?: strerror(-r));
                 return r;
         }
+        r = toml_parse(&loader->scratch, path, text, size, ret, &diagnostic);
+        if (r < 0) {
+                diagnostics_add(&loader->diagnostics, diagnostic.place, "%s", diagnostic.message);
+                return r;
+        }
+        if (has_key_with_nul(ret, &place)) {
+                diagnostics_add(
+                        &loader->diagnostics, place, "a key has a NUL in it, which no name can have");
+                return -EINVAL;
+        }
+        return 0;
+}
+
+int role_read(Loader *loader, Role *role) {
+        char real[PATH_MAX], *slash;
+        int r;
+
+        r = loader_read_toml(loader, role->in_root, role->path, "role", &role->table);
+        if (r < 0)
+                return r;
 
         /* A link in conf.d applies a role that lies elsewhere, together with the files beside it. */
         role->directory = arena_strdup(&loader->scratch, real_path(loader, role, real) ?: role->path);
@@ -171,23 +192,13 @@ int role_read(Loader *loader, Role *role) {
                 *slash = 0;
         else
                 role->directory = ".";
-
-        r = toml_parse(&loader->scratch, role->path, text, size, &role->table, &diagnostic);
-        if (r < 0) {
-                diagnostics_add(&loader->diagnostics, diagnostic.place, "%s", diagnostic.message);
-                return r;
-        }
-        if (has_key_with_nul(&role->table, &place)) {
-                diagnostics_add(
-                        &loader->diagnostics, place, "a key has a NUL in it, which no name can have");
-                return -EINVAL;
-        }
         return 0;
 }
 
 /* ---- Facts and names ------------------------------------------------------------------------------------------- */
 
 static const Value *loader_facts(Loader *loader) {
+        const FactsOptions options = { .deadline_usec = loader->settings.facts_deadline_usec };
         Diagnostics warnings = { .arena = &loader->scratch };
         int r;
 
@@ -196,7 +207,8 @@ static const Value *loader_facts(Loader *loader) {
 
         loader->facts_gathered = true;
         loader->facts = value_table();
-        r = facts_gather(&loader->scratch, loader->root_fd, NULL, &loader->facts, &warnings);
+        loader_tell_files(loader);
+        r = facts_gather(&loader->scratch, loader->root_fd, &options, &loader->facts, &warnings);
         if (r < 0)
                 diagnostics_add(
                         &loader->diagnostics, (Place){}, "the facts cannot be gathered: %s", strerror(-r));

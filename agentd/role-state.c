@@ -14,6 +14,7 @@ typedef enum RoleKey {
         ROLE_DESCRIPTION,
         ROLE_WHEN,
         ROLE_VARS,
+        ROLE_MODE,
         ROLE_LATER,
 } RoleKey;
 
@@ -24,6 +25,7 @@ static const struct {
         { "description", ROLE_DESCRIPTION },
         { "when", ROLE_WHEN },
         { "vars", ROLE_VARS },
+        { "mode", ROLE_MODE },
         { "import", ROLE_LATER },
         { "hosts", ROLE_LATER },
         { "override", ROLE_LATER },
@@ -49,18 +51,26 @@ typedef enum CommonSetting {
         SETTING_LATER,
 } CommonSetting;
 
+/* Those of later versions come last, and are not in the reference. */
 static const struct {
         const char *name;
         CommonSetting setting;
+        const char *value, *documentation;
 } common_settings[] = {
-        { "requires", SETTING_REQUIRES },
-        { "before", SETTING_BEFORE },
-        { "when", SETTING_WHEN },
-        { "for_each", SETTING_FOR_EACH },
-        { "timeout", SETTING_TIMEOUT },
-        { "audit", SETTING_AUDIT },
-        { "sensitive", SETTING_SENSITIVE },
-        { "check_as_root", SETTING_CHECK_AS_ROOT },
+        { "requires", SETTING_REQUIRES, "array of states",
+                "this state comes after those; it is `blocked` if one of them failed or is blocked" },
+        { "before", SETTING_BEFORE, "array of states", "those come after this one, likewise" },
+        { "when", SETTING_WHEN, "expression", "the state is `skipped` if it is false" },
+        { "for_each", SETTING_FOR_EACH, "expression, array or table", "one state for each item" },
+        { "timeout", SETTING_TIMEOUT, "`\"2min 30s\"`, seconds, or `\"infinity\"`",
+                "how long check, and then apply, may be silent; the type says what it is otherwise (a "
+                "minute, "
+                "if it does not)" },
+        { "audit", SETTING_AUDIT, "boolean",
+                "only check: a difference is reported as `drifted`, and never repaired" },
+        { "sensitive", SETTING_SENSITIVE, "boolean",
+                "show nothing of its values: not in output, diffs, journal or errors" },
+        { "check_as_root", SETTING_CHECK_AS_ROOT, "boolean", "check it as root, without the sandbox" },
         { "triggers", SETTING_LATER },
         { "interval", SETTING_LATER },
         { "retries", SETTING_LATER },
@@ -74,6 +84,14 @@ static const struct {
         { "on_success", SETTING_LATER },
         { "on_failure", SETTING_LATER },
 };
+
+const char *state_setting(size_t i, const char **ret_value, const char **ret_documentation) {
+        if (i >= ELEMENTSOF(common_settings) || common_settings[i].setting == SETTING_LATER)
+                return NULL;
+        *ret_value = common_settings[i].value;
+        *ret_documentation = common_settings[i].documentation;
+        return common_settings[i].name;
+}
 
 #define NAMES_MAX 512 /* keys that a suggestion is looked for among */
 
@@ -377,6 +395,8 @@ static void make_state(
                 .item = item,
                 .timeout_usec = type->type->timeout_usec ?: DEFAULT_TIMEOUT_USEC,
         };
+        if (role->audit || loader->settings.audit)
+                state->flags |= IMAGE_STATE_AUDIT;
         if (state_name(&names, type, member, &state->name) < 0)
                 return;
         state->id = arena_printf(&loader->scratch, "%s:%s", type->name, state->name);
@@ -569,6 +589,31 @@ static void set_role_when(Loader *loader, Role *role, const Value *value) {
                 role->off = !truth->boolean;
 }
 
+static void set_role_mode(Loader *loader, Role *role, const Value *value) {
+        static const char *const words[] = { "apply", "audit" };
+        const char *meant;
+
+        if (!wants(loader, value, VALUE_STRING, "mode", "one of apply, audit"))
+                return;
+        if (strlen(value->text) != value->size) {
+                diagnostics_add(&loader->diagnostics, value->place,
+                        "'mode' has a NUL in it; it must be one of apply, audit");
+                return;
+        }
+        FOREACH_ELEMENT(word, words)
+                if (streq(*word, value->text)) {
+                        role->audit = streq(*word, "audit");
+                        return;
+                }
+        meant = suggest(value->text, words, ELEMENTSOF(words));
+        if (meant)
+                diagnostics_add(&loader->diagnostics, value->place,
+                        "'mode' is '%.200s'; did you mean '%s'? (one of apply, audit)", value->text, meant);
+        else
+                diagnostics_add(&loader->diagnostics, value->place,
+                        "'mode' is '%.200s'; it must be one of apply, audit", value->text);
+}
+
 static const Member *role_member(const Role *role, const char *name) {
         return value_find(&role->table, name, strlen(name));
 }
@@ -585,6 +630,9 @@ void role_make_states(Loader *loader, Role *role) {
         member = role_member(role, "when");
         if (member)
                 set_role_when(loader, role, &member->value);
+        member = role_member(role, "mode");
+        if (member)
+                set_role_mode(loader, role, &member->value);
 
         VALUE_FOREACH_MEMBER(table, &role->table) {
                 bool reserved = false;

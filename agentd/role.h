@@ -4,6 +4,7 @@
 /*
  * Inside the loader: from role files to the image. The steps, each a file of its own:
  *
+ *      settings-read.c   agentd.toml
  *      role-find.c       which files are roles
  *      role-read.c       a file's text, safely; facts and names for templates and expressions
  *      role-state.c      tables → states: settings, loops, templates
@@ -53,7 +54,8 @@ typedef struct Role {
         bool in_root;          /* the path is below --root */
         Value table;
         Value vars;
-        bool off; /* its `when` is false */
+        bool off;   /* its `when` is false */
+        bool audit; /* mode = "audit": its states are only checked */
         uint32_t index;
 } Role;
 
@@ -106,6 +108,7 @@ typedef struct Edge {
 struct Loader {
         const LoadOptions *options;
         int root_fd;
+        Settings settings;
         Arena scratch; /* everything here */
         Arena image;   /* what stays */
         Diagnostics diagnostics;
@@ -136,8 +139,10 @@ struct Loader {
         uint32_t n_groups, n_groups_allocated;
         Map group_map;
 
-        ImageFile *files;
+        LoadFile *files;
         uint32_t n_files, n_files_allocated;
+        uint32_t n_files_told; /* to the engine */
+        size_t told_bytes;
         Map file_map;
         Map templates; /* path → index in texts */
         struct Text *texts;
@@ -160,8 +165,21 @@ typedef struct Names {
         Scope scope;
 } Names;
 
+/* settings-read.c: fills loader->settings. */
+void settings_read(Loader *loader);
+void settings_read_file(Loader *loader, bool in_root, const char *path);
+/* Whether a file that was named holds settings rather than a role: by its name, or that of its directory. */
+bool settings_is_file(const char *path);
+
 /* role-find.c: fills loader->roles, sorted by name. */
 void roles_find(Loader *loader);
+
+/* Opens a directory that is looked through, and remembers it. NULL: it is not there; or, an error, it cannot be
+ * read, or everybody can write it. what: "roles". */
+struct __dirstream *loader_open_directory(
+        Loader *loader, const char *directory, bool in_root, bool required, const char *what);
+/* True for a link to /dev/null. */
+bool loader_is_masked(int dir_fd, const char *name);
 
 /* role-read.c */
 
@@ -179,8 +197,15 @@ void loader_remember_file(Loader *loader, const char *path, const struct stat *s
 int read_text(Loader *loader, bool in_root, const char *path, size_t limit, const char **ret,
         size_t *ret_size, const char **reterr);
 
-/* A line for the engine's log; level: LOG_ERR … LOG_DEBUG. */
+/* Tells the engine which files were remembered since it was last told: before what may bring the loader to an end, so that
+ * it knows what to watch even then. */
+void loader_tell_files(Loader *loader);
+
+/* A line for the engine's log; level: LOG_ERR … LOG_DEBUG. Whoever asked for the load is told of warnings as well. */
 void loader_log(Loader *loader, int level, const char *text);
+
+/* Reads and parses a file. what: "role", for messages. Errors become diagnostics. Return: 0; -errno. */
+int loader_read_toml(Loader *loader, bool in_root, const char *path, const char *what, Value *ret);
 
 /* Reads and parses a role's file. Errors become diagnostics. Return: 0; -errno. */
 int role_read(Loader *loader, Role *role);
@@ -198,6 +223,8 @@ int names_fold(Names *names, const Value *text, unsigned flags, Arena *target, E
 
 /* role-state.c: makes the states of a role. */
 void role_make_states(Loader *loader, Role *role);
+/* For the reference: the i-th setting that every state has; NULL if there is none any more. */
+const char *state_setting(size_t i, const char **ret_value, const char **ret_documentation);
 void state_refer(Loader *loader, State *state, Reference reference);
 State *loader_state(const Loader *loader, const char *id);
 
@@ -210,6 +237,9 @@ int parameter_convert(Names *names, State *state, const AgentdParameter *paramet
 
 /* The default of a parameter. */
 int parameter_default(Loader *loader, const AgentdParameter *parameter, AgentdValue *ret);
+
+/* "64M" to bytes. Return: 0; -EINVAL; -ERANGE. */
+int parse_bytes(const char *text, int64_t *ret);
 
 /* "a string of octal digits": what a parameter wants, for messages. */
 const char *parameter_wants(AgentdType type);

@@ -35,7 +35,7 @@ static char *join_attributes(const json_t *differences) {
 
 static void handle_verdict(Run *run, Batch *batch, uint32_t state, Verdict verdict) {
         Node *node = &run->nodes[state];
-        bool plan = run->options.mode == RUN_PLAN;
+        bool plan = run_plans(run);
 
         if (verdict == VERDICT_UNKNOWN && !plan)
                 verdict = VERDICT_FAILED;
@@ -65,7 +65,7 @@ static void handle_verdict(Run *run, Batch *batch, uint32_t state, Verdict verdi
                         run_set_error(run, state, "still differs after it was applied: %s",
                                 attributes && *attributes ? attributes : "no attribute was named");
                         run_finish_state(run, state, RESULT_FAILED);
-                } else if (plan || image_state(run->image, state)->flags & IMAGE_STATE_AUDIT)
+                } else if (plan || run_audits(run, state))
                         run_finish_state(run, state, RESULT_DRIFTED);
                 else
                         node->step = STEP_TO_APPLY;

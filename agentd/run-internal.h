@@ -24,6 +24,8 @@ typedef struct Node {
         uint8_t step;
         uint8_t result;
         bool pending; /* in a plan: something that it depends on would change first */
+        bool held;    /* it has been begun */
+        bool outside; /* not part of the run */
         RunDetail *detail;
 } Node;
 
@@ -32,34 +34,43 @@ typedef struct Queue {
         uint32_t first, n, allocated;
 } Queue;
 
-/* A mount on which a worker hangs so that it cannot be killed. */
-typedef struct HungMount {
-        struct HungMount *next;
-        pid_t pid;
-        char *path;
-} HungMount;
-
 struct Run {
         sd_event *event;
         Image *image;
         RunOptions options;
         const RunHandlers *handlers;
         void *userdata;
-        WorkerPool *pool;
+        WorkerPool *pool; /* not owned */
+        WorkerListener listener;
         sd_event_source *dispatch_event;
         Node *nodes;
         uint32_t n_nodes, n_states, n_done;
+        uint32_t n_selected;
         Queue *queues; /* ready states by type; then those that are checked as root, by type */
         uint32_t n_queues;
         Batch *batches, **last_batch; /* made already: applies, checks after, halves */
         uint32_t n_in_flight, last_batch_id;
         Batch *in_flight;
         uint32_t *stack; /* for finish(): nodes that are done but not announced */
-        HungMount *hung;
         uint32_t counts[_RESULT_MAX];
         usec_t started_usec, finished_usec;
+        uint32_t *parked; /* states that another run holds */
+        uint32_t n_parked, n_parked_allocated;
         bool stopped, finished;
+        bool probing; /* the first of two passes, in which nothing is told: how much would change? */
+        bool refused;
+        char error[128];
 };
+
+/* Only says what would change. */
+static inline bool run_plans(const Run *run) {
+        return run->options.mode == RUN_PLAN || run->probing || run->refused;
+}
+
+/* The state is looked at, but never changed. */
+static inline bool run_audits(const Run *run, uint32_t state) {
+        return run->options.audit || image_state(run->image, state)->flags & IMAGE_STATE_AUDIT;
+}
 
 /* run.c */
 
@@ -93,7 +104,6 @@ void run_on_end(void *userdata, Batch *batch);
 /* run-lost.c: likewise */
 void run_on_lost(void *userdata, Batch *batch, WorkerLoss loss, const char *detail, pid_t stuck_pid);
 void run_on_slow(void *userdata, Batch *batch);
-void run_on_unstuck(void *userdata, pid_t pid);
 
 /* Fails the state if it lies on a file system that hangs. True if it did. */
 bool run_fail_if_hung(Run *run, uint32_t state);

@@ -24,9 +24,8 @@ static const char *managed_path(const Run *run, uint32_t state) {
 /* If all these states lie on one mount other than the root's, that is what hangs. */
 static void note_hung_mount(Run *run, pid_t pid, const uint32_t *states, uint32_t n) {
         _cleanup_free_ char *mount = NULL;
-        HungMount *hung;
 
-        if (!streq(run->options.workers.root, "/"))
+        if (!streq(worker_pool_options(run->pool)->root, "/"))
                 return;
         for (uint32_t i = 0; i < n; i++) {
                 const char *path = managed_path(run, states[i]);
@@ -39,28 +38,14 @@ static void note_hung_mount(Run *run, pid_t pid, const uint32_t *states, uint32_
                 } else if (!path_is_below(path, mount))
                         return;
         }
-        if (!mount)
-                return;
-
-        hung = malloc(sizeof(*hung));
-        if (!hung)
-                return;
-        *hung = (HungMount){ .next = run->hung, .pid = pid, .path = TAKE_PTR(mount) };
-        run->hung = hung;
-        log_error("File system '%s' hangs: process %d can neither finish nor be killed. States on it fail "
-                  "until it ends",
-                hung->path, (int) pid);
+        if (mount)
+                worker_pool_add_hung(run->pool, pid, TAKE_PTR(mount));
 }
 
 static const HungMount *hung_mount_of(const Run *run, uint32_t state) {
-        const char *path = run->hung ? managed_path(run, state) : NULL;
+        const char *path = worker_pool_has_hung(run->pool) ? managed_path(run, state) : NULL;
 
-        if (!path)
-                return NULL;
-        for (const HungMount *hung = run->hung; hung; hung = hung->next)
-                if (path_is_below(path, hung->path))
-                        return hung;
-        return NULL;
+        return path ? worker_pool_find_hung(run->pool, path) : NULL;
 }
 
 bool run_fail_if_hung(Run *run, uint32_t state) {
@@ -107,23 +92,6 @@ static uint32_t gather_mount(const Run *run, uint32_t *states, uint32_t n) {
                 states[front++] = same;
         }
         return front;
-}
-
-void run_on_unstuck(void *userdata, pid_t pid) {
-        Run *run = userdata;
-
-        for (HungMount **h = &run->hung; *h;) {
-                HungMount *hung = *h;
-
-                if (hung->pid != pid) {
-                        h = &hung->next;
-                        continue;
-                }
-                log_notice("File system '%s' works again", hung->path);
-                *h = hung->next;
-                free(hung->path);
-                free(hung);
-        }
 }
 
 /* What an apply has left is looked at before it is tried again. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include <assert.h>
+#include <inttypes.h>
 #include <time.h>
 
 #include "log.h"
@@ -92,7 +93,9 @@ static void set_result(Run *run, uint32_t i, Result result) {
                         result_to_string(run->nodes[node->cause].result));
         if (node->detail && result == RESULT_SKIPPED)
                 node->detail = run_detail_free(node->detail);
-        run->handlers->on_result(run->userdata, run, i);
+        node->held = false;
+        if (!run->probing)
+                run->handlers->on_result(run->userdata, run, i);
         node->detail = run_detail_free(node->detail);
 }
 
@@ -102,7 +105,7 @@ static bool may_change(const Run *run, uint32_t i) {
 
         if (node->pending)
                 return true;
-        if (i >= run->n_states || image_state(run->image, i)->flags & IMAGE_STATE_AUDIT)
+        if (i >= run->n_states || run_audits(run, i))
                 return false;
         return node->result == RESULT_DRIFTED || node->result == RESULT_UNKNOWN;
 }
@@ -132,7 +135,7 @@ void run_finish_state(Run *run, uint32_t state, Result result) {
                         if (bad && dependent->cause == NO_NODE)
                                 dependent->cause =
                                         i >= run->n_states && node->cause != NO_NODE ? node->cause : i;
-                        if (pending && run->options.mode == RUN_PLAN)
+                        if (pending && run_plans(run))
                                 dependent->pending = true;
                         if (--dependent->n_waiting > 0)
                                 continue;
@@ -148,6 +151,26 @@ void run_finish_state(Run *run, uint32_t state, Result result) {
                 }
         }
 }
+
+/* ---- Of the pool ---------------------------------------------------------------------------------------------------- */
+
+static void on_free(void *userdata) {
+        run_schedule(userdata);
+}
+
+static bool is_pending(void *userdata, uint32_t state) {
+        const Run *run = userdata;
+
+        return run->nodes[state].pending;
+}
+
+static const WorkerHandlers batch_handlers = {
+        .is_pending = is_pending,
+        .on_record = run_on_record,
+        .on_end = run_on_end,
+        .on_lost = run_on_lost,
+        .on_slow = run_on_slow,
+};
 
 /* ---- Queues and batches --------------------------------------------------------------------------------------------- */
 
@@ -183,14 +206,16 @@ static Batch *batch_new(
                 run_stop(run);
                 return NULL;
         }
-        if (run->options.mode == RUN_PLAN)
+        if (run_plans(run))
                 flags |= AGENTD_PLAN;
-        if (run->options.diff && phase == PHASE_CHECK)
+        if (run->options.diff && phase == PHASE_CHECK && !run->probing)
                 flags |= AGENTD_DIFF;
 
         if (++run->last_batch_id == 0) /* 0 is "in no batch" */
                 run->last_batch_id++;
         *batch = (Batch){
+                .handlers = &batch_handlers,
+                .userdata = run,
                 .id = run->last_batch_id,
                 .phase = phase,
                 .kind = phase == PHASE_APPLY || as_root ? WORKER_APPLY : WORKER_CHECK,
@@ -272,33 +297,13 @@ void run_schedule(Run *run) {
 }
 
 /* ---- Dispatch ------------------------------------------------------------------------------------------------------- */
-static void on_free(void *userdata) {
-        run_schedule(userdata);
-}
-
-static bool is_pending(void *userdata, uint32_t state) {
-        const Run *run = userdata;
-
-        return run->nodes[state].pending;
-}
-
-static const WorkerHandlers worker_handlers = {
-        .is_pending = is_pending,
-        .on_record = run_on_record,
-        .on_end = run_on_end,
-        .on_lost = run_on_lost,
-        .on_slow = run_on_slow,
-        .on_unstuck = run_on_unstuck,
-        .on_free = on_free,
-};
-
 /* Results that need no worker. True if the state has one now. */
 static bool finish_without_asking(Run *run, uint32_t state) {
         const ImageState *image = image_state(run->image, state);
 
         if (run_fail_if_hung(run, state))
                 return true;
-        if (run->options.mode != RUN_PLAN)
+        if (!run_plans(run))
                 return false;
 
         if (image->flags & IMAGE_STATE_CHECK_AS_ROOT)
@@ -311,6 +316,37 @@ static bool finish_without_asking(Run *run, uint32_t state) {
                 return false;
         run_finish_state(run, state, RESULT_UNKNOWN);
         return true;
+}
+
+/* False if another run holds the state; then it is put aside. */
+static bool may_begin(Run *run, uint32_t state) {
+        if (run_plans(run) || !run->handlers->may_begin ||
+                run->handlers->may_begin(run->userdata, run, state))
+                return true;
+        if (run->n_parked == run->n_parked_allocated) {
+                uint32_t wanted = MAX(run->n_parked_allocated * 2, 64U);
+                uint32_t *parked = realloc(run->parked, wanted * sizeof(uint32_t));
+
+                if (!parked) {
+                        log_oom();
+                        run_stop(run);
+                        return false;
+                }
+                run->parked = parked;
+                run->n_parked_allocated = wanted;
+        }
+        run->parked[run->n_parked++] = state;
+        return false;
+}
+
+void run_retry(Run *run) {
+        uint32_t n = run->n_parked;
+
+        run->n_parked = 0;
+        for (uint32_t i = 0; i < n; i++)
+                enqueue(run, run->parked[i]);
+        if (n > 0)
+                run_schedule(run);
 }
 
 /* The front of a queue as a batch, or NULL. */
@@ -339,8 +375,10 @@ static Batch *cut_batch(Run *run, uint32_t q) {
                                      image_state(run->image, states[0])->timeout_usec)
                         break;
                 queue->first++;
-                if (!finish_without_asking(run, state))
+                if (may_begin(run, state) && !finish_without_asking(run, state)) {
+                        run->nodes[state].held = true;
                         states[n++] = state;
+                }
         }
         if (queue->first == queue->n)
                 queue->first = queue->n = 0;
@@ -441,6 +479,54 @@ static bool is_waiting(const Run *run) {
         return false;
 }
 
+/* From the beginning: what is selected waits for what is selected. */
+static void begin(Run *run) {
+        const uint32_t *dependents;
+
+        for (uint32_t i = 0; i < run->n_nodes; i++) {
+                run->nodes[i] = (Node){ .cause = NO_NODE, .outside = run->nodes[i].outside };
+                if (run->nodes[i].outside)
+                        run->nodes[i].step = STEP_DONE;
+        }
+        run->n_done = run->n_states - run->n_selected;
+        memset(run->counts, 0, sizeof(run->counts));
+        for (uint32_t i = 0; i < run->n_nodes; i++) {
+                const ImageNode *node = image_node(run->image, i);
+
+                if (run->nodes[i].outside)
+                        continue;
+                dependents = image_dependents(run->image, node);
+                for (uint32_t k = 0; k < node->dependents.n; k++)
+                        if (!run->nodes[dependents[k]].outside)
+                                run->nodes[dependents[k]].n_waiting++;
+        }
+
+        /* Groups that wait for nothing first: run_finish_state() follows where they lead. */
+        for (uint32_t i = run->n_states; i < run->n_nodes; i++)
+                if (run->nodes[i].step == STEP_WAITING && run->nodes[i].n_waiting == 0)
+                        run_finish_state(run, i, RESULT_OK);
+        for (uint32_t i = 0; i < run->n_states; i++)
+                if (run->nodes[i].step == STEP_WAITING && run->nodes[i].n_waiting == 0)
+                        enqueue(run, i);
+        run_schedule(run);
+}
+
+/* All is known that would be changed: if that is not too much, it is done now, and else only told. */
+static void end_probing(Run *run) {
+        uint64_t n = 0;
+
+        for (uint32_t i = 0; i < run->n_states; i++)
+                if (run->nodes[i].result == RESULT_DRIFTED && !run_audits(run, i))
+                        n++;
+        run->probing = false;
+        run->refused = n > run->options.max_changes;
+        if (run->refused)
+                (void) snprintf(run->error, sizeof(run->error),
+                        "it would change %" PRIu64 " states, and max_changes is %" PRIu64, n,
+                        run->options.max_changes);
+        begin(run);
+}
+
 static int on_dispatch(_unused_ sd_event_source *source, void *userdata) {
         Run *run = userdata;
 
@@ -487,8 +573,14 @@ static int on_dispatch(_unused_ sd_event_source *source, void *userdata) {
                 fail_without_workers(run, WORKER_APPLY);
                 return 0;
         }
+        if (run->n_parked > 0 && !run->stopped)
+                return 0; /* for another run; run_retry() follows */
         if (!run->stopped && run->n_done < run->n_nodes)
                 give_up(run);
+        if (run->probing && !run->stopped) {
+                end_probing(run);
+                return 0;
+        }
 
         run->finished = true;
         run->finished_usec = now_usec(CLOCK_REALTIME);
@@ -498,8 +590,8 @@ static int on_dispatch(_unused_ sd_event_source *source, void *userdata) {
 
 /* ---- The object ----------------------------------------------------------------------------------------------------- */
 
-int run_new(sd_event *event, Image *image, const RunOptions *options, const RunHandlers *handlers,
-        void *userdata, Run **ret) {
+int run_new(sd_event *event, Image *image, WorkerPool *pool, const RunOptions *options,
+        const RunHandlers *handlers, void *userdata, Run **ret) {
         _cleanup_(run_freep) Run *run = NULL;
         int r;
 
@@ -509,10 +601,11 @@ int run_new(sd_event *event, Image *image, const RunOptions *options, const RunH
         run->event = sd_event_ref(event);
         run->image = image_ref(image);
         run->options = *options;
+        run->options.selected = NULL;
         run->handlers = handlers;
         run->userdata = userdata;
         run->last_batch = &run->batches;
-        run->n_states = image_n_states(image);
+        run->n_states = run->n_selected = image_n_states(image);
         run->n_nodes = image->header->nodes.n;
         run->n_queues = 2 * image->header->types.n;
         run->nodes = calloc(MAX(run->n_nodes, 1U), sizeof(Node));
@@ -520,19 +613,20 @@ int run_new(sd_event *event, Image *image, const RunOptions *options, const RunH
         run->queues = calloc(MAX(run->n_queues, 1U), sizeof(Queue));
         if (!run->nodes || !run->stack || !run->queues)
                 return -ENOMEM;
-        for (uint32_t i = 0; i < run->n_nodes; i++) {
-                run->nodes[i].n_waiting = image_node(image, i)->n_dependencies;
-                run->nodes[i].cause = NO_NODE;
-        }
+        for (uint32_t i = 0; options->selected && i < run->n_states; i++)
+                if (!options->selected[i]) {
+                        run->nodes[i].outside = true;
+                        run->n_selected--;
+                }
 
-        r = worker_pool_new(event, &options->workers, &worker_handlers, run, &run->pool);
-        if (r < 0)
-                return r;
         r = sd_event_add_defer(event, &run->dispatch_event, on_dispatch, run);
         if (r < 0)
                 return r;
         (void) sd_event_source_set_enabled(run->dispatch_event, SD_EVENT_OFF);
 
+        run->pool = pool;
+        run->listener = (WorkerListener){ .on_free = on_free, .userdata = run };
+        worker_pool_listen(pool, &run->listener);
         *ret = TAKE_PTR(run);
         return 0;
 }
@@ -541,7 +635,10 @@ Run *run_free(Run *run) {
         if (!run)
                 return NULL;
 
-        worker_pool_free(run->pool);
+        if (run->pool) {
+                worker_pool_unlisten(run->pool, &run->listener);
+                worker_pool_abandon(run->pool, run);
+        }
         sd_event_source_disable_unref(run->dispatch_event);
         for (uint32_t i = 0; run->nodes && i < run->n_nodes; i++)
                 run_detail_free(run->nodes[i].detail);
@@ -555,11 +652,7 @@ Run *run_free(Run *run) {
                 next = batch->next;
                 free(batch);
         }
-        for (HungMount *hung = run->hung, *next; hung; hung = next) {
-                next = hung->next;
-                free(hung->path);
-                free(hung);
-        }
+        free(run->parked);
         free(run->queues);
         free(run->nodes);
         free(run->stack);
@@ -571,14 +664,8 @@ Run *run_free(Run *run) {
 
 int run_start(Run *run) {
         run->started_usec = now_usec(CLOCK_REALTIME);
-        /* Groups that wait for nothing first: run_finish_state() follows where they lead. */
-        for (uint32_t i = run->n_states; i < run->n_nodes; i++)
-                if (run->nodes[i].step == STEP_WAITING && run->nodes[i].n_waiting == 0)
-                        run_finish_state(run, i, RESULT_OK);
-        for (uint32_t i = 0; i < run->n_states; i++)
-                if (run->nodes[i].step == STEP_WAITING && run->nodes[i].n_waiting == 0)
-                        enqueue(run, i);
-        run_schedule(run);
+        run->probing = run->options.mode == RUN_APPLY && run->options.max_changes != UINT64_MAX;
+        begin(run);
         return 0;
 }
 
@@ -597,6 +684,43 @@ const RunOptions *run_options(const Run *run) {
 
 bool run_is_interrupted(const Run *run) {
         return run->stopped && run->n_done < run->n_nodes;
+}
+
+bool run_is_refused(const Run *run) {
+        return run->refused;
+}
+
+const char *run_error(const Run *run) {
+        if (run->error[0])
+                return run->error;
+        return run_is_interrupted(run) ? "it was stopped before all was done" : NULL;
+}
+
+bool run_holds(const Run *run, uint32_t state) {
+        return run->nodes[state].held;
+}
+
+uint32_t run_under_way(const Run *run, uint32_t *ret, uint32_t max) {
+        uint32_t n = 0;
+
+        for (const Batch *batch = run->in_flight; batch && n < max; batch = batch->next)
+                for (uint32_t i = 0; i < batch->n && n < max; i++)
+                        if (run->nodes[batch->states[i]].step == STEP_ASKED &&
+                                run->nodes[batch->states[i]].batch == batch->id)
+                                ret[n++] = batch->states[i];
+        return n;
+}
+
+uint32_t run_n_selected(const Run *run) {
+        return run->n_selected;
+}
+
+uint32_t run_n_done(const Run *run) {
+        uint32_t n = 0;
+
+        for (size_t i = 0; i < ELEMENTSOF(run->counts); i++)
+                n += run->counts[i];
+        return n;
 }
 
 usec_t run_started(const Run *run) {

@@ -53,6 +53,10 @@ typedef struct RunHandlers {
 
         /* All are done, or the run was stopped and the batches that were under way are back. */
         void (*on_finished)(void *userdata, Run *run);
+
+        /* A state is about to be looked at. False: another run holds it, so it has to wait for run_retry(). NULL: always
+         * true. */
+        bool (*may_begin)(void *userdata, Run *run, uint32_t state);
 } RunHandlers;
 
 typedef struct RunOptions {
@@ -60,16 +64,26 @@ typedef struct RunOptions {
         RunMode mode;
         const char *cause; /* "once", "boot", … */
         bool diff;         /* make text diffs */
-        WorkerPoolOptions workers;
+        bool audit;        /* check only, whatever the states say */
+
+        /* A run that would change more states than this is refused: it then is told as a plan. UINT64_MAX: no limit. To
+         * know beforehand, all states are checked once more. */
+        uint64_t max_changes;
+
+        /* One byte for each state, not 0 if it is part of the run; copied. NULL: all are. What a state requires counts only if
+         * it is part of the run itself. */
+        const uint8_t *selected;
 } RunOptions;
 
 /*
  * run_new() - prepares a run over the image, of which it takes a reference
  *
- * The options' strings must outlive the run. Return: 0; -ENOMEM; other -errno.
+ * The pool and the cause must outlive the run. Return: 0; -ENOMEM; other -errno.
  */
-int run_new(sd_event *event, Image *image, const RunOptions *options, const RunHandlers *handlers,
-        void *userdata, Run **ret);
+int run_new(sd_event *event, Image *image, WorkerPool *pool, const RunOptions *options,
+        const RunHandlers *handlers, void *userdata, Run **ret);
+
+/* Of a run that is not over: kills the workers that are at its states. */
 Run *run_free(Run *run);
 DEFINE_CLEANUP(Run *, run_free)
 
@@ -79,9 +93,23 @@ int run_start(Run *run);
 /* No new batch; those under way are let finish. States without a result stay so. */
 void run_stop(Run *run);
 
+/* States that had to wait since another run held them may be free now. */
+void run_retry(Run *run);
+
+/* True while a worker has the state, or what it has found is about to be acted upon. */
+bool run_holds(const Run *run, uint32_t state);
+
+/* The states that workers have now, those that began first at the front, `max` at most. Returns how many. */
+uint32_t run_under_way(const Run *run, uint32_t *ret, uint32_t max);
+
+uint32_t run_n_selected(const Run *run); /* states that are part of it */
+uint32_t run_n_done(const Run *run);     /* of which so many have a result */
+
 Image *run_image(const Run *run);
 const RunOptions *run_options(const Run *run);
 bool run_is_interrupted(const Run *run); /* it was stopped before all was done */
+bool run_is_refused(const Run *run);     /* it would have changed more than max_changes */
+const char *run_error(const Run *run);   /* why it did not go through; NULL if it did, or goes on */
 usec_t run_started(const Run *run);      /* CLOCK_REALTIME */
 usec_t run_finished(const Run *run);     /* likewise; 0 while it runs */
 

@@ -39,3 +39,37 @@ typedef enum ReferenceStyle {
 } ReferenceStyle;
 
 void settings_print_reference(FILE *f, ReferenceStyle style);
+
+/* ---- The table of keys ----------------------------------------------------------------------------------------- */
+
+typedef enum SettingKind {
+        SETTING_SPAN,   /* a time span, in microseconds */
+        SETTING_NUMBER, /* an integer */
+        SETTING_BYTES,  /* "64M" */
+        SETTING_WORD,   /* one of a few words */
+} SettingKind;
+
+typedef struct Setting {
+        const char *name; /* "interval"; "store.size" is `size` in the table [store] */
+        SettingKind kind;
+        bool infinity; /* "infinity" is allowed: UINT64_MAX */
+        size_t offset; /* in Settings */
+        uint64_t min, max;
+        const char *const *words; /* of SETTING_WORD: those of min … max */
+        const char *summary;      /* one line */
+        const char *text;         /* a paragraph */
+        const char *since;        /* the version that brought it */
+} Setting;
+
+extern const Setting settings_table[];
+extern const size_t settings_table_n;
+
+static inline uint64_t *setting_value(const Setting *setting, Settings *settings) {
+        return (uint64_t *) ((char *) settings + setting->offset);
+}
+
+/* A value as one writes it, without quotes: "30min", "64M", "apply". Returns buffer, or a constant. */
+const char *setting_format(const Setting *setting, uint64_t value, char buffer[static 32]);
+
+/* "a time span from 1s to 365d, or \"infinity\"": what it must be, for messages. Returns buffer. */
+char *setting_wants(const Setting *setting, char *buffer, size_t size);

@@ -22,10 +22,19 @@ typedef struct StatusTable {
         Image *image;
         StateStatus *states; /* image_n_states() of them */
         uint32_t counts[_RESULT_MAX];
+        uint32_t
+                *slots; /* of the index by id: each a state, or UINT32_MAX; their number is a power of two */
+        uint32_t slots_mask;
 } StatusTable;
 
-/* Takes a reference of the image. Status is taken from an older table (may be NULL), or else from the store. States that are
- * gone are removed from the store. Return: 0; -ENOMEM. */
+/*
+ * Takes a reference of the image. Status is taken from an older table (may be NULL), or else from the store. States that are
+ * gone are removed from the store. A state that was declared otherwise before, or whose module is another one, has not been
+ * looked at: of it only changed_usec stays. (What comes from the store is taken as it is: the store does not know how a
+ * state was declared.)
+ *
+ * Return: 0; -ENOMEM.
+ */
 int status_table_new(Image *image, const StatusTable *old, Store *store, StatusTable **ret);
 StatusTable *status_table_free(StatusTable *table);
 DEFINE_CLEANUP(StatusTable *, status_table_free)

@@ -86,7 +86,8 @@ int housekeeper_main(const char *directory, const char *size_bytes, const char *
 /* ---- Numbers --------------------------------------------------------------------------------------------------- */
 
 /* The next number of a run, of an event: > 0, growing, never given twice, also over crashes and resets (after a SIGKILL
- * some may be left out; a fresh store in place of one that cannot be read begins at the number of seconds since 1970). */
+ * some may be left out; a fresh store in place of one that cannot be read begins at the number of milliseconds since
+ * 1970, and so does what is given while no store can be opened). */
 int64_t store_next_run(Store *store);
 
 /* ---- Writing --------------------------------------------------------------------------------------------------- */
@@ -169,6 +170,12 @@ typedef struct EventFilter {
 json_t *store_events(Store *store, int64_t after, const EventFilter *filter, unsigned limit);
 /* The id of the newest; 0 if there is none. */
 int64_t store_last_event(Store *store);
+
+/* Up to this id events are in the store (or never will be): on_events has told so, or is about to. */
+int64_t store_settled_event(const Store *store);
+
+/* An event in the form of docs/api.md; NULL if memory is short. */
+json_t *store_event_to_json(int64_t id, const StoreEvent *event);
 
 /* True if an event in the form of docs/api.md passes. */
 bool event_filter_matches(const EventFilter *filter, const json_t *event);

@@ -65,6 +65,7 @@ TEST(a_good_image_is_valid) {
 TEST(an_empty_image_is_valid) {
         ImageHeader header = { .magic = IMAGE_MAGIC, .version = IMAGE_VERSION, .used = sizeof(header) };
 
+        header.settings = settings_default;
         header.base = (uint64_t) (uintptr_t) &header;
         ASSERT_NULL(image_validate((const uint8_t *) &header, sizeof(header)));
 }
@@ -112,7 +113,7 @@ TEST(what_is_refused) {
                 const char *error;
         } header[] = {
                 { offsetof(ImageHeader, magic), 0, "it does not begin as an image does" },
-                { offsetof(ImageHeader, version), 2, "it is of another version" },
+                { offsetof(ImageHeader, version), IMAGE_VERSION + 1, "it is of another version" },
                 { offsetof(ImageHeader, base), 8, "it was built for another address or size" },
                 { offsetof(ImageHeader, used), 8, "it was built for another address or size" },
                 { offsetof(ImageHeader, modules.offset), UINT32_MAX - 7, "an array lies outside" },
@@ -125,6 +126,10 @@ TEST(what_is_refused) {
                 { offsetof(ImageHeader, types.n), 1, "a state is not well-formed" },
                 { offsetof(ImageHeader, roles.n), 0, "a state is not well-formed" },
                 { offsetof(ImageHeader, watches.n), 1, "a state is not well-formed" },
+                { offsetof(ImageHeader, settings.audit), 2, "a setting is out of range" },
+                { offsetof(ImageHeader, settings.workers), 65, "a setting is out of range" },
+                { offsetof(ImageHeader, settings.facts_deadline_usec), 0, "a setting is out of range" },
+                { offsetof(ImageHeader, settings.log_level), 0, "a setting is out of range" },
         };
         Guarded g;
         const ImageHeader *h;
@@ -174,6 +179,7 @@ TEST(what_is_refused) {
                         { &watches[0].kind, _IMAGE_WATCH_MAX, "a watch is not well-formed" },
                         { &watches[0].what.n, 1, "a watch is not well-formed" },
                         { &files[0].path.n, 0, "a file is not well-formed" },
+                        { (uint32_t *) &files[0].is_directory, 2, "a file is not well-formed" },
                         { &facts[0].name.offset, UINT32_MAX, "a fact is not well-formed" },
                 };
 

@@ -64,6 +64,7 @@ static inline void test_image_build(Arena *arena) {
         files[0] = (ImageFile){ .path = test_image_text(arena, "/etc/agentd/conf.d"), .device = 1 };
         facts[0] = (ImageFact){ .name = test_image_text(arena, "facts.os.id") };
 
+        h->settings = settings_default;
         h->magic = IMAGE_MAGIC;
         h->version = IMAGE_VERSION;
         h->base = (uint64_t) (uintptr_t) arena->base;
@@ -122,5 +123,5 @@ static inline bool test_image_walk(const Image *image) {
                 good = good && test_image_text_is_good(image, image_array(image, files, ImageFile)[i].path);
         for (uint32_t i = 0; i < h->facts.n; i++)
                 good = good && test_image_text_is_good(image, image_array(image, facts, ImageFact)[i].name);
-        return good;
+        return good && !settings_validate(&h->settings);
 }

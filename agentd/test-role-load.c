@@ -1144,10 +1144,12 @@ TEST(files_that_were_read) {
                 ASSERT_TRUE(found);
         }
         /* And one that was looked for first: {{>inner}} is also "inner". */
-        ASSERT_EQ(image->header->files.n, 5);
-        for (uint32_t i = 0; i < 5; i++)
-                if (streq(image_text(image, files[i].path), in("conf/inner")))
+        for (uint32_t i = 0; i < image->header->files.n; i++)
+                if (streq(image_text(image, files[i].path), in("conf/inner"))) {
                         ASSERT_TRUE(files[i].inode == 0 && files[i].device == 0 && files[i].mtime_nsec == 0);
+                        return;
+                }
+        fail();
 }
 
 TEST(flags) {

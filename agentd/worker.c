@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "log.h"
+#include "mount-table.h"
 #include "worker.h"
 
 /* Datagrams read of one worker before others get their turn. */
@@ -41,8 +42,8 @@ struct Worker {
 struct WorkerPool {
         sd_event *event;
         WorkerPoolOptions options;
-        const WorkerHandlers *handlers;
-        void *userdata;
+        WorkerListener *listeners;
+        HungMount *hung;
         Worker *workers;
         sd_event_source *mounts;
         int mounts_fd;
@@ -109,7 +110,51 @@ static void report_lost(Worker *worker, WorkerLoss loss, const char *detail) {
         Batch *batch = TAKE_PTR(worker->batch);
 
         if (batch)
-                worker->pool->handlers->on_lost(worker->pool->userdata, batch, loss, detail, worker->pid);
+                batch->handlers->on_lost(batch->userdata, batch, loss, detail, worker->pid);
+}
+
+/* ---- Mounts that hang ------------------------------------------------------------------------------------------ */
+
+void worker_pool_add_hung(WorkerPool *pool, pid_t pid, char *path) {
+        HungMount *hung = malloc(sizeof(*hung));
+
+        log_error("File system '%s' hangs: process %d can neither finish nor be killed. States on it fail "
+                  "until it ends",
+                path, (int) pid);
+        if (!hung) {
+                free(path);
+                return;
+        }
+        *hung = (HungMount){ .next = pool->hung, .pid = pid, .path = path };
+        pool->hung = hung;
+}
+
+const HungMount *worker_pool_find_hung(const WorkerPool *pool, const char *path) {
+        for (const HungMount *hung = pool->hung; hung; hung = hung->next)
+                if (path_is_below(path, hung->path))
+                        return hung;
+        return NULL;
+}
+
+bool worker_pool_has_hung(const WorkerPool *pool) {
+        return pool->hung;
+}
+
+/* The process has ended after all; or the pool does. */
+static void forget_hung(WorkerPool *pool, pid_t pid) {
+        for (HungMount **h = &pool->hung; *h;) {
+                HungMount *hung = *h;
+
+                if (pid != 0 && hung->pid != pid) {
+                        h = &hung->next;
+                        continue;
+                }
+                if (pid != 0)
+                        log_notice("File system '%s' works again", hung->path);
+                *h = hung->next;
+                free(hung->path);
+                free(hung);
+        }
 }
 
 /* ---- What it says ---------------------------------------------------------------------------------------------- */
@@ -143,8 +188,8 @@ static int worker_handle_datagram(Worker *worker, const uint8_t *data, size_t si
                 case MESSAGE_UNDO:
                         if (!worker->batch)
                                 return -EBADMSG;
-                        r = worker->pool->handlers->on_record(
-                                worker->pool->userdata, worker->batch, kind, &reader);
+                        r = worker->batch->handlers->on_record(
+                                worker->batch->userdata, worker->batch, kind, &reader);
                         /* Nothing else is progress: a module may talk for ever. */
                         if (kind == MESSAGE_RESULT)
                                 worker->heard_usec = now_usec(CLOCK_MONOTONIC);
@@ -159,7 +204,7 @@ static int worker_handle_datagram(Worker *worker, const uint8_t *data, size_t si
                         worker->heard_usec = now_usec(CLOCK_MONOTONIC);
                         worker->slow = false;
                         arm_timer(worker, worker->heard_usec + WORKER_IDLE_USEC);
-                        worker->pool->handlers->on_end(worker->pool->userdata, batch);
+                        batch->handlers->on_end(batch->userdata, batch);
                         (void) sd_event_source_set_enabled(worker->pool->free_event, SD_EVENT_ONESHOT);
                         r = 0;
                         break;
@@ -253,7 +298,7 @@ static int on_worker_exit(_unused_ sd_event_source *source, const siginfo_t *si,
                         r = worker_read(worker);
 
         if (worker->stuck)
-                worker->pool->handlers->on_unstuck(worker->pool->userdata, worker->pid);
+                forget_hung(worker->pool, worker->pid);
 
         describe_end(worker, si, detail, sizeof(detail));
         if (setup_failed(worker, si))
@@ -308,7 +353,7 @@ static int on_worker_timer(_unused_ sd_event_source *source, _unused_ uint64_t u
         if (now >= warning) {
                 if (!worker->slow) {
                         worker->slow = true;
-                        worker->pool->handlers->on_slow(worker->pool->userdata, worker->batch);
+                        worker->batch->handlers->on_slow(worker->batch->userdata, worker->batch);
                         (void) sd_event_source_set_enabled(worker->pool->free_event, SD_EVENT_ONESHOT);
                 }
                 arm_timer(worker, deadline);
@@ -440,7 +485,7 @@ int worker_pool_dispatch(WorkerPool *pool, Image *image, Batch *batch) {
                 message_put_u32(&writer, head[i]);
         for (uint32_t i = 0; i < batch->n; i++)
                 message_put_u32(&writer,
-                        batch->states[i] | (pool->handlers->is_pending(pool->userdata, batch->states[i])
+                        batch->states[i] | (batch->handlers->is_pending(batch->userdata, batch->states[i])
                                                            ? MESSAGE_STATE_PENDING
                                                            : 0));
         r = message_end(&writer);
@@ -484,12 +529,48 @@ static int on_mounts_changed(
 static int on_room(_unused_ sd_event_source *source, void *userdata) {
         WorkerPool *pool = userdata;
 
-        pool->handlers->on_free(pool->userdata);
+        for (WorkerListener *listener = pool->listeners; listener; listener = listener->next)
+                listener->on_free(listener->userdata);
         return 0;
 }
 
-int worker_pool_new(sd_event *event, const WorkerPoolOptions *options, const WorkerHandlers *handlers,
-        void *userdata, WorkerPool **ret) {
+void worker_pool_listen(WorkerPool *pool, WorkerListener *listener) {
+        listener->next = pool->listeners;
+        pool->listeners = listener;
+}
+
+void worker_pool_unlisten(WorkerPool *pool, WorkerListener *listener) {
+        for (WorkerListener **l = &pool->listeners; *l; l = &(*l)->next)
+                if (*l == listener) {
+                        *l = listener->next;
+                        break;
+                }
+}
+
+void worker_pool_abandon(WorkerPool *pool, void *userdata) {
+        for (Worker *worker = pool->workers; worker; worker = worker->next) {
+                if (!worker->batch || worker->batch->userdata != userdata)
+                        continue;
+                worker->batch = NULL;
+                worker_kill(worker, WORKER_LOSS_DIED);
+        }
+}
+
+void worker_pool_set_limit(WorkerPool *pool, unsigned n_workers) {
+        cpu_set_t set;
+
+        if (n_workers == 0)
+                n_workers = sched_getaffinity(0, sizeof(set), &set) < 0
+                                    ? 2
+                                    : MAX((unsigned) CPU_COUNT(&set), 2U);
+        pool->options.n_workers = n_workers;
+}
+
+const WorkerPoolOptions *worker_pool_options(const WorkerPool *pool) {
+        return &pool->options;
+}
+
+int worker_pool_new(sd_event *event, const WorkerPoolOptions *options, WorkerPool **ret) {
         _cleanup_(worker_pool_freep) WorkerPool *pool = NULL;
         int r;
 
@@ -499,17 +580,9 @@ int worker_pool_new(sd_event *event, const WorkerPoolOptions *options, const Wor
         *pool = (WorkerPool){
                 .event = sd_event_ref(event),
                 .options = *options,
-                .handlers = handlers,
-                .userdata = userdata,
                 .mounts_fd = -EBADF,
         };
-        if (pool->options.n_workers == 0) {
-                cpu_set_t set;
-
-                pool->options.n_workers = sched_getaffinity(0, sizeof(set), &set) < 0
-                                                  ? 2
-                                                  : MAX((unsigned) CPU_COUNT(&set), 2U);
-        }
+        worker_pool_set_limit(pool, options->n_workers);
 
         pool->mounts_fd = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
         /* Without /proc, as in the chroot of an image build, nobody mounts anything meanwhile either. */
@@ -558,6 +631,8 @@ WorkerPool *worker_pool_free(WorkerPool *pool) {
                 worker_free(worker);
                 wait_until(pid, stuck ? 0 : deadline);
         }
+        assert(!pool->listeners);
+        forget_hung(pool, 0);
         sd_event_source_disable_unref(pool->mounts);
         sd_event_source_disable_unref(pool->free_event);
         safe_close(pool->mounts_fd);

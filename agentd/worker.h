@@ -25,8 +25,12 @@ typedef enum Phase {
         _PHASE_MAX,
 } Phase;
 
-/* States of one type that a worker is asked about together. Owned by who dispatches it. */
+typedef struct WorkerHandlers WorkerHandlers;
+
+/* States of one type that a worker is asked about together. Owned by who dispatches it, whose handlers it brings. */
 typedef struct Batch {
+        const WorkerHandlers *handlers;
+        void *userdata;
         uint32_t id;
         Phase phase;
         WorkerKind kind;
@@ -72,7 +76,8 @@ typedef enum WorkerLoss {
         WORKER_LOSS_NOT_STARTED, /* could not be started or set up */
 } WorkerLoss;
 
-typedef struct WorkerHandlers {
+/* Of a batch; called with its userdata. */
+struct WorkerHandlers {
         /* True if, in a plan, something that the state requires would be changed first. */
         bool (*is_pending)(void *userdata, uint32_t state);
 
@@ -89,13 +94,15 @@ typedef struct WorkerHandlers {
 
         /* The worker has been silent for a third of the timeout. The batch is still with it. */
         void (*on_slow)(void *userdata, Batch *batch);
+};
 
-        /* A worker that was reported as stuck has ended. */
-        void (*on_unstuck)(void *userdata, pid_t pid);
-
+/* Who waits for room in the pool. */
+typedef struct WorkerListener {
         /* A worker became free. Called from the event loop, once for any number of them. */
         void (*on_free)(void *userdata);
-} WorkerHandlers;
+        void *userdata;
+        struct WorkerListener *next;
+} WorkerListener;
 
 typedef struct WorkerPoolOptions {
         unsigned
@@ -107,8 +114,34 @@ typedef struct WorkerPoolOptions {
 } WorkerPoolOptions;
 
 /* Return: 0; -errno. The options' strings must outlive the pool. */
-int worker_pool_new(sd_event *event, const WorkerPoolOptions *options, const WorkerHandlers *handlers,
-        void *userdata, WorkerPool **ret);
+int worker_pool_new(sd_event *event, const WorkerPoolOptions *options, WorkerPool **ret);
+
+/* How many workers of each kind there may be from now on; 0 as above. */
+void worker_pool_set_limit(WorkerPool *pool, unsigned n_workers);
+
+const WorkerPoolOptions *worker_pool_options(const WorkerPool *pool);
+
+/* The listener stays the caller's. Those that came first are told last, so that a run that has just begun gets its turn
+ * beside one that has many batches waiting. */
+void worker_pool_listen(WorkerPool *pool, WorkerListener *listener);
+void worker_pool_unlisten(WorkerPool *pool, WorkerListener *listener);
+
+/* Kills the workers that have batches with this userdata, whose handlers are not called any more. The batches are their
+ * owner's again. */
+void worker_pool_abandon(WorkerPool *pool, void *userdata);
+
+/* A mount on which a worker hangs so that it cannot be killed. Forgotten when its process ends. */
+typedef struct HungMount {
+        struct HungMount *next;
+        pid_t pid;
+        char *path;
+} HungMount;
+
+/* Takes the path. */
+void worker_pool_add_hung(WorkerPool *pool, pid_t pid, char *path);
+/* The mount that hangs and has the path, or NULL. */
+const HungMount *worker_pool_find_hung(const WorkerPool *pool, const char *path);
+bool worker_pool_has_hung(const WorkerPool *pool);
 
 /* Ends all workers, killing those that have work, without calling any handler. Batches stay with their owner. */
 WorkerPool *worker_pool_free(WorkerPool *pool);

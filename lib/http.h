@@ -19,7 +19,9 @@
 #define HTTP_STREAMS_MAX      MIB(64) /* of all streams together */
 #define HTTP_CONNECTIONS_MAX  512     /* at a time; beyond, they wait in the kernel's queue */
 #define HTTP_CONNECTIONS_USER 64      /* of one user other than root; beyond, a fixed 429 and the end */
-#define HTTP_IDLE_SEC         30      /* half a request, or nothing, for so long: the end */
+#define HTTP_CONNECTIONS_ROOT \
+        64               /* of those at a time, kept for root: others get a 429 before it comes to them */
+#define HTTP_IDLE_SEC 30 /* half a request, or nothing, for so long: the end */
 
 /* Of those who may not: their answer is written, and what they send is thrown away, so much and so long. */
 #define HTTP_DISCARD_BYTES KIB(64)
@@ -58,7 +60,8 @@ typedef struct HttpServerOptions {
         size_t n_routes;
         /* Groups whose members may read, and write; (gid_t) -1: no such group. uid 0 may write always. */
         gid_t reader_gid, writer_gid;
-        void *userdata; /* of the handlers */
+        void *userdata;    /* of the handlers */
+        unsigned idle_sec; /* 0: HTTP_IDLE_SEC. For tests */
 } HttpServerOptions;
 
 /* Return: 0; -errno. */
@@ -74,6 +77,10 @@ int http_server_listen(HttpServer *server, int fd);
 /* What rights a peer of these ids has; groups: n of them besides gid. For tests. */
 HttpRight http_right_of(
         const HttpServerOptions *options, uid_t uid, gid_t gid, const gid_t *groups, size_t n);
+
+/* True while answers, or the ends of streams, are on their way to clients: what ends soon may wait for them. Requests that
+ * have not been answered do not count, nor do streams that go on with nothing to send. */
+bool http_server_is_sending(const HttpServer *server);
 
 /* Connections that are open now, and requests answered so far, for statistics. */
 unsigned http_server_connections(const HttpServer *server);
@@ -107,6 +114,7 @@ void http_answer_json(HttpRequest *request, unsigned status, json_t *body);
 /* The same with a Location header. */
 void http_answer_created(HttpRequest *request, unsigned status, const char *location, json_t *body);
 
+/* Likewise. The text is copied. */
 void http_answer_text(
         HttpRequest *request, unsigned status, const char *content_type, const char *text, size_t size);
 

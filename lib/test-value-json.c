@@ -135,12 +135,35 @@ TEST(what_json_must_not_have_is_replaced) {
         }
 }
 
+TEST(times_are_rfc_3339) {
+        static const struct {
+                usec_t usec;
+                const char *expected;
+        } cases[] = {
+                { 0, "null" },
+                { 1, "\"1970-01-01T00:00:00.000001Z\"" },
+                { 1764768000123456, "\"2025-12-03T13:20:00.123456Z\"" },
+                { 4102444799999999, "\"2099-12-31T23:59:59.999999Z\"" },
+        };
+
+        FOREACH_ELEMENT(c, cases) {
+                json_t *json = json_from_time(c->usec);
+                char *dump = json_dumps(json, JSON_ENCODE_ANY);
+
+                ASSERT_STREQ(dump, c->expected);
+                free(dump);
+                json_decref(json);
+        }
+        json_decref(json_from_time(USEC_INFINITY));
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 RUN(there_and_back),
                 RUN(types_from_json),
                 RUN(invalid_utf8_is_replaced),
                 RUN(what_json_must_not_have_is_replaced),
+                RUN(times_are_rfc_3339),
         };
 
         return cmocka_run_group_tests(tests, setup, teardown);

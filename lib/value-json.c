@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include <math.h>
+#include <time.h>
 
 #include "util.h"
 #include "value-json.h"
@@ -94,4 +95,16 @@ json_t *value_to_json(const Value *value) {
         case VALUE_NULL:
         default: return json_null();
         }
+}
+
+json_t *json_from_time(usec_t usec) {
+        time_t seconds = (time_t) (usec / USEC_PER_SEC);
+        char text[64], date[32];
+        struct tm tm;
+
+        if (usec == 0 || !gmtime_r(&seconds, &tm))
+                return json_null();
+        (void) strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%S", &tm);
+        (void) snprintf(text, sizeof(text), "%s.%06uZ", date, (unsigned) (usec % USEC_PER_SEC));
+        return json_string(text);
 }

@@ -3,6 +3,7 @@
 
 #include <jansson.h>
 
+#include "util.h"
 #include "value.h"
 
 /*
@@ -22,3 +23,6 @@ json_t *value_to_json(const Value *value);
 
 /* A JSON string of the text, each byte that is not UTF-8 replaced by U+FFFD; NULL if out of memory. */
 json_t *json_from_text(const char *text, size_t size);
+
+/* A time in microseconds since 1970 as RFC 3339 in UTC, "2026-11-21T13:32:00.123456Z"; null for 0. NULL if out of memory. */
+json_t *json_from_time(usec_t usec);

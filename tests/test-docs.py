@@ -10,10 +10,12 @@ In README.md, docs/*.md, modules/*/README.md and conf.d:
 - a block ```toml invalid NAME.toml is refused, with exactly the messages of the ```text block that follows, as if the
   role lay in /etc/agentd/conf.d.
 - a block ```toml fragment is TOML, but no role: a local fact, a part of a role.
+- a block ```toml agentd.toml holds settings instead.
 - a block ```mustache NAME lies beside the roles of its page.
 - links to files of the tree lead somewhere, and to a heading that is there.
 
 A page of a module has the headings of every such page, and its table of parameters is what the module declares.
+docs/settings.md and conf.d/agentd.toml hold what `agentd --doc` prints, and docs/roles.md the settings of states.
 """
 
 import os
@@ -56,13 +58,17 @@ def line_of(text, position):
     return text.count("\n", 0, position) + 1
 
 
-def validate(directory, name):
+def run_agentd(*arguments):
     environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"} | {
         key: value for key, value in os.environ.items() if key.endswith("SAN_OPTIONS")}
-    done = subprocess.run(
-        [agentd, "--validate", "--module-dir", module_dir.name, f"{directory}/{name}"],
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, env=environment)
-    return done.returncode, done.stderr.replace(f"{directory}/", f"{CONF_D}/")
+    return subprocess.run([agentd, "--module-dir", module_dir.name, *arguments],
+                          stdin=subprocess.DEVNULL, capture_output=True, text=True, env=environment)
+
+
+def validate(directory, name):
+    done = run_agentd("--validate", f"{directory}/{name}")
+    place = "/etc/agentd" if name == "agentd.toml" else CONF_D
+    return done.returncode, done.stderr.replace(f"{directory}/", f"{place}/")
 
 
 def check_roles(page, text):
@@ -143,6 +149,24 @@ def check_module_page(page, text, tables):
            None if table == wanted else "expected:\n" + "\n".join(wanted) + "\nfound:\n" + "\n".join(table))
 
 
+def check_doc():
+    """What is committed, and what the program prints, are the same."""
+    page, printed = (TOP / "docs/settings.md").read_text(), run_agentd("--doc", "--style=markdown", "agentd.toml").stdout
+    result("docs/settings.md: holds what agentd --doc --style=markdown prints",
+           None if printed and printed in page else "put this there:\n" + printed)
+    printed = run_agentd("--doc", "--style=toml", "agentd.toml").stdout
+    result("conf.d/agentd.toml is what agentd --doc --style=toml prints",
+           None if printed and printed == (TOP / "conf.d/agentd.toml").read_text() else "it should be:\n" + printed)
+
+    def table(text):
+        start = text.find("| setting |")
+        return re.sub(r"\[(.*?)\]\(.*?\)", r"\1", text[start:].split("\n\n")[0] if start >= 0 else "").strip()
+
+    printed = table(run_agentd("--doc", "--style=markdown", "file").stdout)
+    result("docs/roles.md: the table of settings is what agentd --doc prints",
+           None if printed and printed == table((TOP / "docs/roles.md").read_text()) else "expected:\n" + printed)
+
+
 def main():
     tables = declared_types()
     pages = ["README.md", "NEWS.md", "tests/README.md"]
@@ -157,6 +181,8 @@ def main():
     for name in tables:
         result(f"state type {name} has a page",
                None if f"modules/{name}/README.md" in pages else f"modules/{name}/README.md is missing")
+    if (TOP / "conf.d/agentd.toml").exists():  # not in a tree of modules alone
+        check_doc()
     for path in sorted(TOP.glob("conf.d/*.toml")):
         status, stderr = validate(path.parent, path.name)
         result(f"conf.d/{path.name} is valid", None if status == 0 else stderr)

@@ -4,7 +4,7 @@
 import collections
 import ctypes
 import fcntl
-import json
+import json as jsonlib
 import os
 import select
 import shutil
@@ -22,6 +22,8 @@ MACHINE_NOISE = (
     "Failed to set fd limit to 65536",
 )
 
+Answer = collections.namedtuple("Answer", "status headers body")
+Ctl = collections.namedtuple("Ctl", "returncode stdout stderr objects")
 Once = collections.namedtuple("Once", "returncode results summary stderr")
 Result = collections.namedtuple("Result", "returncode stdout stderr")
 
@@ -221,12 +223,56 @@ class Box:
         """agentd --once --json: returns (returncode, results in order, the summary's counts, stderr)."""
         done = self.run(["/usr/sbin/agentd", "--once", "--json", *arguments], timeout=timeout, check=False)
         try:
-            lines = [json.loads(line) for line in done.stdout.splitlines()]
+            lines = [jsonlib.loads(line) for line in done.stdout.splitlines()]
         except ValueError:
             raise CommandFailed(["agentd", "--once", "--json", *arguments], done) from None
         results = [line for line in lines if "state" in line]
         summary = next((line["summary"] for line in lines if "summary" in line), {})
         return Once(done.returncode, results, summary, done.stderr)
+
+    def agentctl(self, *words, json=False, user=None, timeout=20, input=None):
+        """agentctl, whatever its exit status; with json=True what it prints is parsed, one object a line.
+
+        @user: run as that user, with all groups of that user
+        """
+        argv = ["/usr/bin/agentctl", *words, *(["--json"] if json else [])]
+        done = self.run(self._as_user(argv, user), timeout=timeout, check=False, input=input)
+        objects = None
+        if json:
+            try:
+                objects = parse_lines(done.stdout)
+            except ValueError:
+                raise CommandFailed(argv, done) from None
+        return Ctl(done.returncode, done.stdout, done.stderr, objects)
+
+    def api(self, method, path, body=None, user=None, timeout=20, headers=()):
+        """A request to the daemon: returns (status, headers in small letters, body).
+
+        @body: text as it is, or what becomes JSON; what comes back is parsed likewise, NDJSON as a list
+        """
+        argv = ["curl", "-sS", "-i", "--globoff", "--path-as-is", "--unix-socket", "/run/agentd/agentd.sock"]
+        argv += ["--head"] if method == "HEAD" else ["-X", method]
+        for header in headers:
+            argv += ["-H", header]
+        if body is not None:
+            argv += ["-H", "Content-Type: application/json", "-H", "Expect:", "--data-binary", "@-"]
+            body = body if isinstance(body, str) else jsonlib.dumps(body)
+        argv.append(f"http://localhost{path}")
+        done = self.run(self._as_user(argv, user), timeout=timeout, check=False, input=body)
+        if done.returncode != 0 or not done.stdout.startswith("HTTP/"):
+            raise CommandFailed(argv, done)
+        head, _, text = done.stdout.partition("\n\n")
+        first, *lines = head.splitlines()
+        fields = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        if "ndjson" in fields.get("content-type", ""):
+            text = parse_lines(text)
+        elif "json" in fields.get("content-type", "") and text:
+            text = jsonlib.loads(text)
+        return Answer(int(first.split()[1]), fields, text)
+
+    @staticmethod
+    def _as_user(argv, user):
+        return ["runuser", "-u", user, "--", *argv] if user else argv
 
     def role(self, name, text):
         """Writes the role /etc/agentd/conf.d/NAME.toml."""
@@ -287,7 +333,7 @@ class Box:
         """Journal entries as dicts, oldest first; arguments are journalctl's: matches, "-u", …"""
         self.run(["journalctl", "--sync"])
         output = self.run(["journalctl", "--quiet", "--all", "--output=json", *arguments]).stdout
-        return [json.loads(line) for line in output.splitlines()]
+        return [jsonlib.loads(line) for line in output.splitlines()]
 
     def cursor(self):
         """The journal's present end, for wait_journal(after=)."""
@@ -306,7 +352,7 @@ class Box:
                                    env=self.ENVIRONMENT, start_new_session=True)
         try:
             for line in lines_until(process.stdout, time.monotonic() + timeout):
-                entry = json.loads(line)
+                entry = jsonlib.loads(line)
                 if all(entry.get(key) == value for key, value in wanted) and (not where or where(entry)):
                     return entry
         finally:
@@ -404,6 +450,10 @@ class LoopExt4:
         """Whether some loop device still has our image."""
         backing = Path("/sys/block", os.path.basename(self.device), "loop/backing_file")
         return backing.exists() and backing.read_text().strip() == str(self.image)
+
+
+def parse_lines(text):
+    return [jsonlib.loads(line) for line in text.splitlines()]
 
 
 def shell_argv(command):

@@ -4,6 +4,9 @@
 import re
 from pathlib import Path
 
+import daemon
+from box import wait_until
+
 README = Path(__file__).resolve().parent.parent.parent / "README.md"
 EXAMPLES = "/usr/share/doc/agentd/examples/conf.d"
 
@@ -25,6 +28,31 @@ def test_the_first_example_of_the_readme_prints_what_it_says(box):
     assert without_times(shown) == without_times(session)
 
 
+def without_numbers(text):
+    """Also without how long ago something was, and whether that was now."""
+    text = re.sub(r"\b((in )?\d+(us|ms|s|min|h)( \d+\w+)?( ago)?|now)\b", "T", text.replace("--now", "--NOW"))
+    return re.sub(r"\d+(\.\d+)?", "N", text)
+
+
+def test_the_daemon_shows_what_the_readme_says(box):
+    text = README.read_text()
+    role = re.search(r"^```toml hello\.toml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)[1]
+    session = re.findall(r"^```console\n(.*?)^```", text, re.MULTILINE | re.DOTALL)[1]
+    box.run("systemd-sysusers && hostname web1 && rm /etc/motd")
+    box.role("hello", role)
+
+    shown = ""
+    for command in re.findall(r"^# (.*)$", session, re.MULTILINE):
+        *before, last = command.split("; sleep 1; ")
+        for part in before:
+            box.run(part)
+            wait_until(lambda: box.exists("/etc/motd"), 10, "it is repaired")
+        shown += f"# {command}\n{box.run(last).stdout}"
+        daemon.wait_idle(box)
+        box.run("journalctl --sync")
+    assert without_numbers(shown) == without_numbers(session)
+
+
 def test_the_example_roles_are_applied_and_then_left_alone(box):
     box.run(f"systemd-sysusers && cp {EXAMPLES}/* /etc/agentd/conf.d/")
     plan = box.agentd_once("--plan")
@@ -38,7 +66,9 @@ def test_the_example_roles_are_applied_and_then_left_alone(box):
 
 
 def test_an_installed_agentd_brings_an_empty_conf_d_and_its_accounts(box):
-    assert box.run(["find", "/etc/agentd"]).stdout.split() == ["/etc/agentd", "/etc/agentd/conf.d"]
+    # roles is made by systemd-tmpfiles, as the box boots.
+    assert sorted(box.run(["find", "/etc/agentd"]).stdout.split()) == [
+        "/etc/agentd", "/etc/agentd/conf.d", "/etc/agentd/roles"]
     box.run("systemd-sysusers")
     uid, groups = box.run("id -u agentd-check; id -G agentd-check").stdout.splitlines()
     assert int(uid) > 0 and len(groups.split()) == 1

@@ -296,7 +296,7 @@ when = "exists('/nosuch')"
     assert by_name["/srv/changed"]["differences"][0] == {"attribute": "ensure", "is": "absent", "should": "file"}
     assert by_name["/srv/changed"]["duration_usec"] > 0
 
-    assert list(run) == ["run", "mode", "cause", "started", "finished", "summary"]
+    assert list(run) == ["run", "mode", "cause", "started", "finished", "summary", "error"]
     assert type(run["run"]) is int and run["run"] > 0 and run["mode"] == "apply" and run["cause"] == "once"
     assert run["summary"] == {"ok": 1, "changed": 1, "drifted": 1, "unknown": 0, "failed": 1, "skipped": 1,
                               "blocked": 1}

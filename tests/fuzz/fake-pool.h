@@ -13,22 +13,40 @@
 #define FAKE_BATCHES 3
 
 struct WorkerPool {
-        const WorkerHandlers *handlers;
-        void *userdata;
+        WorkerListener *listener;
         Batch *batches[FAKE_BATCHES];
 };
 
 static WorkerPool fake_pool;
 
-int worker_pool_new(_unused_ sd_event *event, _unused_ const WorkerPoolOptions *options,
-        const WorkerHandlers *handlers, void *userdata, WorkerPool **ret) {
-        fake_pool = (WorkerPool){ .handlers = handlers, .userdata = userdata };
-        *ret = &fake_pool;
-        return 0;
+const WorkerPoolOptions *worker_pool_options(_unused_ const WorkerPool *pool) {
+        static const WorkerPoolOptions options = { .root = "/" };
+
+        return &options;
 }
 
-WorkerPool *worker_pool_free(_unused_ WorkerPool *pool) {
+void worker_pool_listen(WorkerPool *pool, WorkerListener *listener) {
+        *pool = (WorkerPool){ .listener = listener };
+}
+
+void worker_pool_unlisten(WorkerPool *pool, _unused_ WorkerListener *listener) {
+        pool->listener = NULL;
+}
+
+void worker_pool_abandon(WorkerPool *pool, _unused_ void *userdata) {
+        memset(pool->batches, 0, sizeof(pool->batches));
+}
+
+void worker_pool_add_hung(_unused_ WorkerPool *pool, _unused_ pid_t pid, char *path) {
+        free(path);
+}
+
+const HungMount *worker_pool_find_hung(_unused_ const WorkerPool *pool, _unused_ const char *path) {
         return NULL;
+}
+
+bool worker_pool_has_hung(_unused_ const WorkerPool *pool) {
+        return false;
 }
 
 bool worker_pool_is_exhausted(const WorkerPool *pool, WorkerKind kind) {
@@ -47,7 +65,7 @@ int worker_pool_dispatch(WorkerPool *pool, Image *image, Batch *batch) {
         for (uint32_t i = 0; i < batch->n; i++) {
                 fuzz_check(batch->states[i] < image_n_states(image));
                 fuzz_check(image_state(image, batch->states[i])->type == batch->type);
-                (void) pool->handlers->is_pending(pool->userdata, batch->states[i]);
+                (void) batch->handlers->is_pending(batch->userdata, batch->states[i]);
         }
         for (size_t i = 0; i < FAKE_BATCHES; i++)
                 if (!pool->batches[i]) {
@@ -59,7 +77,6 @@ int worker_pool_dispatch(WorkerPool *pool, Image *image, Batch *batch) {
 
 /* A datagram as if the worker of that batch had sent it: what worker.c does with it. */
 _unused_ static int fake_datagram(size_t i, const uint8_t *data, size_t size) {
-        const WorkerHandlers *handlers = fake_pool.handlers;
         MessageReader reader = { .data = data, .size = size };
         MessageKind kind;
         int r;
@@ -78,7 +95,8 @@ _unused_ static int fake_datagram(size_t i, const uint8_t *data, size_t size) {
                 case MESSAGE_RESULT:
                 case MESSAGE_DIFFERENCE:
                 case MESSAGE_UNDO:
-                        r = batch ? handlers->on_record(fake_pool.userdata, batch, kind, &reader) : -EBADMSG;
+                        r = batch ? batch->handlers->on_record(batch->userdata, batch, kind, &reader)
+                                  : -EBADMSG;
                         break;
                 case MESSAGE_END: {
                         uint32_t id = message_get_u32(&reader);
@@ -86,7 +104,7 @@ _unused_ static int fake_datagram(size_t i, const uint8_t *data, size_t size) {
                         if (reader.bad || !batch || batch->id != id)
                                 return -EBADMSG;
                         fake_pool.batches[i] = NULL;
-                        handlers->on_end(fake_pool.userdata, batch);
+                        batch->handlers->on_end(batch->userdata, batch);
                         r = 0;
                         break;
                 }
@@ -102,7 +120,7 @@ static void fake_lose(size_t i, WorkerLoss loss) {
         Batch *batch = TAKE_PTR(fake_pool.batches[i]);
 
         if (batch)
-                fake_pool.handlers->on_lost(fake_pool.userdata, batch, loss, "the fuzzer took it", 1);
+                batch->handlers->on_lost(batch->userdata, batch, loss, "the fuzzer took it", 1);
 }
 
 typedef struct FakeRun {
@@ -156,7 +174,7 @@ static void fake_finish(sd_event *event, const FakeRun *fake, const Image *image
                 fuzz_check(i < 1000);
                 for (size_t k = 0; k < FAKE_BATCHES; k++)
                         fake_lose(k, WORKER_LOSS_DIED);
-                fake_pool.handlers->on_free(fake_pool.userdata);
+                fake_pool.listener->on_free(fake_pool.listener->userdata);
                 fake_spin(event);
                 for (Result r = RESULT_OK; r < _RESULT_MAX; r++)
                         n += run_count(fake->run, r);

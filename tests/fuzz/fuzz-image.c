@@ -11,12 +11,12 @@
 #include "fake-pool.h"
 
 static void run_over(Image *image, RunMode mode) {
-        const RunOptions options = { .id = 1, .cause = "fuzz", .mode = mode, .workers.root = "/" };
+        const RunOptions options = { .id = 1, .cause = "fuzz", .mode = mode, .max_changes = UINT64_MAX };
         sd_event *event = NULL;
         FakeRun fake = {};
 
         fuzz_check(sd_event_new(&event) >= 0);
-        fuzz_check(run_new(event, image, &options, &fake_run_handlers, &fake, &fake.run) == 0);
+        fuzz_check(run_new(event, image, &fake_pool, &options, &fake_run_handlers, &fake, &fake.run) == 0);
         fuzz_check(run_start(fake.run) == 0);
         fake_spin(event);
         fake_finish(event, &fake, image);

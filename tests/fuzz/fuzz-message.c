@@ -66,7 +66,7 @@ static void read_fields(const uint8_t *data, size_t size) {
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         static Arena arena;
         static Image image;
-        RunOptions options = { .id = 1, .cause = "fuzz", .workers.root = "/" };
+        RunOptions options = { .id = 1, .cause = "fuzz", .max_changes = UINT64_MAX };
         sd_event *event = NULL;
         FakeRun fake = {};
 
@@ -84,7 +84,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         options.mode = data[0] & 1 ? RUN_PLAN : RUN_APPLY;
         options.diff = data[0] & 2;
         fuzz_check(sd_event_new(&event) >= 0);
-        fuzz_check(run_new(event, &image, &options, &fake_run_handlers, &fake, &fake.run) == 0);
+        fuzz_check(run_new(event, &image, &fake_pool, &options, &fake_run_handlers, &fake, &fake.run) == 0);
         fuzz_check(run_start(fake.run) == 0);
         fake_spin(event);
 
@@ -102,9 +102,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                         break;
                 case 2:
                         if (fake_pool.batches[i])
-                                fake_pool.handlers->on_slow(fake_pool.userdata, fake_pool.batches[i]);
+                                fake_pool.batches[i]->handlers->on_slow(
+                                        fake_pool.batches[i]->userdata, fake_pool.batches[i]);
                         break;
-                case 3: fake_pool.handlers->on_unstuck(fake_pool.userdata, 1); break;
                 case 4: run_stop(fake.run); break;
                 default:
                         if (fake_datagram(i, copy, n) < 0)

@@ -2,7 +2,8 @@
 
 /*
  * Roles, by the whole loader in this process: up to three texts, with a line "%%" between them. Of what has no errors
- * the image must be valid, and nobody in it may wait for himself.
+ * the image must be valid, and nobody in it may wait for himself. A text that begins with "# agentd.toml" is read as
+ * settings instead.
  */
 
 #include <setjmp.h>
@@ -14,7 +15,8 @@
 #include "role.h"
 #include "value-json.h"
 
-#define ROLES_MAX 3
+#define ROLES_MAX     3
+#define SETTINGS_MARK "# agentd.toml\n"
 
 static Module *modules[2];
 static jmp_buf out_of_memory;
@@ -101,6 +103,15 @@ static void load(const char *const *paths, Arena *scratch, Arena *image_arena) {
         fuzz_check(all_done(&image));
 }
 
+/* Whatever is written there, what comes of it is in range. */
+static void read_settings(const char *path, Arena *scratch) {
+        Loader loader = { .root_fd = -EBADF, .scratch = *scratch, .settings = settings_default };
+
+        loader.diagnostics.arena = &loader.scratch;
+        settings_read_file(&loader, false, path);
+        fuzz_check(!settings_validate(&loader.settings));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         const char *paths[ROLES_MAX + 1] = {}, *text = (const char *) data, *end = text + size;
         char names[ROLES_MAX][64];
@@ -127,8 +138,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 
         fuzz_check(arena_map(&scratch, GIB(1), full) == 0);
         fuzz_check(arena_map(&image, MIB(256), full) == 0);
-        if (setjmp(out_of_memory) == 0)
-                load(paths, &scratch, &image);
+        if (setjmp(out_of_memory) == 0) {
+                if (size >= strlen(SETTINGS_MARK) && memcmp(data, SETTINGS_MARK, strlen(SETTINGS_MARK)) == 0)
+                        read_settings(paths[0], &scratch);
+                else
+                        load(paths, &scratch, &image);
+        }
 
         safe_close(root_fd);
         arena_unmap(&scratch);

@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* States, and what each was last found to be. */
+
+#include <fnmatch.h>
+#include <inttypes.h>
+
+#include "api-internal.h"
+#include "value-json.h"
+
+/* The table, or NULL: then there are no roles, and the request has been answered. */
+static const StatusTable *states_in_force(Api *api, HttpRequest *request) {
+        const StatusTable *table = engine_status(api->engine);
+
+        if (!table)
+                api_answer_not_ready(api, request);
+        return table;
+}
+
+static json_t *state_to_json(const StatusTable *table, uint32_t i) {
+        const Image *image = table->image;
+        const StateStatus *status = table->states + i;
+
+        return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "state",
+                api_text(image_state_id(image, i)), "type", api_text(image_state_type(image, i)), "name",
+                api_text(image_state_name(image, i)), "role", api_text(image_state_role(image, i)), "result",
+                status->result == RESULT_NONE ? json_null() : json_string(result_to_string(status->result)),
+                "error", api_text(status->error), "since", json_from_time(status->since_usec), "checked",
+                json_from_time(status->checked_usec), "changed", json_from_time(status->changed_usec));
+}
+
+/* ---- The list --------------------------------------------------------------------------------------------------- */
+
+typedef struct Filter {
+        int result;              /* -1: any */
+        const char *type, *role; /* NULL: any */
+        uint32_t type_index, role_index;
+        const char *match; /* NULL: any */
+} Filter;
+
+/* The index of what has that name among n things of the image. Return: -EINVAL: there is none, and it has been answered. */
+static int find_name(HttpRequest *request, const char *what, const char *name, const Image *image,
+        uint32_t n, const char *(*name_of)(const Image *image, uint32_t i), uint32_t *ret) {
+        _cleanup_free_ const char **names = calloc(MAX(n, 1U), sizeof(*names));
+        int r;
+
+        if (!names) {
+                http_answer_problem(request, 500, "internal", "out of memory");
+                return -EINVAL;
+        }
+        for (uint32_t i = 0; i < n; i++)
+                names[i] = name_of(image, i);
+        r = api_word(request, what, name, names, n);
+        if (r < 0)
+                return r;
+        *ret = (uint32_t) r;
+        return 0;
+}
+
+static const char *type_name(const Image *image, uint32_t i) {
+        return image_text(image, image_type(image, i)->name);
+}
+
+static const char *role_name(const Image *image, uint32_t i) {
+        return image_text(image, image_array(image, roles, ImageRole)[i].name);
+}
+
+static int read_filter(HttpRequest *request, const Image *image, Filter *ret) {
+        const char *words[_RESULT_MAX], *result = http_request_query(request, "result");
+        Filter filter = {
+                .result = -1,
+                .type = http_request_query(request, "type"),
+                .role = http_request_query(request, "role"),
+                .match = http_request_query(request, "match"),
+        };
+
+        for (Result r = 0; r < _RESULT_MAX; r++)
+                words[r] = result_to_string(r);
+        if (result) {
+                filter.result = api_word(request, "result", result, words, ELEMENTSOF(words));
+                if (filter.result < 0)
+                        return filter.result;
+        }
+        if (filter.type && find_name(request, "type", filter.type, image, image->header->types.n, type_name,
+                                   &filter.type_index) < 0)
+                return -EINVAL;
+        if (filter.role && find_name(request, "role", filter.role, image, image->header->roles.n, role_name,
+                                   &filter.role_index) < 0)
+                return -EINVAL;
+        *ret = filter;
+        return 0;
+}
+
+static bool passes(const Filter *filter, const StatusTable *table, uint32_t i) {
+        const ImageState *state = image_state(table->image, i);
+
+        return (filter->result < 0 || (int) table->states[i].result == filter->result) &&
+               (!filter->type || state->type == filter->type_index) &&
+               (!filter->role || state->role == filter->role_index) &&
+               (!filter->match || fnmatch(filter->match, image_text(table->image, state->id), 0) == 0);
+}
+
+/* Where a page begins. Return: 0; -EINVAL. */
+static int read_cursor(HttpRequest *request, const StatusTable *table, uint32_t *ret) {
+        const char *after = http_request_query(request, "after"), *id;
+        uint32_t index, found;
+
+        if (!after) {
+                *ret = 0;
+                return 0;
+        }
+        if (api_parse_state_cursor(after, &index, &id) < 0) {
+                http_answer_problem(request, 400, "bad-request",
+                        "after '%s' is no cursor; take what \"next\" of the page before said", after);
+                return -EINVAL;
+        }
+        /* It stands elsewhere now, or is gone, if the roles have changed since. */
+        found = status_find(table, id);
+        *ret = found != UINT32_MAX ? found + 1 : index;
+        return 0;
+}
+
+void api_list_states(void *userdata, HttpRequest *request) {
+        Api *api = userdata;
+        const StatusTable *table = states_in_force(api, request);
+        json_t *items, *next;
+        uint32_t i, last = UINT32_MAX;
+        unsigned limit, n = 0;
+        Filter filter;
+
+        if (!table || api_limit(request, &limit) < 0 || read_filter(request, table->image, &filter) < 0 ||
+                read_cursor(request, table, &i) < 0)
+                return;
+
+        items = json_array();
+        for (; i < image_n_states(table->image); i++) {
+                if (!passes(&filter, table, i))
+                        continue;
+                if (n == limit)
+                        break;
+                if (json_array_append_new(items, state_to_json(table, i)) < 0) {
+                        json_decref(items);
+                        items = NULL;
+                        break;
+                }
+                last = i;
+                n++;
+        }
+        next = items && i < image_n_states(table->image)
+                       ? json_sprintf("%" PRIu32 ":%s", last, image_state_id(table->image, last))
+                       : json_null();
+        api_answer_page(request, items, next);
+}
+
+/* ---- One of them ------------------------------------------------------------------------------------------------ */
+
+static int compare_texts(const void *a, const void *b) {
+        return strcmp(*(const char *const *) a, *(const char *const *) b);
+}
+
+/* The ids of the marked states, sorted. All of them are looked at, so that those shown are the first. */
+static json_t *marked_to_json(const Image *image, const bool *marked) {
+        _cleanup_free_ const char **ids = NULL;
+        uint32_t n = 0;
+        json_t *list;
+
+        for (uint32_t i = 0; i < image_n_states(image); i++)
+                n += marked[i];
+        ids = calloc(MAX(n, 1U), sizeof(*ids));
+        if (!ids)
+                return NULL;
+        n = 0;
+        for (uint32_t i = 0; i < image_n_states(image); i++)
+                if (marked[i])
+                        ids[n++] = image_state_id(image, i);
+        qsort(ids, n, sizeof(*ids), compare_texts);
+        list = json_array();
+        for (uint32_t i = 0; i < MIN(n, (uint32_t) API_NEIGHBOURS_MAX); i++)
+                (void) json_array_append_new(list, api_text(ids[i]));
+        return list;
+}
+
+/*
+ * What a state requires: whoever has it, or a group that it waits for, among his dependents. The image has the edges the other
+ * way round, so this is a pass over all nodes; one more if there were groups, whose members are what is meant.
+ */
+static json_t *requires_to_json(const Image *image, uint32_t state) {
+        uint32_t n_states = image_n_states(image), n_nodes = image->header->nodes.n;
+        _cleanup_free_ bool *wanted = calloc(n_nodes, sizeof(bool)), *marked = calloc(n_nodes, sizeof(bool));
+        bool again = true;
+
+        if (!wanted || !marked)
+                return NULL;
+        wanted[state] = true;
+        while (again) {
+                again = false;
+                for (uint32_t i = 0; i < n_nodes; i++) {
+                        const ImageNode *node = image_node(image, i);
+                        const uint32_t *dependents = image_dependents(image, node);
+
+                        for (uint32_t k = 0; k < node->dependents.n && !marked[i]; k++)
+                                marked[i] = wanted[dependents[k]];
+                        if (i >= n_states && marked[i] && !wanted[i])
+                                wanted[i] = again = true;
+                }
+        }
+        marked[state] = false;
+        return marked_to_json(image, marked);
+}
+
+static json_t *required_by_to_json(const Image *image, uint32_t state) {
+        uint32_t n_states = image_n_states(image), n_nodes = image->header->nodes.n, n_queue = 0;
+        _cleanup_free_ uint32_t *queue = calloc(n_nodes, sizeof(uint32_t));
+        _cleanup_free_ bool *marked = calloc(n_nodes, sizeof(bool));
+
+        if (!queue || !marked)
+                return NULL;
+        queue[n_queue++] = state;
+        for (uint32_t q = 0; q < n_queue; q++) {
+                const ImageNode *node = image_node(image, queue[q]);
+
+                for (uint32_t k = 0; k < node->dependents.n; k++) {
+                        uint32_t dependent = image_dependents(image, node)[k];
+
+                        if (marked[dependent] || dependent == state)
+                                continue;
+                        marked[dependent] = true;
+                        if (dependent >= n_states)
+                                queue[n_queue++] = dependent;
+                }
+        }
+        return marked_to_json(image, marked);
+}
+
+static json_t *watches_to_json(const Image *image, const ImageState *state) {
+        static const char *const kinds[_IMAGE_WATCH_MAX] = {
+                [IMAGE_WATCH_PATH] = "path",
+                [IMAGE_WATCH_UNIT] = "unit",
+                [IMAGE_WATCH_BUS] = "bus",
+        };
+        json_t *list = json_array();
+
+        for (uint32_t i = 0; i < state->watches.n; i++) {
+                const ImageWatch *watch =
+                        image_array(image, watches, ImageWatch) + state->watches.offset + i;
+
+                (void) json_array_append_new(
+                        list, json_pack("{s:s, s:o}", "kind", kinds[watch->kind], "what",
+                                      api_text(image_text(image, watch->what))));
+        }
+        return list;
+}
+
+void api_get_state(void *userdata, HttpRequest *request) {
+        Api *api = userdata;
+        const char *id = http_request_part(request);
+        const StatusTable *table = states_in_force(api, request);
+        const ImageState *state;
+        const Image *image;
+        json_t *json, *more, *history;
+        char buffer[1024];
+        uint32_t i;
+
+        if (!table)
+                return;
+        image = table->image;
+        i = status_find(table, id);
+        if (i == UINT32_MAX) {
+                http_answer_problem(request, 404, "not-found", "there is no state '%s'%s", id,
+                        api_suggest_state(image, id, buffer, sizeof(buffer)));
+                return;
+        }
+
+        state = image_state(image, i);
+        history = store_history(engine_store(api->engine), id, API_HISTORY_MAX);
+        json = state_to_json(table, i);
+        more = json_pack("{s:o, s:I, s:I, s:b, s:b, s:b, s:I, s:o, s:o, s:o, s:o}", "file",
+                api_text(image_text(image, image_array(image, roles, ImageRole)[state->role].path)), "line",
+                (json_int_t) state->line, "column", (json_int_t) state->column, "audit",
+                !!(state->flags & IMAGE_STATE_AUDIT), "sensitive", !!(state->flags & IMAGE_STATE_SENSITIVE),
+                "check_as_root", !!(state->flags & IMAGE_STATE_CHECK_AS_ROOT), "timeout_usec",
+                (json_int_t) MIN(state->timeout_usec, (uint64_t) INT64_MAX), "requires",
+                requires_to_json(image, i), "required_by", required_by_to_json(image, i), "watches",
+                watches_to_json(image, state), "history", history ?: json_array());
+        if (json_object_update(json, more) < 0) {
+                json_decref(json);
+                json = NULL;
+        }
+        json_decref(more);
+        http_answer_json(request, 200, json);
+}

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* What the routes share: pages, times, words, and what is said about them if they are wrong. */
+
+#include <fcntl.h>
+
+#include "api-internal.h"
+#include "diagnostic.h"
+#include "value-json.h"
+
+/* ---- JSON ------------------------------------------------------------------------------------------------------- */
+
+json_t *api_text(const char *text) {
+        return text ? json_from_text(text, strlen(text)) : json_null();
+}
+
+json_t *api_with_progress(json_t *run) {
+        if (json_is_object(run) && !json_object_get(run, "progress"))
+                (void) json_object_set_new(run, "progress", json_null());
+        return run;
+}
+
+void api_answer_page(HttpRequest *request, json_t *items, json_t *next) {
+        http_answer_json(request, 200, json_pack("{s:o, s:o}", "items", items, "next", next));
+}
+
+/* ---- What requests say ------------------------------------------------------------------------------------------ */
+
+int api_limit(HttpRequest *request, unsigned *ret) {
+        uint64_t limit = API_LIMIT_DEFAULT;
+
+        if (http_request_query_u64(request, "limit", 1, API_LIMIT_MAX, &limit) < 0)
+                return -EINVAL;
+        *ret = (unsigned) limit;
+        return 0;
+}
+
+/* "a, b, c" */
+static char *enumerate(const char *const *words, size_t n) {
+        char *text = NULL;
+        size_t size;
+        FILE *f = open_memstream(&text, &size);
+
+        if (!f)
+                return NULL;
+        for (size_t i = 0; i < n; i++)
+                (void) fprintf(f, "%s%s", i > 0 ? ", " : "", words[i]);
+        if (fclose(f) == 0)
+                return text;
+        free(text);
+        return NULL;
+}
+
+int api_word(HttpRequest *request, const char *what, const char *word, const char *const *words, size_t n) {
+        _cleanup_free_ char *all = NULL;
+        const char *meant;
+
+        for (size_t i = 0; i < n; i++)
+                if (streq(words[i], word))
+                        return (int) i;
+        all = enumerate(words, n);
+        meant = suggest(word, words, n);
+        http_answer_problem(request, 400, "bad-request", "%s '%s' is not one of %s%s%s%s", what, word,
+                all ?: "…", meant ? "; did you mean '" : "", meant ?: "", meant ? "'?" : "");
+        return -EINVAL;
+}
+
+int api_body_keys(HttpRequest *request, const char *const *keys, size_t n) {
+        const json_t *body = http_request_body(request);
+        const char *key;
+        json_t *value;
+
+        /* It is only read; jansson's iteration does not say so. */
+        json_object_foreach((json_t *) body, key, value) {
+                bool known = false;
+
+                for (size_t i = 0; i < n && !known; i++)
+                        known = streq(keys[i], key);
+                if (known)
+                        continue;
+                if (n == 0)
+                        http_answer_problem(request, 400, "bad-request",
+                                "unknown key '%s'; the body has none here", key);
+                else
+                        (void) api_word(request, "the body's key", key, keys, n);
+                return -EINVAL;
+        }
+        return 0;
+}
+
+int api_body_bool(HttpRequest *request, const char *key, bool *ret) {
+        const json_t *value = json_object_get(http_request_body(request), key);
+
+        if (!value)
+                return 0;
+        if (!json_is_boolean(value)) {
+                http_answer_problem(request, 400, "bad-request", "'%s' is neither true nor false", key);
+                return -EINVAL;
+        }
+        *ret = json_is_true(value);
+        return 0;
+}
+
+int api_body_string(HttpRequest *request, const char *key, const char **ret) {
+        const json_t *value = json_object_get(http_request_body(request), key);
+
+        if (!value)
+                return 0;
+        if (!json_is_string(value)) {
+                http_answer_problem(request, 400, "bad-request", "'%s' is not a string", key);
+                return -EINVAL;
+        }
+        *ret = json_string_value(value);
+        return 0;
+}
+
+/* The number of the image's type of that name, n bytes; UINT32_MAX: none. */
+static uint32_t find_type(const Image *image, const char *name, size_t n) {
+        for (uint32_t i = 0; i < image->header->types.n; i++) {
+                const ImageType *type = image_type(image, i);
+
+                if (type->name.n == n && memcmp(image_text(image, type->name), name, n) == 0)
+                        return i;
+        }
+        return UINT32_MAX;
+}
+
+const char *api_suggest_state(const Image *image, const char *id, char *buffer, size_t size) {
+        _cleanup_free_ const char **candidates = NULL;
+        size_t length = strlen(id), n = 0;
+        const char *colon = strchr(id, ':'), *meant;
+        uint32_t type = find_type(image, id, colon ? (size_t) (colon - id) : length);
+
+        buffer[0] = 0;
+        candidates = calloc(MIN(image_n_states(image), (uint32_t) API_SUGGEST_MAX), sizeof(*candidates));
+        if (!candidates)
+                return buffer;
+        for (uint32_t i = 0; i < image_n_states(image) && n < API_SUGGEST_MAX; i++) {
+                const ImageState *state = image_state(image, i);
+                size_t longer = MAX(length, (size_t) state->id.n),
+                       shorter = MIN(length, (size_t) state->id.n);
+
+                /* A type that nobody has may be what is misspelt. Lengths too far apart are never near. */
+                if ((type == UINT32_MAX || state->type == type) &&
+                        longer - shorter <= MAX(longer / 3, (size_t) 1))
+                        candidates[n++] = image_text(image, state->id);
+        }
+        meant = suggest(id, candidates, n);
+        if (meant)
+                (void) snprintf(buffer, size, "; did you mean '%s'?", meant);
+        return buffer;
+}
+
+void api_answer_not_ready(Api *api, HttpRequest *request) {
+        http_answer_problem(request, 503, "not-ready", "%s",
+                engine_state(api->engine) == ENGINE_STOPPING ? "agentd is stopping"
+                                                             : "no roles have been loaded yet");
+}
+
+/* ---- The engine as a whole -------------------------------------------------------------------------------------- */
+
+const char *api_illness(const Engine *engine, char *buffer, size_t size) {
+        const json_t *first = json_array_get(engine_load_errors(engine), 0);
+        const char *file = json_string_value(json_object_get(first, "file")),
+                   *message = json_string_value(json_object_get(first, "message"));
+
+        if (engine_load_failed(engine)) {
+                if (message)
+                        (void) snprintf(buffer, size, "the last load failed: %s%s%s", file ?: "",
+                                file ? ": " : "", message);
+                else
+                        (void) snprintf(buffer, size, "the last load failed");
+        } else if (!engine_image(engine))
+                (void) snprintf(buffer, size, "no roles have been loaded yet");
+        else
+                return NULL;
+        return buffer;
+}
+
+uint64_t api_memory(void) {
+        _cleanup_close_ int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+        unsigned long long size, resident;
+        char text[128];
+        ssize_t n;
+
+        n = fd < 0 ? -1 : read_full(fd, text, sizeof(text) - 1);
+        if (n <= 0)
+                return 0;
+        text[n] = 0;
+        return sscanf(text, "%llu %llu", &size, &resident) == 2
+                       ? (uint64_t) resident * (uint64_t) sysconf(_SC_PAGESIZE)
+                       : 0;
+}

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* What the files of the engine share: engine.c (its life, what it does by itself), engine-load.c, engine-run.c. */
+
+#include "disable.h"
+#include "engine-run.h"
+#include "fact-task.h"
+#include "loader.h"
+#include "path-watch.h"
+#include "settle.h"
+#include "worker.h"
+
+/* What an answer waits for. */
+#define ENGINE_VALIDATIONS_MAX 4
+#define ENGINE_FACTS_MAX       4
+
+/* Roles are loaded when nothing has changed for so long; under constant change at last after this. */
+#define ENGINE_SETTLE_USEC         (200 * USEC_PER_MSEC)
+#define ENGINE_SETTLE_LONGEST_USEC (5 * USEC_PER_SEC)
+
+/* When so many loads in a row have found nothing new, somebody touches files all the time, or a file system tells another
+ * identity each time: then it is waited for longer. */
+#define ENGINE_IDLE_LOADS               10
+#define ENGINE_SETTLE_SLOW_USEC         (10 * USEC_PER_SEC)
+#define ENGINE_SETTLE_SLOW_LONGEST_USEC USEC_PER_MINUTE
+
+typedef enum LoadCause {
+        LOAD_BOOT,
+        LOAD_INTERVAL, /* a fact has changed before a run */
+        LOAD_ROLES,    /* what the last load has read is no longer the same */
+        LOAD_RELOAD,   /* somebody asked */
+} LoadCause;
+
+/* Somebody waits for the outcome of a load. */
+typedef struct LoadWaiter {
+        struct LoadWaiter *next;
+        EngineLoaded on_loaded;
+        void *userdata;
+} LoadWaiter;
+
+typedef struct Validation {
+        Engine *engine;
+        Load *load;
+        EngineLoaded on_loaded; /* NULL: no longer wanted */
+        void *userdata;
+} Validation;
+
+typedef struct FactsRequest {
+        Engine *engine;
+        FactTask *task;
+        EngineFacts on_facts; /* NULL: no longer wanted */
+        void *userdata;
+} FactsRequest;
+
+struct Engine {
+        sd_event *event;
+        const EngineOptions *options;
+        LoadOptions load_options;
+        Settings settings;
+        usec_t started_usec;
+        bool ready; /* the first load is over */
+
+        /* engine-load.c */
+        Image *image;
+        StatusTable *status;
+        Load *load;
+        LoadCause load_cause;
+        usec_t load_begin_usec; /* CLOCK_MONOTONIC */
+        usec_t loaded_usec;
+        bool load_again;
+        LoadCause load_again_cause;
+        LoadWaiter *waiters, *waiters_again;
+        bool load_failed;
+        json_t *load_errors;
+        sd_event_source *load_event; /* deferred: the next load begins, the last one is freed */
+        PathWatch *watch;
+        Settle *settle, *settle_slow;
+        unsigned n_idle_loads; /* that found nothing new, in a row */
+        Validation *validations[ENGINE_VALIDATIONS_MAX];
+        FactsRequest *facts[ENGINE_FACTS_MAX];
+
+        /* engine-run.c */
+        WorkerPool *pool;
+        EngineRun *runs; /* those that wait or go on, oldest first */
+        EngineRun *over; /* those that are remembered, newest first */
+        json_t *last_run;
+        sd_event_source *progress_timer;
+        sd_event_source *run_event; /* deferred: what waits is begun */
+
+        /* engine.c */
+        Store *store;
+        EventLog *events;
+        sd_event_source *interval_timer;
+        usec_t next_run_usec;   /* CLOCK_BOOTTIME; 0: none */
+        FactTask *facts_before; /* of an interval run */
+        Disabled *disabled;
+        sd_event_source *disabled_timer;
+        EngineCounts counts;
+        bool replaced; /* the program is another one now */
+        bool stopping;
+        int exit_code;
+        sd_event_source *stop_timer;
+        sd_event_source *leave_timer;
+        usec_t leave_usec; /* CLOCK_MONOTONIC: the last moment to leave, once nothing goes on; 0: something does */
+        sd_event_source *idle_event; /* deferred: nothing goes on any more */
+};
+
+/* engine.c */
+
+/* Something has begun or ended: status line, timers, what was put off until nothing goes on. */
+void engine_touch(Engine *engine);
+
+/* The interval begins anew. */
+void engine_schedule(Engine *engine);
+
+void engine_apply_settings(Engine *engine, const Settings *settings);
+
+/* engine-load.c */
+int engine_load_init(Engine *engine);
+void engine_load_done(Engine *engine);
+int engine_load(Engine *engine, LoadCause cause);
+/* What has been loaded so far is thrown away; those who wait for it are told that it failed. */
+void engine_load_stop(Engine *engine);
+
+/* engine-run.c */
+int engine_run_init(Engine *engine);
+void engine_run_done(Engine *engine);
+
+/* A full run, unless one of the same cause waits or goes on already. Return: its number; 0: none. */
+int64_t engine_run_all(Engine *engine, const char *cause);
+void engine_run_stop_all(Engine *engine);
+void engine_run_stop_applies(Engine *engine);
+/* Those that are still there when there is no more time. */
+void engine_run_give_up(Engine *engine);
+
+/* Another image was adopted. */
+void engine_run_image_changed(Engine *engine);

@@ -1,0 +1,572 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The engine's loads: when roles are loaded, and what follows from it. */
+
+#include <assert.h>
+#include <inttypes.h>
+#include <malloc.h>
+#include <time.h>
+
+#include "engine-internal.h"
+#include "log.h"
+#include "notify.h"
+
+/* Diagnostics that an event carries; the log has all of them. */
+#define EVENT_DIAGNOSTICS_MAX 20
+
+/* ---- What is watched ------------------------------------------------------------------------------------------------ */
+
+typedef struct WatchList {
+        PathToWatch *paths;
+        PathIdentity *identities;
+        size_t n, n_allocated;
+} WatchList;
+
+static void watch_list_done(WatchList *list) {
+        free(list->paths);
+        free(list->identities);
+}
+
+static int watch_list_add(WatchList *list, const char *path, const PathIdentity *identity, bool entries) {
+        if (list->n == list->n_allocated) {
+                size_t wanted = MAX(list->n_allocated * 2, (size_t) 64);
+                PathToWatch *paths = realloc(list->paths, wanted * sizeof(PathToWatch));
+                PathIdentity *identities;
+
+                if (!paths)
+                        return -ENOMEM;
+                list->paths = paths;
+                identities = realloc(list->identities, wanted * sizeof(PathIdentity));
+                if (!identities)
+                        return -ENOMEM;
+                list->identities = identities;
+                list->n_allocated = wanted;
+        }
+        list->identities[list->n] = identity ? *identity : (PathIdentity){};
+        /* Pointers are set when the array does not move any more; until then this says whether there is one. */
+        list->paths[list->n++] = (PathToWatch){
+                .path = path,
+                .identity = identity ? list->identities : NULL,
+                .entries = entries,
+        };
+        return 0;
+}
+
+static PathIdentity identity_of(const ImageFile *file) {
+        return (PathIdentity){
+                .device = file->device,
+                .inode = file->inode,
+                .size = file->size,
+                .mtime_nsec = file->mtime_nsec,
+                .ctime_nsec = file->ctime_nsec,
+        };
+}
+
+/* What the load has read or looked for, and the program itself. */
+static int collect_watches(Engine *engine, const Image *image, const Load *load, WatchList *list) {
+        const LoadFile *files = NULL;
+        size_t n_files = image ? 0 : load_files(load, &files);
+        int r = 0;
+
+        for (uint32_t i = 0; image && i < image->header->files.n && r >= 0; i++) {
+                const ImageFile *file = image_array(image, files, ImageFile) + i;
+                PathIdentity identity = identity_of(file);
+
+                r = watch_list_add(list, image_text(image, file->path), &identity, file->is_directory);
+        }
+        for (size_t i = 0; i < n_files && r >= 0; i++)
+                r = watch_list_add(list, files[i].path, &files[i].identity, files[i].is_directory);
+        if (r >= 0 && engine->options->executable)
+                r = watch_list_add(list, engine->options->executable, NULL, false);
+        for (size_t i = 0; i < list->n; i++)
+                if (list->paths[i].identity)
+                        list->paths[i].identity = &list->identities[i];
+        return r;
+}
+
+static void watch(Engine *engine, const Image *image, const Load *load) {
+        WatchList list = {};
+        int r;
+
+        if (!engine->watch)
+                return;
+        r = collect_watches(engine, image, load, &list);
+        if (r >= 0)
+                r = path_watch_set(engine->watch, list.paths, list.n, engine->settings.watches_max);
+        if (r < 0)
+                log_warning_errno(
+                        r, "Failed to watch the roles, so that changes are seen at the next run: %m");
+        watch_list_done(&list);
+}
+
+static void on_watch_changed(void *userdata, _unused_ bool overflow) {
+        Engine *engine = userdata;
+
+        settle_poke(engine->n_idle_loads < ENGINE_IDLE_LOADS ? engine->settle : engine->settle_slow);
+}
+
+static void on_watch_armed(_unused_ void *userdata, const char *error) {
+        if (error)
+                log_warning("Not every change of roles will be seen at once: %s", error);
+}
+
+static const PathWatchHandlers watch_handlers = {
+        .on_changed = on_watch_changed,
+        .on_armed = on_watch_armed,
+};
+
+static void on_settled(void *userdata) {
+        (void) engine_load(userdata, LOAD_ROLES);
+}
+
+/* ---- Adopting ------------------------------------------------------------------------------------------------------- */
+
+/* True if the new roles say something else. If nobody can tell cheaply, they do. */
+static bool differs(const Image *a, const Image *b) {
+        if (!a || image_n_states(a) != image_n_states(b) || a->header->nodes.n != b->header->nodes.n ||
+                a->header->dependents.n != b->header->dependents.n)
+                return true;
+        for (uint32_t i = 0; i < image_n_states(a); i++) {
+                const ImageState *x = image_state(a, i), *y = image_state(b, i);
+
+                if (x->flags != y->flags || x->timeout_usec != y->timeout_usec || x->when != 0 ||
+                        y->when != 0 || memcmp(x->hash, y->hash, IMAGE_HASH_SIZE) != 0 ||
+                        !streq(image_state_id(a, i), image_state_id(b, i)) ||
+                        !streq(image_state_role(a, i), image_state_role(b, i)))
+                        return true;
+        }
+        for (uint32_t i = 0; i < a->header->nodes.n; i++) {
+                const ImageNode *x = image_node(a, i), *y = image_node(b, i);
+
+                if (x->dependents.n != y->dependents.n ||
+                        memcmp(image_dependents(a, x), image_dependents(b, y),
+                                x->dependents.n * sizeof(uint32_t)) != 0)
+                        return true;
+        }
+        if (a->header->modules.n != b->header->modules.n)
+                return true;
+        for (uint32_t i = 0; i < a->header->modules.n; i++) {
+                const ImageModule *x = image_array(a, modules, ImageModule) + i,
+                                  *y = image_array(b, modules, ImageModule) + i;
+
+                if (x->build_id_size != y->build_id_size ||
+                        memcmp(x->build_id, y->build_id, x->build_id_size) != 0 ||
+                        !streq(image_text(a, x->path), image_text(b, y->path)))
+                        return true;
+        }
+        return false;
+}
+
+static int adopt(Engine *engine, Image *image) {
+        StatusTable *status;
+        int r;
+
+        r = status_table_new(image, engine->status, engine->store, &status);
+        if (r < 0)
+                return r;
+        status_table_free(engine->status);
+        engine->status = status;
+        image_unref(engine->image);
+        engine->image = image_ref(image);
+        engine->loaded_usec = now_usec(CLOCK_REALTIME);
+        engine_apply_settings(engine, &image->header->settings);
+        engine_run_image_changed(engine);
+        return 0;
+}
+
+static void log_diagnostics(const json_t *diagnostics, int level) {
+        json_t *diagnostic;
+        size_t i;
+
+        json_array_foreach(diagnostics, i, diagnostic) {
+                _cleanup_free_ char *text = load_diagnostic_to_string(diagnostic);
+
+                if (text)
+                        log_full(level, "%s", text);
+        }
+}
+
+static void tell_refused(Engine *engine, const json_t *diagnostics) {
+        size_t n = json_array_size(diagnostics);
+        json_t *first = json_array(), *data, *diagnostic;
+        const char *force =
+                engine->image ? "what was loaded before stays in force" : "no roles are in force";
+        size_t i;
+
+        json_array_foreach(diagnostics, i, diagnostic) if (i < EVENT_DIAGNOSTICS_MAX)(void)
+                json_array_append(first, diagnostic);
+        data = json_pack("{s:o}", "diagnostics", first);
+        log_diagnostics(diagnostics, LOG_ERR);
+        if (n == 0)
+                event_emit(engine->events, EVENT_ROLES_REFUSED, &(EventDetails){ .data = data },
+                        "The roles could not be loaded; %s", force);
+        else
+                event_emit(engine->events, EVENT_ROLES_REFUSED, &(EventDetails){ .data = data },
+                        "The roles have %zu error%s; %s", n, n == 1 ? "" : "s", force);
+        json_decref(data);
+}
+
+static void tell_loaded(Engine *engine) {
+        uint32_t n_roles = engine->image->header->roles.n, n_states = image_n_states(engine->image);
+        json_t *data =
+                json_pack("{s:I, s:I}", "n_roles", (json_int_t) n_roles, "n_states", (json_int_t) n_states);
+
+        event_emit(engine->events, EVENT_ROLES_LOADED, &(EventDetails){ .data = data },
+                "Loaded %u state%s of %u role%s", n_states, n_states == 1 ? "" : "s", n_roles,
+                n_roles == 1 ? "" : "s");
+        json_decref(data);
+}
+
+/* ---- A load --------------------------------------------------------------------------------------------------------- */
+
+static void answer_waiters(Engine *engine, const json_t *outcome, const json_t *diagnostics) {
+        for (LoadWaiter *waiter = TAKE_PTR(engine->waiters), *next; waiter; waiter = next) {
+                next = waiter->next;
+                if (waiter->on_loaded)
+                        waiter->on_loaded(waiter->userdata, outcome, diagnostics);
+                free(waiter);
+        }
+}
+
+static const char *cause_of_run(LoadCause cause) {
+        static const char *const causes[] = {
+                [LOAD_BOOT] = "boot",
+                [LOAD_INTERVAL] = "interval",
+                [LOAD_ROLES] = "roles",
+                [LOAD_RELOAD] = "reload",
+        };
+
+        return causes[cause];
+}
+
+/* The first load is over, whatever came of it: others may be started that wait for us. */
+static void become_ready(Engine *engine) {
+        if (engine->ready)
+                return;
+        engine->ready = true;
+        notify_ready();
+}
+
+static void on_load_failed(Engine *engine, const json_t *diagnostics) {
+        /* The same errors again, as when a file is saved twice, are no news. */
+        bool again = engine->load_failed && json_equal(engine->load_errors, diagnostics) &&
+                     engine->load_cause != LOAD_RELOAD;
+
+        engine->counts.n_loads_failed++;
+        engine->load_failed = true;
+        json_decref(engine->load_errors);
+        engine->load_errors = json_deep_copy(diagnostics);
+        engine->n_idle_loads = again ? engine->n_idle_loads + 1 : 0;
+        watch(engine, NULL, engine->load);
+        if (!again)
+                tell_refused(engine, diagnostics);
+        become_ready(engine);
+        /* Facts have changed so that the roles are no longer valid; the old ones are. */
+        if (engine->load_cause == LOAD_INTERVAL)
+                (void) engine_run_all(engine, "interval");
+        answer_waiters(engine, NULL, diagnostics);
+}
+
+static void on_load_good(Engine *engine, Image *image, const json_t *diagnostics) {
+        bool changed = differs(engine->image, image), was_failed = engine->load_failed;
+        LoadCause cause = engine->load_cause;
+        int64_t run = 0;
+        json_t *outcome;
+        int r;
+
+        r = adopt(engine, image);
+        if (r < 0) {
+                log_error_errno(r, "Failed to take over the roles: %m");
+                engine->load_failed = true;
+                answer_waiters(engine, NULL, diagnostics);
+                return;
+        }
+        engine->load_failed = false;
+        json_decref(engine->load_errors);
+        engine->load_errors = json_array();
+        engine->n_idle_loads = changed || was_failed || cause != LOAD_ROLES ? 0 : engine->n_idle_loads + 1;
+        watch(engine, image, NULL);
+        if (changed || was_failed || !engine->ready)
+                tell_loaded(engine);
+        become_ready(engine);
+        if (changed || cause != LOAD_ROLES)
+                run = engine_run_all(engine, cause_of_run(cause));
+
+        outcome = json_pack("{s:I, s:I, s:b, s:o, s:[]}", "n_roles", (json_int_t) image->header->roles.n,
+                "n_states", (json_int_t) image_n_states(image), "changed", changed, "run",
+                run > 0 ? json_integer(run) : json_null(), "diagnostics");
+        answer_waiters(engine, outcome, diagnostics);
+        json_decref(outcome);
+}
+
+static void on_loaded(void *userdata, Image *image, json_t *diagnostics) {
+        Engine *engine = userdata;
+
+        engine->counts.n_loads++;
+        engine->counts.load_usec = now_usec(CLOCK_MONOTONIC) - engine->load_begin_usec;
+        if (image)
+                on_load_good(engine, image, diagnostics);
+        else
+                on_load_failed(engine, diagnostics);
+
+        /* It cannot be freed from within. */
+        (void) sd_event_source_set_enabled(engine->load_event, SD_EVENT_ONESHOT);
+}
+
+static const LoadHandlers load_handlers = { .on_loaded = on_loaded };
+
+static int start_load(Engine *engine, LoadCause cause) {
+        int r;
+
+        engine->load_cause = cause;
+        engine->load_begin_usec = now_usec(CLOCK_MONOTONIC);
+        settle_cancel(engine->settle);
+        settle_cancel(engine->settle_slow);
+        r = load_start(engine->event, &engine->load_options, &load_handlers, engine, &engine->load);
+        if (r < 0) {
+                json_t *none = json_array();
+
+                log_error_errno(r, "Failed to start the loader: %m");
+                engine->load_failed = true;
+                become_ready(engine);
+                answer_waiters(engine, NULL, none);
+                json_decref(none);
+        }
+        engine_touch(engine);
+        return r;
+}
+
+static int on_load_event(_unused_ sd_event_source *source, void *userdata) {
+        Engine *engine = userdata;
+
+        engine->load = load_free(engine->load);
+        /* What the loader has left in our page tables and heap. */
+        (void) malloc_trim(0);
+        if (engine->load_again && !engine->stopping) {
+                engine->load_again = false;
+                engine->waiters = TAKE_PTR(engine->waiters_again);
+                (void) start_load(engine, engine->load_again_cause);
+        }
+        engine_touch(engine);
+        return 0;
+}
+
+int engine_load(Engine *engine, LoadCause cause) {
+        if (engine->stopping)
+                return -ESHUTDOWN;
+        if (!engine->load)
+                return start_load(engine, cause);
+        /* What it has read may be older than the reason for this one. The stronger reason counts. */
+        if (!engine->load_again || cause > engine->load_again_cause)
+                engine->load_again_cause = cause;
+        engine->load_again = true;
+        return 0;
+}
+
+int engine_reload(Engine *engine, EngineLoaded on_loaded_, void *userdata) {
+        LoadWaiter *waiter, **list;
+
+        if (engine->stopping)
+                return -ESHUTDOWN;
+        waiter = malloc(sizeof(*waiter));
+        if (!waiter)
+                return -ENOMEM;
+        list = engine->load ? &engine->waiters_again : &engine->waiters;
+        *waiter = (LoadWaiter){ .next = *list, .on_loaded = on_loaded_, .userdata = userdata };
+        *list = waiter;
+        /* A failure to start has been told to the waiter. */
+        (void) engine_load(engine, LOAD_RELOAD);
+        return 0;
+}
+
+/* ---- Validation, facts ---------------------------------------------------------------------------------------------- */
+
+/* Called from the load itself: it is freed at the next turn. */
+static int on_validation_over(sd_event_source *source, void *userdata) {
+        Validation *validation = userdata;
+
+        for (size_t i = 0; i < ENGINE_VALIDATIONS_MAX; i++)
+                if (validation->engine->validations[i] == validation)
+                        validation->engine->validations[i] = NULL;
+        load_free(validation->load);
+        free(validation);
+        return sd_event_source_set_enabled(source, SD_EVENT_OFF);
+}
+
+static void on_validated(void *userdata, Image *image, json_t *diagnostics) {
+        Validation *validation = userdata;
+        sd_event_source *source;
+        json_t *outcome = NULL;
+
+        if (image)
+                outcome = json_pack("{s:I, s:I}", "n_roles", (json_int_t) image->header->roles.n, "n_states",
+                        (json_int_t) image_n_states(image));
+        if (validation->on_loaded)
+                validation->on_loaded(validation->userdata, outcome, diagnostics);
+        validation->on_loaded = NULL;
+        json_decref(outcome);
+        /* If this fails, it is freed with the engine. */
+        if (sd_event_add_defer(validation->engine->event, &source, on_validation_over, validation) >= 0) {
+                (void) sd_event_source_set_floating(source, true);
+                sd_event_source_unref(source);
+        }
+}
+
+static const LoadHandlers validate_handlers = { .on_loaded = on_validated };
+
+int engine_validate(Engine *engine, EngineLoaded on_loaded_, void *userdata) {
+        Validation **slot = NULL, *validation;
+        int r;
+
+        if (engine->stopping)
+                return -ESHUTDOWN;
+        for (size_t i = 0; i < ENGINE_VALIDATIONS_MAX && !slot; i++)
+                if (!engine->validations[i])
+                        slot = &engine->validations[i];
+        if (!slot)
+                return -EBUSY;
+        validation = malloc(sizeof(*validation));
+        if (!validation)
+                return -ENOMEM;
+        *validation = (Validation){ .engine = engine, .on_loaded = on_loaded_, .userdata = userdata };
+        r = load_start(
+                engine->event, &engine->load_options, &validate_handlers, validation, &validation->load);
+        if (r < 0) {
+                free(validation);
+                return r;
+        }
+        *slot = validation;
+        return 0;
+}
+
+static FactsRequest *facts_request_free(FactsRequest *request) {
+        if (!request)
+                return NULL;
+        fact_task_free(request->task);
+        free(request);
+        return NULL;
+}
+
+static void on_facts(
+        void *userdata, const char *json, size_t size, _unused_ bool changed, const char *error) {
+        FactsRequest *request = userdata;
+        Engine *engine = request->engine;
+
+        if (request->on_facts)
+                request->on_facts(request->userdata, json, size, error);
+        for (size_t i = 0; i < ENGINE_FACTS_MAX; i++)
+                if (engine->facts[i] == request)
+                        engine->facts[i] = NULL;
+        facts_request_free(request);
+}
+
+static const FactTaskHandlers facts_handlers = { .on_facts = on_facts };
+
+int engine_facts(Engine *engine, EngineFacts on_facts_, void *userdata) {
+        const FactTaskOptions options = {
+                .root = "/",
+                .deadline_usec = engine->settings.facts_deadline_usec,
+                .want_json = true,
+        };
+        FactsRequest **slot = NULL, *request;
+        int r;
+
+        if (engine->stopping)
+                return -ESHUTDOWN;
+        for (size_t i = 0; i < ENGINE_FACTS_MAX && !slot; i++)
+                if (!engine->facts[i])
+                        slot = &engine->facts[i];
+        if (!slot)
+                return -EBUSY;
+        request = malloc(sizeof(*request));
+        if (!request)
+                return -ENOMEM;
+        *request = (FactsRequest){ .engine = engine, .on_facts = on_facts_, .userdata = userdata };
+        r = fact_task_start(engine->event, &options, &facts_handlers, request, &request->task);
+        if (r < 0) {
+                free(request);
+                return r;
+        }
+        *slot = request;
+        return 0;
+}
+
+static void forget_waiters(LoadWaiter *list, const void *userdata) {
+        for (LoadWaiter *waiter = list; waiter; waiter = waiter->next)
+                if (waiter->userdata == userdata)
+                        waiter->on_loaded = NULL;
+}
+
+void engine_forget(Engine *engine, void *userdata) {
+        forget_waiters(engine->waiters, userdata);
+        forget_waiters(engine->waiters_again, userdata);
+        for (size_t i = 0; i < ENGINE_VALIDATIONS_MAX; i++)
+                if (engine->validations[i] && engine->validations[i]->userdata == userdata)
+                        engine->validations[i]->on_loaded = NULL;
+        for (size_t i = 0; i < ENGINE_FACTS_MAX; i++)
+                if (engine->facts[i] && engine->facts[i]->userdata == userdata)
+                        engine->facts[i]->on_facts = NULL;
+}
+
+/* ---- The object ----------------------------------------------------------------------------------------------------- */
+
+int engine_load_init(Engine *engine) {
+        int r;
+
+        engine->load_options = (LoadOptions){
+                .root = "/",
+                .conf_dir = engine->options->conf_dir,
+                .module_dir = engine->options->module_dir,
+        };
+        engine->load_errors = json_array();
+        if (!engine->load_errors)
+                return -ENOMEM;
+        r = sd_event_add_defer(engine->event, &engine->load_event, on_load_event, engine);
+        if (r < 0)
+                return r;
+        (void) sd_event_source_set_enabled(engine->load_event, SD_EVENT_OFF);
+        r = settle_new(engine->event, ENGINE_SETTLE_USEC, ENGINE_SETTLE_LONGEST_USEC, on_settled, engine,
+                &engine->settle);
+        if (r < 0)
+                return r;
+        r = settle_new(engine->event, ENGINE_SETTLE_SLOW_USEC, ENGINE_SETTLE_SLOW_LONGEST_USEC, on_settled,
+                engine, &engine->settle_slow);
+        if (r < 0)
+                return r;
+        r = path_watch_new(engine->event, &watch_handlers, engine, &engine->watch);
+        if (r < 0)
+                log_warning_errno(r,
+                        "Failed to set up watches (fs.inotify.max_user_instances may be used up); "
+                        "changes of roles are seen at the next reload only: %m");
+        return 0;
+}
+
+void engine_load_stop(Engine *engine) {
+        json_t *none = json_array();
+
+        engine->load = load_free(engine->load);
+        settle_cancel(engine->settle);
+        settle_cancel(engine->settle_slow);
+        answer_waiters(engine, NULL, none);
+        engine->waiters = TAKE_PTR(engine->waiters_again);
+        answer_waiters(engine, NULL, none);
+        json_decref(none);
+}
+
+void engine_load_done(Engine *engine) {
+        engine_load_stop(engine);
+        for (size_t i = 0; i < ENGINE_VALIDATIONS_MAX; i++)
+                if (engine->validations[i]) {
+                        load_free(engine->validations[i]->load);
+                        free(engine->validations[i]);
+                }
+        for (size_t i = 0; i < ENGINE_FACTS_MAX; i++)
+                facts_request_free(engine->facts[i]);
+        path_watch_free(engine->watch);
+        settle_free(engine->settle);
+        settle_free(engine->settle_slow);
+        sd_event_source_disable_unref(engine->load_event);
+        status_table_free(engine->status);
+        image_unref(engine->image);
+        json_decref(engine->load_errors);
+}

@@ -1,0 +1,785 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The engine's runs: who may begin, what becomes of results, who follows. */
+
+#include <assert.h>
+#include <fnmatch.h>
+#include <inttypes.h>
+#include <time.h>
+
+#include "engine-internal.h"
+#include "log.h"
+#include "output.h"
+#include "value-json.h"
+
+/* Runs that go on at a time; others wait. */
+#define RUNS_AT_ONCE 8
+
+/* Of a plan, whose results no store has: so many are remembered, of so many runs. */
+#define RESULTS_REMEMBER      1000
+#define RESULTS_REMEMBER_RUNS 3
+
+#define PROGRESS_EVERY_USEC (500 * USEC_PER_MSEC)
+#define PROGRESS_RUNNING    10
+
+#define NO_STATE UINT32_MAX
+
+typedef struct Follower {
+        struct Follower *next;
+        RunFollower how;
+        bool gone;
+} Follower;
+
+struct EngineRun {
+        Engine *engine;
+        EngineRun *next;
+        int64_t id;
+        RunMode mode;
+        const char *cause;
+        bool all; /* no selection */
+        bool diff;
+        bool stored; /* the store has a row of it */
+        Image *image;
+        uint8_t *selected; /* until it begins */
+        uint32_t
+                *now; /* over an image that is no longer in force: index there → index now; NULL: the same */
+        Run *run;     /* while it goes on */
+        Follower *followers;
+        uint32_t n_notable; /* results worth a row in the store */
+        json_t *json;       /* when it is over */
+        json_t *results;
+};
+
+static EngineRun *engine_run_free(EngineRun *run) {
+        if (!run)
+                return NULL;
+        run_free(run->run);
+        for (Follower *follower = run->followers, *next; follower; follower = next) {
+                next = follower->next;
+                free(follower);
+        }
+        free(run->selected);
+        free(run->now);
+        json_decref(run->json);
+        json_decref(run->results);
+        image_unref(run->image);
+        free(run);
+        return NULL;
+}
+DEFINE_CLEANUP(EngineRun *, engine_run_free)
+
+/* ---- Who follows ---------------------------------------------------------------------------------------------------- */
+
+static void tell_followers(EngineRun *run, const json_t *line) {
+        for (Follower *follower = run->followers; line && follower; follower = follower->next)
+                if (!follower->gone)
+                        follower->how.on_line(follower->how.userdata, line);
+}
+
+void engine_run_unfollow(Engine *engine, void *userdata) {
+        /* It may be one of theirs that is being told. */
+        for (EngineRun *run = engine->runs; run; run = run->next)
+                for (Follower *follower = run->followers; follower; follower = follower->next)
+                        if (follower->how.userdata == userdata)
+                                follower->gone = true;
+}
+
+static json_t *progress_to_json(const EngineRun *run, bool with_run) {
+        uint32_t states[PROGRESS_RUNNING], n;
+        json_t *running = json_array(), *json;
+
+        n = run->run ? run_under_way(run->run, states, PROGRESS_RUNNING) : 0;
+        for (uint32_t i = 0; i < n; i++)
+                (void) json_array_append_new(running, json_string(image_state_id(run->image, states[i])));
+        json = json_pack("{s:I, s:I, s:o}", "done", (json_int_t) (run->run ? run_n_done(run->run) : 0),
+                "total", (json_int_t) (run->run ? run_n_selected(run->run) : 0), "running", running);
+        if (json && with_run)
+                (void) json_object_set_new(json, "run", json_integer(run->id));
+        return json;
+}
+
+static int on_progress_timer(sd_event_source *source, _unused_ uint64_t usec, void *userdata) {
+        Engine *engine = userdata;
+        bool more = false;
+
+        for (EngineRun *run = engine->runs; run; run = run->next)
+                for (Follower *follower = run->followers; follower; follower = follower->next) {
+                        json_t *line;
+
+                        if (follower->gone || !follower->how.progress)
+                                continue;
+                        more = true;
+                        line = json_pack("{s:o}", "progress", progress_to_json(run, true));
+                        if (line)
+                                follower->how.on_line(follower->how.userdata, line);
+                        json_decref(line);
+                }
+        engine_touch(engine);
+        if (!more && !engine->runs)
+                return 0;
+        (void) sd_event_source_set_time_relative(source, PROGRESS_EVERY_USEC);
+        return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+}
+
+/* ---- Results -------------------------------------------------------------------------------------------------------- */
+
+/* The state in the image that is in force; NO_STATE if it is not there, or declared otherwise. */
+static uint32_t state_now(const EngineRun *run, uint32_t state) {
+        return run->now ? run->now[state] : state;
+}
+
+static bool is_notable(Result result) {
+        return result != RESULT_OK && result != RESULT_SKIPPED;
+}
+
+static json_t *run_json(const EngineRun *run) {
+        json_t *json;
+
+        if (run->json)
+                return json_incref(run->json);
+        if (run->run)
+                return output_run(run->run);
+        json = json_pack("{s:I, s:s, s:s, s:n, s:n, s:{}, s:n}", "run", (json_int_t) run->id, "mode",
+                run_mode_to_string(run->mode), "cause", run->cause, "started", "finished", "summary",
+                "error");
+        for (Result r = RESULT_OK; json && r < _RESULT_MAX; r++)
+                (void) json_object_set_new(
+                        json_object_get(json, "summary"), result_to_string(r), json_integer(0));
+        return json;
+}
+
+static void store_run_row(EngineRun *run, usec_t finished, const char *error) {
+        json_t *json = run_json(run);
+
+        store_put_run(run->engine->store,
+                &(StoreRun){
+                        .id = run->id,
+                        .mode = run_mode_to_string(run->mode),
+                        .cause = run->cause,
+                        .started_usec = run->run ? run_started(run->run) : now_usec(CLOCK_REALTIME),
+                        .finished_usec = finished,
+                        .summary = json_object_get(json, "summary"),
+                        .error = error,
+                });
+        run->stored = true;
+        json_decref(json);
+}
+
+static void store_result_row(EngineRun *run, uint32_t state, const json_t *differences) {
+        const RunDetail *detail = run_detail(run->run, state);
+        bool sensitive = image_state(run->image, state)->flags & IMAGE_STATE_SENSITIVE;
+
+        /* The run first, unfinished: if agentd is killed, its next start finds it. */
+        if (!run->stored)
+                store_run_row(run, 0, NULL);
+        store_put_result(run->engine->store, &(StoreResult){
+                                                     .run = run->id,
+                                                     .time_usec = now_usec(CLOCK_REALTIME),
+                                                     .state = image_state_id(run->image, state),
+                                                     .type = image_state_type(run->image, state),
+                                                     .role = image_state_role(run->image, state),
+                                                     .result = result_to_string(run_result(run->run, state)),
+                                                     .differences = differences,
+                                                     .undo = detail && !sensitive ? detail->undo : NULL,
+                                                     .error = detail ? detail->error : NULL,
+                                                     .duration_usec = run_duration(run->run, state),
+                                             });
+}
+
+static void tell_event(EngineRun *run, uint32_t state, StatusChange change, const json_t *json) {
+        const char *id = image_state_id(run->image, state), *error = NULL;
+        const RunDetail *detail = run_detail(run->run, state);
+        Result result = run_result(run->run, state);
+        const EventDetails details = {
+                .run = run->id,
+                .state = id,
+                .role = image_state_role(run->image, state),
+                .result = result_to_string(result),
+                .data = json,
+        };
+        EventLog *log = run->engine->events;
+        char attributes[256];
+
+        error = detail && detail->error ? detail->error : "no reason was given";
+        (void) event_attributes(detail ? detail->differences : NULL, attributes, sizeof(attributes));
+        if (result == RESULT_CHANGED)
+                event_emit(log, EVENT_STATE_CHANGED, &details, "Changed %s: %s", id, attributes);
+        else if (change == STATUS_RECOVERED)
+                event_emit(log, EVENT_STATE_RECOVERED, &details, "%s is as declared again", id);
+        else if (change != STATUS_WORSE)
+                return;
+        else if (result == RESULT_DRIFTED)
+                event_emit(log, EVENT_STATE_DRIFTED, &details, "%s differs and is only audited: %s", id,
+                        attributes);
+        else if (result == RESULT_FAILED)
+                event_emit(log, EVENT_STATE_FAILED, &details, "%s failed: %s", id, error);
+        else if (result == RESULT_BLOCKED)
+                event_emit(log, EVENT_STATE_BLOCKED, &details, "%s blocked: %s", id, error);
+}
+
+static void remember_result(EngineRun *run, json_t *json) {
+        if (!run->results)
+                run->results = json_array();
+        if (json_array_size(run->results) < RESULTS_REMEMBER)
+                (void) json_array_append(run->results, json);
+}
+
+/* A state that other runs may be waiting for. */
+static void release(const EngineRun *run) {
+        for (EngineRun *other = run->engine->runs; other; other = other->next)
+                if (other != run && other->run)
+                        run_retry(other->run);
+}
+
+static void on_result(void *userdata, Run *r, uint32_t state) {
+        EngineRun *run = userdata;
+        Engine *engine = run->engine;
+        Result result = run_result(r, state);
+        const RunDetail *detail = run_detail(r, state);
+        bool applies = run->mode == RUN_APPLY && !run_is_refused(r), notable = is_notable(result);
+        StatusChange change = STATUS_SAME;
+        uint32_t now = state_now(run, state);
+        json_t *json = NULL;
+
+        if (applies) {
+                engine->counts.n_results[result]++;
+                if (now != NO_STATE)
+                        change = status_set(
+                                engine->status, engine->store, now, result, detail ? detail->error : NULL);
+        }
+        /* What is fine is worth words only if somebody listens. */
+        if (notable || change == STATUS_RECOVERED || run->followers)
+                json = output_result(r, state, run->diff);
+        if (json) {
+                if (applies && notable) {
+                        store_result_row(run, state, json_object_get(json, "differences"));
+                        run->n_notable++;
+                } else if (notable)
+                        remember_result(run, json);
+                if (applies)
+                        tell_event(run, state, change, json);
+                tell_followers(run, json);
+        }
+        json_decref(json);
+        if (engine->runs->next)
+                release(run);
+}
+
+/* ---- Who may begin -------------------------------------------------------------------------------------------------- */
+
+static uint32_t find_state(const EngineRun *run, const char *id) {
+        for (uint32_t i = 0; i < image_n_states(run->image); i++)
+                if (streq(image_state_id(run->image, i), id))
+                        return i;
+        return NO_STATE;
+}
+
+/* Whether another run holds the state. Runs over different images are rare: there, names are compared. */
+static bool may_begin(void *userdata, Run *r, uint32_t state) {
+        const EngineRun *run = userdata;
+
+        for (const EngineRun *other = run->engine->runs; other; other = other->next) {
+                uint32_t theirs = state;
+
+                if (other == run || !other->run || other->mode != RUN_APPLY)
+                        continue;
+                if (other->image != run->image)
+                        theirs = find_state(other, image_state_id(run->image, state));
+                if (theirs != NO_STATE && run_holds(other->run, theirs))
+                        return false;
+        }
+        (void) r;
+        return true;
+}
+
+/* ---- The end -------------------------------------------------------------------------------------------------------- */
+
+static void forget_over(Engine *engine) {
+        unsigned n = 0, n_results = 0;
+
+        for (EngineRun **o = &engine->over; *o;) {
+                EngineRun *run = *o;
+
+                if (++n > ENGINE_RUNS_REMEMBER) {
+                        *o = run->next;
+                        engine_run_free(run);
+                        continue;
+                }
+                if (run->results && ++n_results > RESULTS_REMEMBER_RUNS) {
+                        json_decref(run->results);
+                        run->results = NULL;
+                }
+                o = &run->next;
+        }
+}
+
+static void tell_end(EngineRun *run, const char *error) {
+        const Run *r = run->run;
+        bool refused = r && run_is_refused(r);
+        uint32_t changed = r ? run_count(r, RESULT_CHANGED) : 0,
+                 failed = r ? run_count(r, RESULT_FAILED) : 0,
+                 blocked = r ? run_count(r, RESULT_BLOCKED) : 0;
+        const EventDetails details = { .run = run->id, .data = run->json };
+        EventLog *log = run->engine->events;
+
+        if (run->mode == RUN_PLAN)
+                return;
+        if (refused)
+                event_emit(log, EVENT_RUN_REFUSED, &details, "Run %" PRId64 " (%s) changed nothing: %s",
+                        run->id, run->cause, error);
+        else if (error)
+                event_emit(log, EVENT_RUN_INTERRUPTED, &details, "Run %" PRId64 " (%s) is not complete: %s",
+                        run->id, run->cause, error);
+        else if (changed + failed + blocked > 0)
+                event_emit(log, EVENT_RUN_FINISHED, &details,
+                        "Run %" PRId64 " (%s) finished: %u changed, %u failed, %u blocked", run->id,
+                        run->cause, changed, failed, blocked);
+}
+
+/* The run is over, by itself or (error) not. */
+static void finish(EngineRun *run, const char *error) {
+        Engine *engine = run->engine;
+        usec_t now = now_usec(CLOCK_REALTIME);
+
+        for (EngineRun **o = &engine->runs; *o; o = &(*o)->next)
+                if (*o == run) {
+                        *o = run->next;
+                        break;
+                }
+        run->next = NULL;
+        run->json = run_json(run);
+        if (error) {
+                (void) json_object_set_new(run->json, "error", json_string(error));
+                if (json_is_null(json_object_get(run->json, "finished")))
+                        (void) json_object_set_new(run->json, "finished", json_from_time(now));
+        }
+        if (run->stored || (error && run->mode == RUN_APPLY))
+                store_run_row(run, now, error);
+        tell_end(run, error);
+        if (run->run) {
+                engine->counts.n_runs[run->mode]++;
+                engine->counts.run_usec = now > run_started(run->run) ? now - run_started(run->run) : 0;
+        }
+        if (run->mode == RUN_APPLY) {
+                json_decref(engine->last_run);
+                engine->last_run = json_incref(run->json);
+        }
+
+        tell_followers(run, run->json);
+        for (Follower *follower = run->followers, *next; follower; follower = next) {
+                next = follower->next;
+                if (!follower->gone)
+                        follower->how.on_end(follower->how.userdata);
+                free(follower);
+        }
+        run->followers = NULL;
+
+        run->run = run_free(run->run);
+        run->image = image_unref(run->image);
+        free(TAKE_PTR(run->now));
+        free(TAKE_PTR(run->selected));
+        run->next = engine->over;
+        engine->over = run;
+        forget_over(engine);
+
+        for (EngineRun *other = engine->runs; other; other = other->next)
+                if (other->run)
+                        run_retry(other->run);
+        (void) sd_event_source_set_enabled(engine->run_event, SD_EVENT_ONESHOT);
+        engine_touch(engine);
+}
+
+static void on_finished(void *userdata, Run *r) {
+        _cleanup_free_ char *error = run_error(r) ? strdup(run_error(r)) : NULL;
+
+        finish(userdata, error);
+}
+
+/* ---- The beginning -------------------------------------------------------------------------------------------------- */
+
+static const RunHandlers run_handlers = {
+        .on_result = on_result,
+        .on_finished = on_finished,
+        .may_begin = may_begin,
+};
+
+static int start(EngineRun *run) {
+        Engine *engine = run->engine;
+        const RunOptions options = {
+                .id = run->id,
+                .mode = run->mode,
+                .cause = run->cause,
+                .diff = run->diff,
+                .audit = engine->settings.audit,
+                .max_changes = engine->settings.max_changes,
+                .selected = run->selected,
+        };
+        int r;
+
+        r = run_new(engine->event, run->image, engine->pool, &options, &run_handlers, run, &run->run);
+        if (r < 0)
+                return r;
+        free(TAKE_PTR(run->selected));
+        return run_start(run->run);
+}
+
+static int on_run_event(_unused_ sd_event_source *source, void *userdata) {
+        Engine *engine = userdata;
+        unsigned n = 0;
+
+        for (EngineRun *run = engine->runs, *next; run; run = next) {
+                int r;
+
+                next = run->next;
+                if (run->run) {
+                        n++;
+                        continue;
+                }
+                if (n >= RUNS_AT_ONCE)
+                        break;
+                n++;
+                r = start(run);
+                if (r < 0) {
+                        log_error_errno(r, "Failed to start run %" PRId64 ": %m", run->id);
+                        finish(run, strerror(-r));
+                        /* The list may be another one now. */
+                        return sd_event_source_set_enabled(engine->run_event, SD_EVENT_ONESHOT);
+                }
+        }
+        engine_touch(engine);
+        return 0;
+}
+
+/* Adds what the selected states require, and what that requires. */
+static int select_required(const Image *image, uint8_t *selected) {
+        uint32_t n_nodes = image->header->nodes.n, n_states = image_n_states(image), n = 0;
+        _cleanup_free_ uint32_t *first = calloc((size_t) n_nodes + 1, sizeof(uint32_t));
+        _cleanup_free_ uint32_t *required = NULL, *stack = NULL;
+        _cleanup_free_ uint8_t *seen = NULL;
+
+        /* The image says who waits for a node; here the other direction is wanted: first[i] … first[i + 1] are the places in
+         * `required` of what node i waits for. */
+        if (!first)
+                return -ENOMEM;
+        for (uint32_t i = 0; i < n_nodes; i++) {
+                const ImageNode *node = image_node(image, i);
+                const uint32_t *dependents = image_dependents(image, node);
+
+                for (uint32_t k = 0; k < node->dependents.n; k++)
+                        first[dependents[k] + 1]++;
+        }
+        for (uint32_t i = 0; i < n_nodes; i++)
+                first[i + 1] += first[i];
+        required = malloc(MAX(first[n_nodes], 1U) * sizeof(uint32_t));
+        stack = malloc(MAX(n_nodes, 1U) * sizeof(uint32_t));
+        seen = calloc(MAX(n_nodes, 1U), 1);
+        if (!required || !stack || !seen)
+                return -ENOMEM;
+        for (uint32_t i = 0; i < n_nodes; i++) {
+                const ImageNode *node = image_node(image, i);
+                const uint32_t *dependents = image_dependents(image, node);
+
+                for (uint32_t k = 0; k < node->dependents.n; k++)
+                        required[first[dependents[k]]++] = i;
+        }
+
+        /* Each first[i] stands now where that of i + 1 began. */
+        for (uint32_t i = 0; i < n_states; i++)
+                if (selected[i]) {
+                        seen[i] = 1;
+                        stack[n++] = i;
+                }
+        while (n > 0) {
+                uint32_t i = stack[--n];
+
+                if (i < n_states)
+                        selected[i] = 1;
+                for (uint32_t k = i > 0 ? first[i - 1] : 0; k < first[i]; k++)
+                        if (!seen[required[k]]) {
+                                seen[required[k]] = 1;
+                                stack[n++] = required[k];
+                        }
+        }
+        return 0;
+}
+
+static int select_states(Engine *engine, const RunRequest *request, uint8_t **ret, size_t *reterr_pattern) {
+        const Image *image = engine->image;
+        uint32_t n = image_n_states(image);
+        _cleanup_free_ uint8_t *selected = NULL;
+        int r;
+
+        if (request->n_patterns == 0 && !request->only_failed)
+                return 0;
+        selected = calloc(MAX(n, 1U), 1);
+        if (!selected)
+                return -ENOMEM;
+        for (size_t p = 0; p < request->n_patterns; p++) {
+                const char *pattern = request->patterns[p];
+                uint32_t exact = status_find(engine->status, pattern);
+                bool found = exact != NO_STATE;
+
+                if (found)
+                        selected[exact] = 1;
+                if (!found && strpbrk(pattern, "*?["))
+                        for (uint32_t i = 0; i < n; i++)
+                                if (fnmatch(pattern, image_state_id(image, i), 0) == 0) {
+                                        selected[i] = 1;
+                                        found = true;
+                                }
+                if (!found) {
+                        *reterr_pattern = p;
+                        return -ENOENT;
+                }
+        }
+        if (request->only_failed)
+                for (uint32_t i = 0; i < n; i++) {
+                        Result result = engine->status->states[i].result;
+
+                        selected[i] = (selected[i] || request->n_patterns == 0) &&
+                                      (result == RESULT_FAILED || result == RESULT_BLOCKED);
+                }
+        r = select_required(image, selected);
+        if (r < 0)
+                return r;
+        *ret = TAKE_PTR(selected);
+        return 0;
+}
+
+static int follow(EngineRun *run, const RunFollower *how) {
+        Follower *follower = malloc(sizeof(*follower));
+
+        if (!follower)
+                return -ENOMEM;
+        *follower = (Follower){ .how = *how };
+        run->followers = follower;
+        return 0;
+}
+
+int engine_run_request(Engine *engine, const RunRequest *request, EngineRun **ret, size_t *reterr_pattern) {
+        _cleanup_(engine_run_freep) EngineRun *run = NULL;
+        EngineRun **last = &engine->runs;
+        unsigned n = 0;
+        size_t pattern;
+        int r;
+
+        if (engine->stopping)
+                return -ESHUTDOWN;
+        if (!engine->image)
+                return -EAGAIN;
+        if (request->mode == RUN_APPLY && engine->disabled)
+                return -EPERM;
+        if (request->mode == RUN_PLAN && worker_pool_options(engine->pool)->unsandboxed)
+                return -EOPNOTSUPP;
+        for (; *last; last = &(*last)->next)
+                n++;
+        if (n >= ENGINE_RUNS_MAX)
+                return -EBUSY;
+
+        run = calloc(1, sizeof(*run));
+        if (!run)
+                return -ENOMEM;
+        *run = (EngineRun){
+                .engine = engine,
+                .mode = request->mode,
+                .cause = request->cause,
+                .all = request->n_patterns == 0 && !request->only_failed,
+                .diff = request->diff,
+                .image = image_ref(engine->image),
+        };
+        r = select_states(engine, request, &run->selected, &pattern);
+        if (r == -ENOENT)
+                *reterr_pattern = pattern;
+        if (r < 0)
+                return r;
+        if (request->follower) {
+                r = follow(run, request->follower);
+                if (r < 0)
+                        return r;
+        }
+        run->id = store_next_run(engine->store);
+
+        *last = run;
+        if (ret)
+                *ret = run;
+        run = NULL;
+        (void) sd_event_source_set_enabled(engine->run_event, SD_EVENT_ONESHOT);
+        (void) sd_event_source_set_time_relative(engine->progress_timer, PROGRESS_EVERY_USEC);
+        (void) sd_event_source_set_enabled(engine->progress_timer, SD_EVENT_ONESHOT);
+        engine_touch(engine);
+        return 0;
+}
+
+int64_t engine_run_all(Engine *engine, const char *cause) {
+        EngineRun *run;
+        int r;
+
+        /* One that has not begun sees all that this one would. One that goes on may have passed it already; but the
+         * interval need not overtake itself. */
+        for (run = engine->runs; run; run = run->next)
+                if (run->mode == RUN_APPLY && run->all && run->image == engine->image &&
+                        (!run->run || (streq(cause, "interval") && streq(run->cause, cause))))
+                        return run->id;
+        r = engine_run_request(engine, &(RunRequest){ .mode = RUN_APPLY, .cause = cause }, &run, NULL);
+        if (r == -EPERM || r == -ESHUTDOWN)
+                return 0;
+        if (r < 0) {
+                log_warning_errno(r, "Failed to start a run (%s): %m", cause);
+                return 0;
+        }
+        return run->id;
+}
+
+void engine_run_image_changed(Engine *engine) {
+        for (EngineRun *run = engine->runs; run; run = run->next) {
+                uint32_t n = image_n_states(run->image);
+
+                if (run->image == engine->image)
+                        continue;
+                if (!run->run && run->all) {
+                        /* It has not begun: it takes the new one. */
+                        image_unref(run->image);
+                        run->image = image_ref(engine->image);
+                        continue;
+                }
+                free(run->now);
+                run->now = malloc(MAX(n, 1U) * sizeof(uint32_t));
+                for (uint32_t i = 0; run->now && i < n; i++) {
+                        uint32_t now = status_find(engine->status, image_state_id(run->image, i));
+
+                        if (now != NO_STATE &&
+                                memcmp(image_state(engine->image, now)->hash,
+                                        image_state(run->image, i)->hash, IMAGE_HASH_SIZE) != 0)
+                                now = NO_STATE;
+                        run->now[i] = now;
+                }
+                if (!run->now) {
+                        log_oom();
+                        engine_run_stop(engine, run);
+                }
+        }
+}
+
+/* ---- Stopping ------------------------------------------------------------------------------------------------------- */
+
+void engine_run_stop(Engine *engine, EngineRun *run) {
+        if (run->json)
+                return;
+        if (run->run)
+                run_stop(run->run);
+        else
+                finish(run, "it was stopped before it began");
+        (void) engine;
+}
+
+void engine_run_stop_all(Engine *engine) {
+        for (EngineRun *run = engine->runs, *next; run; run = next) {
+                next = run->next;
+                engine_run_stop(engine, run);
+        }
+}
+
+void engine_run_give_up(Engine *engine) {
+        while (engine->runs)
+                finish(engine->runs, "agentd was stopped before what was under way had finished");
+}
+
+/* The host was disabled. */
+void engine_run_stop_applies(Engine *engine) {
+        for (EngineRun *run = engine->runs, *next; run; run = next) {
+                next = run->next;
+                if (run->mode == RUN_APPLY)
+                        engine_run_stop(engine, run);
+        }
+}
+
+/* ---- Looking -------------------------------------------------------------------------------------------------------- */
+
+EngineRun *engine_run_find(Engine *engine, int64_t id) {
+        for (EngineRun *run = engine->runs; run; run = run->next)
+                if (run->id == id)
+                        return run;
+        for (EngineRun *run = engine->over; run; run = run->next)
+                if (run->id == id)
+                        return run;
+        return NULL;
+}
+
+int64_t engine_run_id(const EngineRun *run) {
+        return run->id;
+}
+
+bool engine_run_is_over(const EngineRun *run) {
+        return run->json;
+}
+
+json_t *engine_run_to_json(const EngineRun *run, bool progress) {
+        json_t *json = run->json ? json_copy(run->json) : run_json(run);
+
+        if (json && progress)
+                (void) json_object_set_new(
+                        json, "progress", run->json ? json_null() : progress_to_json(run, false));
+        return json;
+}
+
+json_t *engine_runs_active(const Engine *engine) {
+        json_t *array = json_array();
+
+        for (const EngineRun *run = engine->runs; run; run = run->next)
+                (void) json_array_append_new(array, engine_run_to_json(run, true));
+        return array;
+}
+
+json_t *engine_runs_remembered(const Engine *engine, int64_t before, const char *mode) {
+        json_t *array = json_array();
+
+        for (const EngineRun *run = engine->over; run; run = run->next)
+                if (!run->stored && (before == 0 || run->id < before) &&
+                        (!mode || streq(mode, run_mode_to_string(run->mode))))
+                        (void) json_array_append_new(array, engine_run_to_json(run, true));
+        return array;
+}
+
+json_t *engine_runs_last(const Engine *engine) {
+        json_t *json = engine->last_run ? json_copy(engine->last_run) : json_null();
+
+        if (engine->last_run && json)
+                (void) json_object_set_new(json, "progress", json_null());
+        return json;
+}
+
+const json_t *engine_run_results(const EngineRun *run) {
+        return run->stored ? NULL : run->results;
+}
+
+/* ---- The object ----------------------------------------------------------------------------------------------------- */
+
+int engine_run_init(Engine *engine) {
+        int r;
+
+        r = sd_event_add_time(
+                engine->event, &engine->progress_timer, CLOCK_MONOTONIC, 0, 0, on_progress_timer, engine);
+        if (r < 0)
+                return r;
+        (void) sd_event_source_set_enabled(engine->progress_timer, SD_EVENT_OFF);
+        r = sd_event_add_defer(engine->event, &engine->run_event, on_run_event, engine);
+        if (r < 0)
+                return r;
+        (void) sd_event_source_set_enabled(engine->run_event, SD_EVENT_OFF);
+        return 0;
+}
+
+void engine_run_done(Engine *engine) {
+        sd_event_source_disable_unref(engine->progress_timer);
+        sd_event_source_disable_unref(engine->run_event);
+        for (EngineRun *run = engine->runs, *next; run; run = next) {
+                next = run->next;
+                engine_run_free(run);
+        }
+        for (EngineRun *run = engine->over, *next; run; run = next) {
+                next = run->next;
+                engine_run_free(run);
+        }
+        json_decref(engine->last_run);
+        worker_pool_free(engine->pool);
+}

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <systemd/sd-daemon.h>
+#include <time.h>
+
+#include "notify.h"
+
+void notify_ready(void) {
+        (void) sd_notify(0, "READY=1");
+}
+
+void notify_reloading(void) {
+        (void) sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64, now_usec(CLOCK_MONOTONIC));
+}
+
+void notify_stopping(void) {
+        (void) sd_notify(0, "STOPPING=1");
+}
+
+void notify_status(const char *format, ...) {
+        static char last[256];
+        char text[256];
+        va_list args;
+
+        va_start(args, format);
+        (void) vsnprintf(text, sizeof(text), format, args);
+        va_end(args);
+        for (char *p = text; *p; p++)
+                if ((unsigned char) *p < ' ')
+                        *p = ' ';
+        if (streq(text, last))
+                return;
+        memcpy(last, text, sizeof(last));
+        (void) sd_notifyf(0, "STATUS=%s", text);
+}

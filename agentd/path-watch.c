@@ -1,0 +1,351 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <assert.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <sys/inotify.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include "path-watch-internal.h"
+#include "paths.h"
+
+#define FREE_USEC USEC_PER_SEC /* how long children are waited for in the end */
+
+/* ---- Telling --------------------------------------------------------------------------------------------------- */
+
+static void tell(PathWatch *watch) {
+        (void) sd_event_source_set_enabled(watch->tell, SD_EVENT_ONESHOT);
+}
+
+void path_watch_set_changed(PathWatch *watch, bool overflow) {
+        watch->changed = true;
+        watch->overflow |= overflow;
+        tell(watch);
+}
+
+static int on_tell(_unused_ sd_event_source *source, void *userdata) {
+        PathWatch *watch = userdata;
+
+        /* Either handler may free us. */
+        if (watch->armed) {
+                _cleanup_free_ char *error = TAKE_PTR(watch->error);
+
+                watch->armed = false;
+                if (watch->changed)
+                        tell(watch);
+                watch->handlers->on_armed(watch->userdata, error);
+        } else if (watch->changed) {
+                bool overflow = watch->overflow;
+
+                watch->changed = watch->overflow = false;
+                watch->handlers->on_changed(watch->userdata, overflow);
+        }
+        return 0;
+}
+
+/* One line, of all that is not watched; NULL: all is, or there is no memory. */
+static char *describe_error(const PathWatch *watch) {
+        const WatchTree *tree = watch->tree;
+        size_t n = 0, n_missing = watch->n_invalid, n_hung = 0;
+        uint32_t hung = NODE_NONE;
+        char path[PATH_MAX], *text = NULL;
+        size_t size = 0;
+        FILE *f;
+
+        for (uint32_t i = NODE_ROOT; i < tree->n_nodes; i++) {
+                uint32_t flags = tree->nodes[i].flags;
+
+                if (!(flags & NODE_LISTED))
+                        continue;
+                n++;
+                if (!(flags & (NODE_LEFT_OUT | NODE_UNWATCHED)))
+                        continue;
+                n_missing++;
+                if (!(flags & NODE_LEFT_OUT))
+                        continue;
+                n_hung++;
+                hung = hung ?: i;
+        }
+        if (n_missing == 0)
+                return NULL;
+
+        f = open_memstream(&text, &size);
+        if (!f)
+                return NULL;
+        fprintf(f, "%zu of %zu paths %s not watched", n_missing, n + watch->n_invalid,
+                n_missing == 1 ? "is" : "are");
+        if (watch->no_space)
+                fprintf(f, "; the host has no inotify watches left, raise fs.inotify.max_user_watches");
+        if (watch->limited)
+                fprintf(f, "; the limit of %zu watches is reached", watch->max);
+        if (n_hung > 0) {
+                fprintf(f, "; '%s'", watch_tree_path(tree, hung, path));
+                if (n_hung > 1)
+                        fprintf(f, " and %zu more", n_hung - 1);
+                fprintf(f, " did not answer");
+        }
+        if (watch->other_error != 0) {
+                fputs("; ", f);
+                if (watch->other_node != NODE_NONE)
+                        fprintf(f, "'%s': ", watch_tree_path(tree, watch->other_node, path));
+                fputs(strerror(watch->other_error), f);
+        }
+        if (watch->n_invalid > 0)
+                fprintf(f, "; %zu %s not absolute and without '..'", watch->n_invalid,
+                        watch->n_invalid == 1 ? "is" : "are");
+        if (fclose(f) != 0) {
+                free(text);
+                return NULL;
+        }
+        return text;
+}
+
+/* After each arming; what the list's owner was told already is not told again. */
+void path_watch_set_armed(PathWatch *watch) {
+        char *error = describe_error(watch);
+
+        if (!watch->announce && streq_ptr(error, watch->told_error)) {
+                free(error);
+                return;
+        }
+        watch->announce = false;
+        free(watch->told_error);
+        watch->told_error = error ? strdup(error) : NULL;
+        free(watch->error);
+        watch->error = error;
+        watch->armed = true;
+        tell(watch);
+}
+/* ---- The watch ------------------------------------------------------------------------------------------------- */
+
+/* Return: 0; -ENOMEM; -E2BIG. Paths that cannot be are counted. */
+static int make_tree(const PathToWatch *paths, size_t n, WatchTree **ret, PathIdentity **ret_identities,
+        size_t *ret_n_invalid) {
+        _cleanup_(watch_tree_freep) WatchTree *tree = NULL;
+        _cleanup_free_ PathIdentity *identities = NULL;
+        _cleanup_free_ uint32_t *nodes = NULL;
+        size_t n_invalid = 0;
+        int r;
+
+        nodes = calloc(n + 1, sizeof(*nodes));
+        if (!nodes)
+                return -ENOMEM;
+        r = watch_tree_new(&tree);
+        if (r < 0)
+                return r;
+        for (size_t i = 0; i < n; i++) {
+                _cleanup_free_ char *path = NULL;
+
+                r = path_normalise(paths[i].path, &path);
+                if (r == -ENOMEM)
+                        return r;
+                if (r < 0) {
+                        n_invalid++;
+                        continue;
+                }
+                r = watch_tree_get(tree, path, &nodes[i]);
+                if (r < 0)
+                        return r;
+                watch_tree_list(tree, nodes[i], paths[i].entries);
+        }
+
+        identities = calloc(tree->n_nodes, sizeof(*identities));
+        if (!identities)
+                return -ENOMEM;
+        for (size_t i = 0; i < n; i++)
+                if (nodes[i] != NODE_NONE && paths[i].identity) {
+                        identities[nodes[i]] = *paths[i].identity;
+                        tree->nodes[nodes[i]].flags |= NODE_IDENTITY;
+                }
+
+        *ret = TAKE_PTR(tree);
+        *ret_identities = TAKE_PTR(identities);
+        *ret_n_invalid = n_invalid;
+        return 0;
+}
+
+/* What of a new list is to be walked: what was not before, or failed; and what is to be compared. */
+static void choose_work(PathWatch *watch, WatchTree *tree) {
+        bool stuck = watch_child_count_stuck(watch) > 0;
+
+        for (uint32_t i = NODE_ROOT; i < tree->n_nodes; i++) {
+                uint16_t *flags = &tree->nodes[i].flags;
+
+                if (!(*flags & NODE_LISTED))
+                        ;
+                else if ((*flags & NODE_LEFT_OUT) && stuck)
+                        *flags &= (uint16_t) ~NODE_IDENTITY;
+                else if (!(*flags & NODE_ARMED) ||
+                         (*flags & (NODE_LEFT_OUT | NODE_UNWATCHED | NODE_IDENTITY)))
+                        *flags |= NODE_DIRTY;
+                if (!stuck)
+                        *flags &= (uint16_t) ~(NODE_DEAD | NODE_LEFT_OUT);
+        }
+}
+
+int path_watch_set(PathWatch *watch, const PathToWatch *paths, size_t n, size_t max) {
+        _cleanup_(watch_tree_freep) WatchTree *tree = NULL;
+        _cleanup_free_ PathIdentity *identities = NULL;
+        WatchChild *child = NULL;
+        size_t n_invalid, old_max = watch->max;
+        bool work;
+        int r;
+
+        /* What the child has found so far is kept. */
+        if (watch->child)
+                (void) watch_child_drain(watch, watch->child);
+        path_watch_replay(watch);
+
+        r = make_tree(paths, n, &tree, &identities, &n_invalid);
+        if (r < 0)
+                return r;
+        r = watch_tree_adopt(tree, watch->tree);
+        if (r < 0)
+                return r;
+        watch_tree_trim(tree);
+        choose_work(watch, tree);
+
+#define SWAP(a, b)                      \
+        do {                            \
+                __typeof__(a) _c = (a); \
+                (a) = (b);              \
+                (b) = _c;               \
+        } while (false)
+        SWAP(watch->tree, tree);
+        SWAP(watch->identities, identities);
+        watch->max = max;
+        work = watch_tree_take_work(watch->tree);
+        watch->sweep |= watch->child != NULL;
+        r = work ? watch_child_fork(watch, &child) : 0;
+        if (r < 0) {
+                SWAP(watch->tree, tree);
+                SWAP(watch->identities, identities);
+                watch->max = old_max;
+                return r;
+        }
+
+        watch_child_give_up(watch);
+        path_watch_drop_events(watch);
+        watch->n_invalid = n_invalid;
+        watch->no_space = watch->limited = false;
+        watch->other_error = 0;
+        watch->other_node = watch->died_at = NODE_NONE;
+        watch->n_deaths = 0;
+        watch->announce = true;
+        watch->armed = false;
+        (void) path_watch_remove_unused(watch, tree);
+        (void) sd_event_source_set_enabled(watch->rearm, SD_EVENT_OFF);
+        if (!work) {
+                path_watch_finish(watch);
+                return 0;
+        }
+        watch->child = child;
+        watch->started_usec = child->started_usec;
+        watch_child_let_go(child);
+        return 0;
+}
+
+int path_watch_new(sd_event *event, const PathWatchHandlers *handlers, void *userdata, PathWatch **ret) {
+        _cleanup_(path_watch_freep) PathWatch *watch = NULL;
+        int r;
+
+        watch = malloc(sizeof(*watch));
+        if (!watch)
+                return -ENOMEM;
+        *watch = (PathWatch){
+                .event = sd_event_ref(event),
+                .handlers = handlers,
+                .userdata = userdata,
+                .fd = -EBADF,
+                .mounts_fd = -EBADF,
+        };
+        r = watch_tree_new(&watch->tree);
+        if (r < 0)
+                return r;
+
+        watch->fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+        if (watch->fd < 0)
+                return -errno;
+        r = sd_event_add_io(event, &watch->io, watch->fd, EPOLLIN, path_watch_on_inotify, watch);
+        if (r < 0)
+                return r;
+
+        watch->mounts_fd = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
+        if (watch->mounts_fd < 0 && errno != ENOENT)
+                return -errno;
+        if (watch->mounts_fd >= 0) {
+                r = sd_event_add_io(
+                        event, &watch->mounts, watch->mounts_fd, EPOLLPRI, path_watch_on_mounts, watch);
+                if (r < 0)
+                        return r;
+        }
+
+        r = sd_event_add_time(
+                event, &watch->rearm, CLOCK_MONOTONIC, 0, USEC_PER_MSEC, path_watch_on_rearm, watch);
+        if (r < 0)
+                return r;
+        (void) sd_event_source_set_enabled(watch->rearm, SD_EVENT_OFF);
+        r = sd_event_add_defer(event, &watch->tell, on_tell, watch);
+        if (r < 0)
+                return r;
+        (void) sd_event_source_set_enabled(watch->tell, SD_EVENT_OFF);
+
+        *ret = TAKE_PTR(watch);
+        return 0;
+}
+
+PathWatch *path_watch_free(PathWatch *watch) {
+        WatchChild *next;
+        usec_t deadline;
+
+        if (!watch)
+                return NULL;
+
+        watch_child_give_up(watch);
+        deadline = now_usec(CLOCK_MONOTONIC) + FREE_USEC;
+        for (WatchChild *child = watch->killed; child; child = next) {
+                pid_t pid = child->pid;
+
+                next = child->next;
+                watch_child_free(child);
+                while (waitpid(pid, NULL, WNOHANG) == 0 && now_usec(CLOCK_MONOTONIC) < deadline)
+                        (void) usleep(100);
+        }
+        sd_event_source_disable_unref(watch->io);
+        sd_event_source_disable_unref(watch->mounts);
+        sd_event_source_disable_unref(watch->rearm);
+        sd_event_source_disable_unref(watch->tell);
+        sd_event_unref(watch->event);
+        safe_close(watch->fd);
+        safe_close(watch->mounts_fd);
+        watch_tree_free(watch->tree);
+        free(watch->identities);
+        free(watch->held);
+        free(watch->orphans);
+        free(watch->error);
+        free(watch->told_error);
+        free(watch);
+        return NULL;
+}
+
+size_t path_watch_count(const PathWatch *watch) {
+        return watch->tree->n_watches;
+}
+
+pid_t path_watch_child_pid(const PathWatch *watch) {
+        return watch->child ? watch->child->pid : 0;
+}
+
+bool path_watch_is_idle(const PathWatch *watch) {
+        int rearm = SD_EVENT_OFF, tells = SD_EVENT_OFF;
+
+        (void) sd_event_source_get_enabled(watch->rearm, &rearm);
+        (void) sd_event_source_get_enabled(watch->tell, &tells);
+        return !watch->child && !watch->killed && rearm == SD_EVENT_OFF && tells == SD_EVENT_OFF;
+}
+
+size_t path_watch_size(const PathWatch *watch) {
+        return watch_tree_size(watch->tree);
+}

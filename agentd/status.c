@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <assert.h>
+#include <time.h>
+
+#include "hash.h"
+#include "status.h"
+
+#define NO_STATE UINT32_MAX
+
+/* ---- The index ------------------------------------------------------------------------------------------------- */
+
+static uint32_t slot_of(const StatusTable *t, const char *id, size_t size) {
+        uint32_t slot = (uint32_t) hash_fnv1a(id, size) & t->slots_mask;
+
+        while (t->slots[slot] != NO_STATE && !streq(image_state_id(t->image, t->slots[slot]), id))
+                slot = (slot + 1) & t->slots_mask;
+        return slot;
+}
+
+static int make_index(StatusTable *t) {
+        uint32_t n = image_n_states(t->image), n_slots = 8;
+
+        /* One slot in four stays free at least. */
+        while (n_slots / 4 * 3 < n)
+                n_slots *= 2;
+        t->slots = malloc(n_slots * sizeof(*t->slots));
+        if (!t->slots)
+                return -ENOMEM;
+        memset(t->slots, 0xff, n_slots * sizeof(*t->slots));
+        t->slots_mask = n_slots - 1;
+
+        for (uint32_t i = 0; i < n; i++) {
+                uint32_t slot = slot_of(t, image_state_id(t->image, i), image_state(t->image, i)->id.n);
+
+                if (t->slots[slot] == NO_STATE)
+                        t->slots[slot] = i;
+        }
+        return 0;
+}
+
+uint32_t status_find(const StatusTable *t, const char *id) {
+        assert(t);
+        assert(id);
+
+        return t->slots[slot_of(t, id, strlen(id))];
+}
+
+/* ---- Where status comes from ------------------------------------------------------------------------------------- */
+
+static void put(Store *store, const StatusTable *t, uint32_t i) {
+        const StateStatus *s = &t->states[i];
+        const StoreStatus status = {
+                .state = image_state_id(t->image, i),
+                .result = result_to_string(s->result),
+                .since_usec = s->since_usec,
+                .changed_usec = s->changed_usec,
+                .error = s->error,
+        };
+
+        store_put_status(store, &status);
+}
+
+static void set_result(StatusTable *t, uint32_t i, Result result) {
+        t->counts[t->states[i].result]--;
+        t->counts[result]++;
+        t->states[i].result = result;
+}
+
+static bool is_same(const Image *a, uint32_t i, const Image *b, uint32_t k) {
+        const ImageState *x = image_state(a, i), *y = image_state(b, k);
+        const ImageModule *m = image_array(a, modules, ImageModule) + image_type(a, x->type)->module,
+                          *n = image_array(b, modules, ImageModule) + image_type(b, y->type)->module;
+
+        return memcmp(x->hash, y->hash, sizeof(x->hash)) == 0 && m->build_id_size == n->build_id_size &&
+               memcmp(m->build_id, n->build_id, m->build_id_size) == 0;
+}
+
+static void carry_over(StatusTable *t, const StatusTable *old, Store *store) {
+        for (uint32_t k = 0; k < image_n_states(old->image); k++) {
+                const char *id = image_state_id(old->image, k);
+                const StateStatus *from = &old->states[k];
+                uint32_t i = status_find(t, id);
+                bool in_store = from->result != RESULT_NONE || from->changed_usec > 0;
+
+                if (i == NO_STATE) {
+                        if (in_store)
+                                store_remove_status(store, id);
+                        continue;
+                }
+                t->states[i].changed_usec = from->changed_usec;
+                if (!is_same(t->image, i, old->image, k)) {
+                        if (from->result != RESULT_NONE)
+                                put(store, t, i);
+                        continue;
+                }
+                t->states[i].since_usec = from->since_usec;
+                t->states[i].checked_usec = from->checked_usec;
+                t->states[i].error = from->error ? strdup(from->error) : NULL;
+                set_result(t, i, from->result);
+        }
+}
+
+typedef struct Loading {
+        StatusTable *table;
+        Store *store;
+} Loading;
+
+static int on_status(void *userdata, const StoreStatus *status) {
+        const Loading *loading = userdata;
+        StatusTable *t = loading->table;
+        uint32_t i = status_find(t, status->state);
+        Result result;
+
+        if (i == NO_STATE) {
+                store_remove_status(loading->store, status->state);
+                return 0;
+        }
+        for (result = 0; result < _RESULT_MAX; result++)
+                if (streq(status->result, result_to_string(result)))
+                        break;
+        /* A result that this version does not know is none. */
+        if (result == _RESULT_MAX)
+                result = RESULT_NONE;
+
+        t->states[i].since_usec = result == RESULT_NONE ? 0 : status->since_usec;
+        t->states[i].changed_usec = status->changed_usec;
+        free(t->states[i].error);
+        t->states[i].error = NULL;
+        if (status->error && result != RESULT_NONE)
+                t->states[i].error = utf8_make_valid(status->error, strlen(status->error), &(size_t){ 0 });
+        set_result(t, i, result);
+        return 0;
+}
+
+int status_table_new(Image *image, const StatusTable *old, Store *store, StatusTable **ret) {
+        _cleanup_(status_table_freep) StatusTable *t = NULL;
+        uint32_t n;
+        int r;
+
+        assert(image);
+        assert(store);
+        assert(ret);
+
+        t = malloc(sizeof(*t));
+        if (!t)
+                return -ENOMEM;
+        *t = (StatusTable){ .image = image_ref(image) };
+
+        n = image_n_states(image);
+        t->states = calloc(MAX(n, UINT32_C(1)), sizeof(*t->states));
+        if (!t->states)
+                return -ENOMEM;
+        t->counts[RESULT_NONE] = n;
+        r = make_index(t);
+        if (r < 0)
+                return r;
+
+        if (old)
+                carry_over(t, old, store);
+        else
+                /* What cannot be read is not known: the next run finds out. */
+                (void) store_each_status(store, on_status, &(Loading){ .table = t, .store = store });
+
+        *ret = TAKE_PTR(t);
+        return 0;
+}
+
+StatusTable *status_table_free(StatusTable *t) {
+        if (!t)
+                return NULL;
+        if (t->states)
+                for (uint32_t i = 0; i < image_n_states(t->image); i++)
+                        free(t->states[i].error);
+        free(t->states);
+        free(t->slots);
+        image_unref(t->image);
+        free(t);
+        return NULL;
+}
+
+/* ---- What becomes of it ---------------------------------------------------------------------------------------- */
+
+static bool is_bad(Result result) {
+        return result == RESULT_FAILED || result == RESULT_BLOCKED || result == RESULT_DRIFTED;
+}
+
+StatusChange status_set(StatusTable *t, Store *store, uint32_t state, Result result, const char *error) {
+        usec_t now = now_usec(CLOCK_REALTIME);
+        bool is_other, is_other_error;
+        StateStatus *s;
+        Result before;
+
+        assert(t);
+        assert(store);
+        assert(state < image_n_states(t->image));
+        assert(result < _RESULT_MAX);
+
+        /* The run has not come that far. */
+        if (result == RESULT_NONE)
+                return STATUS_SAME;
+
+        s = &t->states[state];
+        before = s->result;
+        is_other = result != before;
+        is_other_error = !streq_ptr(s->error, error);
+
+        s->checked_usec = now;
+        if (is_other) {
+                s->since_usec = now;
+                set_result(t, state, result);
+        }
+        if (is_other_error) {
+                free(s->error);
+                s->error = error ? strdup(error) : NULL;
+        }
+        if (result == RESULT_CHANGED)
+                s->changed_usec = now;
+        if (!is_other && !is_other_error && result != RESULT_CHANGED)
+                return STATUS_SAME;
+        put(store, t, state);
+
+        if (is_bad(result))
+                return STATUS_WORSE;
+        return is_bad(before) ? STATUS_RECOVERED : STATUS_OTHER;
+}

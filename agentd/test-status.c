@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "status.h"
+#include "test-image.h"
+#include "test-store.h"
+
+/* An image with these states, all of one type; hash and build id are made of one byte each. */
+static Image *make_image(const char *const *ids, size_t n, uint8_t hash, uint8_t build) {
+        ImageModule *modules;
+        ImageState *states;
+        ImageType *types;
+        ImageRole *roles;
+        ImageHeader *h;
+        Image *image;
+        Arena arena;
+
+        ASSERT_OK(image_new(&image));
+        ASSERT_OK(image_open_arena(image, &arena));
+        h = (ImageHeader *) arena.base;
+        modules = test_image_array(&arena, &h->modules, 1, sizeof(ImageModule));
+        types = test_image_array(&arena, &h->types, 1, sizeof(ImageType));
+        roles = test_image_array(&arena, &h->roles, 1, sizeof(ImageRole));
+        states = test_image_array(&arena, &h->states, (uint32_t) n, sizeof(ImageState));
+        modules[0] = (ImageModule){ .path = test_image_text(&arena, "/m/file.so"), .build_id_size = 20 };
+        memset(modules[0].build_id, build, 20);
+        types[0] = (ImageType){ .name = test_image_text(&arena, "file") };
+        roles[0] = (ImageRole){ .name = test_image_text(&arena, "web"),
+                .path = test_image_text(&arena, "/web.toml") };
+        for (size_t i = 0; i < n; i++) {
+                states[i] =
+                        (ImageState){ .id = test_image_text(&arena, ids[i]), .timeout_usec = USEC_PER_SEC };
+                memset(states[i].hash, hash, sizeof(states[i].hash));
+        }
+        image->header = h;
+        return image;
+}
+
+static const char *const abc[] = { "file:/a", "file:/b", "file:/c" };
+
+/* How many rows wait; they are written. */
+static unsigned n_queued(Fixture *f) {
+        unsigned n = 0;
+
+        for (const Row *row = f->store->first; row; row = row->next)
+                n++;
+        ASSERT_OK(store_flush(f->store));
+        return n;
+}
+
+static void assert_counts(const StatusTable *t) {
+        uint32_t counts[_RESULT_MAX] = {};
+
+        for (uint32_t i = 0; i < image_n_states(t->image); i++)
+                counts[t->states[i].result]++;
+        assert_memory_equal(counts, t->counts, sizeof(counts));
+}
+
+TEST(states_are_found_by_id) {
+        enum { N = 5000 };
+        char **ids = calloc(N, sizeof(*ids));
+        StatusTable *t;
+        Image *image;
+        Fixture f;
+
+        fixture_init(&f);
+        fixture_open(&f);
+        for (unsigned i = 0; i < N; i++)
+                ASSERT_TRUE(asprintf(&ids[i], "file:/%u", i) > 0);
+        image = make_image((const char *const *) ids, N, 1, 1);
+        ASSERT_OK(status_table_new(image, NULL, f.store, &t));
+        ASSERT_EQ(n_queued(&f), 0);
+        for (unsigned i = 0; i < N; i++)
+                ASSERT_EQ(status_find(t, ids[i]), i);
+        ASSERT_EQ(status_find(t, "file:/5000"), UINT32_MAX);
+        ASSERT_EQ(status_find(t, ""), UINT32_MAX);
+        ASSERT_EQ(t->counts[RESULT_NONE], N);
+        ASSERT_TRUE(sizeof(StateStatus) + (t->slots_mask + 1) * sizeof(*t->slots) / N <= 56);
+        status_table_free(t);
+        image_unref(image);
+
+        /* None at all. */
+        image = make_image(NULL, 0, 1, 1);
+        ASSERT_OK(status_table_new(image, NULL, f.store, &t));
+        ASSERT_EQ(status_find(t, "file:/1"), UINT32_MAX);
+        status_table_free(t);
+        image_unref(image);
+        for (unsigned i = 0; i < N; i++)
+                free(ids[i]);
+        free(ids);
+        fixture_done(&f);
+}
+
+TEST(what_a_result_means) {
+        static const struct {
+                Result result;
+                const char *error;
+                StatusChange change;
+                unsigned n_rows;
+        } steps[] = {
+                { RESULT_NONE, NULL, STATUS_SAME, 0 },
+                { RESULT_OK, NULL, STATUS_OTHER, 1 },
+                { RESULT_OK, NULL, STATUS_SAME, 0 },
+                { RESULT_CHANGED, NULL, STATUS_OTHER, 1 },
+                { RESULT_CHANGED, NULL, STATUS_OTHER, 1 }, /* again: it changed later */
+                { RESULT_OK, NULL, STATUS_OTHER, 1 },
+                { RESULT_FAILED, "a", STATUS_WORSE, 1 },
+                { RESULT_FAILED, "a", STATUS_SAME, 0 },
+                { RESULT_FAILED, "b", STATUS_WORSE, 1 },
+                { RESULT_FAILED, NULL, STATUS_WORSE, 1 },
+                { RESULT_BLOCKED, "c", STATUS_WORSE, 1 },
+                { RESULT_NONE, NULL, STATUS_SAME, 0 }, /* cut short */
+                { RESULT_BLOCKED, "c", STATUS_SAME, 0 },
+                { RESULT_DRIFTED, NULL, STATUS_WORSE, 1 },
+                { RESULT_CHANGED, NULL, STATUS_RECOVERED, 1 },
+                { RESULT_DRIFTED, NULL, STATUS_WORSE, 1 },
+                { RESULT_SKIPPED, NULL, STATUS_RECOVERED, 1 },
+                { RESULT_UNKNOWN, "d", STATUS_OTHER, 1 },
+                { RESULT_UNKNOWN, "e", STATUS_OTHER, 1 },
+                { RESULT_OK, NULL, STATUS_OTHER, 1 },
+        };
+        Image *image = make_image(abc, 3, 1, 1);
+        StatusTable *t;
+        Fixture f;
+
+        fixture_init(&f);
+        fixture_open(&f);
+        ASSERT_OK(status_table_new(image, NULL, f.store, &t));
+        FOREACH_ELEMENT(step, steps) {
+                StateStatus before = t->states[1];
+                bool other = step->result != RESULT_NONE && step->result != before.result;
+
+                ASSERT_EQ(status_set(t, f.store, 1, step->result, step->error), step->change);
+                ASSERT_EQ(n_queued(&f), step->n_rows);
+                assert_counts(t);
+                if (step->result == RESULT_NONE)
+                        continue;
+                ASSERT_EQ(t->states[1].result, step->result);
+                ASSERT_TRUE(streq_ptr(t->states[1].error, step->error));
+                ASSERT_TRUE(
+                        t->states[1].checked_usec >= before.checked_usec && t->states[1].checked_usec > 0);
+                if (!other)
+                        ASSERT_EQ(t->states[1].since_usec, before.since_usec);
+                else
+                        ASSERT_EQ(t->states[1].since_usec, t->states[1].checked_usec);
+                if (step->result == RESULT_CHANGED)
+                        ASSERT_EQ(t->states[1].changed_usec, t->states[1].checked_usec);
+                else
+                        ASSERT_EQ(t->states[1].changed_usec, before.changed_usec);
+        }
+        status_table_free(t);
+        image_unref(image);
+        fixture_done(&f);
+}
+
+TEST(status_outlives_the_daemon) {
+        static const char *const others[] = { "file:/new", "file:/c", "file:/a" };
+        Image *image = make_image(abc, 3, 1, 1);
+        StateStatus a, c;
+        StatusTable *t;
+        Fixture f;
+
+        fixture_init(&f);
+        fixture_open(&f);
+        ASSERT_OK(status_table_new(image, NULL, f.store, &t));
+        (void) status_set(t, f.store, 0, RESULT_CHANGED, NULL);
+        (void) status_set(t, f.store, 0, RESULT_FAILED, "no \xff space");
+        (void) status_set(t, f.store, 1, RESULT_OK, NULL);
+        (void) status_set(t, f.store, 2, RESULT_OK, NULL);
+        a = t->states[0];
+        c = t->states[2];
+        a.error = NULL;
+        status_table_free(t);
+        image_unref(image);
+        fixture_close(&f);
+
+        fixture_open(&f);
+        store_put_status(f.store, &(StoreStatus){ .state = "file:/new",
+                                          .result = "of a later version",
+                                          .since_usec = 5,
+                                          .changed_usec = 7,
+                                          .error = "e" });
+        image = make_image(others, 3, 2, 2); /* the store does not know how they were declared */
+        ASSERT_OK(status_table_new(image, NULL, f.store, &t));
+        ASSERT_EQ(n_queued(&f), 1); /* b is gone */
+        ASSERT_EQ(t->states[2].result, RESULT_FAILED);
+        ASSERT_EQ(t->states[2].since_usec, a.since_usec);
+        ASSERT_EQ(t->states[2].changed_usec, a.changed_usec);
+        ASSERT_EQ(t->states[2].checked_usec, 0);
+        ASSERT_STREQ(t->states[2].error, "no \xef\xbf\xbd space");
+        ASSERT_EQ(t->states[1].result, RESULT_OK);
+        ASSERT_EQ(t->states[1].since_usec, c.since_usec);
+        ASSERT_EQ(t->states[0].result, RESULT_NONE);
+        ASSERT_EQ(t->states[0].changed_usec, 7);
+        ASSERT_NULL(t->states[0].error);
+        assert_counts(t);
+
+        /* Nothing new: nothing is written. */
+        ASSERT_EQ(status_set(t, f.store, 1, RESULT_OK, NULL), STATUS_SAME);
+        ASSERT_EQ(n_queued(&f), 0);
+        status_table_free(t);
+        ASSERT_OK(status_table_new(image, NULL, f.store, &t));
+        ASSERT_EQ(n_queued(&f), 0);
+        status_table_free(t);
+        image_unref(image);
+        fixture_done(&f);
+}
+
+TEST(status_is_carried_over) {
+        static const struct {
+                uint8_t hash, build;
+                bool same;
+        } cases[] = { { 1, 1, true }, { 2, 1, false }, { 1, 2, false } };
+        static const char *const others[] = { "file:/c", "file:/d", "file:/a" };
+
+        FOREACH_ELEMENT(c, cases) {
+                Image *image = make_image(abc, 3, 1, 1), *next = make_image(others, 3, c->hash, c->build);
+                StatusTable *old, *t;
+                Fixture f;
+
+                fixture_init(&f);
+                fixture_open(&f);
+                ASSERT_OK(status_table_new(image, NULL, f.store, &old));
+                (void) status_set(old, f.store, 0, RESULT_CHANGED, NULL);
+                (void) status_set(old, f.store, 0, RESULT_FAILED, "error");
+                (void) status_set(old, f.store, 1, RESULT_OK, NULL);
+                (void) n_queued(&f);
+
+                ASSERT_OK(status_table_new(next, old, f.store, &t));
+                /* b is removed; a is not what it was. */
+                ASSERT_EQ(n_queued(&f), c->same ? 1 : 2);
+                ASSERT_EQ(t->states[2].changed_usec, old->states[0].changed_usec);
+                if (c->same) {
+                        ASSERT_EQ(t->states[2].result, RESULT_FAILED);
+                        ASSERT_EQ(t->states[2].since_usec, old->states[0].since_usec);
+                        ASSERT_EQ(t->states[2].checked_usec, old->states[0].checked_usec);
+                        ASSERT_STREQ(t->states[2].error, "error");
+                } else {
+                        ASSERT_EQ(t->states[2].result, RESULT_NONE);
+                        ASSERT_EQ(t->states[2].since_usec, 0);
+                        ASSERT_EQ(t->states[2].checked_usec, 0);
+                        ASSERT_NULL(t->states[2].error);
+                }
+                ASSERT_EQ(t->states[0].result, RESULT_NONE);
+                assert_counts(t);
+                status_table_free(old);
+
+                /* The same image once more: nothing to write. */
+                old = t;
+                ASSERT_OK(status_table_new(next, old, f.store, &t));
+                ASSERT_EQ(n_queued(&f), 0);
+                status_table_free(old);
+                status_table_free(t);
+                image_unref(image);
+                image_unref(next);
+                fixture_done(&f);
+        }
+}
+
+TEST(a_store_that_cannot_be_read_is_no_obstacle) {
+        Image *image = make_image(abc, 3, 1, 1);
+        StatusTable *t;
+        Fixture f;
+
+        fixture_init(&f);
+        ASSERT_OK(rmdir(f.directory));
+        ASSERT_OK(mknod(f.directory, S_IFREG | 0600, 0));
+        fixture_open(&f);
+        ASSERT_OK(status_table_new(image, NULL, f.store, &t));
+        ASSERT_EQ(t->counts[RESULT_NONE], 3);
+        ASSERT_EQ(status_set(t, f.store, 0, RESULT_OK, NULL), STATUS_OTHER);
+        ASSERT_OK(unlink(f.directory));
+        fixture_retry(&f);
+        ASSERT_NULL(store_error(f.store));
+        status_table_free(t);
+        ASSERT_OK(status_table_new(image, NULL, f.store, &t));
+        ASSERT_EQ(t->counts[RESULT_OK], 1);
+        status_table_free(t);
+        image_unref(image);
+        fixture_done(&f);
+}
+
+RUN_TESTS(RUN(states_are_found_by_id), RUN(what_a_result_means), RUN(status_outlives_the_daemon),
+        RUN(status_is_carried_over), RUN(a_store_that_cannot_be_read_is_no_obstacle))

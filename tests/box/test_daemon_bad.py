@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What is done to the daemon, and must not bring it down."""
+
+import daemon
+import pytest
+from daemon import apply, events, last_event, plan, start, states, status, wait_event, wait_idle, wait_status
+from once import need_plain_build
+
+MOTD = '[file."/etc/motd"]\ncontent = "hello\\n"\n'
+
+
+def heals(box):
+    """It still does what it is there for."""
+    box.write("/etc/motd", "drifted\n")
+    run = apply(box)
+    assert run.summary["changed"] >= 1 and box.read("/etc/motd") == "hello\n"
+
+
+@pytest.fixture
+def host(box):
+    box.role("motd", MOTD)
+    start(box)
+    wait_idle(box)
+    return box
+
+
+# ---- The store ---------------------------------------------------------------------------------------------------
+
+
+def test_a_corrupt_store_is_kept_aside_and_a_fresh_one_begun(host):
+    daemon.stop(host)
+    host.run(["sh", "-c", "dd if=/dev/urandom of=/var/lib/agentd/store.db bs=4096 count=8 conv=notrunc"])
+    start(host)
+    event = wait_event(host, "store-reset")
+    assert "store.db.corrupt-" in event["message"]
+    assert host.run("ls /var/lib/agentd/store.db.corrupt-*").stdout
+    assert status(host)["store"]["error"] is None
+    heals(host)
+    assert host.journal("AGENTD_EVENT=store-reset")
+
+
+def test_a_store_that_becomes_corrupt_while_it_is_open_does_not_stop_the_work(host):
+    host.run(["sh", "-c", "dd if=/dev/urandom of=/var/lib/agentd/store.db bs=4096 count=64 conv=notrunc; "
+                          "dd if=/dev/urandom of=/var/lib/agentd/store.db-wal bs=4096 count=64 conv=notrunc"])
+    for _ in range(3):
+        heals(host)
+    wait_idle(host)
+    daemon.restart(host)
+    wait_idle(host)
+    heals(host)
+    assert status(host)["store"]["error"] is None
+
+
+def test_a_full_disk_of_the_store_does_not_stop_the_work(box):
+    box.role("motd", MOTD)
+    box.run("mkdir -p /var/lib/agentd && mount -t tmpfs -o size=1m,mode=0700 none /var/lib/agentd")
+    start(box)
+    wait_idle(box)
+    box.run("dd if=/dev/zero of=/var/lib/agentd/ballast bs=4k", check=False)
+    n = last_event(box)
+    for _ in range(30):
+        heals(box)
+    s = status(box)
+    assert s["store"]["error"], s["store"]
+    assert box.journal("AGENTD_EVENT=store-failed")
+    box.run("rm /var/lib/agentd/ballast")
+    daemon.wait_until(lambda: heals(box) or status(box)["store"]["error"] is None, 30, "the store works again")
+    assert events(box, after=n, kind="store-recovered")
+
+
+def test_a_read_only_state_directory_does_not_stop_the_work(box):
+    box.role("motd", MOTD)
+    box.run("mkdir -p /var/lib/agentd && mount -t tmpfs -o ro none /var/lib/agentd")
+    # Not StateDirectory=: systemd would fail to set it up, and say so.
+    daemon.set_unit(box, StateDirectory="")
+    start(box)
+    wait_idle(box)
+    heals(box)
+    assert status(box)["store"]["error"]
+    answer = box.api("POST", "/v1/disable", {"reason": "x"})
+    assert answer.status >= 400 and status(box)["disabled"] is None
+
+
+# ---- Those around it ---------------------------------------------------------------------------------------------
+
+
+def test_dbus_and_journald_restarted(host):
+    host.run("systemctl restart systemd-journald")
+    heals(host)
+    host.run("systemctl stop dbus.socket dbus.service; systemctl start dbus.service", timeout=60)
+    heals(host)
+    wait_idle(host)
+    assert daemon.prop(host, "ActiveState") == "active" and daemon.prop(host, "NRestarts") == "0"
+    n = last_event(host)
+    host.write("/etc/motd", "drifted\n")
+    apply(host)
+    event = wait_event(host, "state-changed", after=n)
+    host.wait_journal(f"AGENTD_RUN={event['run']}", "AGENTD_EVENT=state-changed")
+
+
+@pytest.mark.parametrize("jump", ["-3600", "+31536000"])
+def test_a_clock_that_jumps(box, jump):
+    """The wall clock cannot be set in a box: a library shifts it, and only it, for agentd."""
+    box.role("motd", MOTD)
+    box.write("/run/clock-shift", "0")
+    need_plain_build(box, "a preloaded library")
+    daemon.set_unit(box, Environment=f"LD_PRELOAD=/usr/lib/agentd-tests/shift-clock.so")
+    daemon.settings(box, 'interval = "1s"\njitter = "0s"\n')
+    start(box)
+    wait_event(box, "state-changed")
+    box.api("POST", "/v1/disable", {"reason": "jump", "for": "1h"})
+    box.write("/run/clock-shift", jump)
+    assert status(box)["started"]
+    # An hour is an hour, whatever the clock on the wall says.
+    box.write("/etc/motd", "by hand\n")
+    assert status(box)["disabled"]["reason"] == "jump"
+    n = last_event(box)
+    box.api("POST", "/v1/enable")
+    wait_event(box, "state-changed", after=n)
+    n = last_event(box)
+    box.write("/etc/motd", "drifted\n")
+    # The interval goes on as before.
+    wait_event(box, "state-changed", after=n)
+    ids = [e["event"] for e in events(box)]
+    assert ids == sorted(set(ids))
+    runs = [r["run"] for r in daemon.items(box, "/v1/runs")]
+    assert runs == sorted(set(runs), reverse=True)
+
+
+@pytest.mark.parametrize("program", [
+    "sleep 1000",
+    "echo '{\"half\": '",
+    "head -c 1000000 /dev/urandom",
+    "yes gigabyte | head -c 1000000000",
+    "kill -9 $$",
+    "exit 7",
+])
+def test_programs_of_facts_that_misbehave(box, program):
+    box.write("/etc/agentd/facts.d/bad", f"#!/bin/sh\n{program}\n", mode=0o755)
+    box.write("/etc/agentd/facts.d/good.json", '{"answer": 42}')
+    box.role("fact", '[file."/srv/fact"]\ncontent = "{{facts.local.good.answer}}\\n"\n')
+    daemon.settings(box, 'facts_deadline = "1s"\n')
+    start(box, timeout=60)
+    wait_idle(box)
+    assert box.read("/srv/fact") == "42\n"
+    facts = daemon.get(box, "/v1/facts")
+    assert facts["local"] == {"good": {"answer": 42}}
+    box.run(["systemctl", "reload", "agentd"], timeout=60)
+    assert daemon.prop(box, "ActiveState") == "active"
+    assert any("facts.d/bad" in e["MESSAGE"] for e in box.journal("-u", "agentd"))
+
+
+def test_a_loader_that_is_killed_leaves_the_old_roles_in_force(host):
+    host.write("/etc/agentd/facts.d/slow", "#!/bin/sh\nsleep 4\necho '{}'\n", mode=0o755)
+    n = last_event(host)
+    host.role("slow", '[file."/srv/slow"]\ncontent = "{{facts.hostname}}"\n')
+    daemon.wait_until(lambda: host.run("pgrep -x agentd-load", check=False).stdout, 10, "a loader runs")
+    host.run("kill -KILL $(pgrep -x agentd-load)")
+    wait_event(host, "roles-refused", after=n)
+    assert states(host).keys() == {"file:/etc/motd"}
+    heals(host)
+    assert daemon.reload(host)["n_states"] == 2
+
+
+def test_workers_that_are_killed_while_idle_and_at_work(host):
+    for _ in range(5):
+        host.run("pkill -KILL -x agentd-check; true")
+        heals(host)
+
+
+def test_an_unprivileged_user_is_refused_before_a_byte_is_read(host):
+    host.run("useradd -m eve || adduser --disabled-password --gecos '' eve", check=False)
+    for request in ("GET /v1/status HTTP/1.1\r\nHost: x\r\n\r\n", "garbage", ""):
+        answer = host.run(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "nc", "-q", "2", "-w", "3",
+                           "-U", daemon.SOCKET], input=request)
+        assert answer.stdout.startswith("HTTP/1.1 403 "), (request, answer)
+    ctl = host.run(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "agentctl", "status"], check=False)
+    assert ctl.returncode in (2, 3) and len(ctl.stderr.splitlines()) == 1
