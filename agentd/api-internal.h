@@ -41,6 +41,9 @@ void api_client_remove(ApiClient *client);
 /* A new reference; null for NULL. */
 json_t *api_text(const char *text);
 
+/* The run itself, with the member that says that it does not go on, if it has none; NULL and null as they are. */
+json_t *api_with_progress(json_t *run);
+
 /* Answers with a page. Both references are taken; a NULL among them is answered as out of memory. */
 void api_answer_page(HttpRequest *request, json_t *items, json_t *next);
 

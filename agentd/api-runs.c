@@ -7,13 +7,6 @@
 
 static const char *const modes[] = { "apply", "plan" };
 
-/* What is in the store, or over, has no progress. */
-static json_t *with_progress(json_t *run) {
-        if (run && !json_object_get(run, "progress"))
-                (void) json_object_set_new(run, "progress", json_null());
-        return run;
-}
-
 static int64_t id_of(const json_t *run) {
         return json_integer_value(json_object_get(run, "run"));
 }
@@ -57,7 +50,7 @@ static json_t *merge(json_t *const *lists, size_t n_lists, int64_t before, const
                         continue;
                 if (mode && !streq_ptr(mode, json_string_value(json_object_get(run, "mode"))))
                         continue;
-                (void) json_array_append(merged, with_progress(run));
+                (void) json_array_append(merged, api_with_progress(run));
         }
         return merged;
 }
@@ -107,7 +100,7 @@ static json_t *find(Api *api, HttpRequest *request, EngineRun **ret) {
                 http_answer_problem(request, 404, "not-found", "there is no run '%s'", part);
         else
                 *ret = run;
-        return with_progress(json);
+        return api_with_progress(json);
 }
 
 void api_get_run(void *userdata, HttpRequest *request) {
@@ -136,7 +129,7 @@ void api_stop_run(void *userdata, HttpRequest *request) {
                 over = !run || engine_run_is_over(run);
                 if (stopped) {
                         json_decref(json);
-                        json = with_progress(stopped);
+                        json = api_with_progress(stopped);
                 }
         }
         http_answer_json(request, over ? 200 : 202, json);
@@ -353,7 +346,7 @@ void api_start_run(void *userdata, HttpRequest *request) {
                 (void) snprintf(location, sizeof(location), "/v1/runs/%" JSON_INTEGER_FORMAT,
                         (json_int_t) engine_run_id(started));
                 http_answer_created(
-                        request, 202, location, with_progress(engine_run_to_json(started, true)));
+                        request, 202, location, api_with_progress(engine_run_to_json(started, true)));
                 return;
         }
         /* Nothing is told before this returns, so the stream is there when it is needed. */

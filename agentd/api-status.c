@@ -50,7 +50,8 @@ void api_get_status(void *userdata, HttpRequest *request) {
                         json_from_time(engine_started(engine)), "state",
                         engine_state_to_string(engine_state(engine)), "mode",
                         engine_settings(engine)->audit ? "audit" : "apply", "roles", roles_to_json(engine),
-                        "states", counts_to_json(engine), "last_run", engine_runs_last(engine), "next_run",
+                        "states", counts_to_json(engine), "last_run",
+                        api_with_progress(engine_runs_last(engine)), "next_run",
                         json_from_time(engine_next_run(engine)), "runs", engine_runs_active(engine),
                         "disabled", engine_disabled(engine), "store", store_to_json(api)));
 }

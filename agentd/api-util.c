@@ -14,6 +14,12 @@ json_t *api_text(const char *text) {
         return text ? json_from_text(text, strlen(text)) : json_null();
 }
 
+json_t *api_with_progress(json_t *run) {
+        if (json_is_object(run) && !json_object_get(run, "progress"))
+                (void) json_object_set_new(run, "progress", json_null());
+        return run;
+}
+
 void api_answer_page(HttpRequest *request, json_t *items, json_t *next) {
         http_answer_json(request, 200, json_pack("{s:o, s:o}", "items", items, "next", next));
 }

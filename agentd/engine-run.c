@@ -741,7 +741,11 @@ json_t *engine_runs_remembered(const Engine *engine, int64_t before, const char 
 }
 
 json_t *engine_runs_last(const Engine *engine) {
-        return engine->last_run ? json_incref(engine->last_run) : json_null();
+        json_t *json = engine->last_run ? json_copy(engine->last_run) : json_null();
+
+        if (engine->last_run && json)
+                (void) json_object_set_new(json, "progress", json_null());
+        return json;
 }
 
 const json_t *engine_run_results(const EngineRun *run) {

@@ -5,7 +5,9 @@
  * Foreign modules: programs that speak lines on standard input and output, docs/foreign-modules.md says which. To the
  * rest of agentd they are modules like all others, with declarations made of what the program says of itself.
  *
- *      foreign-protocol.c      lines of a program → declarations, and reports about states; no processes
+ *      foreign-protocol.c      what reading its lines has in common; no processes
+ *      foreign-hello.c         lines of a program → declarations
+ *      foreign-answer.c        … → reports about states, in JSON; foreign-shell.c: of shells
  *      foreign-request.c       requests and parameters → lines for a program
  *      foreign-process.c       the program: starts it, writes to it, reads lines of it
  *      foreign.c               opens a module; check and apply

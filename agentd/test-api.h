@@ -265,7 +265,7 @@ json_t *engine_runs_remembered(const Engine *e, int64_t before, const char *mode
 json_t *engine_runs_last(const Engine *e) {
         for (unsigned i = e->n_runs; i > 0; i--)
                 if (e->runs[i - 1].over)
-                        return engine_run_to_json(&e->runs[i - 1], true);
+                        return engine_run_to_json(&e->runs[i - 1], false);
         return json_null();
 }
 

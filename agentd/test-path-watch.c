@@ -182,6 +182,22 @@ static void expect_silence(void) {
         ASSERT_EQ(n_changed, 0);
 }
 
+/* The kernel's watches are those that we count, whatever was killed on the way. */
+static size_t kernel_count(void) {
+        size_t n = 0;
+
+        for (int fd = 3; fd < 64; fd++) {
+                _cleanup_fclose_ FILE *file = NULL;
+                char path[64], line[512];
+
+                (void) snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
+                file = fopen(path, "re");
+                while (file && fgets(line, sizeof(line), file))
+                        n += strncmp(line, "inotify wd:", 11) == 0;
+        }
+        return n;
+}
+
 /* ---- Files ----------------------------------------------------------------------------------------------------- */
 
 static void do_write(void) {
@@ -356,6 +372,7 @@ TEST(directory_replaced) {
         write_file("a/new/c/f", "new");
         ASSERT_OK(renameat2(AT_FDCWD, at("a/new"), AT_FDCWD, at("a/b"), RENAME_EXCHANGE));
         expect_change();
+        ASSERT_EQ(kernel_count(), path_watch_count(watch));
         write_file("a/new/c/f", "the old one");
         expect_silence();
         write_file("a/b/c/f", "newer");
@@ -470,6 +487,22 @@ TEST(the_middle_of_a_chain_changes) {
         expect_silence();
         ASSERT_OK(unlink(at("e/middle")));
         expect_change();
+}
+
+/* A directory that is on the way to one place holds another, which is only then found. */
+TEST(link_into_a_directory_on_the_way) {
+        make_directory("d");
+        make_directory("d/sub");
+        write_file("d/g", "content");
+        make_link("d/sub/x", "l1");
+        make_link("d/g", "l2");
+        for (int i = 0; i < 2; i++) {
+                arm(i == 0 ? "l1" : "l2", i == 0 ? "l2" : "l1");
+                write_file("d/g", "other");
+                expect_change();
+                ASSERT_OK(path_watch_set(watch, NULL, 0, SIZE_MAX));
+                run_until_idle();
+        }
 }
 
 TEST(circle_of_links) {
@@ -889,22 +922,6 @@ TEST(set_replaced_while_the_child_runs) {
         ASSERT_EQ(path_watch_count(watch), 0);
 }
 
-/* The kernel's watches are those that we count, whatever was killed on the way. */
-static size_t kernel_count(void) {
-        size_t n = 0;
-
-        for (int fd = 3; fd < 64; fd++) {
-                _cleanup_fclose_ FILE *file = NULL;
-                char path[64], line[512];
-
-                (void) snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
-                file = fopen(path, "re");
-                while (file && fgets(line, sizeof(line), file))
-                        n += strncmp(line, "inotify wd:", 11) == 0;
-        }
-        return n;
-}
-
 TEST(nothing_is_left_in_the_kernel) {
         make_directories(300);
         for (int i = 0; i < 20; i++) {
@@ -922,6 +939,17 @@ TEST(nothing_is_left_in_the_kernel) {
         n_changed = 0;
         write_file("d00007/f", "content");
         expect_change();
+        ASSERT_EQ(kernel_count(), path_watch_count(watch));
+}
+
+/* Of a child that is killed nobody knows what it has armed; the next one looks. */
+TEST(nothing_is_left_of_a_killed_child) {
+        make_directories(3);
+        path_watch_arm_hook = hook_stop_at_m;
+        start("m", "d00000/f", "d00001/f", NULL);
+        (void) wait_for_stop();
+        path_watch_arm_hook = NULL;
+        arm("d00002/f");
         ASSERT_EQ(kernel_count(), path_watch_count(watch));
 }
 
@@ -1241,6 +1269,57 @@ TEST(freed_by_its_handlers) {
         ASSERT_EQ(sd_event_run(event, 0), 0);
 }
 
+/* Directories, links and files come, go and are moved while arming goes on; whatever is left in the end is watched. */
+TEST(whatever_happens) {
+        static const char *const names[] = { "a", "b", "a/b", "b/a", "a/b/c", "b/a/c", "a/f", "b/f", "a/b/f",
+                "b/a/f", "a/b/c/f", "l" };
+        static const char *const targets[] = { "a", "b", "../a", "../b", "..", "b/..", "f", "../a/b/f",
+                "a/b/c", "." };
+        static const char *const watched[] = { "a/f", "a/b/f", "a/b/c/f", "b/a/f", "l/f", "l/b/f" };
+        unsigned seed = 1, n_told = 0;
+
+        for (int round = 0; round < 60; round++) {
+                arm("a/f", "a/b/f", "a/b/c/f", "b/a/f", "l/f", "l/b/f");
+                for (int i = 0; i < 40; i++) {
+                        const char *one = at(names[(unsigned) rand_r(&seed) % ELEMENTSOF(names)]);
+                        const char *other = at(names[(unsigned) rand_r(&seed) % ELEMENTSOF(names)]);
+                        const char *target = targets[(unsigned) rand_r(&seed) % ELEMENTSOF(targets)];
+
+                        switch (rand_r(&seed) % 8) {
+                        case 0:
+                        case 1: (void) mkdir(one, 0755); break;
+                        case 2: (void) rename(one, other); break;
+                        case 3: (void) renameat2(AT_FDCWD, one, AT_FDCWD, other, RENAME_EXCHANGE); break;
+                        case 4: (void) symlink(target, one); break;
+                        case 5: (void) remove(one); break;
+                        case 6: (void) safe_close(open(one, O_WRONLY | O_CREAT | O_CLOEXEC, 0644)); break;
+                        case 7:
+                                ASSERT_TRUE(sd_event_run(event, (uint64_t) rand_r(&seed) % 30000) >= 0);
+                                break;
+                        }
+                }
+                run_until_idle();
+                ASSERT_EQ(kernel_count(), path_watch_count(watch));
+                for (size_t i = 0; i < ELEMENTSOF(watched); i++) {
+                        struct stat st;
+
+                        (void) safe_close(open(at(watched[i]), O_WRONLY | O_CREAT | O_CLOEXEC, 0644));
+                        run_until_idle();
+                        n_changed = 0;
+                        if (stat(at(watched[i]), &st) < 0)
+                                continue;
+                        ASSERT_OK(chmod(at(watched[i]), st.st_mode ^ 0100));
+                        expect_change();
+                        n_told++;
+                }
+                if (round % 5 == 4)
+                        for (const char *const *name = names; name < names + ELEMENTSOF(names); name++)
+                                (void) nftw(at(*name), remove_one, 16, FTW_DEPTH | FTW_PHYS);
+                run_until_idle();
+        }
+        ASSERT_TRUE(n_told > 60);
+}
+
 TEST(idle_means_no_timer) {
         make_directory("d");
         arm("d/f", "x/y");
@@ -1315,16 +1394,17 @@ RUN_TESTS(RUN_WITH_LOOP(file_changes), RUN_WITH_LOOP(others_do_not_count),
         RUN_WITH_LOOP(absent_directories_appear_at_once),
         RUN_WITH_LOOP(what_happens_before_the_watch_is_told_after_it), RUN_WITH_LOOP(directory_replaced),
         RUN_WITH_LOOP(link_repointed), RUN_WITH_LOOP(links_of_all_kinds),
-        RUN_WITH_LOOP(the_middle_of_a_chain_changes), RUN_WITH_LOOP(circle_of_links),
-        RUN_WITH_LOOP(link_whose_target_s_directory_is_replaced), RUN_WITH_LOOP(entries),
-        RUN_WITH_LOOP(root_with_entries), RUN_WITH_LOOP(identity_at_arming),
+        RUN_WITH_LOOP(the_middle_of_a_chain_changes), RUN_WITH_LOOP(link_into_a_directory_on_the_way),
+        RUN_WITH_LOOP(circle_of_links), RUN_WITH_LOOP(link_whose_target_s_directory_is_replaced),
+        RUN_WITH_LOOP(entries), RUN_WITH_LOOP(root_with_entries), RUN_WITH_LOOP(identity_at_arming),
         RUN_WITH_LOOP(thousands_of_files_dropped), RUN_WITH_LOOP(queue_overflow),
         RUN_WITH_LOOP(directory_made_during_an_overflow), RUN_WITH_LOOP(limit),
         RUN_WITH_LOOP(room_at_the_limit), RUN_WITH_LOOP(bad_paths), RUN_WITH_LOOP(set_replaced),
         RUN_WITH_LOOP(set_while_events_come), RUN_WITH_LOOP(set_replaced_while_the_child_runs),
-        RUN_WITH_LOOP(nothing_is_left_in_the_kernel), RUN_WITH_LOOP(child_killed_in_the_middle),
-        RUN_WITH_LOOP(path_that_kills), RUN_WITH_LOOP(path_that_hangs),
-        RUN_WITH_LOOP(events_before_the_child_tells), RUN_WITH_LOOP(freed_in_every_state),
-        RUN_WITH_LOOP(freed_by_its_handlers), RUN_WITH_LOOP(idle_means_no_timer), RUN_WITH_LOOP(size),
+        RUN_WITH_LOOP(nothing_is_left_in_the_kernel), RUN_WITH_LOOP(nothing_is_left_of_a_killed_child),
+        RUN_WITH_LOOP(child_killed_in_the_middle), RUN_WITH_LOOP(path_that_kills),
+        RUN_WITH_LOOP(path_that_hangs), RUN_WITH_LOOP(events_before_the_child_tells),
+        RUN_WITH_LOOP(freed_in_every_state), RUN_WITH_LOOP(freed_by_its_handlers),
+        RUN_WITH_LOOP(whatever_happens), RUN_WITH_LOOP(idle_means_no_timer), RUN_WITH_LOOP(size),
         RUN_WITH_LOOP(bench), RUN_WITH_LOOP(mount_that_hangs), RUN_WITH_LOOP(mounted_over),
         RUN_WITH_LOOP(one_directory_at_two_places), RUN_WITH_LOOP(limit_of_the_kernel))

@@ -30,7 +30,8 @@ def test_a_module_of_the_first_header_does_all_that_it_ever_did(box):
 
 
 def test_a_module_that_lies_about_its_declarations_fails_the_load_and_nothing_else(box):
-    done = once(box, '[bad-stride.x]\none = "1"\n')
+    box.role("r", '[bad-stride.x]\none = "1"\n')
+    done = box.agentd_once("--module-dir", "/usr/lib/agentd-tests/lying")
     assert done.returncode == 2
     assert not done.results
     assert "the loader died of signal" in done.stderr
