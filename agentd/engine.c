@@ -90,12 +90,14 @@ static void tell_status(const Engine *engine) {
 /* Nothing goes on any more. But a client that has followed the last run is to see its end. */
 static int leave(Engine *engine) {
         usec_t now = now_usec(CLOCK_MONOTONIC);
+        bool first = engine->leave_usec == 0;
 
-        if (engine->leave_usec == 0)
+        if (first)
                 engine->leave_usec = now + ENGINE_TELL_USEC;
         (void) store_flush(engine->store);
-        if (now >= engine->leave_usec || !engine->options->is_telling ||
-                !engine->options->is_telling(engine->options->userdata))
+        /* At least one turn more: what was written just now is told from the event loop. */
+        if (!first && (now >= engine->leave_usec || !engine->options->is_telling ||
+                              !engine->options->is_telling(engine->options->userdata)))
                 return sd_event_exit(engine->event, engine->exit_code);
         (void) sd_event_source_set_time(engine->leave_timer, now + LEAVE_EVERY_USEC);
         return sd_event_source_set_enabled(engine->leave_timer, SD_EVENT_ONESHOT);
