@@ -142,6 +142,10 @@ int api_listen(Api *api, int fd) {
         return http_server_listen(api->server, fd);
 }
 
+void api_close(Api *api) {
+        http_server_close(api->server);
+}
+
 bool api_is_sending(const Api *api) {
         return http_server_is_sending(api->server);
 }

@@ -35,5 +35,8 @@ DEFINE_CLEANUP(Api *, api_free)
 /* Takes connections from a listening Unix socket, which stays the caller's. Return: 0; -errno. */
 int api_listen(Api *api, int fd);
 
+/* Takes no more connections: they wait for whoever listens next. */
+void api_close(Api *api);
+
 /* True while answers are on their way: whoever ends agentd waits for them, if only for a moment. */
 bool api_is_sending(const Api *api);

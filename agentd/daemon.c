@@ -176,6 +176,13 @@ static int exec_replaced(const Daemon *daemon) {
 
 /* ---- The loop ------------------------------------------------------------------------------------------------------- */
 
+static void on_leave(void *userdata) {
+        const Daemon *daemon = userdata;
+
+        if (daemon->api)
+                api_close(daemon->api);
+}
+
 static bool is_telling(void *userdata) {
         const Daemon *daemon = userdata;
 
@@ -236,6 +243,7 @@ int daemon_run(const DaemonOptions *options) {
                 .module_dir = options->module_dir,
                 .state_directory = STATE_DIRECTORY,
                 .log_level = options->log_level,
+                .on_leave = on_leave,
                 .is_telling = is_telling,
                 .userdata = &daemon,
         };

@@ -92,8 +92,11 @@ static int leave(Engine *engine) {
         usec_t now = now_usec(CLOCK_MONOTONIC);
         bool first = engine->leave_usec == 0;
 
-        if (first)
+        if (first) {
                 engine->leave_usec = now + ENGINE_TELL_USEC;
+                if (engine->options->on_leave)
+                        engine->options->on_leave(engine->options->userdata);
+        }
         (void) store_flush(engine->store);
         /* At least one turn more: what was written just now is told from the event loop. */
         if (!first && (now >= engine->leave_usec || !engine->options->is_telling ||

@@ -25,6 +25,9 @@ typedef struct EngineOptions {
         int log_level;               /* counts more than agentd.toml; -1: that counts */
         const char *executable;      /* of agentd itself, for the housekeeper and after an upgrade */
 
+        /* Nothing goes on any more, and agentd ends: the next one may take over clients. NULL: nobody. */
+        void (*on_leave)(void *userdata);
+
         /* True while somebody is being told something: the end waits for that, for ENGINE_TELL_USEC at most. NULL: nobody. */
         bool (*is_telling)(void *userdata);
         void *userdata;

@@ -287,7 +287,7 @@ int http_server_listen(HttpServer *server, int fd) {
         return 0;
 }
 
-void server_free_listeners(HttpServer *server) {
+void http_server_close(HttpServer *server) {
         while (server->listeners) {
                 Listener *listener = server->listeners;
 
@@ -295,6 +295,10 @@ void server_free_listeners(HttpServer *server) {
                 sd_event_source_disable_unref(listener->source);
                 free(listener);
         }
+}
+
+void server_free_listeners(HttpServer *server) {
+        http_server_close(server);
         while (server->refusals)
                 refusal_free(server->refusals);
         server->retry = sd_event_source_disable_unref(server->retry);

@@ -51,6 +51,7 @@ struct Connection {
         HttpPeer peer;
         HttpRequest *request; /* NULL: between two */
         bool suspended;
+        bool served; /* it has had an answer */
         bool gone; /* the client closed it; not: said that it will send nothing more */
 };
 

@@ -322,6 +322,8 @@ static void on_completed(
         Connection *connection = connection_of(mhd);
 
         *context = NULL;
+        if (connection)
+                connection->served = true;
         if (connection && connection->request)
                 request_orphan(connection->request);
 }
@@ -439,8 +441,11 @@ bool http_server_is_sending(const HttpServer *server) {
         for (const Connection *connection = server->connections; connection; connection = connection->next) {
                 const HttpStream *stream;
 
-                if (connection->gone || !connection->request ||
-                        connection->request->state != REQUEST_ANSWERED)
+                if (connection->gone)
+                        continue;
+                if (!connection->served && (!connection->request || connection->request->state < REQUEST_HANDLED))
+                        return true;
+                if (!connection->request || connection->request->state != REQUEST_ANSWERED)
                         continue;
                 stream = stream_of(connection);
                 if (!stream || stream_is_sending(stream))

@@ -78,8 +78,12 @@ int http_server_listen(HttpServer *server, int fd);
 HttpRight http_right_of(
         const HttpServerOptions *options, uid_t uid, gid_t gid, const gid_t *groups, size_t n);
 
-/* True while answers, or the ends of streams, are on their way to clients: what ends soon may wait for them. Requests that
- * have not been answered do not count, nor do streams that go on with nothing to send. */
+/* Takes no more connections: they wait in the kernel's queue for whoever listens next. */
+void http_server_close(HttpServer *server);
+
+/* True while answers, or the ends of streams, are on their way to clients, or clients have connected and not yet been
+ * answered anything: what ends soon may wait for them. Requests that wait for their handler do not count, nor do streams
+ * that go on with nothing to send. */
 bool http_server_is_sending(const HttpServer *server);
 
 /* Connections that are open now, and requests answered so far, for statistics. */
