@@ -1269,6 +1269,63 @@ TEST(freed_by_its_handlers) {
         ASSERT_EQ(sd_event_run(event, 0), 0);
 }
 
+/*
+ * Directories, links and files come, go and are moved while arming goes on; whatever is left in the end is watched.
+ *
+ * No link leads up: what is done through one must not leave the temporary directory. Absolute ones begin in it.
+ */
+TEST(whatever_happens) {
+        static const char *const names[] = { "a", "b", "a/b", "b/a", "a/b/c", "b/a/c", "a/f", "b/f", "a/b/f",
+                "b/a/f", "a/b/c/f", "l" };
+        static const char *const targets[] = { "a", "b", "b/c", "f", "c", ".", "/a", "/b", "/a/b", "/b/a/c",
+                "/a/b/f", "/l" };
+        static const char *const watched[] = { "a/f", "a/b/f", "a/b/c/f", "b/a/f", "l/f", "l/b/f" };
+        unsigned seed = 1, n_told = 0;
+
+        FOREACH_ELEMENT(target, targets)
+                ASSERT_NULL(strstr(*target, ".."));
+        for (int round = 0; round < 60; round++) {
+                arm("a/f", "a/b/f", "a/b/c/f", "b/a/f", "l/f", "l/b/f");
+                for (int i = 0; i < 40; i++) {
+                        const char *one = at(names[(unsigned) rand_r(&seed) % ELEMENTSOF(names)]);
+                        const char *other = at(names[(unsigned) rand_r(&seed) % ELEMENTSOF(names)]);
+                        const char *target = targets[(unsigned) rand_r(&seed) % ELEMENTSOF(targets)];
+
+                        switch (rand_r(&seed) % 8) {
+                        case 0:
+                        case 1: (void) mkdir(one, 0755); break;
+                        case 2: (void) rename(one, other); break;
+                        case 3: (void) renameat2(AT_FDCWD, one, AT_FDCWD, other, RENAME_EXCHANGE); break;
+                        case 4: (void) symlink(target[0] == '/' ? at(target + 1) : target, one); break;
+                        case 5: (void) remove(one); break;
+                        case 6: (void) safe_close(open(one, O_WRONLY | O_CREAT | O_CLOEXEC, 0644)); break;
+                        case 7:
+                                ASSERT_TRUE(sd_event_run(event, (uint64_t) rand_r(&seed) % 30000) >= 0);
+                                break;
+                        }
+                }
+                run_until_idle();
+                ASSERT_EQ(kernel_count(), path_watch_count(watch));
+                FOREACH_ELEMENT(path, watched) {
+                        struct stat st;
+
+                        (void) safe_close(open(at(*path), O_WRONLY | O_CREAT | O_CLOEXEC, 0644));
+                        run_until_idle();
+                        n_changed = 0;
+                        if (stat(at(*path), &st) < 0 || !S_ISREG(st.st_mode))
+                                continue;
+                        ASSERT_OK(chmod(at(*path), st.st_mode ^ 0100));
+                        expect_change();
+                        n_told++;
+                }
+                if (round % 5 == 4)
+                        FOREACH_ELEMENT(name, names)
+                                (void) nftw(at(*name), remove_one, 16, FTW_DEPTH | FTW_PHYS);
+                run_until_idle();
+        }
+        ASSERT_TRUE(n_told > 60);
+}
+
 TEST(idle_means_no_timer) {
         make_directory("d");
         arm("d/f", "x/y");
@@ -1354,6 +1411,6 @@ RUN_TESTS(RUN_WITH_LOOP(file_changes), RUN_WITH_LOOP(others_do_not_count),
         RUN_WITH_LOOP(child_killed_in_the_middle), RUN_WITH_LOOP(path_that_kills),
         RUN_WITH_LOOP(path_that_hangs), RUN_WITH_LOOP(events_before_the_child_tells),
         RUN_WITH_LOOP(freed_in_every_state), RUN_WITH_LOOP(freed_by_its_handlers),
-        RUN_WITH_LOOP(idle_means_no_timer), RUN_WITH_LOOP(size), RUN_WITH_LOOP(bench),
-        RUN_WITH_LOOP(mount_that_hangs), RUN_WITH_LOOP(mounted_over),
+        RUN_WITH_LOOP(whatever_happens), RUN_WITH_LOOP(idle_means_no_timer), RUN_WITH_LOOP(size),
+        RUN_WITH_LOOP(bench), RUN_WITH_LOOP(mount_that_hangs), RUN_WITH_LOOP(mounted_over),
         RUN_WITH_LOOP(one_directory_at_two_places), RUN_WITH_LOOP(limit_of_the_kernel))
