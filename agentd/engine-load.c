@@ -99,7 +99,8 @@ static void watch(Engine *engine, const Image *image, const Load *load) {
         watch_list_done(&list);
 }
 
-static void on_watch_changed(void *userdata, _unused_ bool overflow) {
+static void on_watch_changed(
+        void *userdata, _unused_ const uint32_t *indices, _unused_ size_t n, _unused_ bool overflow) {
         Engine *engine = userdata;
 
         settle_poke(engine->n_idle_loads < ENGINE_IDLE_LOADS ? engine->settle : engine->settle_slow);
