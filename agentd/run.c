@@ -75,6 +75,10 @@ static const char *node_name(const Run *run, uint32_t i) {
         return i < run->n_states ? image_state_id(run->image, i) : "a group";
 }
 
+void run_schedule(Run *run) {
+        (void) sd_event_source_set_enabled(run->dispatch_event, SD_EVENT_ONESHOT);
+}
+
 static void enqueue(Run *run, uint32_t state);
 
 static void set_result(Run *run, uint32_t i, Result result) {
@@ -194,6 +198,8 @@ static void enqueue(Run *run, uint32_t state) {
                 queue->allocated = wanted;
         }
         queue->states[queue->n++] = state;
+        /* It may be of a type that the dispatch which goes on has passed already. */
+        run_schedule(run);
 }
 
 static Batch *batch_new(
@@ -292,10 +298,6 @@ void run_take_from_flight(Run *run, Batch *batch) {
         run->n_in_flight--;
 }
 
-void run_schedule(Run *run) {
-        (void) sd_event_source_set_enabled(run->dispatch_event, SD_EVENT_ONESHOT);
-}
-
 /* ---- Dispatch ------------------------------------------------------------------------------------------------------- */
 /* Results that need no worker. True if the state has one now. */
 static bool finish_without_asking(Run *run, uint32_t state) {
@@ -345,8 +347,6 @@ void run_retry(Run *run) {
         run->n_parked = 0;
         for (uint32_t i = 0; i < n; i++)
                 enqueue(run, run->parked[i]);
-        if (n > 0)
-                run_schedule(run);
 }
 
 /* The front of a queue as a batch, or NULL. */

@@ -406,3 +406,11 @@ def test_progress_of_a_long_run_is_shown_on_a_terminal_and_wiped(box, loop_ext4)
     assert status == 1
     assert re.search(r"\r\033\[K\d of 2 states", shown)
     assert shown.endswith("\r\033[K")
+
+
+def test_what_requires_a_state_that_no_worker_is_asked_about_is_told(box):
+    text = ('[file."/srv/a"]\ncontent = "x"\ncheck_as_root = true\n'
+            '[file."/srv/b"]\ncontent = "x"\nrequires = ["file:/srv/a"]\n')
+    box.role("chain", text)
+    once = box.agentd_once("--plan", timeout=20)
+    assert results(once) == {"file:/srv/a": "unknown", "file:/srv/b": "drifted"}
