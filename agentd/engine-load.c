@@ -244,6 +244,9 @@ static void become_ready(Engine *engine) {
         if (engine->ready)
                 return;
         engine->ready = true;
+        /* After a load that failed no settings did this. */
+        if (engine->next_run_usec == 0)
+                engine_schedule(engine);
         notify_ready();
 }
 
@@ -262,7 +265,7 @@ static void on_load_failed(Engine *engine, const json_t *diagnostics) {
                 tell_refused(engine, diagnostics);
         become_ready(engine);
         /* Facts have changed so that the roles are no longer valid; the old ones are. */
-        if (engine->load_cause == LOAD_INTERVAL)
+        if (engine->load_cause == LOAD_INTERVAL && engine->image)
                 (void) engine_run_all(engine, "interval");
         answer_waiters(engine, NULL, diagnostics);
 }
@@ -278,6 +281,7 @@ static void on_load_good(Engine *engine, Image *image, const json_t *diagnostics
         if (r < 0) {
                 log_error_errno(r, "Failed to take over the roles: %m");
                 engine->load_failed = true;
+                become_ready(engine);
                 answer_waiters(engine, NULL, diagnostics);
                 return;
         }
@@ -545,8 +549,11 @@ void engine_load_stop(Engine *engine) {
         json_t *none = json_array();
 
         engine->load = load_free(engine->load);
-        settle_cancel(engine->settle);
-        settle_cancel(engine->settle_slow);
+        /* Half-built there are none. */
+        if (engine->settle)
+                settle_cancel(engine->settle);
+        if (engine->settle_slow)
+                settle_cancel(engine->settle_slow);
         answer_waiters(engine, NULL, none);
         engine->waiters = TAKE_PTR(engine->waiters_again);
         answer_waiters(engine, NULL, none);

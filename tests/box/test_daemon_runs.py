@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Runs of the daemon beside each other, beside loads, and at its ends."""
+
+import daemon
+from daemon import last_event, start, states, status, wait_event, wait_idle, wait_status
+from hostile import states as role_of
+
+MOTD = '[file."/etc/motd"]\ncontent = "hello\\n"\n'
+
+
+def slow(name, seconds, timeout="50s", **settings):
+    """A state of which the check takes its time."""
+    return role_of("trouble", {name: {"do": "slow", "index": int(seconds * 1000), "timeout": timeout} | settings})
+
+
+def is_at(state):
+    return lambda s: s["runs"] and state in s["runs"][0]["progress"]["running"]
+
+
+# ---- Loads and runs ----------------------------------------------------------------------------------------------
+
+
+def test_the_interval_begins_also_when_the_first_load_failed(box):
+    box.role("bad", "[file.\n")
+    start(box)
+    assert status(box)["roles"]["errors"] and status(box)["next_run"]
+    n = last_event(box)
+    box.role("bad", MOTD)
+    wait_event(box, "state-changed", after=n)
+    assert status(box)["next_run"]
+
+
+# ---- Its ends ----------------------------------------------------------------------------------------------------
+
+
+def test_without_descriptors_it_ends_with_an_error(box):
+    for n in range(4, 40):
+        done = box.run(["timeout", "-k", "1", "3", "prlimit", f"--nofile={n}", "/usr/sbin/agentd"], check=False)
+        # 124: it has found enough, and runs.
+        assert done.returncode in (1, 124, 127), (n, done)
+        if done.returncode == 124:
+            return
