@@ -376,7 +376,8 @@ static Batch *cut_batch(Run *run, uint32_t q) {
                         break;
                 queue->first++;
                 if (may_begin(run, state) && !finish_without_asking(run, state)) {
-                        run->nodes[state].held = true;
+                        /* Who only looks keeps nobody off. */
+                        run->nodes[state].held = !run_plans(run);
                         states[n++] = state;
                 }
         }
@@ -582,6 +583,9 @@ static int on_dispatch(_unused_ sd_event_source *source, void *userdata) {
                 return 0;
         }
 
+        /* Nothing of the first pass was told, nor is it now. */
+        if (run->probing)
+                memset(run->counts, 0, sizeof(run->counts));
         run->finished = true;
         run->finished_usec = now_usec(CLOCK_REALTIME);
         run->handlers->on_finished(run->userdata, run);
@@ -683,7 +687,7 @@ const RunOptions *run_options(const Run *run) {
 }
 
 bool run_is_interrupted(const Run *run) {
-        return run->stopped && run->n_done < run->n_nodes;
+        return run->stopped && (run->probing || run->n_done < run->n_nodes);
 }
 
 bool run_is_refused(const Run *run) {

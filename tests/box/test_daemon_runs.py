@@ -30,6 +30,21 @@ def test_the_interval_begins_also_when_the_first_load_failed(box):
     assert status(box)["next_run"]
 
 
+# ---- Two passes --------------------------------------------------------------------------------------------------
+
+
+def test_a_run_that_is_stopped_in_its_first_pass_says_so(box):
+    daemon.settings(box, "max_changes = 10\n")
+    box.role("slow", slow("slow", 2))
+    start(box, module_dir=True)
+    run = wait_status(box, is_at("trouble:slow"))["runs"][0]["run"]
+    assert box.api("DELETE", f"/v1/runs/{run}").status in (200, 202)
+    wait_event(box, "run-interrupted")
+    run = daemon.get(box, f"/v1/runs/{run}")
+    assert "stopped" in run["error"] and sum(run["summary"].values()) == 0
+    assert states(box) == {"trouble:slow": None}
+
+
 # ---- Its ends ----------------------------------------------------------------------------------------------------
 
 
