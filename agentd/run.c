@@ -537,7 +537,7 @@ static int on_dispatch(_unused_ sd_event_source *source, void *userdata) {
         for (Batch **b = &run->batches; *b;) {
                 Batch *batch = *b;
 
-                if (!may_send(run, batch) || !worker_pool_has_room(run->pool, batch->kind)) {
+                if (!may_send(run, batch) || !worker_pool_has_room(run->pool, run->image, batch->kind)) {
                         b = &batch->next;
                         continue;
                 }
@@ -557,8 +557,8 @@ static int on_dispatch(_unused_ sd_event_source *source, void *userdata) {
         for (uint32_t q = 0; q < run->n_queues && !run->stopped; q++) {
                 WorkerKind kind = q >= run->n_queues / 2 ? WORKER_APPLY : WORKER_CHECK;
 
-                while (run->queues[q].first < run->queues[q].n && worker_pool_has_room(run->pool, kind) &&
-                        !run->stopped) {
+                while (run->queues[q].first < run->queues[q].n &&
+                        worker_pool_has_room(run->pool, run->image, kind) && !run->stopped) {
                         Batch *batch = cut_batch(run, q);
 
                         if (batch)

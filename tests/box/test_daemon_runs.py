@@ -30,6 +30,21 @@ def test_the_interval_begins_also_when_the_first_load_failed(box):
     assert status(box)["next_run"]
 
 
+def test_workers_of_roles_that_are_gone_make_no_room_for_many(box):
+    daemon.settings(box, "workers = 1\n")
+    box.role("many", slow("0", 0))
+    start(box, module_dir=True)
+    wait_idle(box)
+    n = last_event(box)
+    # States of different timeouts are batches of their own.
+    box.role("many", "".join(slow(str(i), 1, timeout=f"{50 + i}s") for i in range(9)))
+    wait_event(box, "roles-loaded", after=n)
+    most = 0
+    while wait := status(box)["runs"]:
+        most = max(most, int(box.run("pgrep -c -x agentd-check", check=False).stdout))
+    assert wait == [] and 1 <= most <= 2
+
+
 # ---- Two passes --------------------------------------------------------------------------------------------------
 
 
