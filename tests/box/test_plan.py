@@ -54,10 +54,10 @@ address = "10.0.0.1"
     assert set(differences(plan, "file:/srv/old")) == {"content", "mode", "owner"}
 
 
-def test_plan_takes_no_lock_and_makes_no_directory_for_one(box):
+def test_plan_takes_no_lock(box):
     box.role("role", MOTD)
     assert box.agentd_once("--plan").returncode == 0
-    assert not box.exists("/run/agentd")
+    assert not box.exists("/run/agentd/lock")
 
 
 def test_what_a_plan_says_is_what_the_run_then_does(box):
