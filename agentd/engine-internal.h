@@ -82,8 +82,9 @@ struct Engine {
 
         /* engine-run.c */
         WorkerPool *pool;
-        EngineRun *runs; /* those that wait or go on, oldest first */
-        EngineRun *over; /* those that are remembered, newest first */
+        EngineRun *runs;   /* those that wait or go on, oldest first */
+        EngineRun *ending; /* its followers are being told */
+        EngineRun *over;   /* those that are remembered, newest first */
         json_t *last_run;
         sd_event_source *progress_timer;
         sd_event_source *run_event; /* deferred: what waits is begun */

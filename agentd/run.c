@@ -704,6 +704,12 @@ bool run_holds(const Run *run, uint32_t state) {
         return run->nodes[state].held;
 }
 
+bool run_is_open(const Run *run, uint32_t state) {
+        const Node *node = &run->nodes[state];
+
+        return !node->outside && (run->probing || node->step != STEP_DONE);
+}
+
 uint32_t run_under_way(const Run *run, uint32_t *ret, uint32_t max) {
         uint32_t n = 0;
 

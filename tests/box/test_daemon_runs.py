@@ -30,6 +30,32 @@ def test_the_interval_begins_also_when_the_first_load_failed(box):
     assert status(box)["next_run"]
 
 
+def test_a_run_over_old_roles_does_not_undo_what_new_ones_did(box):
+    box.role("a", '[file."/srv/a"]\ncontent = "old"\nrequires = ["trouble:slow"]\n' + slow("slow", 3))
+    start(box, module_dir=True)
+    wait_status(box, is_at("trouble:slow"))
+    n = last_event(box)
+    box.role("a", '[file."/srv/a"]\ncontent = "new"\n' + slow("slow", 3))
+    wait_event(box, "state-changed", after=n, state="file:/srv/a")
+    wait_idle(box)
+    assert box.read("/srv/a") == "new"
+    interrupted = daemon.events(box, after=n, kind="run-interrupted")
+    assert len(interrupted) == 1 and "other roles" in interrupted[0]["message"]
+
+
+def test_a_run_over_old_roles_goes_on_if_what_is_left_of_it_stayed_the_same(box):
+    box.role("a", '[file."/srv/a"]\ncontent = "old"\nrequires = ["trouble:slow"]\n' + slow("slow", 3))
+    start(box, module_dir=True)
+    first = wait_status(box, is_at("trouble:slow"))["runs"][0]["run"]
+    n = last_event(box)
+    box.role("b", '[file."/srv/b"]\ncontent = "b"\n')
+    wait_event(box, "state-changed", after=n, state="file:/srv/b")
+    wait_event(box, "run-finished", after=n, where=lambda e: e["run"] == first)
+    wait_idle(box)
+    assert states(box) == {"file:/srv/a": "ok", "file:/srv/b": "changed", "trouble:slow": "ok"}
+    assert daemon.events(box, kind="run-interrupted") == []
+
+
 def test_workers_of_roles_that_are_gone_make_no_room_for_many(box):
     daemon.settings(box, "workers = 1\n")
     box.role("many", slow("0", 0))
