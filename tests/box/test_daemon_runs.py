@@ -89,6 +89,21 @@ def test_a_run_that_is_stopped_in_its_first_pass_says_so(box):
 # ---- Its ends ----------------------------------------------------------------------------------------------------
 
 
+def test_an_upgrade_survives_signals_at_every_moment(box):
+    box.role("motd", MOTD)
+    start(box)
+    wait_idle(box)
+    pid = daemon.main_pid(box)
+    for _ in range(4):
+        before = status(box)["started"]
+        flood = ["sh", "-c", f"while kill -HUP {pid}; do sleep 0.025; done"]
+        with daemon.background(box, flood):
+            box.run("cp /usr/sbin/agentd /usr/sbin/agentd.new && mv /usr/sbin/agentd.new /usr/sbin/agentd")
+            wait_status(box, lambda s: s["started"] != before, timeout=20)
+        assert daemon.main_pid(box) == pid and daemon.prop(box, "NRestarts") == "0"
+    wait_idle(box)
+
+
 def test_without_descriptors_it_ends_with_an_error(box):
     for n in range(4, 40):
         done = box.run(["timeout", "-k", "1", "3", "prlimit", f"--nofile={n}", "/usr/sbin/agentd"], check=False)
