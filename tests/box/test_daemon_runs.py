@@ -111,3 +111,19 @@ def test_without_descriptors_it_ends_with_an_error(box):
         assert done.returncode in (1, 124, 127), (n, done)
         if done.returncode == 124:
             return
+
+
+def test_a_loader_that_hangs_in_the_kernel_does_not_keep_agentd_from_stopping(box, loop_ext4):
+    loop_ext4("/srv/disk")
+    box.write("/etc/agentd/conf.d/odd.toml", '[odd-write."/srv/disk/new"]\n')
+    daemon.write_drop_in(box, f"ExecStart=\nExecStart={daemon.AGENTD} --module-dir=/usr/lib/agentd-tests/odd\n")
+    box.run("fsfreeze --freeze /srv/disk")
+    try:
+        box.run("systemctl start --no-block agentd")
+        daemon.wait_until(lambda: "D" in box.run("ps -C agentd-load -o stat=", check=False).stdout, 10, "it hangs")
+        pid = daemon.main_pid(box)
+        box.run("systemctl stop --no-block agentd")
+        daemon.wait_until(lambda: not box.exists(f"/proc/{pid}"), 10, "agentd ends")
+    finally:
+        box.run("fsfreeze --unfreeze /srv/disk")
+    assert daemon.prop(box, "ExecMainStatus") == "0"
