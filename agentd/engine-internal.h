@@ -27,8 +27,8 @@
 
 typedef enum LoadCause {
         LOAD_BOOT,
-        LOAD_INTERVAL, /* a fact has changed before a run */
-        LOAD_ROLES,    /* what the last load has read is no longer the same */
+        LOAD_ROLES, /* what the last load has read is no longer the same; of these only this one may end without a run */
+        LOAD_INTERVAL, /* a fact has changed before a run, or the interval was over while roles were loaded */
         LOAD_RELOAD,   /* somebody asked */
 } LoadCause;
 

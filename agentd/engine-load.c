@@ -121,40 +121,58 @@ static void on_settled(void *userdata) {
 
 /* ---- Adopting ------------------------------------------------------------------------------------------------------- */
 
-/* True if the new roles say something else. If nobody can tell cheaply, they do. */
-static bool differs(const Image *a, const Image *b) {
+typedef enum Difference {
+        DIFFERENCE_NONE,
+        DIFFERENCE_UNKNOWN, /* a condition cannot be compared; all else is the same */
+        DIFFERENCE_SOME,
+} Difference;
+
+static bool states_differ(const Image *a, const Image *b, uint32_t i) {
+        const ImageState *x = image_state(a, i), *y = image_state(b, i);
+
+        return x->flags != y->flags || x->timeout_usec != y->timeout_usec || !x->when != !y->when ||
+               memcmp(x->hash, y->hash, IMAGE_HASH_SIZE) != 0 ||
+               !streq(image_state_id(a, i), image_state_id(b, i)) ||
+               !streq(image_state_role(a, i), image_state_role(b, i));
+}
+
+static bool nodes_differ(const Image *a, const Image *b, uint32_t i) {
+        const ImageNode *x = image_node(a, i), *y = image_node(b, i);
+
+        return x->dependents.n != y->dependents.n || memcmp(image_dependents(a, x), image_dependents(b, y),
+                                                             x->dependents.n * sizeof(uint32_t)) != 0;
+}
+
+static bool modules_differ(const Image *a, const Image *b, uint32_t i) {
+        const ImageModule *x = image_array(a, modules, ImageModule) + i,
+                          *y = image_array(b, modules, ImageModule) + i;
+
+        return x->build_id_size != y->build_id_size ||
+               memcmp(x->build_id, y->build_id, x->build_id_size) != 0 ||
+               !streq(image_text(a, x->path), image_text(b, y->path));
+}
+
+/* Whether the new roles say something else. */
+static Difference compare(const Image *a, const Image *b) {
+        Difference difference = DIFFERENCE_NONE;
+
         if (!a || image_n_states(a) != image_n_states(b) || a->header->nodes.n != b->header->nodes.n ||
-                a->header->dependents.n != b->header->dependents.n)
-                return true;
+                a->header->dependents.n != b->header->dependents.n ||
+                a->header->modules.n != b->header->modules.n)
+                return DIFFERENCE_SOME;
         for (uint32_t i = 0; i < image_n_states(a); i++) {
-                const ImageState *x = image_state(a, i), *y = image_state(b, i);
-
-                if (x->flags != y->flags || x->timeout_usec != y->timeout_usec || x->when != 0 ||
-                        y->when != 0 || memcmp(x->hash, y->hash, IMAGE_HASH_SIZE) != 0 ||
-                        !streq(image_state_id(a, i), image_state_id(b, i)) ||
-                        !streq(image_state_role(a, i), image_state_role(b, i)))
-                        return true;
+                if (states_differ(a, b, i))
+                        return DIFFERENCE_SOME;
+                if (image_state(a, i)->when != 0)
+                        difference = DIFFERENCE_UNKNOWN;
         }
-        for (uint32_t i = 0; i < a->header->nodes.n; i++) {
-                const ImageNode *x = image_node(a, i), *y = image_node(b, i);
-
-                if (x->dependents.n != y->dependents.n ||
-                        memcmp(image_dependents(a, x), image_dependents(b, y),
-                                x->dependents.n * sizeof(uint32_t)) != 0)
-                        return true;
-        }
-        if (a->header->modules.n != b->header->modules.n)
-                return true;
-        for (uint32_t i = 0; i < a->header->modules.n; i++) {
-                const ImageModule *x = image_array(a, modules, ImageModule) + i,
-                                  *y = image_array(b, modules, ImageModule) + i;
-
-                if (x->build_id_size != y->build_id_size ||
-                        memcmp(x->build_id, y->build_id, x->build_id_size) != 0 ||
-                        !streq(image_text(a, x->path), image_text(b, y->path)))
-                        return true;
-        }
-        return false;
+        for (uint32_t i = 0; i < a->header->nodes.n; i++)
+                if (nodes_differ(a, b, i))
+                        return DIFFERENCE_SOME;
+        for (uint32_t i = 0; i < a->header->modules.n; i++)
+                if (modules_differ(a, b, i))
+                        return DIFFERENCE_SOME;
+        return difference;
 }
 
 static int adopt(Engine *engine, Image *image) {
@@ -271,7 +289,9 @@ static void on_load_failed(Engine *engine, const json_t *diagnostics) {
 }
 
 static void on_load_good(Engine *engine, Image *image, const json_t *diagnostics) {
-        bool changed = differs(engine->image, image), was_failed = engine->load_failed;
+        Difference difference = compare(engine->image, image);
+        /* If nobody can tell, they do. */
+        bool changed = difference != DIFFERENCE_NONE, was_failed = engine->load_failed;
         LoadCause cause = engine->load_cause;
         int64_t run = 0;
         json_t *outcome;
@@ -288,7 +308,9 @@ static void on_load_good(Engine *engine, Image *image, const json_t *diagnostics
         engine->load_failed = false;
         json_decref(engine->load_errors);
         engine->load_errors = json_array();
-        engine->n_idle_loads = changed || was_failed || cause != LOAD_ROLES ? 0 : engine->n_idle_loads + 1;
+        engine->n_idle_loads = difference == DIFFERENCE_SOME || was_failed || cause != LOAD_ROLES
+                                       ? 0
+                                       : engine->n_idle_loads + 1;
         watch(engine, image, NULL);
         if (changed || was_failed || !engine->ready)
                 tell_loaded(engine);

@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Runs of the daemon beside each other, beside loads, and at its ends."""
 
+import re
+
 import daemon
+import pytest
 from daemon import last_event, start, states, status, wait_event, wait_idle, wait_status
 from hostile import states as role_of
 
@@ -69,6 +72,21 @@ def test_workers_of_roles_that_are_gone_make_no_room_for_many(box):
     while wait := status(box)["runs"]:
         most = max(most, int(box.run("pgrep -c -x agentd-check", check=False).stdout))
     assert wait == [] and 1 <= most <= 2
+
+
+@pytest.mark.parametrize("when", ["", "when = \"not exists('/srv/off')\"\n"], ids=["plain", "condition"])
+def test_a_file_that_is_touched_all_the_time_does_not_load_all_the_time(box, when):
+    box.role("motd", MOTD + when)
+    start(box)
+    wait_idle(box)
+    before = loads(box)
+    box.run("for i in $(seq 40); do touch /etc/agentd/conf.d/motd.toml; sleep 0.3; done", timeout=60)
+    assert 10 <= loads(box) - before <= 16
+
+
+def loads(box):
+    return int(re.search(r"^agentd_loads_total(?:\{.*\})? (\d+)", box.run(
+        ["curl", "-sS", "--unix-socket", daemon.SOCKET, "http://localhost/metrics"]).stdout, re.M)[1])
 
 
 # ---- Two passes --------------------------------------------------------------------------------------------------
