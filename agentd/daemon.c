@@ -55,8 +55,11 @@ static int on_hangup(
 static int on_log_level(
         _unused_ sd_event_source *source, const struct signalfd_siginfo *si, void *userdata) {
         const Daemon *daemon = userdata;
-        int level = (int) si->ssi_signo == SIGRTMIN + 22 ? LOG_DEBUG
-                                                         : (int) engine_settings(daemon->engine)->log_level;
+        int level = LOG_DEBUG;
+
+        if ((int) si->ssi_signo != SIGRTMIN + 22)
+                level = daemon->options->log_level >= 0 ? daemon->options->log_level
+                                                        : (int) engine_settings(daemon->engine)->log_level;
 
         log_set_max_level(level);
         log_notice("The log level is '%s' now", log_level_to_string(level));
