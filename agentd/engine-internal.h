@@ -121,8 +121,10 @@ void engine_apply_settings(Engine *engine, const Settings *settings);
 int engine_load_init(Engine *engine);
 void engine_load_done(Engine *engine);
 int engine_load(Engine *engine, LoadCause cause);
-/* What has been loaded so far is thrown away; those who wait for it are told that it failed. */
+/* What has been loaded so far is thrown away; those who wait for it, or for facts, are told that it failed. */
 void engine_load_stop(Engine *engine);
+/* Somebody waits for a validation or for facts. */
+bool engine_load_is_asked(const Engine *engine);
 
 /* engine-run.c */
 int engine_run_init(Engine *engine);

@@ -407,6 +407,13 @@ int engine_reload(Engine *engine, EngineLoaded on_loaded_, void *userdata) {
 
 /* ---- Validation, facts ---------------------------------------------------------------------------------------------- */
 
+static void answer_validation(Validation *validation, const json_t *outcome, const json_t *diagnostics) {
+        EngineLoaded on_loaded_ = TAKE_PTR(validation->on_loaded);
+
+        if (on_loaded_)
+                on_loaded_(validation->userdata, outcome, diagnostics);
+}
+
 /* Called from the load itself: it is freed at the next turn. */
 static int on_validation_over(sd_event_source *source, void *userdata) {
         Validation *validation = userdata;
@@ -414,6 +421,7 @@ static int on_validation_over(sd_event_source *source, void *userdata) {
         for (size_t i = 0; i < ENGINE_VALIDATIONS_MAX; i++)
                 if (validation->engine->validations[i] == validation)
                         validation->engine->validations[i] = NULL;
+        engine_touch(validation->engine);
         load_free(validation->load);
         free(validation);
         return sd_event_source_set_enabled(source, SD_EVENT_OFF);
@@ -427,9 +435,7 @@ static void on_validated(void *userdata, Image *image, json_t *diagnostics) {
         if (image)
                 outcome = json_pack("{s:I, s:I}", "n_roles", (json_int_t) image->header->roles.n, "n_states",
                         (json_int_t) image_n_states(image));
-        if (validation->on_loaded)
-                validation->on_loaded(validation->userdata, outcome, diagnostics);
-        validation->on_loaded = NULL;
+        answer_validation(validation, outcome, diagnostics);
         json_decref(outcome);
         /* If this fails, it is freed with the engine. */
         if (sd_event_add_defer(validation->engine->event, &source, on_validation_over, validation) >= 0) {
@@ -473,16 +479,23 @@ static FactsRequest *facts_request_free(FactsRequest *request) {
         return NULL;
 }
 
+static void answer_facts(FactsRequest *request, const char *json, size_t size, const char *error) {
+        EngineFacts on_facts_ = TAKE_PTR(request->on_facts);
+
+        if (on_facts_)
+                on_facts_(request->userdata, json, size, error);
+}
+
 static void on_facts(
         void *userdata, const char *json, size_t size, _unused_ bool changed, const char *error) {
         FactsRequest *request = userdata;
         Engine *engine = request->engine;
 
-        if (request->on_facts)
-                request->on_facts(request->userdata, json, size, error);
+        answer_facts(request, json, size, error);
         for (size_t i = 0; i < ENGINE_FACTS_MAX; i++)
                 if (engine->facts[i] == request)
                         engine->facts[i] = NULL;
+        engine_touch(engine);
         facts_request_free(request);
 }
 
@@ -579,7 +592,23 @@ void engine_load_stop(Engine *engine) {
         answer_waiters(engine, NULL, none);
         engine->waiters = TAKE_PTR(engine->waiters_again);
         answer_waiters(engine, NULL, none);
+        for (size_t i = 0; i < ENGINE_VALIDATIONS_MAX; i++)
+                if (engine->validations[i])
+                        answer_validation(engine->validations[i], NULL, none);
+        for (size_t i = 0; i < ENGINE_FACTS_MAX; i++)
+                if (engine->facts[i])
+                        answer_facts(engine->facts[i], NULL, 0, "agentd stops");
         json_decref(none);
+}
+
+bool engine_load_is_asked(const Engine *engine) {
+        for (size_t i = 0; i < ENGINE_VALIDATIONS_MAX; i++)
+                if (engine->validations[i])
+                        return true;
+        for (size_t i = 0; i < ENGINE_FACTS_MAX; i++)
+                if (engine->facts[i])
+                        return true;
+        return false;
 }
 
 void engine_load_done(Engine *engine) {

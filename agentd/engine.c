@@ -120,7 +120,7 @@ static int on_idle(_unused_ sd_event_source *source, void *userdata) {
                 return leave(engine);
         /* What a run needed is given back: an idle agent is to be small. */
         (void) malloc_trim(0);
-        if (engine->replaced) {
+        if (engine->replaced && !engine_load_is_asked(engine)) {
                 log_notice("The program was replaced; starting the new one");
                 engine_stop(engine, ENGINE_EXIT_REPLACED);
         }

@@ -145,3 +145,20 @@ def test_a_loader_that_hangs_in_the_kernel_does_not_keep_agentd_from_stopping(bo
     finally:
         box.run("fsfreeze --unfreeze /srv/disk")
     assert daemon.prop(box, "ExecMainStatus") == "0"
+
+
+@pytest.mark.parametrize("what", ["POST /v1/validate", "POST /v1/reload", "GET /v1/facts"])
+def test_who_waits_for_an_answer_gets_one_when_agentd_stops(box, what):
+    box.role("motd", MOTD)
+    start(box)
+    wait_idle(box)
+    box.write("/etc/agentd/facts.d/slow", "#!/bin/sh\nsleep 5\necho '{}'\n", mode=0o755)
+    box.write("/etc/agentd/conf.d.new", '[file."/srv/slow"]\ncontent = "{{facts.hostname}}"\n')
+    box.run("mv /etc/agentd/conf.d.new /etc/agentd/conf.d/slow.toml")
+    method, path = what.split()
+    with daemon.background(box, ["curl", "-sS", "-X", method, "--unix-socket", daemon.SOCKET,
+                                 "http://localhost" + path]) as client:
+        daemon.wait_until(lambda: box.run("pgrep -f facts.d/slow", check=False).stdout, 10, "facts are gathered")
+        daemon.stop(box)
+        assert client.process.wait(10) == 0
+        assert b'"urn:agentd:not-ready"' in client.process.stdout.read()
