@@ -17,8 +17,9 @@
 #define RUNS_AT_ONCE 8
 
 /* Of a plan, whose results no store has: so many are remembered, of so many runs. */
-#define RESULTS_REMEMBER      1000
-#define RESULTS_REMEMBER_RUNS 3
+#define RESULTS_REMEMBER       1000
+#define RESULTS_REMEMBER_BYTES MIB(8)
+#define RESULTS_REMEMBER_RUNS  3
 
 #define PROGRESS_EVERY_USEC (500 * USEC_PER_MSEC)
 #define PROGRESS_RUNNING    10
@@ -51,6 +52,7 @@ struct EngineRun {
         uint32_t n_notable; /* results worth a row in the store */
         json_t *json;       /* when it is over */
         json_t *results;
+        size_t results_bytes;
 };
 
 static EngineRun *engine_run_free(EngineRun *run) {
@@ -243,8 +245,11 @@ static void tell_event(EngineRun *run, uint32_t state, StatusChange change, cons
 static void remember_result(EngineRun *run, json_t *json) {
         if (!run->results)
                 run->results = json_array();
-        if (json_array_size(run->results) < RESULTS_REMEMBER)
-                (void) json_array_append(run->results, json);
+        if (json_array_size(run->results) >= RESULTS_REMEMBER ||
+                run->results_bytes >= RESULTS_REMEMBER_BYTES)
+                return;
+        run->results_bytes += json_dumpb(json, NULL, 0, JSON_COMPACT);
+        (void) json_array_append(run->results, json);
 }
 
 /* A state that other runs may be waiting for. */
