@@ -290,8 +290,11 @@ static void on_load_failed(Engine *engine, const json_t *diagnostics) {
 
 static void on_load_good(Engine *engine, Image *image, const json_t *diagnostics) {
         Difference difference = compare(engine->image, image);
-        /* If nobody can tell, they do. */
-        bool changed = difference != DIFFERENCE_NONE, was_failed = engine->load_failed;
+        const Settings *settings = &image->header->settings;
+        /* If nobody can tell, they do. What was refused may be let through now. */
+        bool changed =
+                     difference != DIFFERENCE_NONE || settings->max_changes != engine->settings.max_changes,
+             was_failed = engine->load_failed;
         LoadCause cause = engine->load_cause;
         int64_t run = 0;
         json_t *outcome;
@@ -603,10 +606,10 @@ void engine_load_stop(Engine *engine) {
 
 bool engine_load_is_asked(const Engine *engine) {
         for (size_t i = 0; i < ENGINE_VALIDATIONS_MAX; i++)
-                if (engine->validations[i])
+                if (engine->validations[i] && engine->validations[i]->on_loaded)
                         return true;
         for (size_t i = 0; i < ENGINE_FACTS_MAX; i++)
-                if (engine->facts[i])
+                if (engine->facts[i] && engine->facts[i]->on_facts)
                         return true;
         return false;
 }
