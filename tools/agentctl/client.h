@@ -17,6 +17,9 @@
 /* Of an answer, and of a line in a stream. What agentd sends is far below. */
 #define CLIENT_BYTES_MAX MIB(64)
 
+/* Pages of a list that have nothing on them, one after the other. */
+#define CLIENT_EMPTY_PAGES_MAX 10000
+
 /* How long agentd may be silent before it answers; with a load of roles in it. */
 #define CLIENT_TIMEOUT_USEC      (30 * USEC_PER_SEC)
 #define CLIENT_LOAD_TIMEOUT_USEC (5 * USEC_PER_MINUTE)
