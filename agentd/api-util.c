@@ -35,6 +35,20 @@ int api_limit(HttpRequest *request, unsigned *ret) {
         return 0;
 }
 
+int api_check_glob(HttpRequest *request, const char *what, const char *glob) {
+        unsigned n_brackets = 0;
+        size_t size = 0;
+
+        for (; glob && glob[size]; size++)
+                n_brackets += glob[size] == '[';
+        if (size <= API_GLOB_MAX && n_brackets <= API_BRACKETS_MAX)
+                return 0;
+        http_answer_problem(request, 400, "bad-request",
+                "'%s' is too long for a glob, or has too many '['; %d bytes and %d of them are allowed",
+                what, API_GLOB_MAX, API_BRACKETS_MAX);
+        return -EINVAL;
+}
+
 /* "a, b, c" */
 static char *enumerate(const char *const *words, size_t n) {
         char *text = NULL;
