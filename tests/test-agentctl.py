@@ -417,6 +417,17 @@ def test_ctrl_c_stops_the_run_and_twice_leaves():
         assert terminal.finish().status == -signal.SIGINT
         go_on.set()
 
+    # There is no run yet that could be stopped.
+    go_on.clear()
+    with serve({"GET /v1/status": lambda handler: go_on.wait(DEADLINE)}) as server:
+        terminal = Terminal(server, "apply")
+        while not server.requests:
+            time.sleep(0.01)
+        begun = time.monotonic()
+        terminal.interrupt()
+        assert terminal.finish().status == -signal.SIGINT and time.monotonic() - begun < 5
+        go_on.set()
+
 
 # ---- Tests: steering ---------------------------------------------------------------------------------------------
 
