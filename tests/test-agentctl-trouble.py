@@ -309,6 +309,11 @@ def test_doc_is_paged_on_a_terminal_only():
             done = Terminal(None, "doc", AGENTD_EXECUTABLE=path, **more).finish()
             assert done.status == 5 and done.out == "doc of all\n", done
         assert "PAGED" not in Terminal(None, "--no-pager", "doc", AGENTD_EXECUTABLE=path, PAGER="echo PAGED").finish().out
+    with fake_agentd('echo "doc of ${2-all}"; exit 5\n') as path, tempfile.TemporaryDirectory() as directory:
+        for program in ("sh", "cat"):
+            os.symlink(shutil.which(program), f"{directory}/{program}")
+        done = Terminal(None, "doc", AGENTD_EXECUTABLE=path, PATH=directory).finish()
+        assert (done.status, done.out) == (5, "doc of all\n"), "a host without less"
     with fake_agentd("yes | head -c 1000000\n") as path:
         assert Terminal(None, "doc", AGENTD_EXECUTABLE=path, PAGER="head -n 1").finish().status == 0, "the pager ended first"
 
