@@ -318,6 +318,9 @@ def test_refusals_of_runs():
             done = ctl(server, "apply")
         assert (done.status, done.out) == (expected, ""), done
         assert done.err == "agentctl: error: it is?? disabled?really\n", done
+    with serve({"GET /v1/status": broken_status(), "POST /v1/runs": (403, "forbidden", "this needs root")}) as server:
+        done = ctl(server, "apply")
+        assert done.status == 3 and "this needs root" in done.err, done
     with serve({"GET /v1/status": broken_status(), "POST /v1/runs": (503, "not-ready", "no roles have been loaded yet")}) as server:
         assert ctl(server, "apply").status == 2
 

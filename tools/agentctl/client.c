@@ -309,6 +309,7 @@ static int transfer(Transfer *t, const char *method, const char *path, const jso
         int r;
 
         t->client->lost = t->client->was_stream = false;
+        t->client->problem = 0;
         r = client_open(t->client);
         if (r != 0)
                 return r;
@@ -366,6 +367,7 @@ int client_tell_problem(Client *client, unsigned status, const json_t *problem) 
         const char *detail = get_text(problem, "detail") ?: get_text(problem, "title");
 
         client->lost = status == 503;
+        client->problem = status;
         if (detail)
                 (void) fail(client, "%s", detail);
         else

@@ -31,6 +31,8 @@ typedef struct Client {
         bool silent;
         bool lost;       /* the last failure was that agentd could not be reached, or broke off */
         bool was_stream; /* the last request was answered with a stream */
+        unsigned
+                problem; /* the HTTP status of the problem that the last request was answered with; 0: none */
         CURL *curl;
         CURLM *multi;
 } Client;

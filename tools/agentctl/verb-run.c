@@ -282,7 +282,7 @@ static int follow_run(Follow *follow, bool plan) {
                 return EXIT_UNREACHABLE;
         }
         /* Nothing is loaded since there are errors. */
-        return load_errors && r == EXIT_UNREACHABLE ? EXIT_INVALID : r;
+        return load_errors && invocation->client.problem == 503 ? EXIT_INVALID : r;
 }
 
 static int run(Invocation *invocation, bool plan) {
