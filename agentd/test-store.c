@@ -1476,6 +1476,22 @@ TEST(the_log_is_moved_by_the_housekeeper) {
         ASSERT_EQ(errno, ECHILD);
 }
 
+TEST(a_clock_that_was_wrong_does_not_keep_the_housekeeper_away) {
+        Fixture f;
+
+        fixture_init(&f);
+        fixture_open_with(&f, "/proc/self/exe");
+        fixture_close(&f);
+        execute(fixture_path(&f, STORE_FILE), "UPDATE meta SET kept = 4000000000000000"); /* 2096 */
+        fixture_open_with(&f, "/proc/self/exe");
+        ASSERT_TRUE(store_housekeeper(f.store) > 0);
+        FIXTURE_UNTIL(&f, store_housekeeper(f.store) == 0);
+        (void) fixture_put_event(&f, "afterwards");
+        FIXTURE_UNTIL(&f, !f.store->first);
+        ASSERT_EQ(store_housekeeper(f.store), 0);
+        fixture_done(&f);
+}
+
 TEST(without_a_housekeeper_the_log_does_not_grow_for_ever) {
         struct stat st;
         Fixture f;
@@ -1572,6 +1588,7 @@ int main(int argc, char **argv) {
                 RUN(two_housekeepers_and_a_writer_get_along),
                 RUN(a_housekeeper_may_be_killed_at_any_instant),
                 RUN(the_log_is_moved_by_the_housekeeper),
+                RUN(a_clock_that_was_wrong_does_not_keep_the_housekeeper_away),
                 RUN(without_a_housekeeper_the_log_does_not_grow_for_ever),
                 RUN(a_store_that_was_not_closed_is_looked_through),
                 /* Last: from then on writes go through it. */
