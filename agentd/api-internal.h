@@ -12,7 +12,8 @@
 #define API_PATTERNS_MAX   256      /* of one request for a run: each is compared with each state */
 #define API_NEIGHBOURS_MAX 1000     /* shown of what a state requires, and of what requires it */
 #define API_HISTORY_MAX    20       /* results shown of one state */
-#define API_SUGGEST_MAX    10000    /* ids looked at for one that may have been meant */
+#define API_SUGGEST_BYTES  64       /* of an id for which one that may have been meant is sought */
+#define API_SUGGEST_MAX    500      /* ids looked at for one that may have been meant */
 #define API_REASON_MAX     500      /* bytes */
 #define API_GLOB_MAX       8192     /* bytes: longer than any path */
 #define API_BRACKETS_MAX \

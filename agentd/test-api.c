@@ -271,7 +271,17 @@ TEST(large_images_are_bounded) {
         json_decref(shown);
 
         begin = now_usec(CLOCK_MONOTONIC);
-        expect_problem("GET", "/v1/states/file:%2Fs%2F1199x", NULL, 404, "not-found", "did you mean");
+        expect_problem(
+                "GET", "/v1/states/file:%2Fs%2F1199x", NULL, 404, "not-found", "did you mean 'file:/s/1199");
+        expect_problem(
+                "GET", "/v1/states/file:%2Fs%2F11x99", NULL, 404, "not-found", "did you mean 'file:/s/11");
+        expect_problem("GET", "/v1/states/fiel:%2Fs%2F11234", NULL, 404, "not-found",
+                "did you mean 'file:/s/11234'");
+        /* Even of the longest id that is nearly like all of them. */
+        for (int i = 0; i < 50; i++)
+                expect_problem(
+                        "GET", "/v1/states/file:%2Fs%2Fxxxxx", NULL, 404, "not-found", "there is no state");
+        assert_true(now_usec(CLOCK_MONOTONIC) - begin < 2 * USEC_PER_SEC);
         /* A glob that tries all ways to match. */
         expect_list("/v1/states?match=*s*s*s*1*1*1*9*9*9*0*x*x*y", "state", "");
         assert_true(now_usec(CLOCK_MONOTONIC) - begin < 5 * USEC_PER_SEC);
