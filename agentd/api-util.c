@@ -163,9 +163,16 @@ const char *api_illness(const Engine *engine, char *buffer, size_t size) {
         const json_t *first = json_array_get(engine_load_errors(engine), 0);
         const char *file = json_string_value(json_object_get(first, "file")),
                    *message = json_string_value(json_object_get(first, "message"));
+        json_int_t line = json_integer_value(json_object_get(first, "line")),
+                   column = json_integer_value(json_object_get(first, "column"));
 
         if (engine_load_failed(engine)) {
-                if (message)
+                if (message && file && line > 0)
+                        (void) snprintf(buffer, size,
+                                "the last load failed: %s:%" JSON_INTEGER_FORMAT ":%" JSON_INTEGER_FORMAT
+                                ": %s",
+                                file, line, column, message);
+                else if (message)
                         (void) snprintf(buffer, size, "the last load failed: %s%s%s", file ?: "",
                                 file ? ": " : "", message);
                 else
