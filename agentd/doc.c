@@ -155,8 +155,15 @@ static void print_toml(Page *page, const char *prefix, const AgentdParameter *pa
 /* ---- Types ----------------------------------------------------------------------------------------------------- */
 
 static void print_notes(Page *page, const AgentdStateType *type) {
-        char text[256];
+        char text[1024];
 
+        if (page->style == REFERENCE_TEXT) {
+                (void) snprintf(text, sizeof(text),
+                        "In a role: [%s.\"%s\"]. One to fill in is printed by `agentd --doc %s "
+                        "--style=toml`.",
+                        type->name, type->flags & AGENTD_NAME_IS_PATH ? "/path" : "name", type->name);
+                page_paragraph(page, text);
+        }
         if (type->flags & AGENTD_NAME_IS_PATH)
                 page_paragraph(
                         page, "The name of a state is an absolute path, which no other state may have.");

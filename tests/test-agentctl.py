@@ -24,7 +24,7 @@ def test_status_shows_what_agentd_is_doing():
         done = ctl(server, "status")
     assert done.status == 0 and done.err == "", done
     assert done.out.startswith("● agentd 1 on web1\n"), done
-    for line in ("       State: idle, since 4 days ago (pid 612)",
+    for line in ("       State: idle (started 4 days ago, pid 612)",
                  "       Roles: 3 roles, 41 states, loaded 5 days ago", "      States: 41 ok",
                  "    Next run: in 20h", "       Store: /var/lib/agentd/store.db (80.0K)"):
         assert line in done.out.splitlines(), (line, done)
@@ -180,7 +180,7 @@ def test_runs_is_a_table():
             "  9  apply  request  -                       -  waits\n"
             "  8  apply  request  2026-11-21 13:32:00     -  1 of 2 states\n"
             "  7  apply  request  2026-11-21 13:32:00  34ms  40 ok, 1 changed\n"
-            "  6  plan   request  2026-11-21 13:32:00  34ms  1 failed, it was stopped\n"), done
+            "  6  plan   request  2026-11-21 13:32:00  34ms  1 failed; it was stopped\n"), done
         assert ctl(server, "runs", "--json").lines() == items
 
 
