@@ -93,7 +93,7 @@ static void print_items(Page *page, const char *prefix, const AgentdParameter *p
                 if (p->flags & AGENTD_REQUIRED)
                         (void) fputs("; required", f);
                 else if (p->default_value)
-                        (void) fprintf(f, "; default %s", p->default_value);
+                        (void) fprintf(f, "; default %s", *p->default_value ? p->default_value : "\"\"");
                 (void) print_exclusive(f, "; not with ", parameters, p);
                 (void) fclose(f);
 
