@@ -100,7 +100,13 @@ static void arm_fight_timer(Heal *heal) {
 static void tell_fight(Heal *heal, const Fight *fight, bool begun) {
         Engine *engine = heal->engine;
         const char *id = image_state_id(engine->image, fight->state);
-        const EventDetails details = { .state = id, .role = image_state_role(engine->image, fight->state) };
+        json_t *data = json_pack("{s:I, s:I}", "repaired", (json_int_t) fight->n, "pause_usec",
+                (json_int_t) (begun ? fight->pause_usec : 0));
+        const EventDetails details = {
+                .state = id,
+                .role = image_state_role(engine->image, fight->state),
+                .data = data,
+        };
 
         if (begun)
                 event_emit(engine->events, EVENT_FIGHT_BEGUN, &details,
@@ -110,6 +116,7 @@ static void tell_fight(Heal *heal, const Fight *fight, bool begun) {
         else
                 event_emit(
                         engine->events, EVENT_FIGHT_OVER, &details, "%s is left alone by others again", id);
+        json_decref(data);
 }
 
 static int on_fight_timer(_unused_ sd_event_source *source, _unused_ uint64_t usec, void *userdata) {
@@ -416,8 +423,11 @@ void heal_image_changed(Heal *heal, const Image *old) {
         heal->run_begun = false;
         (void) sd_event_source_set_time_relative(heal->arm_timer, HEAL_ARM_USEC);
         (void) sd_event_source_set_enabled(heal->arm_timer, SD_EVENT_ONESHOT);
-        r = set_paths(heal, image);
-        if (r < 0) {
+        r = heal->watch ? set_paths(heal, image) : 0;
+        if (!heal->watch) {
+                heal->armed = true;
+                stop_waiting(heal);
+        } else if (r < 0) {
                 log_warning_errno(
                         r, "Failed to watch what the roles declare; drift is seen by runs only: %m");
                 /* What the old list would tell is not of this image. */
@@ -445,7 +455,7 @@ size_t heal_n_paths(const Heal *heal) {
 }
 
 size_t heal_n_watches(const Heal *heal) {
-        return path_watch_count(heal->watch);
+        return heal->watch ? path_watch_count(heal->watch) : 0;
 }
 
 const char *heal_error(const Heal *heal) {
@@ -472,7 +482,9 @@ int heal_new(Engine *engine, Heal **ret) {
         (void) sd_event_source_set_enabled(heal->fight_timer, SD_EVENT_OFF);
         r = path_watch_new(engine->event, &watch_handlers, heal, &heal->watch);
         if (r < 0)
-                return r;
+                log_warning_errno(r,
+                        "Failed to set up watches (fs.inotify.max_user_instances may be used up); drift "
+                        "is seen by runs only: %m");
         *ret = TAKE_PTR(heal);
         return 0;
 }

@@ -29,7 +29,7 @@
 
 typedef struct Heal Heal;
 
-/* Return: 0; -EMFILE: the host has no inotify instance left; other -errno. */
+/* Return: 0, also if nothing can be watched, which is logged; -errno. */
 int heal_new(Engine *engine, Heal **ret);
 Heal *heal_free(Heal *heal);
 DEFINE_CLEANUP(Heal *, heal_free)

@@ -7,6 +7,7 @@
 #include <malloc.h>
 #include <time.h>
 
+#include "engine-heal.h"
 #include "engine-internal.h"
 #include "log.h"
 #include "notify.h"
@@ -178,6 +179,7 @@ static Difference compare(const Image *a, const Image *b) {
 
 static int adopt(Engine *engine, Image *image) {
         StatusTable *status;
+        Image *old;
         int r;
 
         r = status_table_new(image, engine->status, engine->store, &status);
@@ -185,11 +187,13 @@ static int adopt(Engine *engine, Image *image) {
                 return r;
         status_table_free(engine->status);
         engine->status = status;
-        image_unref(engine->image);
+        old = engine->image;
         engine->image = image_ref(image);
         engine->loaded_usec = now_usec(CLOCK_REALTIME);
         engine_apply_settings(engine, &image->header->settings);
         engine_run_image_changed(engine);
+        heal_image_changed(engine->heal, old);
+        image_unref(old);
         return 0;
 }
 

@@ -8,6 +8,7 @@
 #include <limits.h>
 #include <time.h>
 
+#include "engine-heal.h"
 #include "engine-internal.h"
 #include "log.h"
 #include "output.h"
@@ -39,6 +40,7 @@ struct EngineRun {
         RunMode mode;
         const char *cause;
         bool all; /* no selection */
+        bool heal; /* of what has changed: it has a number, and is remembered, only if there is something to tell */
         bool diff;
         bool stored; /* the store has a row of it */
         Image *image;
@@ -157,13 +159,25 @@ static bool is_notable(Result result) {
         return result != RESULT_OK && result != RESULT_SKIPPED;
 }
 
-static json_t *run_json(const EngineRun *run) {
+/* It is told of: from now on it has a number. */
+static int64_t number(EngineRun *run) {
+        if (run->id == 0)
+                run->id = store_next_run(run->engine->store);
+        return run->id;
+}
+
+static json_t *run_json(EngineRun *run) {
         json_t *json;
 
         if (run->json)
                 return json_incref(run->json);
-        if (run->run)
-                return output_run(run->run);
+        (void) number(run);
+        if (run->run) {
+                json = output_run(run->run);
+                if (json)
+                        (void) json_object_set_new(json, "run", json_integer(run->id));
+                return json;
+        }
         json = json_pack("{s:I, s:s, s:s, s:n, s:n, s:{}, s:n}", "run", (json_int_t) run->id, "mode",
                 run_mode_to_string(run->mode), "cause", run->cause, "started", "finished", "summary",
                 "error");
@@ -276,12 +290,16 @@ static void on_result(void *userdata, Run *r, uint32_t state) {
                                 engine->status, engine->store, now, result, detail ? detail->error : NULL);
         }
         /* What is fine is worth words only if somebody listens. */
-        if (notable || change == STATUS_RECOVERED || run->followers)
+        if (notable || change == STATUS_RECOVERED || run->followers) {
+                (void) number(run);
                 json = output_result(r, state, run->diff);
+        }
         if (json) {
                 if (applies && notable) {
                         store_result_row(run, state, json_object_get(json, "differences"));
                         run->n_notable++;
+                        if (run->heal && result == RESULT_CHANGED && now != NO_STATE)
+                                heal_state_changed(engine->heal, now);
                 } else if (notable)
                         remember_result(run, json);
                 if (applies)
@@ -377,6 +395,25 @@ static void tell_end(EngineRun *run, const char *error) {
                         run->cause, changed, failed, blocked);
 }
 
+static void wake_others(Engine *engine) {
+        for (EngineRun *other = engine->runs; other; other = other->next)
+                if (other->run)
+                        run_retry(other->run);
+        (void) sd_event_source_set_enabled(engine->run_event, SD_EVENT_ONESHOT);
+        engine_touch(engine);
+}
+
+/* All that had changed was as declared nevertheless, mostly since it was ourselves who changed it. */
+static void end_silently(EngineRun *run) {
+        Engine *engine = run->engine;
+
+        if (run->run)
+                engine->counts.n_runs[run->mode]++;
+        engine_run_free(run);
+        wake_others(engine);
+        heal_run_over(engine->heal);
+}
+
 /* The run is over, by itself or (error) not. */
 static void finish(EngineRun *run, const char *error) {
         Engine *engine = run->engine;
@@ -388,6 +425,10 @@ static void finish(EngineRun *run, const char *error) {
                         break;
                 }
         run->next = NULL;
+        if (run->heal && run->n_notable == 0 && !run->followers) {
+                end_silently(run);
+                return;
+        }
         run->json = run_json(run);
         if (error) {
                 (void) json_object_set_new(run->json, "error", json_string(error));
@@ -425,11 +466,9 @@ static void finish(EngineRun *run, const char *error) {
         engine->over = run;
         forget_over(engine);
 
-        for (EngineRun *other = engine->runs; other; other = other->next)
-                if (other->run)
-                        run_retry(other->run);
-        (void) sd_event_source_set_enabled(engine->run_event, SD_EVENT_ONESHOT);
-        engine_touch(engine);
+        wake_others(engine);
+        if (run->heal)
+                heal_run_over(engine->heal);
 }
 
 static void on_finished(void *userdata, Run *r) {
@@ -477,15 +516,21 @@ static int on_run_event(_unused_ sd_event_source *source, void *userdata) {
 
                 next = run->next;
                 if (run->run) {
-                        n++;
+                        n += !run->heal;
                         continue;
                 }
-                if (n >= RUNS_AT_ONCE)
-                        break;
-                n++;
+                /* Those that heal have a limit of their own. */
+                if (!run->heal && n >= RUNS_AT_ONCE)
+                        continue;
+                if (run->all && run->mode == RUN_APPLY) {
+                        if (heal_is_arming(engine->heal))
+                                continue;
+                        heal_run_begun(engine->heal);
+                }
+                n += !run->heal;
                 r = start(run);
                 if (r < 0) {
-                        log_error_errno(r, "Failed to start run %" PRId64 ": %m", run->id);
+                        log_error_errno(r, "Failed to start a run (%s): %m", run->cause);
                         finish(run, strerror(-r));
                         /* The list may be another one now. */
                         return sd_event_source_set_enabled(engine->run_event, SD_EVENT_ONESHOT);
@@ -660,6 +705,29 @@ int engine_run_request(Engine *engine, const RunRequest *request, EngineRun **re
         return add_run(engine, request, ENGINE_RUNS_MAX, ret, reterr_pattern);
 }
 
+int engine_run_heal(Engine *engine, uint8_t *selected) {
+        EngineRun *run, **last = &engine->runs;
+
+        run = calloc(1, sizeof(*run));
+        if (!run) {
+                free(selected);
+                return -ENOMEM;
+        }
+        *run = (EngineRun){
+                .engine = engine,
+                .mode = RUN_APPLY,
+                .cause = "drift",
+                .heal = true,
+                .image = image_ref(engine->image),
+                .selected = selected,
+        };
+        while (*last)
+                last = &(*last)->next;
+        *last = run;
+        (void) sd_event_source_set_enabled(engine->run_event, SD_EVENT_ONESHOT);
+        return 0;
+}
+
 int64_t engine_run_all(Engine *engine, const char *cause) {
         EngineRun *run;
         int r;
@@ -712,7 +780,7 @@ static int move_to_image(EngineRun *run, Image *image) {
                 for (uint32_t i = 0; i < image_n_states(run->image); i++)
                         if (run->selected[i] && run->now[i] != NO_STATE)
                                 selected[run->now[i]] = 1;
-                r = select_required(image, selected);
+                r = run->heal ? 0 : select_required(image, selected);
                 if (r < 0)
                         return r;
         }
@@ -816,7 +884,7 @@ bool engine_run_is_over(const EngineRun *run) {
         return run->json;
 }
 
-json_t *engine_run_to_json(const EngineRun *run, bool progress) {
+json_t *engine_run_to_json(EngineRun *run, bool progress) {
         json_t *json = run->json ? json_copy(run->json) : run_json(run);
 
         if (json && progress)
@@ -828,7 +896,7 @@ json_t *engine_run_to_json(const EngineRun *run, bool progress) {
 json_t *engine_runs_active(const Engine *engine) {
         json_t *array = json_array();
 
-        for (const EngineRun *run = engine->runs; run; run = run->next)
+        for (EngineRun *run = engine->runs; run; run = run->next)
                 (void) json_array_append_new(array, engine_run_to_json(run, true));
         return array;
 }
@@ -836,7 +904,7 @@ json_t *engine_runs_active(const Engine *engine) {
 json_t *engine_runs_remembered(const Engine *engine, int64_t before, const char *mode) {
         json_t *array = json_array();
 
-        for (const EngineRun *run = engine->over; run; run = run->next)
+        for (EngineRun *run = engine->over; run; run = run->next)
                 if (!run->stored && (before == 0 || run->id < before) &&
                         (!mode || streq(mode, run_mode_to_string(run->mode))))
                         (void) json_array_append_new(array, engine_run_to_json(run, true));

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "engine-heal.h"
 #include "engine-internal.h"
 #include "log.h"
 #include "notify.h"
@@ -301,6 +302,7 @@ int engine_disable(Engine *engine, const char *reason, const char *by, usec_t fo
         event_emit(engine->events, EVENT_DISABLED, &(EventDetails){ .data = data }, "Disabled by %s%s: %s",
                 by, until, reason);
         json_decref(data);
+        heal_stop(engine->heal);
         engine_run_stop_applies(engine);
         engine_touch(engine);
         return 0;
@@ -423,6 +425,9 @@ static int engine_init(Engine *engine) {
         r = make_pool(engine);
         if (r < 0)
                 return r;
+        r = heal_new(engine, &engine->heal);
+        if (r < 0)
+                return r;
         r = engine_run_init(engine);
         if (r < 0)
                 return r;
@@ -453,6 +458,7 @@ Engine *engine_free(Engine *engine) {
                 return NULL;
 
         engine_run_done(engine);
+        heal_free(engine->heal);
         fact_task_free(engine->facts_before);
         engine_load_done(engine);
         event_log_free(engine->events);
@@ -515,6 +521,7 @@ void engine_stop(Engine *engine, int code) {
         event_emit(engine->events, EVENT_STOPPED, &(EventDetails){ .data = data }, "agentd %s %s",
                 AGENTD_VERSION, code == ENGINE_EXIT_REPLACED ? "makes room for another one" : "stops");
         json_decref(data);
+        heal_stop(engine->heal);
         engine_run_stop_all(engine);
         engine->facts_before = fact_task_free(engine->facts_before);
         engine_load_stop(engine);

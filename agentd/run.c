@@ -668,7 +668,8 @@ Run *run_free(Run *run) {
 
 int run_start(Run *run) {
         run->started_usec = now_usec(CLOCK_REALTIME);
-        run->probing = run->options.mode == RUN_APPLY && run->options.max_changes != UINT64_MAX;
+        /* So few states cannot be too many changes. */
+        run->probing = run->options.mode == RUN_APPLY && run->n_selected > run->options.max_changes;
         begin(run);
         return 0;
 }

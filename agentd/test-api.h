@@ -226,7 +226,7 @@ static json_t *summary_to_json(void) {
                 "unknown", 0, "failed", 0, "skipped", 0, "blocked", 0);
 }
 
-json_t *engine_run_to_json(const EngineRun *run, bool progress) {
+json_t *engine_run_to_json(EngineRun *run, bool progress) {
         json_t *json = json_pack("{s:I, s:s, s:s, s:s, s:s?, s:o, s:n}", "run", (json_int_t) run->id, "mode",
                 run_mode_to_string(run->mode), "cause", "request", "started", "2026-11-21T13:32:00.123456Z",
                 "finished", run->over ? "2026-11-21T13:32:01.000000Z" : NULL, "summary", summary_to_json(),
