@@ -289,6 +289,9 @@ static void on_result(void *userdata, Run *r, uint32_t state) {
                         change = status_set(
                                 engine->status, engine->store, now, result, detail ? detail->error : NULL);
         }
+        /* What is as wrong as before is no news, however often it is touched. */
+        if (run->heal && change == STATUS_SAME && result != RESULT_CHANGED)
+                notable = false;
         /* What is fine is worth words only if somebody listens. */
         if (notable || change == STATUS_RECOVERED || run->followers) {
                 (void) number(run);

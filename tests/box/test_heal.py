@@ -34,7 +34,6 @@ def heals(box, deed, state="file:/etc/motd", **options):
     "chmod 0600 /etc/motd",
     "chown 65534 /etc/motd",
     "mv /etc/motd /etc/motd.away",
-    "ln -s /etc/hostname /etc/link; mv -T /etc/link /etc/motd",
     "cp /etc/hostname /etc/new; mv /etc/new /etc/motd",
     "truncate -s 0 /etc/motd",
 ])
@@ -58,6 +57,18 @@ def test_what_is_as_declared_leads_to_nothing(host):
     heals(host, "rm /etc/motd")
     assert [e["kind"] for e in events(host, after=n)] == ["state-changed", "run-finished"]
     assert len(daemon.items(host, "/v1/runs")) == len(runs) + 1
+
+
+def test_what_cannot_be_repaired_is_told_once_and_again_when_it_can(host):
+    n = last_event(host)
+    host.run("ln -s /etc/hostname /etc/link; mv -T /etc/link /etc/motd")
+    wait_event(host, "state-failed", after=n, state="file:/etc/motd")
+    # It goes on changing, and stays wrong.
+    host.run("for i in 1 2 3 4 5; do chown -h $i /etc/motd; sleep 0.05; done")
+    host.run("rm /etc/motd")
+    wait_event(host, "state-changed", after=n, state="file:/etc/motd")
+    assert len(events(host, after=n, kind="state-failed")) == 1
+    assert host.read("/etc/motd") == "hello\n"
 
 
 def test_directories_and_what_lies_in_them(box):
