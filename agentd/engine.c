@@ -120,7 +120,7 @@ static int on_idle(_unused_ sd_event_source *source, void *userdata) {
                 return leave(engine);
         /* What a run needed is given back: an idle agent is to be small. */
         (void) malloc_trim(0);
-        if (engine->replaced) {
+        if (engine->replaced && !engine_load_is_asked(engine)) {
                 log_notice("The program was replaced; starting the new one");
                 engine_stop(engine, ENGINE_EXIT_REPLACED);
         }
@@ -178,8 +178,14 @@ static int on_interval(_unused_ sd_event_source *source, _unused_ uint64_t usec,
         int r;
 
         engine_schedule(engine);
-        if (engine->stopping || engine->disabled || engine->load || engine->facts_before)
+        if (engine->stopping || engine->disabled || engine->facts_before)
                 return 0;
+        /* What is being loaded may be nothing new, and then nothing would run. */
+        if (engine->load) {
+                if (engine->load_cause == LOAD_ROLES)
+                        (void) engine_load(engine, LOAD_INTERVAL);
+                return 0;
+        }
         /* Without roles, or with errors in those on disk: perhaps what was missing is there by now. */
         if (!engine->image || engine->load_failed) {
                 (void) engine_load(engine, LOAD_INTERVAL);

@@ -74,8 +74,10 @@ static void print_value(FILE *f, const json_t *value) {
                 (void) fputs("nothing", f);
                 return;
         }
-        text = json_is_string(value) ? json_string_value(value)
-                                     : (dump = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY));
+        text = json_string_value(value);
+        /* With a NUL in it as JSON has it, so that no end is missing. */
+        if (!text || strlen(text) != json_string_length(value))
+                text = dump = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
         text = !text ? "?" : *text ? text : "\"\"";
         while (text[end] && (((unsigned char) text[end] & 0xc0) == 0x80 || ++n <= VALUE_SHOWN_MAX))
                 end++;

@@ -320,6 +320,9 @@ def test_refusals_of_runs():
             done = ctl(server, "apply")
         assert (done.status, done.out) == (expected, ""), done
         assert done.err == "agentctl: error: it is?? disabled?really\n", done
+    with serve({"GET /v1/status": broken_status(), "POST /v1/runs": (403, "forbidden", "this needs root")}) as server:
+        done = ctl(server, "apply")
+        assert done.status == 3 and "this needs root" in done.err, done
     with serve({"GET /v1/status": broken_status(), "POST /v1/runs": (503, "not-ready", "no roles have been loaded yet")}) as server:
         assert ctl(server, "apply").status == 2
 
@@ -417,6 +420,17 @@ def test_ctrl_c_stops_the_run_and_twice_leaves():
         assert stopped.wait(DEADLINE)
         terminal.interrupt()
         assert terminal.finish().status == -signal.SIGINT
+        go_on.set()
+
+    # There is no run yet that could be stopped.
+    go_on.clear()
+    with serve({"GET /v1/status": lambda handler: go_on.wait(DEADLINE)}) as server:
+        terminal = Terminal(server, "apply")
+        while not server.requests:
+            time.sleep(0.01)
+        begun = time.monotonic()
+        terminal.interrupt()
+        assert terminal.finish().status == -signal.SIGINT and time.monotonic() - begun < 5
         go_on.set()
 
 
