@@ -615,9 +615,12 @@ TEST(pages_are_bounded) {
 
         memset(large, 'x', KIB(300));
         large[KIB(300)] = 0;
-        for (int i = 0; i < 5; i++)
-                (void) json_array_append_new(
-                        results, json_pack("{s:s, s:s}", "result", "drifted", "is", large));
+        for (int i = 0; i < 5; i++) {
+                json_t *result = result_of("file:/a", "drifted");
+
+                (void) json_object_set_new(result, "error", json_string(large));
+                (void) json_array_append_new(results, result);
+        }
         engine.runs[engine.n_runs++] =
                 (EngineRun){ .id = store_next_run(engine.store), .mode = RUN_PLAN, .results = results };
         page = get_json("/v1/runs/1/results?limit=1000");
