@@ -198,11 +198,20 @@ const char *api_illness(const Engine *engine, char *buffer, size_t size) {
         const json_t *first = json_array_get(engine_load_errors(engine), 0);
         const char *file = json_string_value(json_object_get(first, "file")),
                    *message = json_string_value(json_object_get(first, "message"));
+        json_int_t line = json_integer_value(json_object_get(first, "line")),
+                   column = json_integer_value(json_object_get(first, "column"));
+        char place[64] = "";
 
         if (engine_load_failed(engine)) {
+                /* What is not known is 0 or null. */
+                if (line > 0)
+                        (void) snprintf(place, sizeof(place), ":%" JSON_INTEGER_FORMAT, line);
+                if (line > 0 && column > 0)
+                        (void) snprintf(place + strlen(place), sizeof(place) - strlen(place),
+                                ":%" JSON_INTEGER_FORMAT, column);
                 if (message)
-                        (void) snprintf(buffer, size, "the last load failed: %s%s%s", file ?: "",
-                                file ? ": " : "", message);
+                        (void) snprintf(buffer, size, "the last load failed: %s%s%s%s", file ?: "",
+                                file ? place : "", file ? ": " : "", message);
                 else
                         (void) snprintf(buffer, size, "the last load failed");
         } else if (!engine_image(engine))

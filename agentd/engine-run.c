@@ -5,6 +5,7 @@
 #include <assert.h>
 #include <fnmatch.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <time.h>
 
 #include "engine-internal.h"
@@ -16,8 +17,9 @@
 #define RUNS_AT_ONCE 8
 
 /* Of a plan, whose results no store has: so many are remembered, of so many runs. */
-#define RESULTS_REMEMBER      1000
-#define RESULTS_REMEMBER_RUNS 3
+#define RESULTS_REMEMBER       1000
+#define RESULTS_REMEMBER_BYTES MIB(8)
+#define RESULTS_REMEMBER_RUNS  3
 
 #define PROGRESS_EVERY_USEC (500 * USEC_PER_MSEC)
 #define PROGRESS_RUNNING    10
@@ -41,13 +43,16 @@ struct EngineRun {
         bool stored; /* the store has a row of it */
         Image *image;
         uint8_t *selected; /* until it begins */
-        uint32_t
-                *now; /* over an image that is no longer in force: index there → index now; NULL: the same */
-        Run *run;     /* while it goes on */
+        uint32_t *
+                now; /* over an image that is no longer in force: index there → that of the same id now; NULL */
+        uint32_t *before; /* … and the other way round */
+        const char *why;  /* it was stopped; NULL: somebody wanted so */
+        Run *run;         /* while it goes on */
         Follower *followers;
         uint32_t n_notable; /* results worth a row in the store */
         json_t *json;       /* when it is over */
         json_t *results;
+        size_t results_bytes;
 };
 
 static EngineRun *engine_run_free(EngineRun *run) {
@@ -60,6 +65,7 @@ static EngineRun *engine_run_free(EngineRun *run) {
         }
         free(run->selected);
         free(run->now);
+        free(run->before);
         json_decref(run->json);
         json_decref(run->results);
         image_unref(run->image);
@@ -76,12 +82,18 @@ static void tell_followers(EngineRun *run, const json_t *line) {
                         follower->how.on_line(follower->how.userdata, line);
 }
 
+static void unfollow(const EngineRun *run, const void *userdata) {
+        for (Follower *follower = run->followers; follower; follower = follower->next)
+                if (follower->how.userdata == userdata)
+                        follower->gone = true;
+}
+
 void engine_run_unfollow(Engine *engine, void *userdata) {
-        /* It may be one of theirs that is being told. */
+        /* It may be one of theirs that is being told, also of its end. */
         for (EngineRun *run = engine->runs; run; run = run->next)
-                for (Follower *follower = run->followers; follower; follower = follower->next)
-                        if (follower->how.userdata == userdata)
-                                follower->gone = true;
+                unfollow(run, userdata);
+        if (engine->ending)
+                unfollow(engine->ending, userdata);
 }
 
 static json_t *progress_to_json(const EngineRun *run, bool with_run) {
@@ -123,9 +135,22 @@ static int on_progress_timer(sd_event_source *source, _unused_ uint64_t usec, vo
 
 /* ---- Results -------------------------------------------------------------------------------------------------------- */
 
-/* The state in the image that is in force; NO_STATE if it is not there, or declared otherwise. */
+/* The state of that id in the image that is in force; NO_STATE if there is none. */
+static uint32_t id_now(const EngineRun *run, uint32_t state) {
+        if (run->image == run->engine->image)
+                return state;
+        return run->now ? run->now[state] : NO_STATE;
+}
+
+/* Likewise, and NO_STATE if it is declared otherwise. */
 static uint32_t state_now(const EngineRun *run, uint32_t state) {
-        return run->now ? run->now[state] : state;
+        uint32_t now = id_now(run, state);
+
+        if (now != NO_STATE && run->image != run->engine->image &&
+                memcmp(image_state(run->engine->image, now)->hash, image_state(run->image, state)->hash,
+                        IMAGE_HASH_SIZE) != 0)
+                return NO_STATE;
+        return now;
 }
 
 static bool is_notable(Result result) {
@@ -220,8 +245,11 @@ static void tell_event(EngineRun *run, uint32_t state, StatusChange change, cons
 static void remember_result(EngineRun *run, json_t *json) {
         if (!run->results)
                 run->results = json_array();
-        if (json_array_size(run->results) < RESULTS_REMEMBER)
-                (void) json_array_append(run->results, json);
+        if (json_array_size(run->results) >= RESULTS_REMEMBER ||
+                run->results_bytes >= RESULTS_REMEMBER_BYTES)
+                return;
+        run->results_bytes += json_dumpb(json, NULL, 0, JSON_COMPACT);
+        (void) json_array_append(run->results, json);
 }
 
 /* A state that other runs may be waiting for. */
@@ -274,21 +302,34 @@ static uint32_t find_state(const EngineRun *run, const char *id) {
         return NO_STATE;
 }
 
-/* Whether another run holds the state. Runs over different images are rare: there, names are compared. */
-static bool may_begin(void *userdata, Run *r, uint32_t state) {
+/* A state of one run in the image of another; NO_STATE. */
+static uint32_t state_of_other(const EngineRun *run, uint32_t state, const EngineRun *other) {
+        uint32_t now;
+
+        if (run->image == other->image)
+                return state;
+        now = id_now(run, state);
+        if (now != NO_STATE && other->image == run->engine->image)
+                return now;
+        if (now != NO_STATE && other->before)
+                return other->before[now];
+        /* Only the roles before those in force had it, which is rare. */
+        return find_state(other, image_state_id(run->image, state));
+}
+
+/* Whether another run holds the state. */
+static bool may_begin(void *userdata, _unused_ Run *r, uint32_t state) {
         const EngineRun *run = userdata;
 
         for (const EngineRun *other = run->engine->runs; other; other = other->next) {
-                uint32_t theirs = state;
+                uint32_t theirs;
 
                 if (other == run || !other->run || other->mode != RUN_APPLY)
                         continue;
-                if (other->image != run->image)
-                        theirs = find_state(other, image_state_id(run->image, state));
+                theirs = state_of_other(run, state, other);
                 if (theirs != NO_STATE && run_holds(other->run, theirs))
                         return false;
         }
-        (void) r;
         return true;
 }
 
@@ -365,18 +406,20 @@ static void finish(EngineRun *run, const char *error) {
                 engine->last_run = json_incref(run->json);
         }
 
+        engine->ending = run;
         tell_followers(run, run->json);
-        for (Follower *follower = run->followers, *next; follower; follower = next) {
-                next = follower->next;
+        for (Follower *follower; (follower = run->followers);) {
+                run->followers = follower->next;
                 if (!follower->gone)
                         follower->how.on_end(follower->how.userdata);
                 free(follower);
         }
-        run->followers = NULL;
+        engine->ending = NULL;
 
         run->run = run_free(run->run);
         run->image = image_unref(run->image);
         free(TAKE_PTR(run->now));
+        free(TAKE_PTR(run->before));
         free(TAKE_PTR(run->selected));
         run->next = engine->over;
         engine->over = run;
@@ -390,9 +433,11 @@ static void finish(EngineRun *run, const char *error) {
 }
 
 static void on_finished(void *userdata, Run *r) {
-        _cleanup_free_ char *error = run_error(r) ? strdup(run_error(r)) : NULL;
+        EngineRun *run = userdata;
+        const char *why = run_is_interrupted(r) && run->why ? run->why : run_error(r);
+        _cleanup_free_ char *error = why ? strdup(why) : NULL;
 
-        finish(userdata, error);
+        finish(run, error);
 }
 
 /* ---- The beginning -------------------------------------------------------------------------------------------------- */
@@ -556,11 +601,12 @@ static int follow(EngineRun *run, const RunFollower *how) {
         return 0;
 }
 
-int engine_run_request(Engine *engine, const RunRequest *request, EngineRun **ret, size_t *reterr_pattern) {
+static int add_run(
+        Engine *engine, const RunRequest *request, unsigned max, EngineRun **ret, size_t *reterr_pattern) {
         _cleanup_(engine_run_freep) EngineRun *run = NULL;
         EngineRun **last = &engine->runs;
         unsigned n = 0;
-        size_t pattern;
+        size_t pattern = 0;
         int r;
 
         if (engine->stopping)
@@ -573,7 +619,7 @@ int engine_run_request(Engine *engine, const RunRequest *request, EngineRun **re
                 return -EOPNOTSUPP;
         for (; *last; last = &(*last)->next)
                 n++;
-        if (n >= ENGINE_RUNS_MAX)
+        if (n >= max)
                 return -EBUSY;
 
         run = calloc(1, sizeof(*run));
@@ -610,6 +656,10 @@ int engine_run_request(Engine *engine, const RunRequest *request, EngineRun **re
         return 0;
 }
 
+int engine_run_request(Engine *engine, const RunRequest *request, EngineRun **ret, size_t *reterr_pattern) {
+        return add_run(engine, request, ENGINE_RUNS_MAX, ret, reterr_pattern);
+}
+
 int64_t engine_run_all(Engine *engine, const char *cause) {
         EngineRun *run;
         int r;
@@ -620,8 +670,9 @@ int64_t engine_run_all(Engine *engine, const char *cause) {
                 if (run->mode == RUN_APPLY && run->all && run->image == engine->image &&
                         (!run->run || (streq(cause, "interval") && streq(run->cause, cause))))
                         return run->id;
-        r = engine_run_request(engine, &(RunRequest){ .mode = RUN_APPLY, .cause = cause }, &run, NULL);
-        if (r == -EPERM || r == -ESHUTDOWN)
+        /* However many others have asked for: one of these waits at most. */
+        r = add_run(engine, &(RunRequest){ .mode = RUN_APPLY, .cause = cause }, UINT_MAX, &run, NULL);
+        if (r == -EPERM || r == -ESHUTDOWN || r == -EAGAIN)
                 return 0;
         if (r < 0) {
                 log_warning_errno(r, "Failed to start a run (%s): %m", cause);
@@ -630,31 +681,83 @@ int64_t engine_run_all(Engine *engine, const char *cause) {
         return run->id;
 }
 
-void engine_run_image_changed(Engine *engine) {
-        for (EngineRun *run = engine->runs; run; run = run->next) {
-                uint32_t n = image_n_states(run->image);
+static int map_states(EngineRun *run) {
+        const Engine *engine = run->engine;
+        uint32_t n = image_n_states(run->image), n_now = image_n_states(engine->image);
 
+        free(run->now);
+        free(run->before);
+        run->now = malloc(MAX(n, 1U) * sizeof(uint32_t));
+        run->before = malloc(MAX(n_now, 1U) * sizeof(uint32_t));
+        if (!run->now || !run->before)
+                return -ENOMEM;
+        memset(run->before, 0xff, n_now * sizeof(uint32_t));
+        for (uint32_t i = 0; i < n; i++) {
+                run->now[i] = status_find(engine->status, image_state_id(run->image, i));
+                if (run->now[i] != NO_STATE)
+                        run->before[run->now[i]] = i;
+        }
+        return 0;
+}
+
+/* A run that waits takes the new image: what was selected, as far as it is still there, with what that requires now. */
+static int move_to_image(EngineRun *run, Image *image) {
+        _cleanup_free_ uint8_t *selected = NULL;
+        int r;
+
+        if (!run->all) {
+                selected = calloc(MAX(image_n_states(image), 1U), 1);
+                if (!selected)
+                        return -ENOMEM;
+                for (uint32_t i = 0; i < image_n_states(run->image); i++)
+                        if (run->selected[i] && run->now[i] != NO_STATE)
+                                selected[run->now[i]] = 1;
+                r = select_required(image, selected);
+                if (r < 0)
+                        return r;
+        }
+        free(run->selected);
+        run->selected = TAKE_PTR(selected);
+        free(TAKE_PTR(run->now));
+        free(TAKE_PTR(run->before));
+        image_unref(run->image);
+        run->image = image_ref(image);
+        return 0;
+}
+
+/* Something that it has still to do is declared otherwise now. */
+static bool is_outdated(const EngineRun *run) {
+        const Image *now = run->engine->image;
+
+        for (uint32_t i = 0; i < image_n_states(run->image); i++) {
+                uint32_t k;
+
+                if (!run_is_open(run->run, i))
+                        continue;
+                k = state_now(run, i);
+                /* Whether it is only looked at is no part of the hash. */
+                if (k == NO_STATE || image_state(now, k)->flags != image_state(run->image, i)->flags)
+                        return true;
+        }
+        return false;
+}
+
+void engine_run_image_changed(Engine *engine) {
+        for (EngineRun *run = engine->runs, *next; run; run = next) {
+                int r;
+
+                next = run->next;
                 if (run->image == engine->image)
                         continue;
-                if (!run->run && run->all) {
-                        /* It has not begun: it takes the new one. */
-                        image_unref(run->image);
-                        run->image = image_ref(engine->image);
-                        continue;
-                }
-                free(run->now);
-                run->now = malloc(MAX(n, 1U) * sizeof(uint32_t));
-                for (uint32_t i = 0; run->now && i < n; i++) {
-                        uint32_t now = status_find(engine->status, image_state_id(run->image, i));
-
-                        if (now != NO_STATE &&
-                                memcmp(image_state(engine->image, now)->hash,
-                                        image_state(run->image, i)->hash, IMAGE_HASH_SIZE) != 0)
-                                now = NO_STATE;
-                        run->now[i] = now;
-                }
-                if (!run->now) {
+                r = map_states(run);
+                if (r >= 0 && !run->run)
+                        r = move_to_image(run, engine->image);
+                if (r < 0) {
                         log_oom();
+                        engine_run_stop(engine, run);
+                } else if (run->run && run->mode == RUN_APPLY && is_outdated(run)) {
+                        /* It would undo what the run over the new roles does, which does the rest as well. */
+                        run->why = "other roles are in force now, over which another run goes";
                         engine_run_stop(engine, run);
                 }
         }

@@ -120,7 +120,7 @@ static int on_idle(_unused_ sd_event_source *source, void *userdata) {
                 return leave(engine);
         /* What a run needed is given back: an idle agent is to be small. */
         (void) malloc_trim(0);
-        if (engine->replaced) {
+        if (engine->replaced && !engine_load_is_asked(engine)) {
                 log_notice("The program was replaced; starting the new one");
                 engine_stop(engine, ENGINE_EXIT_REPLACED);
         }
@@ -178,8 +178,14 @@ static int on_interval(_unused_ sd_event_source *source, _unused_ uint64_t usec,
         int r;
 
         engine_schedule(engine);
-        if (engine->stopping || engine->disabled || engine->load || engine->facts_before)
+        if (engine->stopping || engine->disabled || engine->facts_before)
                 return 0;
+        /* What is being loaded may be nothing new, and then nothing would run. */
+        if (engine->load) {
+                if (engine->load_cause == LOAD_ROLES)
+                        (void) engine_load(engine, LOAD_INTERVAL);
+                return 0;
+        }
         /* Without roles, or with errors in those on disk: perhaps what was missing is there by now. */
         if (!engine->image || engine->load_failed) {
                 (void) engine_load(engine, LOAD_INTERVAL);
@@ -271,6 +277,7 @@ static int on_disabled_timer(_unused_ sd_event_source *source, _unused_ uint64_t
 
 int engine_disable(Engine *engine, const char *reason, const char *by, usec_t for_usec) {
         _cleanup_(disabled_freep) Disabled *disabled = NULL;
+        char until[64] = "";
         json_t *data;
         int r;
 
@@ -284,8 +291,15 @@ int engine_disable(Engine *engine, const char *reason, const char *by, usec_t fo
         engine->disabled = TAKE_PTR(disabled);
         arm_disabled(engine);
         data = engine_disabled(engine);
-        event_emit(engine->events, EVENT_DISABLED, &(EventDetails){ .data = data }, "Disabled by %s: %s", by,
-                reason);
+        if (engine->disabled->until_usec != USEC_INFINITY) {
+                time_t seconds = (time_t) (engine->disabled->until_usec / USEC_PER_SEC);
+                struct tm tm;
+
+                if (localtime_r(&seconds, &tm))
+                        (void) strftime(until, sizeof(until), " until %Y-%m-%d %H:%M:%S", &tm);
+        }
+        event_emit(engine->events, EVENT_DISABLED, &(EventDetails){ .data = data }, "Disabled by %s%s: %s",
+                by, until, reason);
         json_decref(data);
         engine_run_stop_applies(engine);
         engine_touch(engine);

@@ -460,6 +460,8 @@ static int exchange(ForeignProcess *process, const char *request, size_t size,
 int foreign_process_exchange(ForeignProcess *process, const char *request, size_t size,
         int (*on_line)(void *userdata, const char *line, size_t size), void *userdata, usec_t deadline_usec,
         char **reterr) {
+        const struct sigaction ignore = { .sa_handler = SIG_IGN };
+        struct sigaction before;
         int r;
 
         assert(process);
@@ -467,7 +469,10 @@ int foreign_process_exchange(ForeignProcess *process, const char *request, size_
 
         *reterr = NULL;
         *process->last_error = 0;
+        /* Workers ignore it anyway; who prints to a terminal may want to end by it, but not for a program. */
+        (void) sigaction(SIGPIPE, &ignore, &before);
         r = exchange(process, request, size, on_line, userdata, deadline_usec, reterr);
+        (void) sigaction(SIGPIPE, &before, NULL);
         read_errors(process);
         count_errors(process);
         return r;

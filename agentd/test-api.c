@@ -94,7 +94,7 @@ TEST(health) {
         answer = get("/healthz");
         ASSERT_EQ(answer.status, 503);
         assert_json(answer.json,
-                "{\"healthy\":false,\"reason\":\"the last load failed: /x.toml: it is wrong\"}");
+                "{\"healthy\":false,\"reason\":\"the last load failed: /x.toml:3: it is wrong\"}");
 }
 
 TEST(metrics_are_what_prometheus_reads) {

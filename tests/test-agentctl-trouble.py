@@ -26,7 +26,7 @@ def test_agentd_that_cannot_be_reached():
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(refused)
         listener.close()
-        for path, text in ((f"{directory}/missing.sock", "There is no socket"), (refused, "Nobody listens"),
+        for path, text in ((f"{directory}/missing.sock", "there is no socket"), (refused, "nobody listens"),
                            (f"{directory}/{'x' * 200}", "too long")):
             for verb in (("status",), ("states",), ("show", "a:b"), ("apply",), ("plan",), ("runs",), ("run", "1"), ("watch",),
                          ("facts",), ("reload",), ("disable", "x"), ("enable",), ("log-level",), ("run", "--stop", "1")):
@@ -347,7 +347,8 @@ def test_words_are_completed():
                      'echo oops >&2; yes x  y\n') as path:
         done = ctl("/nonexistent", "__complete", "docs", "f", AGENTD_EXECUTABLE=path)
         assert (done.out, done.err) == ("file\tfiles and more\n", ""), done
-        assert ctl(None, "__complete", "docs", "", AGENTD_EXECUTABLE=path).out.count("\n") == 2
+        assert ctl(None, "__complete", "docs", "", AGENTD_EXECUTABLE=path).out.splitlines() == [
+            "file\tfiles and more", "hosts-entry\ta line", "agentd.toml\tsettings of agentd itself"]
     assert ctl(None, "__complete", "docs", "", AGENTD_EXECUTABLE="/nonexistent").err == ""
     done = ctl("/nonexistent", "__complete", "states", "f")
     assert (done.out, done.err) == ("", ""), "quiet if agentd is down"

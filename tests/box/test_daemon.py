@@ -328,6 +328,16 @@ def test_max_changes_stops_a_run_before_its_first_change(box):
     assert run.summary["changed"] == 2 and run.error is None
 
 
+def test_what_max_changes_has_refused_is_done_when_it_is_raised(box):
+    box.role("many", "".join(role(path=f"/srv/{i}") for i in range(5)))
+    daemon.settings(box, "max_changes = 3\n")
+    start(box)
+    event = wait_event(box, "run-refused")
+    daemon.settings(box, "max_changes = 5\n")
+    wait_event(box, "run-finished", after=event["event"])
+    assert len(box.run("ls /srv").stdout.split()) == 5
+
+
 @pytest.mark.parametrize("where", ["host", "role"])
 def test_audit_mode_only_looks(box, where):
     if where == "host":
