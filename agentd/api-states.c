@@ -29,6 +29,13 @@ static json_t *state_to_json(const StatusTable *table, uint32_t i) {
                 json_from_time(status->checked_usec), "changed", json_from_time(status->changed_usec));
 }
 
+/* About the bytes of that. */
+static size_t state_bytes(const StatusTable *table, uint32_t i) {
+        const char *error = table->states[i].error;
+
+        return 200 + 2 * (size_t) image_state(table->image, i)->id.n + (error ? strlen(error) : 0);
+}
+
 /* ---- The list --------------------------------------------------------------------------------------------------- */
 
 typedef struct Filter {
@@ -87,6 +94,8 @@ static int read_filter(HttpRequest *request, const Image *image, Filter *ret) {
         if (filter.role && find_name(request, "role", filter.role, image, image->header->roles.n, role_name,
                                    &filter.role_index) < 0)
                 return -EINVAL;
+        if (api_check_glob(request, "match", filter.match) < 0)
+                return -EINVAL;
         *ret = filter;
         return 0;
 }
@@ -126,6 +135,7 @@ void api_list_states(void *userdata, HttpRequest *request) {
         json_t *items, *next;
         uint32_t i, last = UINT32_MAX;
         unsigned limit, n = 0;
+        size_t bytes = 0;
         Filter filter;
 
         if (!table || api_limit(request, &limit) < 0 || read_filter(request, table->image, &filter) < 0 ||
@@ -136,8 +146,9 @@ void api_list_states(void *userdata, HttpRequest *request) {
         for (; i < image_n_states(table->image); i++) {
                 if (!passes(&filter, table, i))
                         continue;
-                if (n == limit)
+                if (n == limit || bytes >= API_PAGE_BYTES)
                         break;
+                bytes += state_bytes(table, i);
                 if (json_array_append_new(items, state_to_json(table, i)) < 0) {
                         json_decref(items);
                         items = NULL;

@@ -852,7 +852,8 @@ json_t *engine_runs_last(const Engine *engine) {
 }
 
 const json_t *engine_run_results(const EngineRun *run) {
-        return run->stored ? NULL : run->results;
+        /* Of a run that was refused the store has no results: nothing was done. What it would have done is remembered. */
+        return run->results;
 }
 
 /* ---- The object ----------------------------------------------------------------------------------------------------- */

@@ -277,6 +277,7 @@ static int on_disabled_timer(_unused_ sd_event_source *source, _unused_ uint64_t
 
 int engine_disable(Engine *engine, const char *reason, const char *by, usec_t for_usec) {
         _cleanup_(disabled_freep) Disabled *disabled = NULL;
+        char until[64] = "";
         json_t *data;
         int r;
 
@@ -290,8 +291,15 @@ int engine_disable(Engine *engine, const char *reason, const char *by, usec_t fo
         engine->disabled = TAKE_PTR(disabled);
         arm_disabled(engine);
         data = engine_disabled(engine);
-        event_emit(engine->events, EVENT_DISABLED, &(EventDetails){ .data = data }, "Disabled by %s: %s", by,
-                reason);
+        if (engine->disabled->until_usec != USEC_INFINITY) {
+                time_t seconds = (time_t) (engine->disabled->until_usec / USEC_PER_SEC);
+                struct tm tm;
+
+                if (localtime_r(&seconds, &tm))
+                        (void) strftime(until, sizeof(until), " until %Y-%m-%d %H:%M:%S", &tm);
+        }
+        event_emit(engine->events, EVENT_DISABLED, &(EventDetails){ .data = data }, "Disabled by %s%s: %s",
+                by, until, reason);
         json_decref(data);
         engine_run_stop_applies(engine);
         engine_touch(engine);

@@ -19,6 +19,9 @@
 
 #define EXIT_NOT_EXECUTED 127
 
+/* Of standard error at a time: more than a pipe holds. */
+#define ERROR_READS_MAX 32
+
 struct ForeignProcess {
         const ForeignHost *host;
         char *name; /* of the file, for the log */
@@ -225,17 +228,19 @@ static void end_error_line(ForeignProcess *process) {
 
 static void read_errors(ForeignProcess *process) {
         char buffer[4096];
-        ssize_t n;
+        ssize_t n = 1;
 
         if (process->err < 0)
                 return;
-        while ((n = read(process->err, buffer, sizeof(buffer))) > 0)
+        /* Not for ever, of one that says more all the time: there is a deadline to look at. */
+        for (unsigned turn = 0;
+                turn < ERROR_READS_MAX && (n = read(process->err, buffer, sizeof(buffer))) > 0; turn++)
                 for (ssize_t i = 0; i < n; i++)
                         if (buffer[i] == '\n')
                                 end_error_line(process);
                         else if (process->error_size < FOREIGN_ERROR_LINE_MAX)
                                 process->error[process->error_size++] = buffer[i] ?: '?';
-        if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        if (n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR)))
                 return;
         process->err = safe_close(process->err);
         if (process->error_size > 0)
@@ -455,6 +460,8 @@ static int exchange(ForeignProcess *process, const char *request, size_t size,
 int foreign_process_exchange(ForeignProcess *process, const char *request, size_t size,
         int (*on_line)(void *userdata, const char *line, size_t size), void *userdata, usec_t deadline_usec,
         char **reterr) {
+        const struct sigaction ignore = { .sa_handler = SIG_IGN };
+        struct sigaction before;
         int r;
 
         assert(process);
@@ -462,7 +469,10 @@ int foreign_process_exchange(ForeignProcess *process, const char *request, size_
 
         *reterr = NULL;
         *process->last_error = 0;
+        /* Workers ignore it anyway; who prints to a terminal may want to end by it, but not for a program. */
+        (void) sigaction(SIGPIPE, &ignore, &before);
         r = exchange(process, request, size, on_line, userdata, deadline_usec, reterr);
+        (void) sigaction(SIGPIPE, &before, NULL);
         read_errors(process);
         count_errors(process);
         return r;

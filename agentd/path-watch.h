@@ -6,8 +6,10 @@
  * inotify_add_watch(2) hangs on a dead mount: the engine never looks at a path itself.
  *
  * Watch is dumb: whoever is told looks for himself. A word too many is fine, one missing is not. So a path is reported
- * also when it was different at arming from what was seen before, when a directory above it appears, goes or is moved, and
- * (as `overflow`) when the kernel's queue overflowed or watches could not be had.
+ * also when it was different at arming from what was seen before, when a directory above it or a link on the way to it
+ * appears, goes, is moved or mounted over, and (as `overflow`) when the kernel's queue overflowed, or when a watch that
+ * there was is lost. What never had a watch is told by on_armed() only: else whoever sets the list anew at each report
+ * would do so for ever.
  */
 
 #include <systemd/sd-event.h>
@@ -35,7 +37,8 @@ typedef struct PathWatchHandlers {
         /* Something happened to paths of the list. From the event loop; once for many events. overflow: nobody knows what. */
         void (*on_changed)(void *userdata, bool overflow);
 
-        /* All are armed, or as many as could be; error: one line, or NULL. */
+        /* All are armed, or as many as could be; error: one line, or NULL. Once for each list; again if what cannot be
+         * watched changes. */
         void (*on_armed)(void *userdata, const char *error);
 } PathWatchHandlers;
 

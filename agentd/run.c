@@ -523,8 +523,8 @@ static void end_probing(Run *run) {
         run->refused = n > run->options.max_changes;
         if (run->refused)
                 (void) snprintf(run->error, sizeof(run->error),
-                        "it would change %" PRIu64 " states, and max_changes is %" PRIu64, n,
-                        run->options.max_changes);
+                        "it would change %" PRIu64 " state%s, and max_changes is %" PRIu64, n,
+                        n == 1 ? "" : "s", run->options.max_changes);
         begin(run);
 }
 

@@ -9,10 +9,7 @@
 #include <sys/stat.h>
 #include <sys/uio.h>
 
-/* We send the place of our caller, not of this file. */
-#define SD_JOURNAL_SUPPRESS_LOCATION
-#include <systemd/sd-journal.h>
-
+#include "log-journal.h"
 #include "log.h"
 #include "util.h"
 
@@ -176,10 +173,6 @@ static int log_to_journal(int level, const char *identifier, const char *file, i
         size_t n = 0; /* short on memory, the entry goes out with fewer fields */
         int r;
 
-        /* Without a socket sd_journal_sendv() drops the entry and returns success. */
-        if (access("/run/systemd/journal/socket", F_OK) < 0)
-                return -errno;
-
 #define ADD(...)                                                              \
         do {                                                                  \
                 int length = asprintf(&texts[n], __VA_ARGS__);                \
@@ -202,7 +195,7 @@ static int log_to_journal(int level, const char *identifier, const char *file, i
                         ADD("%s=%s", fields[i].name, fields[i].value);
 #undef ADD
 
-        r = n > 0 ? sd_journal_sendv(iov, (int) n) : -ENOMEM;
+        r = n > 0 ? journal_send(iov, n) : -ENOMEM;
         while (n > 0)
                 free(texts[--n]);
         return r;

@@ -18,9 +18,8 @@
  * LOG_MESSAGE_MAX bytes is cut. Every call leaves errno as it was. A message that cannot be delivered is dropped.
  *
  * Blocking: standard error that takes no data is waited for for LOG_STDERR_WAIT_MSEC, and not waited for again until
- * it took a line. The journal's socket has no such limit: a call blocks while journald runs but lags behind, at most
- * until the service manager's watchdog restarts journald. A journald that is gone fails at once, and the line goes to
- * standard error.
+ * it took a line; so is a journald that does not read (log-journal.h). A journald that is gone fails at once. What the
+ * journal does not take goes to standard error.
  *
  * After fork() everything here goes on working. A child that closes descriptors which are not its own must call
  * log_open_journal(false) first: the connection to the journal may be among them.

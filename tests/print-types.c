@@ -5,7 +5,6 @@
  * usage: print-types MODULE...
  */
 
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -16,8 +15,6 @@
 
 int main(int argc, char **argv) {
         const ForeignHost host = { .root = "/" };
-
-        (void) signal(SIGPIPE, SIG_IGN);
         for (int i = 1; i < argc; i++) {
                 _cleanup_(module_closep) Module *module = NULL;
                 _cleanup_free_ char *error = NULL;

@@ -422,7 +422,7 @@ def test_signal_to_end_finishes_what_is_under_way_and_says_interrupted(box, numb
     status, stdout, stderr = run.end()
     *lines, summary = stdout.splitlines()
     changed = [line.split(":", 1)[1] for line in lines if line.startswith("changed ")]
-    assert status == 1 and summary.endswith(", it was stopped before all was done"), (summary, stderr)
+    assert status == 1 and summary.endswith(", interrupted"), (summary, stderr)
     assert "failed" not in stdout and "worker" not in stderr, (summary, stderr)
     assert 10 <= len(changed) < N and run.new_files() == len(changed)
     assert temporaries(box, "/srv") == []

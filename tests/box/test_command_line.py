@@ -42,7 +42,10 @@ def test_exit_status(box, role, arguments, status):
 
 
 @pytest.mark.parametrize("arguments, word", [
-    ([], "--once or --validate"),
+    (["--plan"], "--once"),
+    (["--root", "/srv"], "--once"),
+    (["--verbose"], "--once"),
+    (["word"], "'word'"),
     (["--once", "--validate"], "exclude"),
     (["--once", "--nosuch"], "nosuch"),
     (["--once", "-x"], "x"),

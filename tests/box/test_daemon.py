@@ -317,6 +317,9 @@ def test_max_changes_stops_a_run_before_its_first_change(box):
     assert set(states(box).values()) <= {None}
     run = apply(box)
     assert run.error == "it would change 5 states, and max_changes is 3" and run.summary["drifted"] == 5
+    # What it would have done can still be read.
+    refused = daemon.get(box, f"/v1/runs/{run.run}/results")["items"]
+    assert [result["result"] for result in refused] == ["drifted"] * 5
     ctl = box.agentctl("apply")
     assert ctl.returncode == 1 and "max_changes is 3" in ctl.stdout + ctl.stderr
     run = apply(box, "file:/srv/0", "file:/srv/1", "file:/srv/2")

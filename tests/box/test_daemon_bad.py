@@ -176,3 +176,23 @@ def test_an_unprivileged_user_is_refused_before_a_byte_is_read(host):
         assert answer.stdout.startswith("HTTP/1.1 403 "), (request, answer)
     ctl = host.run(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "agentctl", "status"], check=False)
     assert ctl.returncode in (2, 3) and len(ctl.stderr.splitlines()) == 1
+
+
+def test_a_journald_that_hangs_does_not_hold_up_the_work(host):
+    """The store is the record, the journal a copy: what it does not take in time is lost to it, and it is told so."""
+    role = "".join(f'[file."/srv/{i}"]\ncontent = "x"\n' for i in range(2000))
+    host.role("many", role)
+    wait_event(host, "roles-loaded", where=lambda e: e["data"]["n_states"] == 2001)
+    wait_idle(host)
+    host.run("rm /srv/*")
+    n = last_event(host)
+    pid = daemon.prop(host, "MainPID", "systemd-journald.service")
+    host.run(["kill", "-STOP", pid])
+    try:
+        run = apply(host, timeout=20)
+        assert run.summary["changed"] == 2000
+        assert len(events(host, after=n, kind="state-changed")) == 2000
+    finally:
+        host.run(["kill", "-CONT", pid])
+    heals(host)
+    host.wait_journal("SYSLOG_IDENTIFIER=agentd", where=lambda e: "entries were lost" in e["MESSAGE"])

@@ -7,8 +7,10 @@ import time
 
 import pytest
 
+import daemon
+from box import wait_until
 from hostile import MODULES, by_name, once, quote, states
-from once import differences, need_plain_build
+from once import differences
 from test_workers import processes
 
 PROGRAM = f"{MODULES}/wrong"
@@ -54,16 +56,16 @@ key = "old"
 
 
 def test_ini_value_is_planned_applied_and_healed(box):
-    box.write("/etc/app.ini", "# mine\nold = 1\n\n[Journal]\nStorage = auto\n\n[Other]\nSystemMaxUse = 1\n")
+    box.write("/etc/app.ini", "# mine\f\x85x\nold = 1\n\n[Journal]\nStorage = auto\n\n[Other]\nSystemMaxUse = 1\n")
     box.run("chmod 0640 /etc/app.ini; chown daemon:adm /etc/app.ini")
     before = box.stat("/etc/app.ini")
     plan = once(box, INI, "--plan")
     assert plan.summary["drifted"] == 2, plan
     assert differences(plan, "ini-value:journal size") == {"value": (None, "200M")}
     assert differences(plan, "ini-value:gone") == {"value": ("1", None)}
-    assert box.read("/etc/app.ini").startswith("# mine\nold = 1\n")
+    assert box.read("/etc/app.ini").startswith("# mine\f\x85x\nold = 1\n")
     assert once(box, INI).summary["changed"] == 2
-    text = "# mine\n\n[Journal]\nStorage = auto\nSystemMaxUse = 200M\n\n[Other]\nSystemMaxUse = 1\n"
+    text = "# mine\f\x85x\n\n[Journal]\nStorage = auto\nSystemMaxUse = 200M\n\n[Other]\nSystemMaxUse = 1\n"
     assert box.read("/etc/app.ini") == text
     after = box.stat("/etc/app.ini")
     assert (after.st_mode, after.st_uid, after.st_gid) == (before.st_mode, before.st_uid, before.st_gid)
@@ -455,3 +457,41 @@ def test_many_states_are_one_request(box):
     n = 2000
     done = once(box, states("wrong", {f"s{i}": {"do": "parameters" if i == 0 else "good", "audit": True} for i in range(n)}))
     assert (done.summary["ok"], done.summary["drifted"]) == (n - 1, 1)
+
+
+# ---- In the daemon ----
+
+@pytest.fixture
+def running(box):
+    """The daemon, with the example in place."""
+    box.run(f"install -D -m 0755 {MODULES}/ini-value /etc/agentd/modules/ini-value")
+    box.role("r", '[ini-value.x]\nfile = "/etc/app.ini"\nkey = "a"\nvalue = "1"\n')
+    daemon.start(box)
+    daemon.wait_idle(box)
+    assert box.read("/etc/app.ini") == "a = 1\n"
+    return box
+
+
+def test_a_program_that_was_changed_is_loaded_again(running):
+    box = running
+    after = daemon.last_event(box)
+    text = box.read("/etc/agentd/modules/ini-value")
+    box.write("/etc/agentd/modules/ini-value.new", text.replace("{p['key']} = {p['value']}", "{p['key']}={p['value']}"))
+    box.run("cd /etc/agentd/modules && chmod 0755 ini-value.new && mv ini-value.new ini-value")
+    daemon.wait_event(box, "roles-loaded", after=after)
+    box.run("rm /etc/app.ini")
+    daemon.wait_event(box, "state-changed", after=after, state="ini-value:x")
+    assert box.read("/etc/app.ini") == "a=1\n"
+
+
+def test_a_program_that_became_bad_leaves_the_roles_in_force(running):
+    box = running
+    after = daemon.last_event(box)
+    box.write("/etc/agentd/modules/ini-value", "#!/bin/sh\nexit 1\n")
+    daemon.wait_event(box, "load-failed", after=after)
+    assert daemon.states(box).keys() == {"ini-value:x"}
+
+
+def test_no_program_is_left_when_nothing_runs(running):
+    box = running
+    wait_until(lambda: not processes(box, "ini-value") and not processes(box, "python"), 10, "programs end with their workers")
