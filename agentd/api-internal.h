@@ -16,8 +16,9 @@
 #define API_SUGGEST_MAX    500      /* ids looked at for one that may have been meant */
 #define API_REASON_MAX     500      /* bytes */
 #define API_GLOB_MAX       8192     /* bytes: longer than any path */
-#define API_BRACKETS_MAX \
-        64 /* in a glob: fnmatch() takes each that is not closed to the end of the text, again and again */
+#define API_BRACKET_MAX \
+        256 /* bytes of a glob with a '[': fnmatch() looks for its end at each byte of the text */
+#define API_MATCH_STEPS UINT64_C(4000000) /* of fnmatch() for one page of states: some milliseconds */
 
 /* Who waits for an answer, or follows. First member of what is kept for him, and freed by stop(), which also sees to it that
  * nothing calls him any more. */

@@ -109,6 +109,13 @@ static bool passes(const Filter *filter, const StatusTable *table, uint32_t i) {
                (!filter->match || fnmatch(filter->match, image_text(table->image, state->id), 0) == 0);
 }
 
+/* What it takes to look at a state, about. */
+static uint64_t steps_of(const Filter *filter, const StatusTable *table, uint32_t i) {
+        size_t glob = filter->match ? strlen(filter->match) : 0, id = image_state(table->image, i)->id.n;
+
+        return filter->match && strchr(filter->match, '[') ? (glob + 1) * (id + 1) : glob + id + 1;
+}
+
 /* Where a page begins. Return: 0; -EINVAL. */
 static int read_cursor(HttpRequest *request, const StatusTable *table, uint32_t *ret) {
         const char *after = http_request_query(request, "after"), *id;
@@ -133,8 +140,9 @@ void api_list_states(void *userdata, HttpRequest *request) {
         Api *api = userdata;
         const StatusTable *table = states_in_force(api, request);
         json_t *items, *next;
-        uint32_t i, last = UINT32_MAX;
+        uint32_t i;
         unsigned limit, n = 0;
+        uint64_t steps = 0;
         size_t bytes = 0;
         Filter filter;
 
@@ -144,6 +152,9 @@ void api_list_states(void *userdata, HttpRequest *request) {
 
         items = json_array();
         for (; i < image_n_states(table->image); i++) {
+                if (steps >= API_MATCH_STEPS)
+                        break;
+                steps += steps_of(&filter, table, i);
                 if (!passes(&filter, table, i))
                         continue;
                 if (n == limit || bytes >= API_PAGE_BYTES)
@@ -154,11 +165,10 @@ void api_list_states(void *userdata, HttpRequest *request) {
                         items = NULL;
                         break;
                 }
-                last = i;
                 n++;
         }
         next = items && i < image_n_states(table->image)
-                       ? json_sprintf("%" PRIu32 ":%s", last, image_state_id(table->image, last))
+                       ? json_sprintf("%" PRIu32 ":%s", i - 1, image_state_id(table->image, i - 1))
                        : json_null();
         api_answer_page(request, items, next);
 }

@@ -36,16 +36,14 @@ int api_limit(HttpRequest *request, unsigned *ret) {
 }
 
 int api_check_glob(HttpRequest *request, const char *what, const char *glob) {
-        unsigned n_brackets = 0;
-        size_t size = 0;
+        size_t size = glob ? strlen(glob) : 0;
 
-        for (; glob && glob[size]; size++)
-                n_brackets += glob[size] == '[';
-        if (size <= API_GLOB_MAX && n_brackets <= API_BRACKETS_MAX)
+        if (size <= API_BRACKET_MAX || (size <= API_GLOB_MAX && !strchr(glob, '[')))
                 return 0;
         http_answer_problem(request, 400, "bad-request",
-                "'%s' is too long for a glob, or has too many '['; %d bytes and %d of them are allowed",
-                what, API_GLOB_MAX, API_BRACKETS_MAX);
+                "'%s' is too long for a glob: it has %zu bytes, of at most %d, or %d if there is a '[' in "
+                "it",
+                what, size, API_GLOB_MAX, API_BRACKET_MAX);
         return -EINVAL;
 }
 

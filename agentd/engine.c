@@ -501,7 +501,7 @@ static int on_stop_timer(_unused_ sd_event_source *source, _unused_ uint64_t use
                 log_warning("What is under way has not finished within %s; stopping without it",
                         FORMAT_TIMESPAN(ENGINE_STOP_USEC));
         engine_run_give_up(engine);
-        return sd_event_exit(engine->event, engine->exit_code);
+        return leave(engine);
 }
 
 void engine_stop(Engine *engine, int code) {

@@ -162,3 +162,17 @@ def test_who_waits_for_an_answer_gets_one_when_agentd_stops(box, what):
         daemon.stop(box)
         assert client.process.wait(10) == 0
         assert b'"urn:agentd:not-ready"' in client.process.stdout.read()
+
+
+def test_who_follows_a_run_that_hangs_is_told_the_end_when_agentd_stops(box):
+    start(box, module_dir=True)
+    box.api("POST", "/v1/disable", {"reason": "no run but ours"})
+    n = last_event(box)
+    box.role("hangs", role_of("trouble", {"hangs": {"do": "hang-in-check", "timeout": "10min"}}))
+    wait_event(box, "roles-loaded", after=n)
+    with daemon.background(box, ["curl", "-sS", "-N", "-X", "POST", "--unix-socket", daemon.SOCKET, "-d",
+                                 '{"mode": "plan"}', "-H", "Content-Type: application/json",
+                                 "http://localhost/v1/runs?follow=true"]) as follower:
+        wait_status(box, is_at("trouble:hangs"))
+        daemon.stop(box)
+        assert "had finished" in follower.wait(lambda line: "summary" in line)["error"]

@@ -181,11 +181,13 @@ static int tell_failure(Transfer *t, CURLcode code) {
                 switch (error) {
                 case ENOENT:
                         return fail(client,
-                                "agentd cannot be reached: there is no socket '%s'. 'systemctl start agentd' starts it",
+                                "agentd cannot be reached: there is no socket '%s'. 'systemctl start "
+                                "agentd' starts it",
                                 client->socket);
                 case ECONNREFUSED:
                         return fail(client,
-                                "agentd cannot be reached: nobody listens on the socket '%s'. 'systemctl start agentd' starts it",
+                                "agentd cannot be reached: nobody listens on the socket '%s'. 'systemctl "
+                                "start agentd' starts it",
                                 client->socket);
                 case EACCES:
                 case EPERM:
