@@ -295,11 +295,12 @@ void api_get_state(void *userdata, HttpRequest *request) {
         state = image_state(image, i);
         history = store_history(engine_store(api->engine), id, API_HISTORY_MAX);
         json = state_to_json(table, i);
-        more = json_pack("{s:o, s:I, s:I, s:b, s:b, s:b, s:I, s:o, s:o, s:o, s:o}", "file",
+        more = json_pack("{s:o, s:I, s:I, s:b, s:b, s:b, s:b, s:I, s:o, s:o, s:o, s:o}", "file",
                 api_text(image_text(image, image_array(image, roles, ImageRole)[state->role].path)), "line",
                 (json_int_t) state->line, "column", (json_int_t) state->column, "audit",
                 !!(state->flags & IMAGE_STATE_AUDIT), "sensitive", !!(state->flags & IMAGE_STATE_SENSITIVE),
-                "check_as_root", !!(state->flags & IMAGE_STATE_CHECK_AS_ROOT), "timeout_usec",
+                "check_as_root", !!(state->flags & IMAGE_STATE_CHECK_AS_ROOT), "watch",
+                !(state->flags & IMAGE_STATE_UNWATCHED), "timeout_usec",
                 (json_int_t) MIN(state->timeout_usec, (uint64_t) INT64_MAX), "requires",
                 requires_to_json(image, i), "required_by", required_by_to_json(image, i), "watches",
                 watches_to_json(image, state), "history", history ?: json_array());

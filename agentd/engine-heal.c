@@ -331,6 +331,8 @@ static int collect(const Image *image, WatchedPath **ret, uint32_t *ret_n) {
         for (uint32_t i = 0; i < image_n_states(image); i++) {
                 const ImageState *state = image_state(image, i);
 
+                if (state->flags & IMAGE_STATE_UNWATCHED)
+                        continue;
                 for (uint32_t k = 0; k < state->watches.n; k++) {
                         const ImageWatch *watch = &watches[state->watches.offset + k];
 

@@ -123,11 +123,11 @@ const Setting settings_table[] = {
                 .min = 16,
                 .max = 10000000,
                 .summary = "inotify watches that agentd takes at most",
-                .text = "Each file that the roles are made from takes one, and so does each directory above "
-                        "it "
-                        "that no other file needs as well. The kernel has a limit of its own for each user, "
+                .text = "Each directory on the way to a file that the roles are made from takes one, and "
+                        "for the paths that states are about there may be as many again. The kernel has a "
+                        "limit of its own for each user, "
                         "the "
-                        "sysctl fs.inotify.max_user_watches. What got none takes effect at the next load.",
+                        "sysctl fs.inotify.max_user_watches. What got none is seen by the next run only.",
                 .since = "1",
         },
         {

@@ -8,12 +8,13 @@ import pytest
 from daemon import apply, events, last_event, plan, start, state, states, status, wait_event, wait_idle, wait_status
 from hostile import states as role_of
 
-MOTD = '[file."/etc/motd"]\ncontent = "hello\\n"\n'
+# Nothing here is about healing, which would come before the run that is: test_heal.py has that.
+MOTD = '[file."/etc/motd"]\ncontent = "hello\\n"\nwatch = false\n'
 TROUBLE = {"timeout": "20s"}
 
 
 def role(name="motd", path="/etc/motd", content="hello", extra=""):
-    return f'{extra}[file."{path}"]\ncontent = "{content}\\n"\n'
+    return f'{extra}[file."{path}"]\ncontent = "{content}\\n"\nwatch = false\n'
 
 
 def slow(seconds, name="slow", do="slow", **settings):

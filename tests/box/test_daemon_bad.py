@@ -6,7 +6,7 @@ import pytest
 from daemon import apply, events, last_event, plan, start, states, status, wait_event, wait_idle, wait_status
 from once import need_plain_build
 
-MOTD = '[file."/etc/motd"]\ncontent = "hello\\n"\n'
+MOTD = '[file."/etc/motd"]\ncontent = "hello\\n"\nwatch = false\n'
 
 
 def heals(box):

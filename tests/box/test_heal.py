@@ -140,6 +140,15 @@ def test_audited_drift_is_told_when_it_happens(host):
     wait_event(host, "state-recovered", after=n)
 
 
+def test_what_is_not_to_be_watched_is_left_to_the_runs(host):
+    host.role("other", '[file."/srv/other"]\ncontent = "other\\n"\nwatch = false\n')
+    wait_event(host, "state-changed", state="file:/srv/other")
+    host.run("rm /srv/other")
+    heals(host, "rm /etc/motd")
+    assert not host.exists("/srv/other") and state(host, "file:/srv/other")["watch"] is False
+    assert apply(host).summary["changed"] == 1
+
+
 def test_a_disabled_host_is_not_healed(host):
     host.api("POST", "/v1/disable", {"reason": "by hand"})
     n = last_event(host)
