@@ -6,6 +6,7 @@
 
 #include "engine-heal.h"
 #include "engine-internal.h"
+#include "engine-select.h"
 #include "log.h"
 
 #define NO_STATE UINT32_MAX
@@ -184,35 +185,6 @@ static bool must_wait(Heal *heal, uint32_t state) {
 }
 
 /* ---- Runs ----------------------------------------------------------------------------------------------------------- */
-
-/* All that depends on what is selected. */
-static int select_dependents(const Image *image, uint8_t *selected) {
-        uint32_t n_states = image_n_states(image), n_nodes = image->header->nodes.n, n = 0;
-        _cleanup_free_ uint32_t *stack = malloc(MAX(n_nodes, 1U) * sizeof(uint32_t));
-        _cleanup_free_ uint8_t *seen = calloc(MAX(n_nodes, 1U), 1);
-
-        if (!stack || !seen)
-                return -ENOMEM;
-        for (uint32_t i = 0; i < n_states; i++)
-                if (selected[i]) {
-                        seen[i] = 1;
-                        stack[n++] = i;
-                }
-        while (n > 0) {
-                uint32_t i = stack[--n];
-                const ImageNode *node = image_node(image, i);
-                const uint32_t *dependents = image_dependents(image, node);
-
-                if (i < n_states)
-                        selected[i] = 1;
-                for (uint32_t k = 0; k < node->dependents.n; k++)
-                        if (!seen[dependents[k]]) {
-                                seen[dependents[k]] = 1;
-                                stack[n++] = dependents[k];
-                        }
-        }
-        return 0;
-}
 
 /* Begins a run over what is pending, unless enough go on already. */
 static void start(Heal *heal) {

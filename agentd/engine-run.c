@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The engine's runs: who may begin, what becomes of results, who follows. */
+/* The engine's runs: who may begin, who follows, what is left of them. */
 
 #include <assert.h>
-#include <fnmatch.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <time.h>
 
 #include "engine-heal.h"
 #include "engine-internal.h"
+#include "engine-run-internal.h"
+#include "engine-select.h"
 #include "log.h"
 #include "output.h"
 #include "value-json.h"
@@ -17,45 +18,11 @@
 /* Runs that go on at a time; others wait. */
 #define RUNS_AT_ONCE 8
 
-/* Of a plan, whose results no store has: so many are remembered, of so many runs. */
-#define RESULTS_REMEMBER       1000
-#define RESULTS_REMEMBER_BYTES MIB(8)
-#define RESULTS_REMEMBER_RUNS  3
+/* Plans, whose results no store has: those of so many are remembered. */
+#define RESULTS_REMEMBER_RUNS 3
 
 #define PROGRESS_EVERY_USEC (500 * USEC_PER_MSEC)
 #define PROGRESS_RUNNING    10
-
-#define NO_STATE UINT32_MAX
-
-typedef struct Follower {
-        struct Follower *next;
-        RunFollower how;
-        bool gone;
-} Follower;
-
-struct EngineRun {
-        Engine *engine;
-        EngineRun *next;
-        int64_t id;
-        RunMode mode;
-        const char *cause;
-        bool all; /* no selection */
-        bool heal; /* of what has changed: it has a number, and is remembered, only if there is something to tell */
-        bool diff;
-        bool stored; /* the store has a row of it */
-        Image *image;
-        uint8_t *selected; /* until it begins */
-        uint32_t *
-                now; /* over an image that is no longer in force: index there → that of the same id now; NULL */
-        uint32_t *before; /* … and the other way round */
-        const char *why;  /* it was stopped; NULL: somebody wanted so */
-        Run *run;         /* while it goes on */
-        Follower *followers;
-        uint32_t n_notable; /* results worth a row in the store */
-        json_t *json;       /* when it is over */
-        json_t *results;
-        size_t results_bytes;
-};
 
 static EngineRun *engine_run_free(EngineRun *run) {
         if (!run)
@@ -78,7 +45,7 @@ DEFINE_CLEANUP(EngineRun *, engine_run_free)
 
 /* ---- Who follows ---------------------------------------------------------------------------------------------------- */
 
-static void tell_followers(EngineRun *run, const json_t *line) {
+void engine_run_tell_followers(EngineRun *run, const json_t *line) {
         for (Follower *follower = run->followers; line && follower; follower = follower->next)
                 if (!follower->gone)
                         follower->how.on_line(follower->how.userdata, line);
@@ -135,185 +102,6 @@ static int on_progress_timer(sd_event_source *source, _unused_ uint64_t usec, vo
         return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
 }
 
-/* ---- Results -------------------------------------------------------------------------------------------------------- */
-
-/* The state of that id in the image that is in force; NO_STATE if there is none. */
-static uint32_t id_now(const EngineRun *run, uint32_t state) {
-        if (run->image == run->engine->image)
-                return state;
-        return run->now ? run->now[state] : NO_STATE;
-}
-
-/* Likewise, and NO_STATE if it is declared otherwise. */
-static uint32_t state_now(const EngineRun *run, uint32_t state) {
-        uint32_t now = id_now(run, state);
-
-        if (now != NO_STATE && run->image != run->engine->image &&
-                memcmp(image_state(run->engine->image, now)->hash, image_state(run->image, state)->hash,
-                        IMAGE_HASH_SIZE) != 0)
-                return NO_STATE;
-        return now;
-}
-
-static bool is_notable(Result result) {
-        return result != RESULT_OK && result != RESULT_SKIPPED;
-}
-
-/* It is told of: from now on it has a number. */
-static int64_t number(EngineRun *run) {
-        if (run->id == 0)
-                run->id = store_next_run(run->engine->store);
-        return run->id;
-}
-
-static json_t *run_json(EngineRun *run) {
-        json_t *json;
-
-        if (run->json)
-                return json_incref(run->json);
-        (void) number(run);
-        if (run->run) {
-                json = output_run(run->run);
-                if (json)
-                        (void) json_object_set_new(json, "run", json_integer(run->id));
-                return json;
-        }
-        json = json_pack("{s:I, s:s, s:s, s:n, s:n, s:{}, s:n}", "run", (json_int_t) run->id, "mode",
-                run_mode_to_string(run->mode), "cause", run->cause, "started", "finished", "summary",
-                "error");
-        for (Result r = RESULT_OK; json && r < _RESULT_MAX; r++)
-                (void) json_object_set_new(
-                        json_object_get(json, "summary"), result_to_string(r), json_integer(0));
-        return json;
-}
-
-static void store_run_row(EngineRun *run, usec_t finished, const char *error) {
-        json_t *json = run_json(run);
-
-        store_put_run(run->engine->store,
-                &(StoreRun){
-                        .id = run->id,
-                        .mode = run_mode_to_string(run->mode),
-                        .cause = run->cause,
-                        .started_usec = run->run ? run_started(run->run) : now_usec(CLOCK_REALTIME),
-                        .finished_usec = finished,
-                        .summary = json_object_get(json, "summary"),
-                        .error = error,
-                });
-        run->stored = true;
-        json_decref(json);
-}
-
-static void store_result_row(EngineRun *run, uint32_t state, const json_t *differences) {
-        const RunDetail *detail = run_detail(run->run, state);
-        bool sensitive = image_state(run->image, state)->flags & IMAGE_STATE_SENSITIVE;
-
-        /* The run first, unfinished: if agentd is killed, its next start finds it. */
-        if (!run->stored)
-                store_run_row(run, 0, NULL);
-        store_put_result(run->engine->store, &(StoreResult){
-                                                     .run = run->id,
-                                                     .time_usec = now_usec(CLOCK_REALTIME),
-                                                     .state = image_state_id(run->image, state),
-                                                     .type = image_state_type(run->image, state),
-                                                     .role = image_state_role(run->image, state),
-                                                     .result = result_to_string(run_result(run->run, state)),
-                                                     .differences = differences,
-                                                     .undo = detail && !sensitive ? detail->undo : NULL,
-                                                     .error = detail ? detail->error : NULL,
-                                                     .duration_usec = run_duration(run->run, state),
-                                             });
-}
-
-static void tell_event(EngineRun *run, uint32_t state, StatusChange change, const json_t *json) {
-        const char *id = image_state_id(run->image, state), *error = NULL;
-        const RunDetail *detail = run_detail(run->run, state);
-        Result result = run_result(run->run, state);
-        const EventDetails details = {
-                .run = run->id,
-                .state = id,
-                .role = image_state_role(run->image, state),
-                .result = result_to_string(result),
-                .data = json,
-        };
-        EventLog *log = run->engine->events;
-        char attributes[256];
-
-        error = detail && detail->error ? detail->error : "no reason was given";
-        (void) event_attributes(detail ? detail->differences : NULL, attributes, sizeof(attributes));
-        if (result == RESULT_CHANGED)
-                event_emit(log, EVENT_STATE_CHANGED, &details, "Changed %s: %s", id, attributes);
-        else if (change == STATUS_RECOVERED)
-                event_emit(log, EVENT_STATE_RECOVERED, &details, "%s is as declared again", id);
-        else if (change != STATUS_WORSE)
-                return;
-        else if (result == RESULT_DRIFTED)
-                event_emit(log, EVENT_STATE_DRIFTED, &details, "%s differs and is only audited: %s", id,
-                        attributes);
-        else if (result == RESULT_FAILED)
-                event_emit(log, EVENT_STATE_FAILED, &details, "%s failed: %s", id, error);
-        else if (result == RESULT_BLOCKED)
-                event_emit(log, EVENT_STATE_BLOCKED, &details, "%s blocked: %s", id, error);
-}
-
-static void remember_result(EngineRun *run, json_t *json) {
-        if (!run->results)
-                run->results = json_array();
-        if (json_array_size(run->results) >= RESULTS_REMEMBER ||
-                run->results_bytes >= RESULTS_REMEMBER_BYTES)
-                return;
-        run->results_bytes += json_dumpb(json, NULL, 0, JSON_COMPACT);
-        (void) json_array_append(run->results, json);
-}
-
-/* A state that other runs may be waiting for. */
-static void release(const EngineRun *run) {
-        for (EngineRun *other = run->engine->runs; other; other = other->next)
-                if (other != run && other->run)
-                        run_retry(other->run);
-}
-
-static void on_result(void *userdata, Run *r, uint32_t state) {
-        EngineRun *run = userdata;
-        Engine *engine = run->engine;
-        Result result = run_result(r, state);
-        const RunDetail *detail = run_detail(r, state);
-        bool applies = run->mode == RUN_APPLY && !run_is_refused(r), notable = is_notable(result);
-        StatusChange change = STATUS_SAME;
-        uint32_t now = state_now(run, state);
-        json_t *json = NULL;
-
-        if (applies) {
-                engine->counts.n_results[result]++;
-                if (now != NO_STATE)
-                        change = status_set(
-                                engine->status, engine->store, now, result, detail ? detail->error : NULL);
-        }
-        /* What is as wrong as before is no news, however often it is touched. */
-        if (run->heal && change == STATUS_SAME && result != RESULT_CHANGED)
-                notable = false;
-        /* What is fine is worth words only if somebody listens. */
-        if (notable || change == STATUS_RECOVERED || run->followers) {
-                (void) number(run);
-                json = output_result(r, state, run->diff);
-        }
-        if (json) {
-                if (applies && notable) {
-                        store_result_row(run, state, json_object_get(json, "differences"));
-                        run->n_notable++;
-                        if (run->heal && result == RESULT_CHANGED && now != NO_STATE)
-                                heal_state_changed(engine->heal, now);
-                } else if (notable)
-                        remember_result(run, json);
-                if (applies)
-                        tell_event(run, state, change, json);
-                tell_followers(run, json);
-        }
-        json_decref(json);
-        if (engine->runs->next)
-                release(run);
-}
-
 /* ---- Who may begin -------------------------------------------------------------------------------------------------- */
 
 static uint32_t find_state(const EngineRun *run, const char *id) {
@@ -329,7 +117,7 @@ static uint32_t state_of_other(const EngineRun *run, uint32_t state, const Engin
 
         if (run->image == other->image)
                 return state;
-        now = id_now(run, state);
+        now = engine_run_id_now(run, state);
         if (now != NO_STATE && other->image == run->engine->image)
                 return now;
         if (now != NO_STATE && other->before)
@@ -432,14 +220,14 @@ static void finish(EngineRun *run, const char *error) {
                 end_silently(run);
                 return;
         }
-        run->json = run_json(run);
+        run->json = engine_run_json(run);
         if (error) {
                 (void) json_object_set_new(run->json, "error", json_string(error));
                 if (json_is_null(json_object_get(run->json, "finished")))
                         (void) json_object_set_new(run->json, "finished", json_from_time(now));
         }
         if (run->stored || (error && run->mode == RUN_APPLY))
-                store_run_row(run, now, error);
+                engine_run_store(run, now, error);
         tell_end(run, error);
         if (run->run) {
                 engine->counts.n_runs[run->mode]++;
@@ -451,7 +239,7 @@ static void finish(EngineRun *run, const char *error) {
         }
 
         engine->ending = run;
-        tell_followers(run, run->json);
+        engine_run_tell_followers(run, run->json);
         for (Follower *follower; (follower = run->followers);) {
                 run->followers = follower->next;
                 if (!follower->gone)
@@ -485,7 +273,7 @@ static void on_finished(void *userdata, Run *r) {
 /* ---- The beginning -------------------------------------------------------------------------------------------------- */
 
 static const RunHandlers run_handlers = {
-        .on_result = on_result,
+        .on_result = engine_run_on_result,
         .on_finished = on_finished,
         .may_begin = may_begin,
 };
@@ -540,102 +328,6 @@ static int on_run_event(_unused_ sd_event_source *source, void *userdata) {
                 }
         }
         engine_touch(engine);
-        return 0;
-}
-
-/* Adds what the selected states require, and what that requires. */
-static int select_required(const Image *image, uint8_t *selected) {
-        uint32_t n_nodes = image->header->nodes.n, n_states = image_n_states(image), n = 0;
-        _cleanup_free_ uint32_t *first = calloc((size_t) n_nodes + 1, sizeof(uint32_t));
-        _cleanup_free_ uint32_t *required = NULL, *stack = NULL;
-        _cleanup_free_ uint8_t *seen = NULL;
-
-        /* The image says who waits for a node; here the other direction is wanted: first[i] … first[i + 1] are the places in
-         * `required` of what node i waits for. */
-        if (!first)
-                return -ENOMEM;
-        for (uint32_t i = 0; i < n_nodes; i++) {
-                const ImageNode *node = image_node(image, i);
-                const uint32_t *dependents = image_dependents(image, node);
-
-                for (uint32_t k = 0; k < node->dependents.n; k++)
-                        first[dependents[k] + 1]++;
-        }
-        for (uint32_t i = 0; i < n_nodes; i++)
-                first[i + 1] += first[i];
-        required = malloc(MAX(first[n_nodes], 1U) * sizeof(uint32_t));
-        stack = malloc(MAX(n_nodes, 1U) * sizeof(uint32_t));
-        seen = calloc(MAX(n_nodes, 1U), 1);
-        if (!required || !stack || !seen)
-                return -ENOMEM;
-        for (uint32_t i = 0; i < n_nodes; i++) {
-                const ImageNode *node = image_node(image, i);
-                const uint32_t *dependents = image_dependents(image, node);
-
-                for (uint32_t k = 0; k < node->dependents.n; k++)
-                        required[first[dependents[k]]++] = i;
-        }
-
-        /* Each first[i] stands now where that of i + 1 began. */
-        for (uint32_t i = 0; i < n_states; i++)
-                if (selected[i]) {
-                        seen[i] = 1;
-                        stack[n++] = i;
-                }
-        while (n > 0) {
-                uint32_t i = stack[--n];
-
-                if (i < n_states)
-                        selected[i] = 1;
-                for (uint32_t k = i > 0 ? first[i - 1] : 0; k < first[i]; k++)
-                        if (!seen[required[k]]) {
-                                seen[required[k]] = 1;
-                                stack[n++] = required[k];
-                        }
-        }
-        return 0;
-}
-
-static int select_states(Engine *engine, const RunRequest *request, uint8_t **ret, size_t *reterr_pattern) {
-        const Image *image = engine->image;
-        uint32_t n = image_n_states(image);
-        _cleanup_free_ uint8_t *selected = NULL;
-        int r;
-
-        if (request->n_patterns == 0 && !request->only_failed)
-                return 0;
-        selected = calloc(MAX(n, 1U), 1);
-        if (!selected)
-                return -ENOMEM;
-        for (size_t p = 0; p < request->n_patterns; p++) {
-                const char *pattern = request->patterns[p];
-                uint32_t exact = status_find(engine->status, pattern);
-                bool found = exact != NO_STATE;
-
-                if (found)
-                        selected[exact] = 1;
-                if (!found && strpbrk(pattern, "*?["))
-                        for (uint32_t i = 0; i < n; i++)
-                                if (fnmatch(pattern, image_state_id(image, i), 0) == 0) {
-                                        selected[i] = 1;
-                                        found = true;
-                                }
-                if (!found) {
-                        *reterr_pattern = p;
-                        return -ENOENT;
-                }
-        }
-        if (request->only_failed)
-                for (uint32_t i = 0; i < n; i++) {
-                        Result result = engine->status->states[i].result;
-
-                        selected[i] = (selected[i] || request->n_patterns == 0) &&
-                                      (result == RESULT_FAILED || result == RESULT_BLOCKED);
-                }
-        r = select_required(image, selected);
-        if (r < 0)
-                return r;
-        *ret = TAKE_PTR(selected);
         return 0;
 }
 
@@ -805,7 +497,7 @@ static bool is_outdated(const EngineRun *run) {
 
                 if (!run_is_open(run->run, i))
                         continue;
-                k = state_now(run, i);
+                k = engine_run_state_now(run, i);
                 /* Whether it is only looked at is no part of the hash. */
                 if (k == NO_STATE || image_state(now, k)->flags != image_state(run->image, i)->flags)
                         return true;
@@ -888,7 +580,7 @@ bool engine_run_is_over(const EngineRun *run) {
 }
 
 json_t *engine_run_to_json(EngineRun *run, bool progress) {
-        json_t *json = run->json ? json_copy(run->json) : run_json(run);
+        json_t *json = run->json ? json_copy(run->json) : engine_run_json(run);
 
         if (json && progress)
                 (void) json_object_set_new(

@@ -245,7 +245,8 @@ json_t *engine_runs_active(const Engine *e) {
 
         for (unsigned i = 0; i < e->n_runs; i++)
                 if (!e->runs[i].over)
-                        (void) json_array_append_new(list, engine_run_to_json((EngineRun *) &e->runs[i], true));
+                        (void) json_array_append_new(
+                                list, engine_run_to_json((EngineRun *) &e->runs[i], true));
         return list;
 }
 
