@@ -21,20 +21,26 @@ OPENAPI = json.loads((Path(__file__).resolve().parents[2] / "docs/openapi.json")
 
 Answer = collections.namedtuple("Answer", "status headers body text")
 
+# Nobody repairs anything but the runs that the tests ask for.
 ROLE = """
 [file."/etc/motd"]
+watch = false
 content = "hello\\n"
 
 [file."/srv/a"]
+watch = false
 ensure = "directory"
 
 [file."/srv/a/b"]
+watch = false
 content = "b\\n"
 
 [file."/srv/broken/x"]
+watch = false
 content = "its directory is not there\\n"
 
 [file."/srv/after"]
+watch = false
 content = "never\\n"
 requires = ["file:/srv/broken/x"]
 """
