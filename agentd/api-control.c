@@ -75,6 +75,8 @@ static void on_reloaded(void *userdata, const json_t *outcome, const json_t *dia
                 body = json_copy((json_t *) outcome);
                 if (body && !json_object_get(body, "diagnostics"))
                         (void) json_object_set_new(body, "diagnostics", json_array());
+                if (body && !json_object_get(body, "warnings"))
+                        (void) json_object_set_new(body, "warnings", json_array());
                 http_answer_json(request, 200, body);
         } else if (n == 0)
                 answer_loader_failed(api, request);
@@ -102,16 +104,18 @@ void api_reload(void *userdata, HttpRequest *request) {
 static void on_validated(void *userdata, const json_t *outcome, const json_t *diagnostics) {
         Api *api = ((Wait *) userdata)->client.api;
         HttpRequest *request = wait_over(userdata);
+        json_t *warnings = json_object_get(outcome, "warnings");
 
         if (!outcome && json_array_size(diagnostics) == 0) {
                 answer_loader_failed(api, request);
                 return;
         }
         http_answer_json(request, 200,
-                json_pack("{s:b, s:O, s:O, s:O}", "valid", !!outcome, "n_roles",
+                json_pack("{s:b, s:O, s:O, s:O, s:o}", "valid", !!outcome, "n_roles",
                         json_object_get(outcome, "n_roles") ?: json_null(), "n_states",
                         json_object_get(outcome, "n_states") ?: json_null(), "diagnostics",
-                        (json_t *) diagnostics));
+                        (json_t *) diagnostics, "warnings",
+                        warnings ? json_incref(warnings) : json_array()));
 }
 
 void api_validate(void *userdata, HttpRequest *request) {

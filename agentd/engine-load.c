@@ -326,9 +326,10 @@ static void on_load_good(Engine *engine, Image *image, const json_t *diagnostics
         if (changed || cause != LOAD_ROLES)
                 run = engine_run_all(engine, cause_of_run(cause));
 
-        outcome = json_pack("{s:I, s:I, s:b, s:o, s:[]}", "n_roles", (json_int_t) image->header->roles.n,
-                "n_states", (json_int_t) image_n_states(image), "changed", changed, "run",
-                run > 0 ? json_integer(run) : json_null(), "diagnostics");
+        outcome = json_pack("{s:I, s:I, s:b, s:o, s:[], s:O}", "n_roles",
+                (json_int_t) image->header->roles.n, "n_states", (json_int_t) image_n_states(image),
+                "changed", changed, "run", run > 0 ? json_integer(run) : json_null(), "diagnostics",
+                "warnings", load_warnings(engine->load));
         answer_waiters(engine, outcome, diagnostics);
         json_decref(outcome);
 }
@@ -441,8 +442,9 @@ static void on_validated(void *userdata, Image *image, json_t *diagnostics) {
         json_t *outcome = NULL;
 
         if (image)
-                outcome = json_pack("{s:I, s:I}", "n_roles", (json_int_t) image->header->roles.n, "n_states",
-                        (json_int_t) image_n_states(image));
+                outcome = json_pack("{s:I, s:I, s:O}", "n_roles", (json_int_t) image->header->roles.n,
+                        "n_states", (json_int_t) image_n_states(image), "warnings",
+                        load_warnings(validation->load));
         answer_validation(validation, outcome, diagnostics);
         json_decref(outcome);
         /* If this fails, it is freed with the engine. */

@@ -286,7 +286,7 @@ def test_validate_runs_agentd():
 def test_validate_as_json():
     with fake_agentd('echo "4 states in 1 role, no errors"\n') as path:
         done = ctl(None, "validate", "--json", AGENTD_EXECUTABLE=path)
-        assert done.status == 0 and done.lines() == [{"valid": True, "n_roles": 1, "n_states": 4, "diagnostics": []}], done
+        assert done.status == 0 and done.lines() == [{"valid": True, "n_roles": 1, "n_states": 4, "diagnostics": [], "warnings": []}], done
     with fake_agentd('echo "1 state in 2 roles, no errors"\n') as path:
         assert ctl(None, "validate", "--json", AGENTD_EXECUTABLE=path).lines()[0]["n_states"] == 1
     with fake_agentd('printf "%s\\n" "a:b.toml:12:3: error: error: x" "a.toml:4: error: y" "a.toml: error: z" "error: w" '

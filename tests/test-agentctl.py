@@ -437,10 +437,11 @@ def test_ctrl_c_stops_the_run_and_twice_leaves():
 # ---- Tests: steering ---------------------------------------------------------------------------------------------
 
 def test_reload():
-    answer = {"n_roles": 1, "n_states": 4, "changed": True, "run": 8, "diagnostics": []}
+    answer = {"n_roles": 1, "n_states": 4, "changed": True, "run": 8, "diagnostics": [], "warnings": ["a: unknown key 'b'"]}
     with serve({"POST /v1/reload": answer}) as server:
         done = ctl(server, "reload")
         assert (done.status, done.out) == (0, "4 states in 1 role, in force; run 8 follows\n"), done
+        assert done.err == "warning: a: unknown key 'b'\n", done
         assert ctl(server, "reload", "--json").lines() == [answer]
         assert ctl(server, "-q", "reload").out == ""
     with serve({"POST /v1/reload": {**answer, "changed": False, "run": None}}) as server:

@@ -91,7 +91,7 @@ static int validate_to_json(const char *const *arguments) {
         _cleanup_free_ char *line = NULL;
         unsigned n_states = 0, n_roles = 0;
         bool counted = false;
-        json_t *diagnostics, *answer;
+        json_t *diagnostics, *warnings, *answer;
         size_t allocated = 0;
         int status;
         ssize_t n;
@@ -103,6 +103,7 @@ static int validate_to_json(const char *const *arguments) {
                 return EXIT_STATE_FAILED;
         }
         diagnostics = json_array();
+        warnings = json_array();
         while ((n = getline(&line, &allocated, f)) > 0) {
                 json_t *diagnostic;
 
@@ -113,6 +114,11 @@ static int validate_to_json(const char *const *arguments) {
                         counted = true;
                         continue;
                 }
+                if (startswith(line, "agentd: warning: ")) {
+                        (void) json_array_append_new(
+                                warnings, json_string(line + strlen("agentd: warning: ")));
+                        continue;
+                }
                 /* agentd's own troubles are not of the roles. */
                 diagnostic = startswith(line, "agentd: ") ? NULL : parse_diagnostic(line);
                 if (diagnostic)
@@ -121,9 +127,10 @@ static int validate_to_json(const char *const *arguments) {
                         (void) fprintf(stderr, "%s\n", line);
         }
         status = wait_for(pid);
-        answer = json_pack("{s:b, s:o, s:o, s:o}", "valid", status == EXIT_FINE, "n_roles",
+        answer = json_pack("{s:b, s:o, s:o, s:o, s:o}", "valid", status == EXIT_FINE, "n_roles",
                 counted ? json_integer(n_roles) : json_null(), "n_states",
-                counted ? json_integer(n_states) : json_null(), "diagnostics", diagnostics);
+                counted ? json_integer(n_states) : json_null(), "diagnostics", diagnostics, "warnings",
+                warnings);
         if (status == EXIT_FINE || status == EXIT_INVALID)
                 print_json(answer);
         json_decref(answer);
