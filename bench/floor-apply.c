@@ -50,5 +50,6 @@ int main(int argc, char **argv) {
                         err(1, "Failed to rename '%s'", from);
         }
         (void) printf("%.1f %.1f\n", wall_usec() - wall, cpu_usec() - cpu);
+        free(contents);
         return 0;
 }

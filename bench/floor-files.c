@@ -46,5 +46,6 @@ int main(int argc, char **argv) {
                         check(argv[1], i, contents + i * FILE_SIZE);
                 (void) printf("%.1f %.1f\n", wall_usec() - wall, cpu_usec() - cpu);
         }
+        free(contents);
         return 0;
 }

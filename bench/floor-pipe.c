@@ -84,5 +84,10 @@ int main(int argc, char **argv) {
         }
         (void) printf("%.1f %.1f\n", wall_usec() - wall, cpu_usec() - cpu);
         (void) close(pair[0]);
-        return waitpid(pid, NULL, 0) == pid && results[n - 1] == 1 ? 0 : 1;
+        if (waitpid(pid, NULL, 0) != pid || results[n - 1] != 1)
+                errx(1, "Not all has been answered");
+        free(states);
+        free(answers);
+        free(results);
+        return 0;
 }

@@ -49,5 +49,6 @@ int main(int argc, char **argv) {
                                 run(argv + i, &actions);
                 (void) printf("\n");
         }
+        (void) posix_spawn_file_actions_destroy(&actions);
         return 0;
 }
