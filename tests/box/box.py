@@ -399,14 +399,16 @@ class LoopExt4:
     LO_FLAGS_AUTOCLEAR = 4
     EXT4_IOC_SHUTDOWN, NO_LOG_FLUSH = 0x8004587D, 2  # fs/ext4/ext4.h
 
-    def __init__(self, box, path, mib):
+    def __init__(self, box, path, mib=16, image=None):
+        """@image: a file that holds the file system already; without, it is made, in memory like all of the lab's /run."""
         self.box = box
         self.path = path
         self.device = None
-        self.image = box.dir / (path.strip("/").replace("/", "-") + ".ext4")
-        with open(self.image, "wb") as file:
-            file.truncate(mib << 20)
-        subprocess.run(["mke2fs", "-q", "-t", "ext4", self.image], check=True, stdin=subprocess.DEVNULL)
+        self.image = image or box.dir / (path.strip("/").replace("/", "-") + ".ext4")
+        if not image:
+            with open(self.image, "wb") as file:
+                file.truncate(mib << 20)
+            subprocess.run(["mke2fs", "-q", "-t", "ext4", self.image], check=True, stdin=subprocess.DEVNULL)
         self.mount()
 
     def mount(self, options="defaults"):
