@@ -292,11 +292,11 @@ def test_validate_as_json():
     with fake_agentd('printf "%s\\n" "a:b.toml:12:3: error: error: x" "a.toml:4: error: y" "a.toml: error: z" "error: w" '
                      '"agentd: warning: v" >&2; exit 2\n') as path:
         done = ctl(None, "validate", "--json", AGENTD_EXECUTABLE=path)
-        assert (done.status, done.err) == (2, "agentd: warning: v\n"), done
+        assert (done.status, done.err) == (2, ""), done
         expect = lambda file, line, column, message: {"file": file, "line": line, "column": column, "message": message}
         assert done.lines() == [{"valid": False, "n_roles": None, "n_states": None, "diagnostics": [
             expect("a:b.toml", 12, 3, "error: x"), expect("a.toml", 4, None, "y"), expect("a.toml", None, None, "z"),
-            expect(None, None, None, "w")]}], done
+            expect(None, None, None, "w")], "warnings": ["v"]}], done
 
 
 def test_doc_is_paged_on_a_terminal_only():
