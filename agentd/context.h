@@ -8,6 +8,7 @@
 
 #include <systemd/sd-bus.h>
 
+#include "identity.h"
 #include "message.h"
 #include "module-load.h"
 #include "paths.h"
@@ -23,7 +24,9 @@ struct AgentdContext {
         sd_bus *bus;
         UserDb *userdb;
         PathCache paths;
-        char name[64]; /* of the user or group that was looked up last */
+        PathCache sources; /* in the host's root, whatever is managed */
+        int host_fd;       /* that one, if it is not root_fd; opened when needed */
+        char name[64];     /* of the user or group that was looked up last */
 
         /* Of the call that is under way. */
         const Module *module; /* that is called, and … */
@@ -39,6 +42,11 @@ struct AgentdContext {
         bool undo_waits;       /* an undo record was not sent yet */
         usec_t since_usec;     /* when the last state was finished */
         usec_t flushed_usec;   /* when results were sent last */
+        int64_t began_nsec;    /* CLOCK_REALTIME_COARSE, by which files are stamped */
+        uint32_t began_sec;    /* CLOCK_BOOTTIME */
+        Identity *identities;  /* of what was read, by index in the batch; NULL: nothing yet */
+        uint64_t device;       /* the last that was asked whether its identities can be relied on … */
+        bool device_is_known, device_is_good;
 };
 
 int context_init(AgentdContext *context, const WorkerSetup *setup, int root_fd);

@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "engine-internal.h"
+#include "identity.h"
 #include "log.h"
 #include "notify.h"
 
@@ -166,6 +167,7 @@ static int adopt(Engine *engine, Image *image) {
                 return r;
         status_table_free(engine->status);
         engine->status = status;
+        identity_adopt(image, status, engine->image);
         image_unref(engine->image);
         engine->image = image_ref(image);
         engine->loaded_usec = now_usec(CLOCK_REALTIME);

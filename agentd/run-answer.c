@@ -3,7 +3,9 @@
 /* What workers say of states, and what it means for the run. */
 
 #include <assert.h>
+#include <time.h>
 
+#include "identity.h"
 #include "run-internal.h"
 
 static int append(json_t **array, json_t *item) {
@@ -74,19 +76,37 @@ static void handle_verdict(Run *run, Batch *batch, uint32_t state, Verdict verdi
         }
 }
 
+/* What was read and found right need not be read again; what differs, cannot be read or is changed is forgotten. A state
+ * that is as declared and brings no identity keeps what it has: it may be that which has just held. */
+static void note_identity(
+        Run *run, const Batch *batch, uint32_t state, Verdict verdict, const Identity *identity) {
+        IdentityTable *table = run->image->identities;
+
+        if (batch->phase == PHASE_APPLY || verdict == VERDICT_DRIFTED || verdict == VERDICT_FAILED)
+                identity_forget(table, state);
+        else if (verdict == VERDICT_OK && identity)
+                identity_remember(
+                        table, state, identity, (uint32_t) (now_usec(CLOCK_BOOTTIME) / USEC_PER_SEC));
+}
+
 static int handle_result(Run *run, Batch *batch, uint32_t state, MessageReader *reader) {
         uint32_t verdict = message_get_u32(reader);
         uint64_t duration = message_get_u64(reader);
         _cleanup_free_ char *error = message_get_string(reader);
         Node *node = &run->nodes[state];
+        Identity identity;
+        bool has_identity;
 
         if (!error || verdict == 0 || verdict >= _VERDICT_MAX)
                 return -EBADMSG;
+        has_identity = message_has(reader, sizeof(identity)) &&
+                       message_get_bytes(reader, &identity, sizeof(identity));
 
         duration += node->duration_usec;
         node->duration_usec = (uint32_t) MIN(duration, (uint64_t) UINT32_MAX);
         if (*error)
                 run_set_error(run, state, "%s", error);
+        note_identity(run, batch, state, (Verdict) verdict, has_identity ? &identity : NULL);
         handle_verdict(run, batch, state, (Verdict) verdict);
         return 0;
 }
