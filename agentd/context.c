@@ -64,7 +64,7 @@ void context_begin(AgentdContext *context, Phase phase, unsigned flags, const ui
 }
 
 static void put_result(AgentdContext *context, uint32_t state, Verdict verdict, const char *error,
-        const Identity *identity) {
+        const FoundIdentity *found) {
         usec_t now = now_usec(CLOCK_MONOTONIC);
 
         message_begin(&context->writer, MESSAGE_RESULT);
@@ -72,8 +72,10 @@ static void put_result(AgentdContext *context, uint32_t state, Verdict verdict, 
         message_put_u32(&context->writer, verdict);
         message_put_u64(&context->writer, now - context->since_usec);
         message_put_string(&context->writer, error);
-        if (identity)
-                message_put_bytes(&context->writer, identity, sizeof(*identity));
+        if (found) {
+                message_put_bytes(&context->writer, &found->identity, sizeof(found->identity));
+                message_put_u32(&context->writer, found->good_for_sec);
+        }
         (void) message_end(&context->writer);
         context->since_usec = now;
 
@@ -96,15 +98,14 @@ static bool is_sensitive(const AgentdContext *context, size_t i) {
 }
 
 static void finish(AgentdContext *context, size_t i, Verdict verdict, const char *error) {
-        const Identity *identity = NULL;
+        const FoundIdentity *found = NULL;
 
         if (!may_report(context, i))
                 return;
-        if (verdict == VERDICT_OK && context->identities &&
-                (context->identities[i].words[0] != 0 || context->identities[i].words[1] != 0))
-                identity = &context->identities[i];
+        if (verdict == VERDICT_OK && context->identities && context->identities[i].good_for_sec > 0)
+                found = &context->identities[i];
         context->finished[i] = true;
-        put_result(context, context->states[i], verdict, error, identity);
+        put_result(context, context->states[i], verdict, error, found);
 }
 
 void context_end(AgentdContext *context, int r) {

@@ -15,6 +15,12 @@
 #include "userdb.h"
 #include "worker.h"
 
+/* What was read and is to be remembered. */
+typedef struct FoundIdentity {
+        Identity identity;
+        uint32_t good_for_sec; /* 0: nothing */
+} FoundIdentity;
+
 struct AgentdContext {
         Image *image; /* not owned */
         WorkerKind kind;
@@ -37,15 +43,15 @@ struct AgentdContext {
         size_t n;
         const uint32_t *states; /* indices into the image, by index in the batch */
         bool *finished;
-        uint32_t *differences; /* how many were told; of undo records, in an apply */
-        size_t *bytes;         /* … and how large they were */
-        bool undo_waits;       /* an undo record was not sent yet */
-        usec_t since_usec;     /* when the last state was finished */
-        usec_t flushed_usec;   /* when results were sent last */
-        int64_t began_nsec;    /* CLOCK_REALTIME_COARSE, by which files are stamped */
-        uint32_t began_sec;    /* CLOCK_BOOTTIME */
-        Identity *identities;  /* of what was read, by index in the batch; NULL: nothing yet */
-        uint64_t device;       /* the last that was asked whether its identities can be relied on … */
+        uint32_t *differences;     /* how many were told; of undo records, in an apply */
+        size_t *bytes;             /* … and how large they were */
+        bool undo_waits;           /* an undo record was not sent yet */
+        usec_t since_usec;         /* when the last state was finished */
+        usec_t flushed_usec;       /* when results were sent last */
+        int64_t began_nsec;        /* CLOCK_REALTIME_COARSE, by which files are stamped */
+        uint32_t began_sec;        /* CLOCK_BOOTTIME */
+        FoundIdentity *identities; /* by index in the batch; NULL: nothing yet */
+        uint64_t device;           /* the last that was asked whether its identities can be relied on … */
         bool device_is_known, device_is_good;
 };
 

@@ -34,7 +34,7 @@
  */
 typedef struct Record {
         uint64_t words[2];
-        uint32_t checked_sec; /* CLOCK_BOOTTIME; 0: there is no record */
+        uint32_t until_sec; /* CLOCK_BOOTTIME; 0: there is no record */
         uint32_t padding;
 } Record;
 
@@ -121,7 +121,7 @@ static void carry_over(
                 const Record *record = &old->identities->read->records[k];
                 uint32_t i;
 
-                if (record->checked_sec == 0)
+                if (record->until_sec == 0)
                         continue;
                 i = status_find(status, image_state_id(old, k));
                 if (i != UINT32_MAX && image_state_is_same(image, i, old, k))
@@ -147,7 +147,7 @@ void identity_adopt(Image *image, const StatusTable *status, const Image *old) {
 
 /* ---- Records --------------------------------------------------------------------------------------------------- */
 
-void identity_remember(IdentityTable *table, uint32_t state, const Identity *identity, uint32_t now_sec) {
+void identity_remember(IdentityTable *table, uint32_t state, const Identity *identity, uint32_t until_sec) {
         Record *record;
 
         if (!table)
@@ -156,7 +156,7 @@ void identity_remember(IdentityTable *table, uint32_t state, const Identity *ide
         record = &table->written->records[state];
         __atomic_store_n(&record->words[0], identity->words[0], __ATOMIC_RELAXED);
         __atomic_store_n(&record->words[1], identity->words[1], __ATOMIC_RELAXED);
-        __atomic_store_n(&record->checked_sec, MAX(now_sec, 1U), __ATOMIC_RELEASE);
+        __atomic_store_n(&record->until_sec, until_sec, __ATOMIC_RELEASE);
 }
 
 void identity_forget(IdentityTable *table, uint32_t state) {
@@ -164,19 +164,23 @@ void identity_forget(IdentityTable *table, uint32_t state) {
                 return;
         assert(state < table->n);
         /* Most have nothing to be forgotten, and a page that was never written takes no memory. */
-        if (table->read->records[state].checked_sec != 0)
-                __atomic_store_n(&table->written->records[state].checked_sec, 0, __ATOMIC_RELEASE);
+        if (table->read->records[state].until_sec != 0)
+                __atomic_store_n(&table->written->records[state].until_sec, 0, __ATOMIC_RELEASE);
+}
+
+uint32_t identity_until(const Identity *identity, uint32_t now_sec, uint32_t good_for_sec) {
+        return now_sec + good_for_sec - (uint32_t) (identity->words[0] % (good_for_sec / 4 + 1));
 }
 
 bool identity_holds(const IdentityTable *table, uint32_t state, const Identity *identity, uint32_t now_sec) {
         const Record *record;
-        uint32_t checked_sec;
+        uint32_t until_sec;
 
         if (!table || state >= table->n)
                 return false;
         record = &table->read->records[state];
-        checked_sec = __atomic_load_n(&record->checked_sec, __ATOMIC_ACQUIRE);
-        return checked_sec != 0 && now_sec - checked_sec < IDENTITY_AGE_MAX_SEC &&
+        until_sec = __atomic_load_n(&record->until_sec, __ATOMIC_ACQUIRE);
+        return now_sec < until_sec &&
                __atomic_load_n(&record->words[0], __ATOMIC_RELAXED) == identity->words[0] &&
                __atomic_load_n(&record->words[1], __ATOMIC_RELAXED) == identity->words[1];
 }
@@ -211,11 +215,15 @@ int identity_make(const IdentityTable *table, const struct statx *files, size_t 
         return 0;
 }
 
-bool identity_is_settled(const struct statx *file, int64_t began_nsec) {
+uint32_t identity_good_for(const struct statx *file, int64_t began_nsec) {
         int64_t ctime_nsec = nsec_of(file->stx_ctime);
 
-        /* The mtime is what anybody says, also one to come; setting it sets the ctime. */
-        return ctime_nsec < began_nsec && began_nsec - ctime_nsec > IDENTITY_GRANULARITY_NSEC;
+        /* The mtime is what anybody says, also one to come; setting it sets the ctime. A ctime to come is that of a clock
+         * which was set back: it may come again. */
+        if (ctime_nsec >= began_nsec || began_nsec - ctime_nsec <= IDENTITY_GRANULARITY_NSEC)
+                return 0;
+        return began_nsec - ctime_nsec <= IDENTITY_YOUNG_SEC * INT64_C(1000000000) ? IDENTITY_YOUNG_SEC
+                                                                                   : IDENTITY_AGE_MAX_SEC;
 }
 
 bool identity_file_system_is_good(uint64_t type) {

@@ -16,8 +16,9 @@
  *     clock is not ours and whose attributes are cached; FUSE; FAT, whose ctime is another thing; tmpfs, where stores
  *     into a mapping leave no trace; /proc and its like.
  *   - What is written through a mapping is stamped when a clean page is written first. A store into a page that was dirty
- *     already when the file was read leaves no trace. Therefore, and in case of all that nobody has thought of, a
- *     record is good for IDENTITY_AGE_MAX_SEC.
+ *     already when the file was read leaves no trace. Pages are cleaned within half a minute or so; so a record of a file
+ *     that was young when it was read, IDENTITY_YOUNG_SEC at most, is good for as long only.
+ *   - In case of all that nobody has thought of, no record is good for more than IDENTITY_AGE_MAX_SEC.
  */
 
 #include <stdbool.h>
@@ -34,6 +35,8 @@ typedef struct StatusTable StatusTable;
 
 /* Source: time stamps of FAT are even seconds; those of ext4 with small inodes are whole ones. */
 #define IDENTITY_GRANULARITY_NSEC (INT64_C(2) * 1000 * 1000 * 1000)
+
+#define IDENTITY_YOUNG_SEC (5 * 60)
 
 #define IDENTITY_AGE_MAX_SEC (24 * 60 * 60)
 
@@ -62,19 +65,24 @@ DEFINE_CLEANUP(IdentityTable *, identity_table_free)
  */
 void identity_adopt(Image *image, const StatusTable *status, const Image *old);
 
-/* In the engine. A table that is NULL has nothing and takes nothing. now_sec: CLOCK_BOOTTIME. */
-void identity_remember(IdentityTable *table, uint32_t state, const Identity *identity, uint32_t now_sec);
+/* In the engine. A table that is NULL has nothing and takes nothing. until_sec: CLOCK_BOOTTIME. */
+void identity_remember(IdentityTable *table, uint32_t state, const Identity *identity, uint32_t until_sec);
 void identity_forget(IdentityTable *table, uint32_t state);
 
-/* In a worker: what is remembered of the state is this, and not too old. */
+/* Until when a record is good that is said to be good for so long. Not quite so long, each another while, so that what was
+ * read at once is not read again at once. */
+uint32_t identity_until(const Identity *identity, uint32_t now_sec, uint32_t good_for_sec);
+
+/* In a worker: what is remembered of the state is this, and still good. now_sec: CLOCK_BOOTTIME. */
 bool identity_holds(const IdentityTable *table, uint32_t state, const Identity *identity, uint32_t now_sec);
 
 /* Of files that were asked for with STATX_BASIC_STATS, in this order. Return: 0; -EINVAL: none, too many, or the file system
  * did not say all. */
 int identity_make(const IdentityTable *table, const struct statx *files, size_t n, Identity *ret);
 
-/* True if any change from began_nsec (CLOCK_REALTIME_COARSE) on makes another identity. */
-bool identity_is_settled(const struct statx *file, int64_t began_nsec);
+/* For how long it may be relied upon that any change from began_nsec (CLOCK_REALTIME_COARSE) on makes another identity; 0: not
+ * at all. */
+uint32_t identity_good_for(const struct statx *file, int64_t began_nsec);
 
 /* type: f_type of statfs(2). */
 bool identity_file_system_is_good(uint64_t type);

@@ -44,10 +44,10 @@
 #define MESSAGE_BATCH_CAREFUL (UINT32_C(1) << 31)
 
 typedef enum MessageKind {
-        MESSAGE_BATCH = 1, /* u32 batch, u32 phase, u32 flags, u32 n, n × u32 state, with
+        MESSAGE_BATCH = 1,  /* u32 batch, u32 phase, u32 flags, u32 n, n × u32 state, with
                              * MESSAGE_STATE_PENDING */
-        MESSAGE_RESULT, /* u32 state, u32 result, u64 duration_usec, text error; then, if there is one, the
-                             * identity of what was read: 16 bytes */
+        MESSAGE_RESULT,     /* u32 state, u32 result, u64 duration_usec, text error; then, if something
+                             * is to be remembered, the 16 bytes of an Identity, u32 good_for_sec */
         MESSAGE_DIFFERENCE, /* u32 state, text attribute, value is, value should, text diff */
         MESSAGE_UNDO,       /* u32 state, text what, value old */
         MESSAGE_LOG,        /* u32 level, text */

@@ -105,22 +105,25 @@ TEST(what_the_file_system_does_not_say_is_no_identity) {
         identity_table_free(table);
 }
 
-TEST(what_was_changed_lately_is_not_settled) {
+TEST(how_long_is_it_good) {
+        enum { YOUNG = IDENTITY_YOUNG_SEC, OLD = IDENTITY_AGE_MAX_SEC };
         static const struct {
                 int64_t ctime, began;
-                bool settled;
+                uint32_t good_for_sec;
         } cases[] = {
-                { 1000 * SEC, 1003 * SEC, true },
-                { 1000 * SEC, 1002 * SEC + 1, true },
-                { 1000 * SEC, 1002 * SEC, false }, /* FAT */
-                { 1000 * SEC, 1001 * SEC, false }, /* whole seconds */
-                { 1000 * SEC, 1000 * SEC + 4000000, false },
-                { 1000 * SEC, 1000 * SEC, false },
-                { 1000 * SEC, 999 * SEC, false }, /* in the future: a clock was set back */
-                { 1000 * SEC, -5 * SEC, false },
-                { -5 * SEC, 1000 * SEC, true }, /* before 1970 */
-                { -9 * SEC, -5 * SEC, true },
-                { INT64_MAX, 1000 * SEC, false },
+                { 1000 * SEC, 1003 * SEC, YOUNG },
+                { 1000 * SEC, 1002 * SEC + 1, YOUNG },
+                { 1000 * SEC, 1002 * SEC, 0 }, /* FAT */
+                { 1000 * SEC, 1001 * SEC, 0 }, /* whole seconds */
+                { 1000 * SEC, 1000 * SEC + 4000000, 0 },
+                { 1000 * SEC, 1000 * SEC, 0 },
+                { 1000 * SEC, 999 * SEC, 0 }, /* in the future: a clock was set back */
+                { 1000 * SEC, -5 * SEC, 0 },
+                { 1000 * SEC, (1000 + YOUNG) * SEC, YOUNG },
+                { 1000 * SEC, (1000 + YOUNG) * SEC + 1, OLD },
+                { -5 * SEC, 1000 * SEC, OLD }, /* before 1970 */
+                { -9 * SEC, -5 * SEC, YOUNG },
+                { INT64_MAX, 1000 * SEC, 0 },
         };
 
         FOREACH_ELEMENT(c, cases) {
@@ -129,8 +132,27 @@ TEST(what_was_changed_lately_is_not_settled) {
                 file.stx_ctime.tv_sec = c->ctime / SEC;
                 file.stx_ctime.tv_nsec = (uint32_t) (c->ctime % SEC < 0 ? 0 : c->ctime % SEC);
                 file.stx_mtime.tv_sec = 1 << 30; /* means nothing */
-                if (identity_is_settled(&file, c->began) != c->settled)
+                if (identity_good_for(&file, c->began) != c->good_for_sec)
                         fail_msg("ctime %lld, began %lld", (long long) c->ctime, (long long) c->began);
+        }
+}
+
+TEST(records_do_not_end_all_at_once) {
+        static const uint32_t spans[] = { 1, 2, 3, 4, 5, IDENTITY_YOUNG_SEC, IDENTITY_AGE_MAX_SEC };
+
+        FOREACH_ELEMENT(span, spans) {
+                uint32_t least = UINT32_MAX, most = 0;
+
+                for (uint64_t i = 0; i < 1000; i++) {
+                        const Identity identity = { { i * 0x9e3779b97f4a7c15, i } };
+                        uint32_t until = identity_until(&identity, 100, *span);
+
+                        least = MIN(least, until);
+                        most = MAX(most, until);
+                }
+                ASSERT_TRUE(least >= 100 + *span * 3 / 4 && least > 100);
+                ASSERT_TRUE(most <= 100 + *span && most >= 100 + *span * 99 / 100);
+                ASSERT_TRUE(*span < 60 || most - least > *span / 5);
         }
 }
 
@@ -160,7 +182,7 @@ TEST(a_record_holds_for_its_state_its_identity_and_its_time) {
                 ASSERT_FALSE(identity_holds(table, i, &near[3], T));
         }
 
-        identity_remember(table, 1, &a, T);
+        identity_remember(table, 1, &a, T + AGE);
         ASSERT_TRUE(identity_holds(table, 1, &a, T));
         ASSERT_FALSE(identity_holds(table, 0, &a, T));
         ASSERT_FALSE(identity_holds(table, 2, &a, T));
@@ -170,18 +192,13 @@ TEST(a_record_holds_for_its_state_its_identity_and_its_time) {
 
         ASSERT_TRUE(identity_holds(table, 1, &a, T + AGE - 1));
         ASSERT_FALSE(identity_holds(table, 1, &a, T + AGE));
-        ASSERT_FALSE(identity_holds(table, 1, &a, T - 1)); /* the clock goes forward only */
 
-        identity_remember(table, 1, &near[0], T + AGE);
+        identity_remember(table, 1, &near[0], T + 2 * AGE);
         ASSERT_FALSE(identity_holds(table, 1, &a, T + AGE));
         ASSERT_TRUE(identity_holds(table, 1, &near[0], T + AGE));
         identity_forget(table, 1);
         identity_forget(table, 0);
         ASSERT_FALSE(identity_holds(table, 1, &near[0], T + AGE));
-
-        /* In the first second after boot, too. */
-        identity_remember(table, 2, &a, 0);
-        ASSERT_TRUE(identity_holds(table, 2, &a, 1));
         identity_table_free(table);
 }
 
@@ -335,7 +352,7 @@ TEST(a_child_sees_what_is_written_later) {
         }
         for (unsigned step = 0; step < 3; step++) {
                 if (step == 1)
-                        identity_remember(table, 999, &a, 5);
+                        identity_remember(table, 999, &a, 6);
                 if (step == 2)
                         identity_forget(table, 999);
                 ASSERT_EQ(write(ask[1], "?", 1), 1);
@@ -358,7 +375,7 @@ TEST(what_is_read_while_it_is_written_holds_for_nothing_else) {
         pid_t pid;
 
         ASSERT_OK(identity_table_new(1, NULL, &table));
-        identity_remember(table, 0, &a, 1);
+        identity_remember(table, 0, &a, 2);
         pid = fork();
         if (pid == 0) {
                 unsigned n_a = 0, n_b = 0;
@@ -370,8 +387,8 @@ TEST(what_is_read_while_it_is_written_holds_for_nothing_else) {
                 _exit(0);
         }
         do {
-                identity_remember(table, 0, &b, 1);
-                identity_remember(table, 0, &a, 1);
+                identity_remember(table, 0, &b, 2);
+                identity_remember(table, 0, &a, 2);
                 ASSERT_FALSE(identity_holds(table, 0, &ab, 1));
                 ASSERT_FALSE(identity_holds(table, 0, &ba, 1));
         } while (waitpid(pid, &status, WNOHANG) == 0);
@@ -430,7 +447,7 @@ TEST(records_go_over_to_states_that_are_still_the_same) {
         ASSERT_OK(identity_make(old->identities, &plain_file, 1, &identity));
         for (uint32_t i = 0; i < 4; i++)
                 if (i != 2) /* c was never read */
-                        identity_remember(old->identities, i, &identity, 100);
+                        identity_remember(old->identities, i, &identity, 200);
 
         ASSERT_OK(status_table_new(new, NULL, f.store, &status));
         identity_adopt(new, status, old);
@@ -439,8 +456,7 @@ TEST(records_go_over_to_states_that_are_still_the_same) {
         ASSERT_OK(identity_make(new->identities, &plain_file, 1, &identity));
         for (uint32_t i = 0; i < 5; i++)
                 ASSERT_EQ(identity_holds(new->identities, i, &identity, 101), i == 1 || i == 3);
-        /* Its age is that of the reading. */
-        ASSERT_FALSE(identity_holds(new->identities, 1, &identity, 100 + IDENTITY_AGE_MAX_SEC));
+        ASSERT_FALSE(identity_holds(new->identities, 1, &identity, 200));
 
         /* Another module may compare otherwise. */
         ASSERT_OK(status_table_new(other, NULL, f.store, &status));
@@ -479,10 +495,10 @@ TEST(images_without_states_or_without_a_table) {
 }
 
 RUN_TESTS(RUN(whatever_changes_is_another_identity), RUN(order_and_number_count),
-        RUN(what_the_file_system_does_not_say_is_no_identity), RUN(what_was_changed_lately_is_not_settled),
-        RUN(file_systems_that_keep_the_promise), RUN(a_record_holds_for_its_state_its_identity_and_its_time),
-        RUN(without_a_table_nothing_is_known), RUN(a_child_cannot_write),
-        RUN(a_child_sees_what_is_written_later),
+        RUN(what_the_file_system_does_not_say_is_no_identity), RUN(how_long_is_it_good),
+        RUN(records_do_not_end_all_at_once), RUN(file_systems_that_keep_the_promise),
+        RUN(a_record_holds_for_its_state_its_identity_and_its_time), RUN(without_a_table_nothing_is_known),
+        RUN(a_child_cannot_write), RUN(a_child_sees_what_is_written_later),
         RUN(what_is_read_while_it_is_written_holds_for_nothing_else),
         RUN(records_go_over_to_states_that_are_still_the_same),
         RUN(images_without_states_or_without_a_table))

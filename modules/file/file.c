@@ -7,6 +7,10 @@
  * file_make() changes it. check and apply both begin with the first two, since the host may have changed in between.
  */
 
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* for statx() */
+#endif
+
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
