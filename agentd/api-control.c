@@ -57,12 +57,16 @@ static void wait_refused(Api *api, Wait *wait, int r) {
                 http_answer_problem(request, 500, "internal", "%s", strerror(-r));
 }
 
-static void answer_loader_failed(HttpRequest *request) {
-        http_answer_problem(request, 500, "internal",
-                "the loader failed; `journalctl -u agentd` says why. What was in force still is");
+static void answer_loader_failed(Api *api, HttpRequest *request) {
+        if (engine_state(api->engine) == ENGINE_STOPPING)
+                api_answer_not_ready(api, request);
+        else
+                http_answer_problem(request, 500, "internal",
+                        "the loader failed; `journalctl -u agentd` says why. What was in force still is");
 }
 
 static void on_reloaded(void *userdata, const json_t *outcome, const json_t *diagnostics) {
+        Api *api = ((Wait *) userdata)->client.api;
         HttpRequest *request = wait_over(userdata);
         size_t n = json_array_size(diagnostics);
         json_t *body;
@@ -73,7 +77,7 @@ static void on_reloaded(void *userdata, const json_t *outcome, const json_t *dia
                         (void) json_object_set_new(body, "diagnostics", json_array());
                 http_answer_json(request, 200, body);
         } else if (n == 0)
-                answer_loader_failed(request);
+                answer_loader_failed(api, request);
         else
                 http_answer_problem_with(request, 422, "invalid-roles", "diagnostics",
                         json_incref((json_t *) diagnostics),
@@ -96,10 +100,11 @@ void api_reload(void *userdata, HttpRequest *request) {
 }
 
 static void on_validated(void *userdata, const json_t *outcome, const json_t *diagnostics) {
+        Api *api = ((Wait *) userdata)->client.api;
         HttpRequest *request = wait_over(userdata);
 
         if (!outcome && json_array_size(diagnostics) == 0) {
-                answer_loader_failed(request);
+                answer_loader_failed(api, request);
                 return;
         }
         http_answer_json(request, 200,
@@ -125,10 +130,13 @@ void api_validate(void *userdata, HttpRequest *request) {
 }
 
 static void on_facts(void *userdata, const char *json, size_t size, const char *error) {
+        Api *api = ((Wait *) userdata)->client.api;
         HttpRequest *request = wait_over(userdata);
 
         if (json)
                 http_answer_text(request, 200, "application/json", json, size);
+        else if (engine_state(api->engine) == ENGINE_STOPPING)
+                api_answer_not_ready(api, request);
         else
                 http_answer_problem(request, 500, "internal", "the facts could not be gathered: %s", error);
 }

@@ -8,9 +8,8 @@
 
 #include "api-internal.h"
 
-/* Events looked at in one turn of the loop, for a filter that the store does not know. */
-#define SCAN_MAX  1000
-#define SCAN_PAGE 100
+/* Events read in one turn of the loop, for a filter that the store does not know. */
+#define SCAN_MAX 1000
 
 /* Events pushed before waiting for the reader: a page of large ones must not look like a reader that is slow. */
 #define FEED_PAGE 20
@@ -43,40 +42,39 @@ static bool kind_passes(const Query *query, const json_t *event) {
  * @limit:    of these at most
  * @ret_more: there are more, or may be
  *
- * Return: a new array; NULL if the store cannot be read.
+ * It reads once, which the store keeps short: whoever looks for what is rare comes again.
+ *
+ * Return: a new array, which may be empty though there are more; NULL if the store cannot be read.
  */
 static json_t *fetch(Store *store, const Query *query, int64_t *after, unsigned limit, bool *ret_more) {
-        json_t *items = json_array(), *event;
-        unsigned scanned = 0;
+        json_t *items, *page, *event;
+        int64_t last = *after;
+        bool more = false;
+        size_t i;
 
-        for (;;) {
-                unsigned n = query->kinds == 0 ? limit + 1 - (unsigned) json_array_size(items) : SCAN_PAGE;
-                json_t *page = store_events(store, *after, &query->filter, n);
-                bool is_last = json_array_size(page) < n;
-                size_t i;
+        if (query->kinds == 0)
+                return store_events(store, after, &query->filter, limit, ret_more);
 
-                if (!page) {
-                        json_decref(items);
-                        return NULL;
+        page = store_events(store, &last, &query->filter, SCAN_MAX, &more);
+        if (!page)
+                return NULL;
+        items = json_array();
+        json_array_foreach(page, i, event) {
+                if (!kind_passes(query, event))
+                        continue;
+                if (json_array_size(items) == limit) {
+                        more = true;
+                        break;
                 }
-                json_array_foreach(page, i, event) {
-                        if (kind_passes(query, event)) {
-                                if (json_array_size(items) == limit) {
-                                        json_decref(page);
-                                        *ret_more = true;
-                                        return items;
-                                }
-                                (void) json_array_append(items, event);
-                        }
-                        *after = id_of(event);
-                }
-                json_decref(page);
-                scanned += n;
-                if (is_last || scanned >= SCAN_MAX) {
-                        *ret_more = !is_last;
-                        return items;
-                }
+                (void) json_array_append(items, event);
+                *after = id_of(event);
         }
+        /* All of them were looked at. */
+        if (i == json_array_size(page))
+                *after = last;
+        json_decref(page);
+        *ret_more = more;
+        return items;
 }
 
 /* ---- The stream ------------------------------------------------------------------------------------------------- */
@@ -237,7 +235,7 @@ void api_list_events(void *userdata, HttpRequest *request) {
                 http_request_query_u64(request, "after", 0, INT64_MAX, &after) < 0 ||
                 http_request_query_u64(request, "run", 1, INT64_MAX, &run) < 0 ||
                 http_request_query_bool(request, "follow", &is_stream) < 0 ||
-                read_kinds(request, &query) < 0)
+                api_check_glob(request, "state", query.filter.state) < 0 || read_kinds(request, &query) < 0)
                 return;
         query.filter.run = (int64_t) run;
         if (is_stream) {

@@ -8,11 +8,17 @@
 
 #define API_LIMIT_DEFAULT  100
 #define API_LIMIT_MAX      1000
-#define API_PATTERNS_MAX   256   /* of one request for a run: each is compared with each state */
-#define API_NEIGHBOURS_MAX 1000  /* shown of what a state requires, and of what requires it */
-#define API_HISTORY_MAX    20    /* results shown of one state */
-#define API_SUGGEST_MAX    10000 /* ids looked at for one that may have been meant */
-#define API_REASON_MAX     500   /* bytes */
+#define API_PAGE_BYTES     KIB(512) /* of a page; what goes beyond is on the next one */
+#define API_PATTERNS_MAX   256      /* of one request for a run: each is compared with each state */
+#define API_NEIGHBOURS_MAX 1000     /* shown of what a state requires, and of what requires it */
+#define API_HISTORY_MAX    20       /* results shown of one state */
+#define API_SUGGEST_BYTES  64       /* of an id for which one that may have been meant is sought */
+#define API_SUGGEST_MAX    500      /* ids looked at for one that may have been meant */
+#define API_REASON_MAX     500      /* bytes */
+#define API_GLOB_MAX       8192     /* bytes: longer than any path */
+#define API_BRACKET_MAX \
+        256 /* bytes of a glob with a '[': fnmatch() looks for its end at each byte of the text */
+#define API_MATCH_STEPS UINT64_C(4000000) /* of fnmatch() for one page of states: some milliseconds */
 
 /* Who waits for an answer, or follows. First member of what is kept for him, and freed by stop(), which also sees to it that
  * nothing calls him any more. */
@@ -53,6 +59,9 @@ void api_answer_page(HttpRequest *request, json_t *items, json_t *next);
 
 /* ?limit=. Return: 0; -EINVAL. */
 int api_limit(HttpRequest *request, unsigned *ret);
+
+/* A glob, if there is one, is not made to take long: it is compared with each state, or event. Return: 0; -EINVAL. */
+int api_check_glob(HttpRequest *request, const char *what, const char *glob);
 
 /* A parameter, or a member of the body, that is one of n words. Return: its index; -EINVAL. */
 int api_word(HttpRequest *request, const char *what, const char *word, const char *const *words, size_t n);

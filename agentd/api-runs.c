@@ -69,7 +69,10 @@ void api_list_runs(void *userdata, HttpRequest *request) {
 
         lists[0] = engine_runs_active(api->engine);
         lists[1] = engine_runs_remembered(api->engine, (int64_t) before, mode);
-        lists[2] = store_runs(engine_store(api->engine), (int64_t) before, mode, limit + 1);
+        /* The store has no plans; to find that out it would look at all it has. */
+        lists[2] = streq_ptr(mode, modes[1])
+                           ? NULL
+                           : store_runs(engine_store(api->engine), (int64_t) before, mode, limit + 1);
         items = merge(lists, ELEMENTSOF(lists), (int64_t) before, mode);
         FOREACH_ELEMENT(list, lists)
                 json_decref(*list);
@@ -140,16 +143,18 @@ void api_stop_run(void *userdata, HttpRequest *request) {
 /* Of a run that is remembered: the cursor is the position in its list. */
 static void list_remembered(HttpRequest *request, const json_t *results, size_t after, unsigned limit) {
         json_t *items = json_array(), *next = json_null(), *result;
+        size_t bytes = 0;
 
         for (size_t i = after; i < json_array_size(results); i++) {
                 result = json_array_get(results, i);
                 if (streq_ptr(json_string_value(json_object_get(result, "result")), "ok"))
                         continue;
-                if (json_array_size(items) == limit) {
+                if (json_array_size(items) == limit || bytes >= API_PAGE_BYTES) {
                         next = json_sprintf("%zu", i);
                         break;
                 }
                 (void) json_array_append(items, result);
+                bytes += json_dumpb(result, NULL, 0, JSON_COMPACT);
         }
         api_answer_page(request, items, next);
 }
@@ -165,7 +170,7 @@ static void list_stored(Api *api, HttpRequest *request, int64_t run, int64_t aft
                         store_error(store) ?: "out of memory");
                 return;
         }
-        if (json_array_size(items) == limit) {
+        if (json_array_size(items) > 0) {
                 further = store_results(store, run, last, 1, &end);
                 if (json_array_size(further) > 0)
                         next = json_sprintf("%" JSON_INTEGER_FORMAT, (json_int_t) last);
@@ -288,6 +293,8 @@ static int read_patterns(HttpRequest *request, const char **patterns) {
                                 "'states' has an item that is no id of a state, nor a glob");
                         return -EINVAL;
                 }
+                if (api_check_glob(request, "states", patterns[i]) < 0)
+                        return -EINVAL;
         }
         return (int) n;
 }

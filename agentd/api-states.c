@@ -29,6 +29,13 @@ static json_t *state_to_json(const StatusTable *table, uint32_t i) {
                 json_from_time(status->checked_usec), "changed", json_from_time(status->changed_usec));
 }
 
+/* About the bytes of that. */
+static size_t state_bytes(const StatusTable *table, uint32_t i) {
+        const char *error = table->states[i].error;
+
+        return 200 + 2 * (size_t) image_state(table->image, i)->id.n + (error ? strlen(error) : 0);
+}
+
 /* ---- The list --------------------------------------------------------------------------------------------------- */
 
 typedef struct Filter {
@@ -87,6 +94,8 @@ static int read_filter(HttpRequest *request, const Image *image, Filter *ret) {
         if (filter.role && find_name(request, "role", filter.role, image, image->header->roles.n, role_name,
                                    &filter.role_index) < 0)
                 return -EINVAL;
+        if (api_check_glob(request, "match", filter.match) < 0)
+                return -EINVAL;
         *ret = filter;
         return 0;
 }
@@ -98,6 +107,13 @@ static bool passes(const Filter *filter, const StatusTable *table, uint32_t i) {
                (!filter->type || state->type == filter->type_index) &&
                (!filter->role || state->role == filter->role_index) &&
                (!filter->match || fnmatch(filter->match, image_text(table->image, state->id), 0) == 0);
+}
+
+/* What it takes to look at a state, about. */
+static uint64_t steps_of(const Filter *filter, const StatusTable *table, uint32_t i) {
+        size_t glob = filter->match ? strlen(filter->match) : 0, id = image_state(table->image, i)->id.n;
+
+        return filter->match && strchr(filter->match, '[') ? (glob + 1) * (id + 1) : glob + id + 1;
 }
 
 /* Where a page begins. Return: 0; -EINVAL. */
@@ -124,8 +140,10 @@ void api_list_states(void *userdata, HttpRequest *request) {
         Api *api = userdata;
         const StatusTable *table = states_in_force(api, request);
         json_t *items, *next;
-        uint32_t i, last = UINT32_MAX;
+        uint32_t i;
         unsigned limit, n = 0;
+        uint64_t steps = 0;
+        size_t bytes = 0;
         Filter filter;
 
         if (!table || api_limit(request, &limit) < 0 || read_filter(request, table->image, &filter) < 0 ||
@@ -134,20 +152,23 @@ void api_list_states(void *userdata, HttpRequest *request) {
 
         items = json_array();
         for (; i < image_n_states(table->image); i++) {
+                if (steps >= API_MATCH_STEPS)
+                        break;
+                steps += steps_of(&filter, table, i);
                 if (!passes(&filter, table, i))
                         continue;
-                if (n == limit)
+                if (n == limit || bytes >= API_PAGE_BYTES)
                         break;
+                bytes += state_bytes(table, i);
                 if (json_array_append_new(items, state_to_json(table, i)) < 0) {
                         json_decref(items);
                         items = NULL;
                         break;
                 }
-                last = i;
                 n++;
         }
         next = items && i < image_n_states(table->image)
-                       ? json_sprintf("%" PRIu32 ":%s", last, image_state_id(table->image, last))
+                       ? json_sprintf("%" PRIu32 ":%s", i - 1, image_state_id(table->image, i - 1))
                        : json_null();
         api_answer_page(request, items, next);
 }
@@ -274,11 +295,12 @@ void api_get_state(void *userdata, HttpRequest *request) {
         state = image_state(image, i);
         history = store_history(engine_store(api->engine), id, API_HISTORY_MAX);
         json = state_to_json(table, i);
-        more = json_pack("{s:o, s:I, s:I, s:b, s:b, s:b, s:I, s:o, s:o, s:o, s:o}", "file",
+        more = json_pack("{s:o, s:I, s:I, s:b, s:b, s:b, s:b, s:I, s:o, s:o, s:o, s:o}", "file",
                 api_text(image_text(image, image_array(image, roles, ImageRole)[state->role].path)), "line",
                 (json_int_t) state->line, "column", (json_int_t) state->column, "audit",
                 !!(state->flags & IMAGE_STATE_AUDIT), "sensitive", !!(state->flags & IMAGE_STATE_SENSITIVE),
-                "check_as_root", !!(state->flags & IMAGE_STATE_CHECK_AS_ROOT), "timeout_usec",
+                "check_as_root", !!(state->flags & IMAGE_STATE_CHECK_AS_ROOT), "watch",
+                !(state->flags & IMAGE_STATE_UNWATCHED), "timeout_usec",
                 (json_int_t) MIN(state->timeout_usec, (uint64_t) INT64_MAX), "requires",
                 requires_to_json(image, i), "required_by", required_by_to_json(image, i), "watches",
                 watches_to_json(image, state), "history", history ?: json_array());

@@ -35,6 +35,18 @@ int api_limit(HttpRequest *request, unsigned *ret) {
         return 0;
 }
 
+int api_check_glob(HttpRequest *request, const char *what, const char *glob) {
+        size_t size = glob ? strlen(glob) : 0;
+
+        if (size <= API_BRACKET_MAX || (size <= API_GLOB_MAX && !strchr(glob, '[')))
+                return 0;
+        http_answer_problem(request, 400, "bad-request",
+                "'%s' is too long for a glob: it has %zu bytes, of at most %d, or %d if there is a '[' in "
+                "it",
+                what, size, API_GLOB_MAX, API_BRACKET_MAX);
+        return -EINVAL;
+}
+
 /* "a, b, c" */
 static char *enumerate(const char *const *words, size_t n) {
         char *text = NULL;
@@ -125,25 +137,48 @@ static uint32_t find_type(const Image *image, const char *name, size_t n) {
         return UINT32_MAX;
 }
 
+/* Bytes that both begin and end with alike; 0: their lengths are too far apart to be near. */
+static unsigned likeness(const char *a, size_t n, const char *b, size_t m) {
+        size_t longer = MAX(n, m), shorter = MIN(n, m), same = 0, rest = 0;
+
+        if (longer > API_SUGGEST_BYTES || longer - shorter > MAX(longer / 3, (size_t) 1))
+                return 0;
+        while (same < shorter && a[same] == b[same])
+                same++;
+        while (rest < shorter - same && a[n - 1 - rest] == b[m - 1 - rest])
+                rest++;
+        return (unsigned) (same + rest) + 1;
+}
+
 const char *api_suggest_state(const Image *image, const char *id, char *buffer, size_t size) {
         _cleanup_free_ const char **candidates = NULL;
+        unsigned n_like[API_SUGGEST_BYTES + 2] = {}, least = API_SUGGEST_BYTES + 1, total = 0;
         size_t length = strlen(id), n = 0;
         const char *colon = strchr(id, ':'), *meant;
         uint32_t type = find_type(image, id, colon ? (size_t) (colon - id) : length);
 
         buffer[0] = 0;
-        candidates = calloc(MIN(image_n_states(image), (uint32_t) API_SUGGEST_MAX), sizeof(*candidates));
-        if (!candidates)
+        candidates = calloc(API_SUGGEST_MAX, sizeof(*candidates));
+        if (!candidates || length > API_SUGGEST_BYTES)
                 return buffer;
-        for (uint32_t i = 0; i < image_n_states(image) && n < API_SUGGEST_MAX; i++) {
-                const ImageState *state = image_state(image, i);
-                size_t longer = MAX(length, (size_t) state->id.n),
-                       shorter = MIN(length, (size_t) state->id.n);
+        /* To find the nearest takes microseconds for each: only those are looked at that are most alike at first sight. A type that
+         * nobody has may be what is misspelt. */
+        for (int turn = 0; turn < 2; turn++) {
+                for (uint32_t i = 0; i < image_n_states(image); i++) {
+                        const ImageState *state = image_state(image, i);
+                        const char *other = image_text(image, state->id);
+                        unsigned like = type == UINT32_MAX || state->type == type
+                                                ? likeness(id, length, other, state->id.n)
+                                                : 0;
 
-                /* A type that nobody has may be what is misspelt. Lengths too far apart are never near. */
-                if ((type == UINT32_MAX || state->type == type) &&
-                        longer - shorter <= MAX(longer / 3, (size_t) 1))
-                        candidates[n++] = image_text(image, state->id);
+                        if (turn == 0)
+                                n_like[like]++;
+                        else if (like > least || (like == least && total++ < API_SUGGEST_MAX))
+                                candidates[n++] = other;
+                }
+                while (turn == 0 && least > 1 && total + n_like[least] <= API_SUGGEST_MAX)
+                        total += n_like[least--];
+                /* All that are more alike than the least; of those as many as there is room for. */
         }
         meant = suggest(id, candidates, n);
         if (meant)
@@ -163,11 +198,20 @@ const char *api_illness(const Engine *engine, char *buffer, size_t size) {
         const json_t *first = json_array_get(engine_load_errors(engine), 0);
         const char *file = json_string_value(json_object_get(first, "file")),
                    *message = json_string_value(json_object_get(first, "message"));
+        json_int_t line = json_integer_value(json_object_get(first, "line")),
+                   column = json_integer_value(json_object_get(first, "column"));
+        char place[64] = "";
 
         if (engine_load_failed(engine)) {
+                /* What is not known is 0 or null. */
+                if (line > 0)
+                        (void) snprintf(place, sizeof(place), ":%" JSON_INTEGER_FORMAT, line);
+                if (line > 0 && column > 0)
+                        (void) snprintf(place + strlen(place), sizeof(place) - strlen(place),
+                                ":%" JSON_INTEGER_FORMAT, column);
                 if (message)
-                        (void) snprintf(buffer, size, "the last load failed: %s%s%s", file ?: "",
-                                file ? ": " : "", message);
+                        (void) snprintf(buffer, size, "the last load failed: %s%s%s%s", file ?: "",
+                                file ? place : "", file ? ": " : "", message);
                 else
                         (void) snprintf(buffer, size, "the last load failed");
         } else if (!engine_image(engine))

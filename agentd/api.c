@@ -116,6 +116,8 @@ int api_new(sd_event *event, Engine *engine, const ApiOptions *options, Api **re
                         .n_routes = ELEMENTSOF(endpoints),
                         .reader_gid = api->options.reader_gid,
                         .writer_gid = api->options.writer_gid,
+                        .readers = API_READER_GROUP,
+                        .writers = API_WRITER_GROUP,
                         .userdata = api },
                 &api->server);
         if (r < 0)

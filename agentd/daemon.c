@@ -55,8 +55,11 @@ static int on_hangup(
 static int on_log_level(
         _unused_ sd_event_source *source, const struct signalfd_siginfo *si, void *userdata) {
         const Daemon *daemon = userdata;
-        int level = (int) si->ssi_signo == SIGRTMIN + 22 ? LOG_DEBUG
-                                                         : (int) engine_settings(daemon->engine)->log_level;
+        int level = LOG_DEBUG;
+
+        if ((int) si->ssi_signo != SIGRTMIN + 22)
+                level = daemon->options->log_level >= 0 ? daemon->options->log_level
+                                                        : (int) engine_settings(daemon->engine)->log_level;
 
         log_set_max_level(level);
         log_notice("The log level is '%s' now", log_level_to_string(level));
@@ -162,12 +165,10 @@ static int find_executable(char **ret) {
 /* All that was ours is given back by now. What the service manager gave us is passed on. */
 static int exec_replaced(const Daemon *daemon) {
         int n = sd_listen_fds(0);
-        sigset_t none;
 
         for (int fd = SD_LISTEN_FDS_START; fd < SD_LISTEN_FDS_START + n; fd++)
                 (void) fcntl(fd, F_SETFD, 0);
-        (void) sigemptyset(&none);
-        (void) sigprocmask(SIG_SETMASK, &none, NULL);
+        /* The signals that we wait for stay blocked: those that come now wait for the next program, and do not kill. */
         (void) signal(SIGPIPE, SIG_DFL);
         (void) execv(daemon->executable, daemon->options->argv);
         /* Whatever it is that lies there: the service manager starts it again, or says why it cannot. */

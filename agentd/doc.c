@@ -93,7 +93,7 @@ static void print_items(Page *page, const char *prefix, const AgentdParameter *p
                 if (p->flags & AGENTD_REQUIRED)
                         (void) fputs("; required", f);
                 else if (p->default_value)
-                        (void) fprintf(f, "; default %s", p->default_value);
+                        (void) fprintf(f, "; default %s", *p->default_value ? p->default_value : "\"\"");
                 (void) print_exclusive(f, "; not with ", parameters, p);
                 (void) fclose(f);
 
@@ -155,8 +155,15 @@ static void print_toml(Page *page, const char *prefix, const AgentdParameter *pa
 /* ---- Types ----------------------------------------------------------------------------------------------------- */
 
 static void print_notes(Page *page, const AgentdStateType *type) {
-        char text[256];
+        char text[1024];
 
+        if (page->style == REFERENCE_TEXT) {
+                (void) snprintf(text, sizeof(text),
+                        "In a role: [%s.\"%s\"]. One to fill in is printed by `agentd --doc %s "
+                        "--style=toml`.",
+                        type->name, type->flags & AGENTD_NAME_IS_PATH ? "/path" : "name", type->name);
+                page_paragraph(page, text);
+        }
         if (type->flags & AGENTD_NAME_IS_PATH)
                 page_paragraph(
                         page, "The name of a state is an absolute path, which no other state may have.");

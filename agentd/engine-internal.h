@@ -27,8 +27,8 @@
 
 typedef enum LoadCause {
         LOAD_BOOT,
-        LOAD_INTERVAL, /* a fact has changed before a run */
-        LOAD_ROLES,    /* what the last load has read is no longer the same */
+        LOAD_ROLES, /* what the last load has read is no longer the same; of these only this one may end without a run */
+        LOAD_INTERVAL, /* a fact has changed before a run, or the interval was over while roles were loaded */
         LOAD_RELOAD,   /* somebody asked */
 } LoadCause;
 
@@ -82,8 +82,10 @@ struct Engine {
 
         /* engine-run.c */
         WorkerPool *pool;
-        EngineRun *runs; /* those that wait or go on, oldest first */
-        EngineRun *over; /* those that are remembered, newest first */
+        struct Heal *heal;
+        EngineRun *runs;   /* those that wait or go on, oldest first */
+        EngineRun *ending; /* its followers are being told */
+        EngineRun *over;   /* those that are remembered, newest first */
         json_t *last_run;
         sd_event_source *progress_timer;
         sd_event_source *run_event; /* deferred: what waits is begun */
@@ -120,8 +122,10 @@ void engine_apply_settings(Engine *engine, const Settings *settings);
 int engine_load_init(Engine *engine);
 void engine_load_done(Engine *engine);
 int engine_load(Engine *engine, LoadCause cause);
-/* What has been loaded so far is thrown away; those who wait for it are told that it failed. */
+/* What has been loaded so far is thrown away; those who wait for it, or for facts, are told that it failed. */
 void engine_load_stop(Engine *engine);
+/* Somebody waits for a validation or for facts. */
+bool engine_load_is_asked(const Engine *engine);
 
 /* engine-run.c */
 int engine_run_init(Engine *engine);
@@ -129,6 +133,9 @@ void engine_run_done(Engine *engine);
 
 /* A full run, unless one of the same cause waits or goes on already. Return: its number; 0: none. */
 int64_t engine_run_all(Engine *engine, const char *cause);
+
+/* A run over states that may have drifted, one byte for each; takes the array. Beyond all limits. */
+int engine_run_heal(Engine *engine, uint8_t *selected);
 void engine_run_stop_all(Engine *engine);
 void engine_run_stop_applies(Engine *engine);
 /* Those that are still there when there is no more time. */

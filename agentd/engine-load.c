@@ -7,6 +7,7 @@
 #include <malloc.h>
 #include <time.h>
 
+#include "engine-heal.h"
 #include "engine-internal.h"
 #include "identity.h"
 #include "log.h"
@@ -100,7 +101,8 @@ static void watch(Engine *engine, const Image *image, const Load *load) {
         watch_list_done(&list);
 }
 
-static void on_watch_changed(void *userdata, _unused_ bool overflow) {
+static void on_watch_changed(
+        void *userdata, _unused_ const uint32_t *indices, _unused_ size_t n, _unused_ bool overflow) {
         Engine *engine = userdata;
 
         settle_poke(engine->n_idle_loads < ENGINE_IDLE_LOADS ? engine->settle : engine->settle_slow);
@@ -122,44 +124,63 @@ static void on_settled(void *userdata) {
 
 /* ---- Adopting ------------------------------------------------------------------------------------------------------- */
 
-/* True if the new roles say something else. If nobody can tell cheaply, they do. */
-static bool differs(const Image *a, const Image *b) {
+typedef enum Difference {
+        DIFFERENCE_NONE,
+        DIFFERENCE_UNKNOWN, /* a condition cannot be compared; all else is the same */
+        DIFFERENCE_SOME,
+} Difference;
+
+static bool states_differ(const Image *a, const Image *b, uint32_t i) {
+        const ImageState *x = image_state(a, i), *y = image_state(b, i);
+
+        return x->flags != y->flags || x->timeout_usec != y->timeout_usec || !x->when != !y->when ||
+               memcmp(x->hash, y->hash, IMAGE_HASH_SIZE) != 0 ||
+               !streq(image_state_id(a, i), image_state_id(b, i)) ||
+               !streq(image_state_role(a, i), image_state_role(b, i));
+}
+
+static bool nodes_differ(const Image *a, const Image *b, uint32_t i) {
+        const ImageNode *x = image_node(a, i), *y = image_node(b, i);
+
+        return x->dependents.n != y->dependents.n || memcmp(image_dependents(a, x), image_dependents(b, y),
+                                                             x->dependents.n * sizeof(uint32_t)) != 0;
+}
+
+static bool modules_differ(const Image *a, const Image *b, uint32_t i) {
+        const ImageModule *x = image_array(a, modules, ImageModule) + i,
+                          *y = image_array(b, modules, ImageModule) + i;
+
+        return x->build_id_size != y->build_id_size ||
+               memcmp(x->build_id, y->build_id, x->build_id_size) != 0 ||
+               !streq(image_text(a, x->path), image_text(b, y->path));
+}
+
+/* Whether the new roles say something else. */
+static Difference compare(const Image *a, const Image *b) {
+        Difference difference = DIFFERENCE_NONE;
+
         if (!a || image_n_states(a) != image_n_states(b) || a->header->nodes.n != b->header->nodes.n ||
-                a->header->dependents.n != b->header->dependents.n)
-                return true;
+                a->header->dependents.n != b->header->dependents.n ||
+                a->header->modules.n != b->header->modules.n)
+                return DIFFERENCE_SOME;
         for (uint32_t i = 0; i < image_n_states(a); i++) {
-                const ImageState *x = image_state(a, i), *y = image_state(b, i);
-
-                if (x->flags != y->flags || x->timeout_usec != y->timeout_usec || x->when != 0 ||
-                        y->when != 0 || memcmp(x->hash, y->hash, IMAGE_HASH_SIZE) != 0 ||
-                        !streq(image_state_id(a, i), image_state_id(b, i)) ||
-                        !streq(image_state_role(a, i), image_state_role(b, i)))
-                        return true;
+                if (states_differ(a, b, i))
+                        return DIFFERENCE_SOME;
+                if (image_state(a, i)->when != 0)
+                        difference = DIFFERENCE_UNKNOWN;
         }
-        for (uint32_t i = 0; i < a->header->nodes.n; i++) {
-                const ImageNode *x = image_node(a, i), *y = image_node(b, i);
-
-                if (x->dependents.n != y->dependents.n ||
-                        memcmp(image_dependents(a, x), image_dependents(b, y),
-                                x->dependents.n * sizeof(uint32_t)) != 0)
-                        return true;
-        }
-        if (a->header->modules.n != b->header->modules.n)
-                return true;
-        for (uint32_t i = 0; i < a->header->modules.n; i++) {
-                const ImageModule *x = image_array(a, modules, ImageModule) + i,
-                                  *y = image_array(b, modules, ImageModule) + i;
-
-                if (x->build_id_size != y->build_id_size ||
-                        memcmp(x->build_id, y->build_id, x->build_id_size) != 0 ||
-                        !streq(image_text(a, x->path), image_text(b, y->path)))
-                        return true;
-        }
-        return false;
+        for (uint32_t i = 0; i < a->header->nodes.n; i++)
+                if (nodes_differ(a, b, i))
+                        return DIFFERENCE_SOME;
+        for (uint32_t i = 0; i < a->header->modules.n; i++)
+                if (modules_differ(a, b, i))
+                        return DIFFERENCE_SOME;
+        return difference;
 }
 
 static int adopt(Engine *engine, Image *image) {
         StatusTable *status;
+        Image *old;
         int r;
 
         r = status_table_new(image, engine->status, engine->store, &status);
@@ -167,12 +188,14 @@ static int adopt(Engine *engine, Image *image) {
                 return r;
         status_table_free(engine->status);
         engine->status = status;
-        identity_adopt(image, status, engine->image);
-        image_unref(engine->image);
+        old = engine->image;
+        identity_adopt(image, status, old);
         engine->image = image_ref(image);
         engine->loaded_usec = now_usec(CLOCK_REALTIME);
         engine_apply_settings(engine, &image->header->settings);
         engine_run_image_changed(engine);
+        heal_image_changed(engine->heal, old);
+        image_unref(old);
         return 0;
 }
 
@@ -246,6 +269,9 @@ static void become_ready(Engine *engine) {
         if (engine->ready)
                 return;
         engine->ready = true;
+        /* After a load that failed no settings did this. */
+        if (engine->next_run_usec == 0)
+                engine_schedule(engine);
         notify_ready();
 }
 
@@ -264,13 +290,18 @@ static void on_load_failed(Engine *engine, const json_t *diagnostics) {
                 tell_refused(engine, diagnostics);
         become_ready(engine);
         /* Facts have changed so that the roles are no longer valid; the old ones are. */
-        if (engine->load_cause == LOAD_INTERVAL)
+        if (engine->load_cause == LOAD_INTERVAL && engine->image)
                 (void) engine_run_all(engine, "interval");
         answer_waiters(engine, NULL, diagnostics);
 }
 
 static void on_load_good(Engine *engine, Image *image, const json_t *diagnostics) {
-        bool changed = differs(engine->image, image), was_failed = engine->load_failed;
+        Difference difference = compare(engine->image, image);
+        const Settings *settings = &image->header->settings;
+        /* If nobody can tell, they do. What was refused may be let through now. */
+        bool changed =
+                     difference != DIFFERENCE_NONE || settings->max_changes != engine->settings.max_changes,
+             was_failed = engine->load_failed;
         LoadCause cause = engine->load_cause;
         int64_t run = 0;
         json_t *outcome;
@@ -280,13 +311,16 @@ static void on_load_good(Engine *engine, Image *image, const json_t *diagnostics
         if (r < 0) {
                 log_error_errno(r, "Failed to take over the roles: %m");
                 engine->load_failed = true;
+                become_ready(engine);
                 answer_waiters(engine, NULL, diagnostics);
                 return;
         }
         engine->load_failed = false;
         json_decref(engine->load_errors);
         engine->load_errors = json_array();
-        engine->n_idle_loads = changed || was_failed || cause != LOAD_ROLES ? 0 : engine->n_idle_loads + 1;
+        engine->n_idle_loads = difference == DIFFERENCE_SOME || was_failed || cause != LOAD_ROLES
+                                       ? 0
+                                       : engine->n_idle_loads + 1;
         watch(engine, image, NULL);
         if (changed || was_failed || !engine->ready)
                 tell_loaded(engine);
@@ -383,6 +417,13 @@ int engine_reload(Engine *engine, EngineLoaded on_loaded_, void *userdata) {
 
 /* ---- Validation, facts ---------------------------------------------------------------------------------------------- */
 
+static void answer_validation(Validation *validation, const json_t *outcome, const json_t *diagnostics) {
+        EngineLoaded on_loaded_ = TAKE_PTR(validation->on_loaded);
+
+        if (on_loaded_)
+                on_loaded_(validation->userdata, outcome, diagnostics);
+}
+
 /* Called from the load itself: it is freed at the next turn. */
 static int on_validation_over(sd_event_source *source, void *userdata) {
         Validation *validation = userdata;
@@ -390,6 +431,7 @@ static int on_validation_over(sd_event_source *source, void *userdata) {
         for (size_t i = 0; i < ENGINE_VALIDATIONS_MAX; i++)
                 if (validation->engine->validations[i] == validation)
                         validation->engine->validations[i] = NULL;
+        engine_touch(validation->engine);
         load_free(validation->load);
         free(validation);
         return sd_event_source_set_enabled(source, SD_EVENT_OFF);
@@ -403,9 +445,7 @@ static void on_validated(void *userdata, Image *image, json_t *diagnostics) {
         if (image)
                 outcome = json_pack("{s:I, s:I}", "n_roles", (json_int_t) image->header->roles.n, "n_states",
                         (json_int_t) image_n_states(image));
-        if (validation->on_loaded)
-                validation->on_loaded(validation->userdata, outcome, diagnostics);
-        validation->on_loaded = NULL;
+        answer_validation(validation, outcome, diagnostics);
         json_decref(outcome);
         /* If this fails, it is freed with the engine. */
         if (sd_event_add_defer(validation->engine->event, &source, on_validation_over, validation) >= 0) {
@@ -449,16 +489,23 @@ static FactsRequest *facts_request_free(FactsRequest *request) {
         return NULL;
 }
 
+static void answer_facts(FactsRequest *request, const char *json, size_t size, const char *error) {
+        EngineFacts on_facts_ = TAKE_PTR(request->on_facts);
+
+        if (on_facts_)
+                on_facts_(request->userdata, json, size, error);
+}
+
 static void on_facts(
         void *userdata, const char *json, size_t size, _unused_ bool changed, const char *error) {
         FactsRequest *request = userdata;
         Engine *engine = request->engine;
 
-        if (request->on_facts)
-                request->on_facts(request->userdata, json, size, error);
+        answer_facts(request, json, size, error);
         for (size_t i = 0; i < ENGINE_FACTS_MAX; i++)
                 if (engine->facts[i] == request)
                         engine->facts[i] = NULL;
+        engine_touch(engine);
         facts_request_free(request);
 }
 
@@ -547,12 +594,31 @@ void engine_load_stop(Engine *engine) {
         json_t *none = json_array();
 
         engine->load = load_free(engine->load);
-        settle_cancel(engine->settle);
-        settle_cancel(engine->settle_slow);
+        /* Half-built there are none. */
+        if (engine->settle)
+                settle_cancel(engine->settle);
+        if (engine->settle_slow)
+                settle_cancel(engine->settle_slow);
         answer_waiters(engine, NULL, none);
         engine->waiters = TAKE_PTR(engine->waiters_again);
         answer_waiters(engine, NULL, none);
+        for (size_t i = 0; i < ENGINE_VALIDATIONS_MAX; i++)
+                if (engine->validations[i])
+                        answer_validation(engine->validations[i], NULL, none);
+        for (size_t i = 0; i < ENGINE_FACTS_MAX; i++)
+                if (engine->facts[i])
+                        answer_facts(engine->facts[i], NULL, 0, "agentd stops");
         json_decref(none);
+}
+
+bool engine_load_is_asked(const Engine *engine) {
+        for (size_t i = 0; i < ENGINE_VALIDATIONS_MAX; i++)
+                if (engine->validations[i] && engine->validations[i]->on_loaded)
+                        return true;
+        for (size_t i = 0; i < ENGINE_FACTS_MAX; i++)
+                if (engine->facts[i] && engine->facts[i]->on_facts)
+                        return true;
+        return false;
 }
 
 void engine_load_done(Engine *engine) {

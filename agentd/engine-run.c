@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The engine's runs: who may begin, what becomes of results, who follows. */
+/* The engine's runs: who may begin, who follows, what is left of them. */
 
 #include <assert.h>
-#include <fnmatch.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <time.h>
 
+#include "engine-heal.h"
 #include "engine-internal.h"
+#include "engine-run-internal.h"
+#include "engine-select.h"
 #include "log.h"
 #include "output.h"
 #include "value-json.h"
@@ -15,40 +18,11 @@
 /* Runs that go on at a time; others wait. */
 #define RUNS_AT_ONCE 8
 
-/* Of a plan, whose results no store has: so many are remembered, of so many runs. */
-#define RESULTS_REMEMBER      1000
+/* Plans, whose results no store has: those of so many are remembered. */
 #define RESULTS_REMEMBER_RUNS 3
 
 #define PROGRESS_EVERY_USEC (500 * USEC_PER_MSEC)
 #define PROGRESS_RUNNING    10
-
-#define NO_STATE UINT32_MAX
-
-typedef struct Follower {
-        struct Follower *next;
-        RunFollower how;
-        bool gone;
-} Follower;
-
-struct EngineRun {
-        Engine *engine;
-        EngineRun *next;
-        int64_t id;
-        RunMode mode;
-        const char *cause;
-        bool all; /* no selection */
-        bool diff;
-        bool stored; /* the store has a row of it */
-        Image *image;
-        uint8_t *selected; /* until it begins */
-        uint32_t
-                *now; /* over an image that is no longer in force: index there → index now; NULL: the same */
-        Run *run;     /* while it goes on */
-        Follower *followers;
-        uint32_t n_notable; /* results worth a row in the store */
-        json_t *json;       /* when it is over */
-        json_t *results;
-};
 
 static EngineRun *engine_run_free(EngineRun *run) {
         if (!run)
@@ -60,6 +34,7 @@ static EngineRun *engine_run_free(EngineRun *run) {
         }
         free(run->selected);
         free(run->now);
+        free(run->before);
         json_decref(run->json);
         json_decref(run->results);
         image_unref(run->image);
@@ -70,18 +45,24 @@ DEFINE_CLEANUP(EngineRun *, engine_run_free)
 
 /* ---- Who follows ---------------------------------------------------------------------------------------------------- */
 
-static void tell_followers(EngineRun *run, const json_t *line) {
+void engine_run_tell_followers(EngineRun *run, const json_t *line) {
         for (Follower *follower = run->followers; line && follower; follower = follower->next)
                 if (!follower->gone)
                         follower->how.on_line(follower->how.userdata, line);
 }
 
+static void unfollow(const EngineRun *run, const void *userdata) {
+        for (Follower *follower = run->followers; follower; follower = follower->next)
+                if (follower->how.userdata == userdata)
+                        follower->gone = true;
+}
+
 void engine_run_unfollow(Engine *engine, void *userdata) {
-        /* It may be one of theirs that is being told. */
+        /* It may be one of theirs that is being told, also of its end. */
         for (EngineRun *run = engine->runs; run; run = run->next)
-                for (Follower *follower = run->followers; follower; follower = follower->next)
-                        if (follower->how.userdata == userdata)
-                                follower->gone = true;
+                unfollow(run, userdata);
+        if (engine->ending)
+                unfollow(engine->ending, userdata);
 }
 
 static json_t *progress_to_json(const EngineRun *run, bool with_run) {
@@ -121,150 +102,6 @@ static int on_progress_timer(sd_event_source *source, _unused_ uint64_t usec, vo
         return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
 }
 
-/* ---- Results -------------------------------------------------------------------------------------------------------- */
-
-/* The state in the image that is in force; NO_STATE if it is not there, or declared otherwise. */
-static uint32_t state_now(const EngineRun *run, uint32_t state) {
-        return run->now ? run->now[state] : state;
-}
-
-static bool is_notable(Result result) {
-        return result != RESULT_OK && result != RESULT_SKIPPED;
-}
-
-static json_t *run_json(const EngineRun *run) {
-        json_t *json;
-
-        if (run->json)
-                return json_incref(run->json);
-        if (run->run)
-                return output_run(run->run);
-        json = json_pack("{s:I, s:s, s:s, s:n, s:n, s:{}, s:n}", "run", (json_int_t) run->id, "mode",
-                run_mode_to_string(run->mode), "cause", run->cause, "started", "finished", "summary",
-                "error");
-        for (Result r = RESULT_OK; json && r < _RESULT_MAX; r++)
-                (void) json_object_set_new(
-                        json_object_get(json, "summary"), result_to_string(r), json_integer(0));
-        return json;
-}
-
-static void store_run_row(EngineRun *run, usec_t finished, const char *error) {
-        json_t *json = run_json(run);
-
-        store_put_run(run->engine->store,
-                &(StoreRun){
-                        .id = run->id,
-                        .mode = run_mode_to_string(run->mode),
-                        .cause = run->cause,
-                        .started_usec = run->run ? run_started(run->run) : now_usec(CLOCK_REALTIME),
-                        .finished_usec = finished,
-                        .summary = json_object_get(json, "summary"),
-                        .error = error,
-                });
-        run->stored = true;
-        json_decref(json);
-}
-
-static void store_result_row(EngineRun *run, uint32_t state, const json_t *differences) {
-        const RunDetail *detail = run_detail(run->run, state);
-        bool sensitive = image_state(run->image, state)->flags & IMAGE_STATE_SENSITIVE;
-
-        /* The run first, unfinished: if agentd is killed, its next start finds it. */
-        if (!run->stored)
-                store_run_row(run, 0, NULL);
-        store_put_result(run->engine->store, &(StoreResult){
-                                                     .run = run->id,
-                                                     .time_usec = now_usec(CLOCK_REALTIME),
-                                                     .state = image_state_id(run->image, state),
-                                                     .type = image_state_type(run->image, state),
-                                                     .role = image_state_role(run->image, state),
-                                                     .result = result_to_string(run_result(run->run, state)),
-                                                     .differences = differences,
-                                                     .undo = detail && !sensitive ? detail->undo : NULL,
-                                                     .error = detail ? detail->error : NULL,
-                                                     .duration_usec = run_duration(run->run, state),
-                                             });
-}
-
-static void tell_event(EngineRun *run, uint32_t state, StatusChange change, const json_t *json) {
-        const char *id = image_state_id(run->image, state), *error = NULL;
-        const RunDetail *detail = run_detail(run->run, state);
-        Result result = run_result(run->run, state);
-        const EventDetails details = {
-                .run = run->id,
-                .state = id,
-                .role = image_state_role(run->image, state),
-                .result = result_to_string(result),
-                .data = json,
-        };
-        EventLog *log = run->engine->events;
-        char attributes[256];
-
-        error = detail && detail->error ? detail->error : "no reason was given";
-        (void) event_attributes(detail ? detail->differences : NULL, attributes, sizeof(attributes));
-        if (result == RESULT_CHANGED)
-                event_emit(log, EVENT_STATE_CHANGED, &details, "Changed %s: %s", id, attributes);
-        else if (change == STATUS_RECOVERED)
-                event_emit(log, EVENT_STATE_RECOVERED, &details, "%s is as declared again", id);
-        else if (change != STATUS_WORSE)
-                return;
-        else if (result == RESULT_DRIFTED)
-                event_emit(log, EVENT_STATE_DRIFTED, &details, "%s differs and is only audited: %s", id,
-                        attributes);
-        else if (result == RESULT_FAILED)
-                event_emit(log, EVENT_STATE_FAILED, &details, "%s failed: %s", id, error);
-        else if (result == RESULT_BLOCKED)
-                event_emit(log, EVENT_STATE_BLOCKED, &details, "%s blocked: %s", id, error);
-}
-
-static void remember_result(EngineRun *run, json_t *json) {
-        if (!run->results)
-                run->results = json_array();
-        if (json_array_size(run->results) < RESULTS_REMEMBER)
-                (void) json_array_append(run->results, json);
-}
-
-/* A state that other runs may be waiting for. */
-static void release(const EngineRun *run) {
-        for (EngineRun *other = run->engine->runs; other; other = other->next)
-                if (other != run && other->run)
-                        run_retry(other->run);
-}
-
-static void on_result(void *userdata, Run *r, uint32_t state) {
-        EngineRun *run = userdata;
-        Engine *engine = run->engine;
-        Result result = run_result(r, state);
-        const RunDetail *detail = run_detail(r, state);
-        bool applies = run->mode == RUN_APPLY && !run_is_refused(r), notable = is_notable(result);
-        StatusChange change = STATUS_SAME;
-        uint32_t now = state_now(run, state);
-        json_t *json = NULL;
-
-        if (applies) {
-                engine->counts.n_results[result]++;
-                if (now != NO_STATE)
-                        change = status_set(
-                                engine->status, engine->store, now, result, detail ? detail->error : NULL);
-        }
-        /* What is fine is worth words only if somebody listens. */
-        if (notable || change == STATUS_RECOVERED || run->followers)
-                json = output_result(r, state, run->diff);
-        if (json) {
-                if (applies && notable) {
-                        store_result_row(run, state, json_object_get(json, "differences"));
-                        run->n_notable++;
-                } else if (notable)
-                        remember_result(run, json);
-                if (applies)
-                        tell_event(run, state, change, json);
-                tell_followers(run, json);
-        }
-        json_decref(json);
-        if (engine->runs->next)
-                release(run);
-}
-
 /* ---- Who may begin -------------------------------------------------------------------------------------------------- */
 
 static uint32_t find_state(const EngineRun *run, const char *id) {
@@ -274,21 +111,34 @@ static uint32_t find_state(const EngineRun *run, const char *id) {
         return NO_STATE;
 }
 
-/* Whether another run holds the state. Runs over different images are rare: there, names are compared. */
-static bool may_begin(void *userdata, Run *r, uint32_t state) {
+/* A state of one run in the image of another; NO_STATE. */
+static uint32_t state_of_other(const EngineRun *run, uint32_t state, const EngineRun *other) {
+        uint32_t now;
+
+        if (run->image == other->image)
+                return state;
+        now = engine_run_id_now(run, state);
+        if (now != NO_STATE && other->image == run->engine->image)
+                return now;
+        if (now != NO_STATE && other->before)
+                return other->before[now];
+        /* Only the roles before those in force had it, which is rare. */
+        return find_state(other, image_state_id(run->image, state));
+}
+
+/* Whether another run holds the state. */
+static bool may_begin(void *userdata, _unused_ Run *r, uint32_t state) {
         const EngineRun *run = userdata;
 
         for (const EngineRun *other = run->engine->runs; other; other = other->next) {
-                uint32_t theirs = state;
+                uint32_t theirs;
 
                 if (other == run || !other->run || other->mode != RUN_APPLY)
                         continue;
-                if (other->image != run->image)
-                        theirs = find_state(other, image_state_id(run->image, state));
+                theirs = state_of_other(run, state, other);
                 if (theirs != NO_STATE && run_holds(other->run, theirs))
                         return false;
         }
-        (void) r;
         return true;
 }
 
@@ -336,6 +186,25 @@ static void tell_end(EngineRun *run, const char *error) {
                         run->cause, changed, failed, blocked);
 }
 
+static void wake_others(Engine *engine) {
+        for (EngineRun *other = engine->runs; other; other = other->next)
+                if (other->run)
+                        run_retry(other->run);
+        (void) sd_event_source_set_enabled(engine->run_event, SD_EVENT_ONESHOT);
+        engine_touch(engine);
+}
+
+/* All that had changed was as declared nevertheless, mostly since it was ourselves who changed it. */
+static void end_silently(EngineRun *run) {
+        Engine *engine = run->engine;
+
+        if (run->run)
+                engine->counts.n_runs[run->mode]++;
+        engine_run_free(run);
+        wake_others(engine);
+        heal_run_over(engine->heal);
+}
+
 /* The run is over, by itself or (error) not. */
 static void finish(EngineRun *run, const char *error) {
         Engine *engine = run->engine;
@@ -347,14 +216,18 @@ static void finish(EngineRun *run, const char *error) {
                         break;
                 }
         run->next = NULL;
-        run->json = run_json(run);
+        if (run->heal && run->n_notable == 0 && !run->followers) {
+                end_silently(run);
+                return;
+        }
+        run->json = engine_run_json(run);
         if (error) {
                 (void) json_object_set_new(run->json, "error", json_string(error));
                 if (json_is_null(json_object_get(run->json, "finished")))
                         (void) json_object_set_new(run->json, "finished", json_from_time(now));
         }
         if (run->stored || (error && run->mode == RUN_APPLY))
-                store_run_row(run, now, error);
+                engine_run_store(run, now, error);
         tell_end(run, error);
         if (run->run) {
                 engine->counts.n_runs[run->mode]++;
@@ -365,40 +238,42 @@ static void finish(EngineRun *run, const char *error) {
                 engine->last_run = json_incref(run->json);
         }
 
-        tell_followers(run, run->json);
-        for (Follower *follower = run->followers, *next; follower; follower = next) {
-                next = follower->next;
+        engine->ending = run;
+        engine_run_tell_followers(run, run->json);
+        for (Follower *follower; (follower = run->followers);) {
+                run->followers = follower->next;
                 if (!follower->gone)
                         follower->how.on_end(follower->how.userdata);
                 free(follower);
         }
-        run->followers = NULL;
+        engine->ending = NULL;
 
         run->run = run_free(run->run);
         run->image = image_unref(run->image);
         free(TAKE_PTR(run->now));
+        free(TAKE_PTR(run->before));
         free(TAKE_PTR(run->selected));
         run->next = engine->over;
         engine->over = run;
         forget_over(engine);
 
-        for (EngineRun *other = engine->runs; other; other = other->next)
-                if (other->run)
-                        run_retry(other->run);
-        (void) sd_event_source_set_enabled(engine->run_event, SD_EVENT_ONESHOT);
-        engine_touch(engine);
+        wake_others(engine);
+        if (run->heal)
+                heal_run_over(engine->heal);
 }
 
 static void on_finished(void *userdata, Run *r) {
-        _cleanup_free_ char *error = run_error(r) ? strdup(run_error(r)) : NULL;
+        EngineRun *run = userdata;
+        const char *why = run_is_interrupted(r) && run->why ? run->why : run_error(r);
+        _cleanup_free_ char *error = why ? strdup(why) : NULL;
 
-        finish(userdata, error);
+        finish(run, error);
 }
 
 /* ---- The beginning -------------------------------------------------------------------------------------------------- */
 
 static const RunHandlers run_handlers = {
-        .on_result = on_result,
+        .on_result = engine_run_on_result,
         .on_finished = on_finished,
         .may_begin = may_begin,
 };
@@ -432,117 +307,27 @@ static int on_run_event(_unused_ sd_event_source *source, void *userdata) {
 
                 next = run->next;
                 if (run->run) {
-                        n++;
+                        n += !run->heal;
                         continue;
                 }
-                if (n >= RUNS_AT_ONCE)
-                        break;
-                n++;
+                /* Those that heal have a limit of their own. */
+                if (!run->heal && n >= RUNS_AT_ONCE)
+                        continue;
+                if (run->all && run->mode == RUN_APPLY) {
+                        if (heal_is_arming(engine->heal))
+                                continue;
+                        heal_run_begun(engine->heal);
+                }
+                n += !run->heal;
                 r = start(run);
                 if (r < 0) {
-                        log_error_errno(r, "Failed to start run %" PRId64 ": %m", run->id);
+                        log_error_errno(r, "Failed to start a run (%s): %m", run->cause);
                         finish(run, strerror(-r));
                         /* The list may be another one now. */
                         return sd_event_source_set_enabled(engine->run_event, SD_EVENT_ONESHOT);
                 }
         }
         engine_touch(engine);
-        return 0;
-}
-
-/* Adds what the selected states require, and what that requires. */
-static int select_required(const Image *image, uint8_t *selected) {
-        uint32_t n_nodes = image->header->nodes.n, n_states = image_n_states(image), n = 0;
-        _cleanup_free_ uint32_t *first = calloc((size_t) n_nodes + 1, sizeof(uint32_t));
-        _cleanup_free_ uint32_t *required = NULL, *stack = NULL;
-        _cleanup_free_ uint8_t *seen = NULL;
-
-        /* The image says who waits for a node; here the other direction is wanted: first[i] … first[i + 1] are the places in
-         * `required` of what node i waits for. */
-        if (!first)
-                return -ENOMEM;
-        for (uint32_t i = 0; i < n_nodes; i++) {
-                const ImageNode *node = image_node(image, i);
-                const uint32_t *dependents = image_dependents(image, node);
-
-                for (uint32_t k = 0; k < node->dependents.n; k++)
-                        first[dependents[k] + 1]++;
-        }
-        for (uint32_t i = 0; i < n_nodes; i++)
-                first[i + 1] += first[i];
-        required = malloc(MAX(first[n_nodes], 1U) * sizeof(uint32_t));
-        stack = malloc(MAX(n_nodes, 1U) * sizeof(uint32_t));
-        seen = calloc(MAX(n_nodes, 1U), 1);
-        if (!required || !stack || !seen)
-                return -ENOMEM;
-        for (uint32_t i = 0; i < n_nodes; i++) {
-                const ImageNode *node = image_node(image, i);
-                const uint32_t *dependents = image_dependents(image, node);
-
-                for (uint32_t k = 0; k < node->dependents.n; k++)
-                        required[first[dependents[k]]++] = i;
-        }
-
-        /* Each first[i] stands now where that of i + 1 began. */
-        for (uint32_t i = 0; i < n_states; i++)
-                if (selected[i]) {
-                        seen[i] = 1;
-                        stack[n++] = i;
-                }
-        while (n > 0) {
-                uint32_t i = stack[--n];
-
-                if (i < n_states)
-                        selected[i] = 1;
-                for (uint32_t k = i > 0 ? first[i - 1] : 0; k < first[i]; k++)
-                        if (!seen[required[k]]) {
-                                seen[required[k]] = 1;
-                                stack[n++] = required[k];
-                        }
-        }
-        return 0;
-}
-
-static int select_states(Engine *engine, const RunRequest *request, uint8_t **ret, size_t *reterr_pattern) {
-        const Image *image = engine->image;
-        uint32_t n = image_n_states(image);
-        _cleanup_free_ uint8_t *selected = NULL;
-        int r;
-
-        if (request->n_patterns == 0 && !request->only_failed)
-                return 0;
-        selected = calloc(MAX(n, 1U), 1);
-        if (!selected)
-                return -ENOMEM;
-        for (size_t p = 0; p < request->n_patterns; p++) {
-                const char *pattern = request->patterns[p];
-                uint32_t exact = status_find(engine->status, pattern);
-                bool found = exact != NO_STATE;
-
-                if (found)
-                        selected[exact] = 1;
-                if (!found && strpbrk(pattern, "*?["))
-                        for (uint32_t i = 0; i < n; i++)
-                                if (fnmatch(pattern, image_state_id(image, i), 0) == 0) {
-                                        selected[i] = 1;
-                                        found = true;
-                                }
-                if (!found) {
-                        *reterr_pattern = p;
-                        return -ENOENT;
-                }
-        }
-        if (request->only_failed)
-                for (uint32_t i = 0; i < n; i++) {
-                        Result result = engine->status->states[i].result;
-
-                        selected[i] = (selected[i] || request->n_patterns == 0) &&
-                                      (result == RESULT_FAILED || result == RESULT_BLOCKED);
-                }
-        r = select_required(image, selected);
-        if (r < 0)
-                return r;
-        *ret = TAKE_PTR(selected);
         return 0;
 }
 
@@ -556,11 +341,12 @@ static int follow(EngineRun *run, const RunFollower *how) {
         return 0;
 }
 
-int engine_run_request(Engine *engine, const RunRequest *request, EngineRun **ret, size_t *reterr_pattern) {
+static int add_run(
+        Engine *engine, const RunRequest *request, unsigned max, EngineRun **ret, size_t *reterr_pattern) {
         _cleanup_(engine_run_freep) EngineRun *run = NULL;
         EngineRun **last = &engine->runs;
         unsigned n = 0;
-        size_t pattern;
+        size_t pattern = 0;
         int r;
 
         if (engine->stopping)
@@ -573,7 +359,7 @@ int engine_run_request(Engine *engine, const RunRequest *request, EngineRun **re
                 return -EOPNOTSUPP;
         for (; *last; last = &(*last)->next)
                 n++;
-        if (n >= ENGINE_RUNS_MAX)
+        if (n >= max)
                 return -EBUSY;
 
         run = calloc(1, sizeof(*run));
@@ -610,6 +396,33 @@ int engine_run_request(Engine *engine, const RunRequest *request, EngineRun **re
         return 0;
 }
 
+int engine_run_request(Engine *engine, const RunRequest *request, EngineRun **ret, size_t *reterr_pattern) {
+        return add_run(engine, request, ENGINE_RUNS_MAX, ret, reterr_pattern);
+}
+
+int engine_run_heal(Engine *engine, uint8_t *selected) {
+        EngineRun *run, **last = &engine->runs;
+
+        run = calloc(1, sizeof(*run));
+        if (!run) {
+                free(selected);
+                return -ENOMEM;
+        }
+        *run = (EngineRun){
+                .engine = engine,
+                .mode = RUN_APPLY,
+                .cause = "drift",
+                .heal = true,
+                .image = image_ref(engine->image),
+                .selected = selected,
+        };
+        while (*last)
+                last = &(*last)->next;
+        *last = run;
+        (void) sd_event_source_set_enabled(engine->run_event, SD_EVENT_ONESHOT);
+        return 0;
+}
+
 int64_t engine_run_all(Engine *engine, const char *cause) {
         EngineRun *run;
         int r;
@@ -620,8 +433,9 @@ int64_t engine_run_all(Engine *engine, const char *cause) {
                 if (run->mode == RUN_APPLY && run->all && run->image == engine->image &&
                         (!run->run || (streq(cause, "interval") && streq(run->cause, cause))))
                         return run->id;
-        r = engine_run_request(engine, &(RunRequest){ .mode = RUN_APPLY, .cause = cause }, &run, NULL);
-        if (r == -EPERM || r == -ESHUTDOWN)
+        /* However many others have asked for: one of these waits at most. */
+        r = add_run(engine, &(RunRequest){ .mode = RUN_APPLY, .cause = cause }, UINT_MAX, &run, NULL);
+        if (r == -EPERM || r == -ESHUTDOWN || r == -EAGAIN)
                 return 0;
         if (r < 0) {
                 log_warning_errno(r, "Failed to start a run (%s): %m", cause);
@@ -630,31 +444,83 @@ int64_t engine_run_all(Engine *engine, const char *cause) {
         return run->id;
 }
 
-void engine_run_image_changed(Engine *engine) {
-        for (EngineRun *run = engine->runs; run; run = run->next) {
-                uint32_t n = image_n_states(run->image);
+static int map_states(EngineRun *run) {
+        const Engine *engine = run->engine;
+        uint32_t n = image_n_states(run->image), n_now = image_n_states(engine->image);
 
+        free(run->now);
+        free(run->before);
+        run->now = malloc(MAX(n, 1U) * sizeof(uint32_t));
+        run->before = malloc(MAX(n_now, 1U) * sizeof(uint32_t));
+        if (!run->now || !run->before)
+                return -ENOMEM;
+        memset(run->before, 0xff, n_now * sizeof(uint32_t));
+        for (uint32_t i = 0; i < n; i++) {
+                run->now[i] = status_find(engine->status, image_state_id(run->image, i));
+                if (run->now[i] != NO_STATE)
+                        run->before[run->now[i]] = i;
+        }
+        return 0;
+}
+
+/* A run that waits takes the new image: what was selected, as far as it is still there, with what that requires now. */
+static int move_to_image(EngineRun *run, Image *image) {
+        _cleanup_free_ uint8_t *selected = NULL;
+        int r;
+
+        if (!run->all) {
+                selected = calloc(MAX(image_n_states(image), 1U), 1);
+                if (!selected)
+                        return -ENOMEM;
+                for (uint32_t i = 0; i < image_n_states(run->image); i++)
+                        if (run->selected[i] && run->now[i] != NO_STATE)
+                                selected[run->now[i]] = 1;
+                r = run->heal ? 0 : select_required(image, selected);
+                if (r < 0)
+                        return r;
+        }
+        free(run->selected);
+        run->selected = TAKE_PTR(selected);
+        free(TAKE_PTR(run->now));
+        free(TAKE_PTR(run->before));
+        image_unref(run->image);
+        run->image = image_ref(image);
+        return 0;
+}
+
+/* Something that it has still to do is declared otherwise now. */
+static bool is_outdated(const EngineRun *run) {
+        const Image *now = run->engine->image;
+
+        for (uint32_t i = 0; i < image_n_states(run->image); i++) {
+                uint32_t k;
+
+                if (!run_is_open(run->run, i))
+                        continue;
+                k = engine_run_state_now(run, i);
+                /* Whether it is only looked at is no part of the hash. */
+                if (k == NO_STATE || image_state(now, k)->flags != image_state(run->image, i)->flags)
+                        return true;
+        }
+        return false;
+}
+
+void engine_run_image_changed(Engine *engine) {
+        for (EngineRun *run = engine->runs, *next; run; run = next) {
+                int r;
+
+                next = run->next;
                 if (run->image == engine->image)
                         continue;
-                if (!run->run && run->all) {
-                        /* It has not begun: it takes the new one. */
-                        image_unref(run->image);
-                        run->image = image_ref(engine->image);
-                        continue;
-                }
-                free(run->now);
-                run->now = malloc(MAX(n, 1U) * sizeof(uint32_t));
-                for (uint32_t i = 0; run->now && i < n; i++) {
-                        uint32_t now = status_find(engine->status, image_state_id(run->image, i));
-
-                        if (now != NO_STATE &&
-                                memcmp(image_state(engine->image, now)->hash,
-                                        image_state(run->image, i)->hash, IMAGE_HASH_SIZE) != 0)
-                                now = NO_STATE;
-                        run->now[i] = now;
-                }
-                if (!run->now) {
+                r = map_states(run);
+                if (r >= 0 && !run->run)
+                        r = move_to_image(run, engine->image);
+                if (r < 0) {
                         log_oom();
+                        engine_run_stop(engine, run);
+                } else if (run->run && run->mode == RUN_APPLY && is_outdated(run)) {
+                        /* It would undo what the run over the new roles does, which does the rest as well. */
+                        run->why = "other roles are in force now, over which another run goes";
                         engine_run_stop(engine, run);
                 }
         }
@@ -713,8 +579,8 @@ bool engine_run_is_over(const EngineRun *run) {
         return run->json;
 }
 
-json_t *engine_run_to_json(const EngineRun *run, bool progress) {
-        json_t *json = run->json ? json_copy(run->json) : run_json(run);
+json_t *engine_run_to_json(EngineRun *run, bool progress) {
+        json_t *json = run->json ? json_copy(run->json) : engine_run_json(run);
 
         if (json && progress)
                 (void) json_object_set_new(
@@ -725,7 +591,7 @@ json_t *engine_run_to_json(const EngineRun *run, bool progress) {
 json_t *engine_runs_active(const Engine *engine) {
         json_t *array = json_array();
 
-        for (const EngineRun *run = engine->runs; run; run = run->next)
+        for (EngineRun *run = engine->runs; run; run = run->next)
                 (void) json_array_append_new(array, engine_run_to_json(run, true));
         return array;
 }
@@ -733,7 +599,7 @@ json_t *engine_runs_active(const Engine *engine) {
 json_t *engine_runs_remembered(const Engine *engine, int64_t before, const char *mode) {
         json_t *array = json_array();
 
-        for (const EngineRun *run = engine->over; run; run = run->next)
+        for (EngineRun *run = engine->over; run; run = run->next)
                 if (!run->stored && (before == 0 || run->id < before) &&
                         (!mode || streq(mode, run_mode_to_string(run->mode))))
                         (void) json_array_append_new(array, engine_run_to_json(run, true));
@@ -749,7 +615,8 @@ json_t *engine_runs_last(const Engine *engine) {
 }
 
 const json_t *engine_run_results(const EngineRun *run) {
-        return run->stored ? NULL : run->results;
+        /* Of a run that was refused the store has no results: nothing was done. What it would have done is remembered. */
+        return run->results;
 }
 
 /* ---- The object ----------------------------------------------------------------------------------------------------- */

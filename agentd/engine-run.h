@@ -56,7 +56,7 @@ int64_t engine_run_id(const EngineRun *run);
 bool engine_run_is_over(const EngineRun *run);
 
 /* The run as docs/api.md says; a new reference. */
-json_t *engine_run_to_json(const EngineRun *run, bool progress);
+json_t *engine_run_to_json(EngineRun *run, bool progress);
 
 /* Runs that wait or go on, oldest first; those over that are remembered but not in the store, newest first; the last one that
  * is over, null if there is none. New references; runs with their progress. */

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "engine-heal.h"
 #include "engine-internal.h"
 #include "log.h"
 #include "notify.h"
@@ -120,7 +121,7 @@ static int on_idle(_unused_ sd_event_source *source, void *userdata) {
                 return leave(engine);
         /* What a run needed is given back: an idle agent is to be small. */
         (void) malloc_trim(0);
-        if (engine->replaced) {
+        if (engine->replaced && !engine_load_is_asked(engine)) {
                 log_notice("The program was replaced; starting the new one");
                 engine_stop(engine, ENGINE_EXIT_REPLACED);
         }
@@ -178,8 +179,14 @@ static int on_interval(_unused_ sd_event_source *source, _unused_ uint64_t usec,
         int r;
 
         engine_schedule(engine);
-        if (engine->stopping || engine->disabled || engine->load || engine->facts_before)
+        if (engine->stopping || engine->disabled || engine->facts_before)
                 return 0;
+        /* What is being loaded may be nothing new, and then nothing would run. */
+        if (engine->load) {
+                if (engine->load_cause == LOAD_ROLES)
+                        (void) engine_load(engine, LOAD_INTERVAL);
+                return 0;
+        }
         /* Without roles, or with errors in those on disk: perhaps what was missing is there by now. */
         if (!engine->image || engine->load_failed) {
                 (void) engine_load(engine, LOAD_INTERVAL);
@@ -271,6 +278,7 @@ static int on_disabled_timer(_unused_ sd_event_source *source, _unused_ uint64_t
 
 int engine_disable(Engine *engine, const char *reason, const char *by, usec_t for_usec) {
         _cleanup_(disabled_freep) Disabled *disabled = NULL;
+        char until[64] = "";
         json_t *data;
         int r;
 
@@ -284,9 +292,17 @@ int engine_disable(Engine *engine, const char *reason, const char *by, usec_t fo
         engine->disabled = TAKE_PTR(disabled);
         arm_disabled(engine);
         data = engine_disabled(engine);
-        event_emit(engine->events, EVENT_DISABLED, &(EventDetails){ .data = data }, "Disabled by %s: %s", by,
-                reason);
+        if (engine->disabled->until_usec != USEC_INFINITY) {
+                time_t seconds = (time_t) (engine->disabled->until_usec / USEC_PER_SEC);
+                struct tm tm;
+
+                if (localtime_r(&seconds, &tm))
+                        (void) strftime(until, sizeof(until), " until %Y-%m-%d %H:%M:%S", &tm);
+        }
+        event_emit(engine->events, EVENT_DISABLED, &(EventDetails){ .data = data }, "Disabled by %s%s: %s",
+                by, until, reason);
         json_decref(data);
+        heal_stop(engine->heal);
         engine_run_stop_applies(engine);
         engine_touch(engine);
         return 0;
@@ -409,6 +425,9 @@ static int engine_init(Engine *engine) {
         r = make_pool(engine);
         if (r < 0)
                 return r;
+        r = heal_new(engine, &engine->heal);
+        if (r < 0)
+                return r;
         r = engine_run_init(engine);
         if (r < 0)
                 return r;
@@ -439,6 +458,7 @@ Engine *engine_free(Engine *engine) {
                 return NULL;
 
         engine_run_done(engine);
+        heal_free(engine->heal);
         fact_task_free(engine->facts_before);
         engine_load_done(engine);
         event_log_free(engine->events);
@@ -481,7 +501,7 @@ static int on_stop_timer(_unused_ sd_event_source *source, _unused_ uint64_t use
                 log_warning("What is under way has not finished within %s; stopping without it",
                         FORMAT_TIMESPAN(ENGINE_STOP_USEC));
         engine_run_give_up(engine);
-        return sd_event_exit(engine->event, engine->exit_code);
+        return leave(engine);
 }
 
 void engine_stop(Engine *engine, int code) {
@@ -501,6 +521,7 @@ void engine_stop(Engine *engine, int code) {
         event_emit(engine->events, EVENT_STOPPED, &(EventDetails){ .data = data }, "agentd %s %s",
                 AGENTD_VERSION, code == ENGINE_EXIT_REPLACED ? "makes room for another one" : "stops");
         json_decref(data);
+        heal_stop(engine->heal);
         engine_run_stop_all(engine);
         engine->facts_before = fact_task_free(engine->facts_before);
         engine_load_stop(engine);

@@ -25,6 +25,8 @@ typedef enum EventKind {
         EVENT_STATE_FAILED,
         EVENT_STATE_BLOCKED,
         EVENT_STATE_RECOVERED,
+        EVENT_FIGHT_BEGUN, /* it has to be repaired again and again */
+        EVENT_FIGHT_OVER,
         EVENT_DISABLED,
         EVENT_ENABLED,
         EVENT_STORE_RESET,

@@ -19,6 +19,9 @@
 
 #define EXIT_NOT_EXECUTED 127
 
+/* Of standard error at a time: more than a pipe holds. */
+#define ERROR_READS_MAX 32
+
 struct ForeignProcess {
         const ForeignHost *host;
         char *name; /* of the file, for the log */
@@ -225,17 +228,19 @@ static void end_error_line(ForeignProcess *process) {
 
 static void read_errors(ForeignProcess *process) {
         char buffer[4096];
-        ssize_t n;
+        ssize_t n = 1;
 
         if (process->err < 0)
                 return;
-        while ((n = read(process->err, buffer, sizeof(buffer))) > 0)
+        /* Not for ever, of one that says more all the time: there is a deadline to look at. */
+        for (unsigned turn = 0;
+                turn < ERROR_READS_MAX && (n = read(process->err, buffer, sizeof(buffer))) > 0; turn++)
                 for (ssize_t i = 0; i < n; i++)
                         if (buffer[i] == '\n')
                                 end_error_line(process);
                         else if (process->error_size < FOREIGN_ERROR_LINE_MAX)
                                 process->error[process->error_size++] = buffer[i] ?: '?';
-        if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        if (n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR)))
                 return;
         process->err = safe_close(process->err);
         if (process->error_size > 0)

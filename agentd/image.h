@@ -76,6 +76,7 @@ typedef struct ImageRole {
 #define IMAGE_STATE_SENSITIVE     (1u << 1) /* nothing of it is ever shown */
 #define IMAGE_STATE_CHECK_AS_ROOT (1u << 2)
 #define IMAGE_STATE_WHEN_LOOKS    (1u << 3) /* its `when` looks at the host */
+#define IMAGE_STATE_UNWATCHED     (1u << 4) /* it is looked at by runs only */
 
 typedef struct ImageState {
         ImageText id; /* "TYPE:NAME" */

@@ -12,6 +12,10 @@
 #include "log.h"
 #include "message.h"
 
+/* How long a loader may take to die of SIGKILL, and how many may hang in the kernel before no other is started. */
+#define END_USEC  USEC_PER_SEC
+#define STUCK_MAX 4
+
 struct Load {
         const LoadHandlers *handlers;
         void *userdata;
@@ -24,6 +28,7 @@ struct Load {
         int fd;
         pid_t pid;
         bool timed_out;
+        bool told;
         bool bad; /* what the loader says is not well-formed */
         sd_event_source *io, *child, *timer;
 };
@@ -34,16 +39,35 @@ static void kill_loader(pid_t pid) {
         (void) kill(-pid, SIGKILL);
 }
 
+/* Loaders that nobody waits for any more, as they hang in the kernel: where one does, the next will. */
+static unsigned n_stuck;
+
+/* Ends the loader. If it hangs in the kernel, the event loop reaps it when it ends after all. */
+static void let_go(Load *load) {
+        usec_t deadline = now_usec(CLOCK_MONOTONIC) + (load->timed_out ? 0 : END_USEC);
+        pid_t pid;
+
+        kill_loader(load->pid);
+        while ((pid = waitpid(load->pid, NULL, WNOHANG)) == 0 && now_usec(CLOCK_MONOTONIC) < deadline)
+                (void) usleep(100);
+        if (pid != 0 || !load->child)
+                return;
+        log_warning("The loader (process %d) hangs in the kernel and cannot be killed; going on without it",
+                (int) load->pid);
+        n_stuck++;
+        (void) sd_event_source_set_userdata(load->child, NULL);
+        (void) sd_event_source_set_floating(load->child, true);
+        load->child = sd_event_source_unref(load->child);
+}
+
 Load *load_free(Load *load) {
         if (!load)
                 return NULL;
         sd_event_source_disable_unref(load->io);
-        sd_event_source_disable_unref(load->child);
         sd_event_source_disable_unref(load->timer);
-        if (load->pid > 0) {
-                kill_loader(load->pid);
-                (void) waitpid(load->pid, NULL, 0);
-        }
+        if (load->pid > 0)
+                let_go(load);
+        sd_event_source_disable_unref(load->child);
         safe_close(load->fd);
         image_unref(load->image);
         json_decref(load->diagnostics);
@@ -200,22 +224,48 @@ static int on_load_io(_unused_ sd_event_source *source, _unused_ int fd, uint32_
         return 0;
 }
 
-static int on_load_timer(_unused_ sd_event_source *source, _unused_ uint64_t usec, void *userdata) {
+/* The handler may free us. */
+static void tell(Load *load, Image *image) {
+        if (load->told)
+                return;
+        load->told = true;
+        load->handlers->on_loaded(load->userdata, image, load->diagnostics);
+}
+
+static int on_load_timer(sd_event_source *source, _unused_ uint64_t usec, void *userdata) {
         Load *load = userdata;
 
-        load->timed_out = true;
-        kill_loader(load->pid);
+        if (!load->timed_out) {
+                load->timed_out = true;
+                kill_loader(load->pid);
+                (void) sd_event_source_set_time_relative(source, END_USEC);
+                return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+        }
+        /* Not even SIGKILL has ended it. */
+        log_error("Failed to load the roles: not finished within the deadline");
+        tell(load, NULL);
         return 0;
 }
 
-static int on_load_exit(_unused_ sd_event_source *source, const siginfo_t *si, void *userdata) {
+static int on_load_exit(sd_event_source *source, const siginfo_t *si, void *userdata) {
         Load *load = userdata;
         const char *error = NULL;
         Image *image = NULL;
-        pid_t pid = load->pid;
+        pid_t pid;
         int r = 1;
 
+        if (!load) {
+                /* Nobody waited for it; let go of the source with it. */
+                n_stuck--;
+                return sd_event_source_set_floating(source, false);
+        }
+        pid = load->pid;
         load->pid = 0;
+        (void) sd_event_source_set_enabled(load->timer, SD_EVENT_OFF);
+        if (load->told) {
+                kill_loader(pid);
+                return 0;
+        }
         while (r > 0 && !load->bad)
                 r = load_read(load);
         if (r < 0)
@@ -244,8 +294,7 @@ static int on_load_exit(_unused_ sd_event_source *source, const siginfo_t *si, v
          * to fail the load. */
         kill_loader(pid);
 
-        /* The handler may free us. */
-        load->handlers->on_loaded(load->userdata, image, load->diagnostics);
+        tell(load, image);
         return 0;
 }
 
@@ -256,6 +305,8 @@ int load_start(sd_event *event, const LoadOptions *options, const LoadHandlers *
         pid_t engine = getpid();
         int pair[2], r;
 
+        if (n_stuck >= STUCK_MAX)
+                return -EBUSY;
         load = malloc(sizeof(*load));
         if (!load)
                 return -ENOMEM;

@@ -43,11 +43,12 @@ typedef struct LoadHandlers {
 
 typedef struct Load Load;
 
-/* Starts a load. The options must stay until it is over. Return: 0; -errno. */
+/* Starts a load. The options must stay until it is over. Return: 0; -EBUSY: too many loaders hang in the kernel; other
+ * -errno. */
 int load_start(sd_event *event, const LoadOptions *options, const LoadHandlers *handlers, void *userdata,
         Load **ret);
 
-/* Ends it, killing the child if it still runs. */
+/* Ends it, killing the child if it still runs. One that hangs in the kernel is left to the event loop after a second. */
 Load *load_free(Load *load);
 DEFINE_CLEANUP(Load *, load_free)
 

@@ -27,6 +27,9 @@ void notify_status(const char *format, ...) {
         va_start(args, format);
         (void) vsnprintf(text, sizeof(text), format, args);
         va_end(args);
+        /* What was cut in the middle of a character would not be taken. */
+        while (!utf8_is_valid(text, strlen(text)))
+                text[strlen(text) - 1] = 0;
         for (char *p = text; *p; p++)
                 if ((unsigned char) *p < ' ')
                         *p = ' ';

@@ -43,7 +43,7 @@ static int handle_place(PathWatch *watch, const ArmRecord *record, const char *t
                 tree->nodes[node].flags &= (uint16_t) ~NODE_SPREAD;
         r = watch_tree_link(tree, record->node, place, record->flags & ARM_WHOLE);
         if (r > 0 && (tree->nodes[record->node].flags & NODE_ARMED))
-                path_watch_set_changed(watch, false);
+                path_watch_note(watch, record->node);
         return r < 0 ? r : 0;
 }
 
@@ -52,7 +52,7 @@ static void handle_watch(PathWatch *watch, const ArmRecord *record) {
         uint32_t top = record->node;
 
         if (tree->nodes[top].flags & NODE_KNOWN)
-                path_watch_set_changed(watch, false);
+                path_watch_note_below(watch, top);
         if (record->flags & ARM_GONE)
                 for (uint32_t node = top; node != NODE_NONE; node = watch_tree_next(tree, top, node))
                         path_watch_add_orphan(watch, watch_tree_set_wd(tree, node, -1));
@@ -90,9 +90,9 @@ static void handle_done(PathWatch *watch, const ArmRecord *record) {
         /* What was watched and is not any more: from now on nobody knows. */
         if ((was & NODE_ARMED) && !(was & (NODE_UNWATCHED | NODE_LEFT_OUT)) &&
                 (node->flags & (NODE_UNWATCHED | NODE_LEFT_OUT)))
-                path_watch_set_changed(watch, true);
+                path_watch_note_overflow(watch);
         if ((record->flags & ARM_DIFFERS) || ((was & NODE_ARMED) && ((was ^ node->flags) & NODE_MOUNT)))
-                path_watch_set_changed(watch, false);
+                path_watch_note(watch, record->node);
         node->flags |= NODE_ARMED;
 
         watch_tree_settle_links(tree, record->node);
@@ -210,7 +210,7 @@ static void leave_out(PathWatch *watch, uint32_t node) {
 
         watch->left_out_usec = now_usec(CLOCK_MONOTONIC);
         if ((*flags & NODE_ARMED) && !(*flags & NODE_LEFT_OUT))
-                path_watch_set_changed(watch, true);
+                path_watch_note_overflow(watch);
         *flags = (uint16_t) ((*flags & ~(NODE_WORKING | NODE_DIRTY | NODE_IDENTITY)) | NODE_LEFT_OUT);
 }
 

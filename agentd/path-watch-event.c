@@ -90,42 +90,68 @@ static void forget_wd(PathWatch *watch, int32_t wd) {
                 (void) watch_tree_set_wd(watch->tree, node, -1);
 }
 
+/* The node below a watched one that an event is about; NODE_NONE if it is about none that matters. */
+static uint32_t child_of_event(
+        const WatchTree *tree, uint32_t node, uint32_t mask, const char *name, size_t length) {
+        uint32_t child = watch_tree_child(tree, node, name, length);
+
+        /* Of what is only on the way it matters whether it comes or goes. */
+        if (child != NODE_NONE && !(mask & STRUCTURE_EVENTS) && !(tree->nodes[child].flags & NODE_END))
+                return NODE_NONE;
+        return child;
+}
+
+/* Whether an event of the watch of a node concerns it, or (child) one below. */
+static bool event_concerns(
+        const WatchTree *tree, uint32_t node, uint32_t mask, const char *name, uint32_t *ret_child) {
+        uint16_t flags = tree->nodes[node].flags;
+
+        *ret_child = NODE_NONE;
+        if (!*name)
+                return (mask & SELF_EVENTS) || (flags & (NODE_WHOLE | NODE_END));
+        *ret_child = child_of_event(tree, node, mask, name, strlen(name));
+        return *ret_child != NODE_NONE || (flags & NODE_WHOLE);
+}
+
+/* What is noted is told; what moved is walked again. */
+static void note_event(PathWatch *watch, uint32_t node, uint32_t child, uint32_t mask, bool self) {
+        bool whole = watch->tree->nodes[node].flags & NODE_WHOLE;
+
+        if (self && (mask & SELF_EVENTS))
+                path_watch_note_below(watch, node);
+        else if (self || whole)
+                path_watch_note(watch, node);
+        if (child == NODE_NONE)
+                return;
+        if (mask & STRUCTURE_EVENTS)
+                path_watch_note_below(watch, child);
+        else
+                path_watch_note(watch, child);
+}
+
 /*
  * Return: how many nodes it concerns.
  * @done: if these are no more than before, it was told already
  */
 static uint32_t handle_event(PathWatch *watch, int32_t wd, uint32_t mask, const char *name, uint32_t done) {
         WatchTree *tree = watch->tree;
-        size_t length = strlen(name);
-        uint32_t n = 0;
+        uint32_t n = 0, child;
 
         for (uint32_t node = watch_tree_first_with(tree, wd); node != NODE_NONE;
                 node = watch_tree_next_with(tree, node)) {
-                uint16_t flags = tree->nodes[node].flags;
-                uint32_t child = NODE_NONE;
-
-                if (length == 0) {
-                        if (!(mask & SELF_EVENTS) && !(flags & (NODE_WHOLE | NODE_END)))
-                                continue;
-                        if (mask & SELF_EVENTS)
-                                spread_dirt(watch, node);
-                        n++;
+                if (!event_concerns(tree, node, mask, name, &child))
                         continue;
-                }
-
-                /* Of what is only on the way it matters whether it comes or goes. */
-                child = watch_tree_child(tree, node, name, length);
-                if (child != NODE_NONE && !(mask & STRUCTURE_EVENTS) &&
-                        !(tree->nodes[child].flags & NODE_END))
-                        child = NODE_NONE;
-                if (child == NODE_NONE && !(flags & NODE_WHOLE))
-                        continue;
+                if (!*name && (mask & SELF_EVENTS))
+                        spread_dirt(watch, node);
                 if (child != NODE_NONE && (mask & STRUCTURE_EVENTS))
                         spread_dirt(watch, child);
                 n++;
         }
         if (n > done)
-                path_watch_set_changed(watch, false);
+                for (uint32_t node = watch_tree_first_with(tree, wd); node != NODE_NONE;
+                        node = watch_tree_next_with(tree, node))
+                        if (event_concerns(tree, node, mask, name, &child))
+                                note_event(watch, node, child, mask, !*name);
         if (mask & IN_IGNORED)
                 forget_wd(watch, wd);
         return n;
@@ -142,7 +168,7 @@ static void hold_event(PathWatch *watch, int32_t wd, uint32_t mask, const char *
                 /* Then it is as if the kernel's queue had overflowed. */
                 if (!p) {
                         spread_dirt(watch, NODE_ROOT);
-                        path_watch_set_changed(watch, true);
+                        path_watch_note_overflow(watch);
                         watch->held_size = 0;
                         return;
                 }
@@ -184,7 +210,7 @@ static void take_event(PathWatch *watch, const struct inotify_event *event) {
 
         if (event->mask & IN_Q_OVERFLOW) {
                 spread_dirt(watch, NODE_ROOT);
-                path_watch_set_changed(watch, true);
+                path_watch_note_overflow(watch);
                 return;
         }
         if (event->len > 0)

@@ -48,6 +48,7 @@ typedef struct WatchNode {
         int32_t wd;         /* -1: not watched */
         uint16_t flags;
         uint8_t name_length;
+        bool changed; /* listed, and among what is to be told */
 } WatchNode;
 
 /* The way to a listed path leads, by a link, through this place as well. */
@@ -193,6 +194,9 @@ struct PathWatch {
 
         WatchTree *tree;
         PathIdentity *identities; /* by node, until they are compared; NULL */
+        uint32_t *indices;        /* in the caller's list, by node */
+        uint32_t *changed_nodes;  /* that are to be told */
+        uint32_t n_changed, n_changed_allocated;
         size_t max, n_invalid;
 
         WatchChild *child;  /* that arms */
@@ -212,13 +216,19 @@ struct PathWatch {
         int32_t *orphans; /* watches without a node, to be removed when no child runs */
         size_t n_orphans, n_orphans_allocated;
 
-        bool announce;                 /* the list is new: on_armed() is to be called */
-        bool changed, overflow, armed; /* to be told */
+        bool announce;        /* the list is new: on_armed() is to be called */
+        bool overflow, armed; /* to be told, as is what changed_nodes holds */
         char *error, *told_error;
 };
 
 /* Something is to be told, from the event loop: path-watch.c. */
-void path_watch_set_changed(PathWatch *watch, bool overflow);
+
+/* What is at a node is different: all paths that lead there. */
+void path_watch_note(PathWatch *watch, uint32_t node);
+/* … or may be, there and anywhere below. */
+void path_watch_note_below(PathWatch *watch, uint32_t top);
+/* Nobody knows what is different. */
+void path_watch_note_overflow(PathWatch *watch);
 void path_watch_set_armed(PathWatch *watch);
 
 /* Events: path-watch-event.c. */

@@ -19,10 +19,84 @@ static void tell(PathWatch *watch) {
         (void) sd_event_source_set_enabled(watch->tell, SD_EVENT_ONESHOT);
 }
 
-void path_watch_set_changed(PathWatch *watch, bool overflow) {
-        watch->changed = true;
-        watch->overflow |= overflow;
+void path_watch_note_overflow(PathWatch *watch) {
+        watch->overflow = true;
         tell(watch);
+}
+
+static void note_listed(PathWatch *watch, uint32_t node) {
+        WatchNode *listed = &watch->tree->nodes[node];
+
+        if (!(listed->flags & NODE_LISTED) || listed->changed)
+                return;
+        if (watch->n_changed == watch->n_changed_allocated) {
+                uint32_t n = MAX(watch->n_changed_allocated * 2, 16U);
+                uint32_t *nodes = realloc(watch->changed_nodes, n * sizeof(*nodes));
+
+                if (!nodes) {
+                        path_watch_note_overflow(watch);
+                        return;
+                }
+                watch->changed_nodes = nodes;
+                watch->n_changed_allocated = n;
+        }
+        listed->changed = true;
+        watch->changed_nodes[watch->n_changed++] = node;
+        tell(watch);
+}
+
+void path_watch_note(PathWatch *watch, uint32_t node) {
+        note_listed(watch, node);
+        for (uint32_t link = 0; (link = watch_tree_next_link(watch->tree, node, link)) != 0;)
+                note_listed(watch, watch->tree->links[link].from);
+}
+
+void path_watch_note_below(PathWatch *watch, uint32_t top) {
+        for (uint32_t node = top; node != NODE_NONE; node = watch_tree_next(watch->tree, top, node))
+                path_watch_note(watch, node);
+}
+
+/* The list was replaced: what was to be told still is, as far as it is in the new one. */
+static void carry_changed(PathWatch *watch, const WatchTree *old) {
+        uint32_t n = watch->n_changed;
+        char path[PATH_MAX];
+
+        watch->n_changed = 0;
+        for (uint32_t i = 0; i < n; i++) {
+                uint32_t node;
+
+                if (watch_tree_get(watch->tree, watch_tree_path(old, watch->changed_nodes[i], path), &node) <
+                        0)
+                        path_watch_note_overflow(watch);
+                else
+                        note_listed(watch, node);
+        }
+}
+
+static void tell_changed(PathWatch *watch) {
+        _cleanup_free_ uint32_t *indices = NULL;
+        bool overflow = watch->overflow;
+        uint32_t n = watch->n_changed;
+
+        if (n > 0)
+                indices = malloc(n * sizeof(*indices));
+        if (n > 0 && !indices)
+                overflow = true;
+        for (uint32_t i = 0; i < n; i++) {
+                uint32_t node = watch->changed_nodes[i];
+
+                watch->tree->nodes[node].changed = false;
+                if (indices)
+                        indices[i] = watch->indices[node];
+        }
+        watch->n_changed = 0;
+        watch->overflow = false;
+        /* A burst is not held on to. */
+        if (watch->n_changed_allocated > 1024) {
+                free(TAKE_PTR(watch->changed_nodes));
+                watch->n_changed_allocated = 0;
+        }
+        watch->handlers->on_changed(watch->userdata, indices, indices ? n : 0, overflow);
 }
 
 static int on_tell(_unused_ sd_event_source *source, void *userdata) {
@@ -33,15 +107,11 @@ static int on_tell(_unused_ sd_event_source *source, void *userdata) {
                 _cleanup_free_ char *error = TAKE_PTR(watch->error);
 
                 watch->armed = false;
-                if (watch->changed)
+                if (watch->n_changed > 0 || watch->overflow)
                         tell(watch);
                 watch->handlers->on_armed(watch->userdata, error);
-        } else if (watch->changed) {
-                bool overflow = watch->overflow;
-
-                watch->changed = watch->overflow = false;
-                watch->handlers->on_changed(watch->userdata, overflow);
-        }
+        } else if (watch->n_changed > 0 || watch->overflow)
+                tell_changed(watch);
         return 0;
 }
 
@@ -122,10 +192,10 @@ void path_watch_set_armed(PathWatch *watch) {
 
 /* Return: 0; -ENOMEM; -E2BIG. Paths that cannot be are counted. */
 static int make_tree(const PathToWatch *paths, size_t n, WatchTree **ret, PathIdentity **ret_identities,
-        size_t *ret_n_invalid) {
+        uint32_t **ret_indices, size_t *ret_n_invalid) {
         _cleanup_(watch_tree_freep) WatchTree *tree = NULL;
         _cleanup_free_ PathIdentity *identities = NULL;
-        _cleanup_free_ uint32_t *nodes = NULL;
+        _cleanup_free_ uint32_t *nodes = NULL, *indices = NULL;
         size_t n_invalid = 0;
         int r;
 
@@ -152,8 +222,12 @@ static int make_tree(const PathToWatch *paths, size_t n, WatchTree **ret, PathId
         }
 
         identities = calloc(tree->n_nodes, sizeof(*identities));
-        if (!identities)
+        indices = calloc(tree->n_nodes, sizeof(*indices));
+        if (!identities || !indices)
                 return -ENOMEM;
+        for (size_t i = 0; i < n; i++)
+                if (nodes[i] != NODE_NONE)
+                        indices[nodes[i]] = (uint32_t) i;
         for (size_t i = 0; i < n; i++)
                 if (nodes[i] != NODE_NONE && paths[i].identity) {
                         identities[nodes[i]] = *paths[i].identity;
@@ -162,6 +236,7 @@ static int make_tree(const PathToWatch *paths, size_t n, WatchTree **ret, PathId
 
         *ret = TAKE_PTR(tree);
         *ret_identities = TAKE_PTR(identities);
+        *ret_indices = TAKE_PTR(indices);
         *ret_n_invalid = n_invalid;
         return 0;
 }
@@ -188,6 +263,7 @@ static void choose_work(PathWatch *watch, WatchTree *tree) {
 int path_watch_set(PathWatch *watch, const PathToWatch *paths, size_t n, size_t max) {
         _cleanup_(watch_tree_freep) WatchTree *tree = NULL;
         _cleanup_free_ PathIdentity *identities = NULL;
+        _cleanup_free_ uint32_t *indices = NULL;
         WatchChild *child = NULL;
         size_t n_invalid, old_max = watch->max;
         bool work;
@@ -198,7 +274,7 @@ int path_watch_set(PathWatch *watch, const PathToWatch *paths, size_t n, size_t 
                 (void) watch_child_drain(watch, watch->child);
         path_watch_replay(watch);
 
-        r = make_tree(paths, n, &tree, &identities, &n_invalid);
+        r = make_tree(paths, n, &tree, &identities, &indices, &n_invalid);
         if (r < 0)
                 return r;
         r = watch_tree_adopt(tree, watch->tree);
@@ -226,6 +302,8 @@ int path_watch_set(PathWatch *watch, const PathToWatch *paths, size_t n, size_t 
                 return r;
         }
 
+        SWAP(watch->indices, indices);
+        carry_changed(watch, tree);
         watch_child_give_up(watch);
         path_watch_drop_events(watch);
         watch->n_invalid = n_invalid;
@@ -322,6 +400,8 @@ PathWatch *path_watch_free(PathWatch *watch) {
         safe_close(watch->mounts_fd);
         watch_tree_free(watch->tree);
         free(watch->identities);
+        free(watch->indices);
+        free(watch->changed_nodes);
         free(watch->held);
         free(watch->orphans);
         free(watch->error);

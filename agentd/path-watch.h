@@ -34,8 +34,9 @@ typedef struct PathToWatch {
 typedef struct PathWatch PathWatch;
 
 typedef struct PathWatchHandlers {
-        /* Something happened to paths of the list. From the event loop; once for many events. overflow: nobody knows what. */
-        void (*on_changed)(void *userdata, bool overflow);
+        /* Something happened to paths of the list. From the event loop; once for many events. indices: which of the list, n of
+         * them, each once; good until this returns. overflow: nobody knows which; indices then may lack some. */
+        void (*on_changed)(void *userdata, const uint32_t *indices, size_t n, bool overflow);
 
         /* All are armed, or as many as could be; error: one line, or NULL. Once for each list; again if what cannot be
          * watched changes. */
@@ -49,6 +50,7 @@ DEFINE_CLEANUP(PathWatch *, path_watch_free)
 
 /*
  * path_watch_set() - replaces the list of paths
+ * @paths: n of them; if one is there twice, only one of its indices is told
  * @max: watches that the kernel is asked for at most
  *
  * What was watched before and is in the new list stays watched all the time. Events between the old arming and the new are

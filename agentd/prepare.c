@@ -74,7 +74,7 @@ void agentd_watch_bus(AgentdWatch *watch, const char *match) {
 static void hash_state(State *state) {
         crypto_generichash_state hash;
         /* Whether it is only audited says what follows from a check, not what is checked. */
-        uint32_t flags = state->flags & ~IMAGE_STATE_AUDIT;
+        uint32_t flags = state->flags & ~(IMAGE_STATE_AUDIT | IMAGE_STATE_UNWATCHED);
 
         (void) crypto_generichash_init(&hash, NULL, 0, IMAGE_HASH_SIZE);
         (void) crypto_generichash_update(&hash, (const uint8_t *) state->id, strlen(state->id) + 1);

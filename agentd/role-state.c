@@ -48,6 +48,7 @@ typedef enum CommonSetting {
         SETTING_AUDIT,
         SETTING_SENSITIVE,
         SETTING_CHECK_AS_ROOT,
+        SETTING_WATCH,
         SETTING_LATER,
 } CommonSetting;
 
@@ -71,11 +72,12 @@ static const struct {
         { "sensitive", SETTING_SENSITIVE, "boolean",
                 "show nothing of its values: not in output, diffs, journal or errors" },
         { "check_as_root", SETTING_CHECK_AS_ROOT, "boolean", "check it as root, without the sandbox" },
+        { "watch", SETTING_WATCH, "boolean",
+                "false: only runs look at it, not also whatever changes what it is about" },
         { "triggers", SETTING_LATER },
         { "interval", SETTING_LATER },
         { "retries", SETTING_LATER },
         { "retry_delay", SETTING_LATER },
-        { "watch", SETTING_LATER },
         { "tags", SETTING_LATER },
         { "before_check", SETTING_LATER },
         { "after_check", SETTING_LATER },
@@ -172,6 +174,13 @@ static void set_flag(Loader *loader, State *state, const char *name, const Value
                 state->flags |= flag;
 }
 
+static void set_watch(Loader *loader, State *state, const Value *value) {
+        if (!wants(loader, value, VALUE_BOOLEAN, "watch", "true or false"))
+                state->broken = true;
+        else if (!value->boolean)
+                state->flags |= IMAGE_STATE_UNWATCHED;
+}
+
 static void set_timeout(Loader *loader, State *state, const Value *value) {
         usec_t span = 0;
         int r = -EINVAL;
@@ -220,6 +229,7 @@ static void set_common(Names *names, State *state, const Member *member, CommonS
         case SETTING_CHECK_AS_ROOT:
                 set_flag(loader, state, "check_as_root", value, IMAGE_STATE_CHECK_AS_ROOT);
                 break;
+        case SETTING_WATCH: set_watch(loader, state, value); break;
         case SETTING_LATER:
                 diagnostics_add(&loader->diagnostics, member->place,
                         "the setting '%s' is not supported by this version of agentd", member->key);

@@ -75,6 +75,10 @@ static const char *node_name(const Run *run, uint32_t i) {
         return i < run->n_states ? image_state_id(run->image, i) : "a group";
 }
 
+void run_schedule(Run *run) {
+        (void) sd_event_source_set_enabled(run->dispatch_event, SD_EVENT_ONESHOT);
+}
+
 static void enqueue(Run *run, uint32_t state);
 
 static void set_result(Run *run, uint32_t i, Result result) {
@@ -194,6 +198,8 @@ static void enqueue(Run *run, uint32_t state) {
                 queue->allocated = wanted;
         }
         queue->states[queue->n++] = state;
+        /* It may be of a type that the dispatch which goes on has passed already. */
+        run_schedule(run);
 }
 
 static Batch *batch_new(
@@ -292,10 +298,6 @@ void run_take_from_flight(Run *run, Batch *batch) {
         run->n_in_flight--;
 }
 
-void run_schedule(Run *run) {
-        (void) sd_event_source_set_enabled(run->dispatch_event, SD_EVENT_ONESHOT);
-}
-
 /* ---- Dispatch ------------------------------------------------------------------------------------------------------- */
 /* Results that need no worker. True if the state has one now. */
 static bool finish_without_asking(Run *run, uint32_t state) {
@@ -345,8 +347,6 @@ void run_retry(Run *run) {
         run->n_parked = 0;
         for (uint32_t i = 0; i < n; i++)
                 enqueue(run, run->parked[i]);
-        if (n > 0)
-                run_schedule(run);
 }
 
 /* The front of a queue as a batch, or NULL. */
@@ -376,7 +376,8 @@ static Batch *cut_batch(Run *run, uint32_t q) {
                         break;
                 queue->first++;
                 if (may_begin(run, state) && !finish_without_asking(run, state)) {
-                        run->nodes[state].held = true;
+                        /* Who only looks keeps nobody off. */
+                        run->nodes[state].held = !run_plans(run);
                         states[n++] = state;
                 }
         }
@@ -522,8 +523,8 @@ static void end_probing(Run *run) {
         run->refused = n > run->options.max_changes;
         if (run->refused)
                 (void) snprintf(run->error, sizeof(run->error),
-                        "it would change %" PRIu64 " states, and max_changes is %" PRIu64, n,
-                        run->options.max_changes);
+                        "it would change %" PRIu64 " state%s, and max_changes is %" PRIu64, n,
+                        n == 1 ? "" : "s", run->options.max_changes);
         begin(run);
 }
 
@@ -536,7 +537,7 @@ static int on_dispatch(_unused_ sd_event_source *source, void *userdata) {
         for (Batch **b = &run->batches; *b;) {
                 Batch *batch = *b;
 
-                if (!may_send(run, batch) || !worker_pool_has_room(run->pool, batch->kind)) {
+                if (!may_send(run, batch) || !worker_pool_has_room(run->pool, run->image, batch->kind)) {
                         b = &batch->next;
                         continue;
                 }
@@ -556,8 +557,8 @@ static int on_dispatch(_unused_ sd_event_source *source, void *userdata) {
         for (uint32_t q = 0; q < run->n_queues && !run->stopped; q++) {
                 WorkerKind kind = q >= run->n_queues / 2 ? WORKER_APPLY : WORKER_CHECK;
 
-                while (run->queues[q].first < run->queues[q].n && worker_pool_has_room(run->pool, kind) &&
-                        !run->stopped) {
+                while (run->queues[q].first < run->queues[q].n &&
+                        worker_pool_has_room(run->pool, run->image, kind) && !run->stopped) {
                         Batch *batch = cut_batch(run, q);
 
                         if (batch)
@@ -582,6 +583,9 @@ static int on_dispatch(_unused_ sd_event_source *source, void *userdata) {
                 return 0;
         }
 
+        /* Nothing of the first pass was told, nor is it now. */
+        if (run->probing)
+                memset(run->counts, 0, sizeof(run->counts));
         run->finished = true;
         run->finished_usec = now_usec(CLOCK_REALTIME);
         run->handlers->on_finished(run->userdata, run);
@@ -664,7 +668,8 @@ Run *run_free(Run *run) {
 
 int run_start(Run *run) {
         run->started_usec = now_usec(CLOCK_REALTIME);
-        run->probing = run->options.mode == RUN_APPLY && run->options.max_changes != UINT64_MAX;
+        /* So few states cannot be too many changes. */
+        run->probing = run->options.mode == RUN_APPLY && run->n_selected > run->options.max_changes;
         begin(run);
         return 0;
 }
@@ -683,7 +688,7 @@ const RunOptions *run_options(const Run *run) {
 }
 
 bool run_is_interrupted(const Run *run) {
-        return run->stopped && run->n_done < run->n_nodes;
+        return run->stopped && (run->probing || run->n_done < run->n_nodes);
 }
 
 bool run_is_refused(const Run *run) {
@@ -698,6 +703,12 @@ const char *run_error(const Run *run) {
 
 bool run_holds(const Run *run, uint32_t state) {
         return run->nodes[state].held;
+}
+
+bool run_is_open(const Run *run, uint32_t state) {
+        const Node *node = &run->nodes[state];
+
+        return !node->outside && (run->probing || node->step != STEP_DONE);
 }
 
 uint32_t run_under_way(const Run *run, uint32_t *ret, uint32_t max) {

@@ -99,6 +99,9 @@ void run_retry(Run *run);
 /* True while a worker has the state, or what it has found is about to be acted upon. */
 bool run_holds(const Run *run, uint32_t state);
 
+/* True if the state is part of the run and has no result yet. */
+bool run_is_open(const Run *run, uint32_t state);
+
 /* The states that workers have now, those that began first at the front, `max` at most. Returns how many. */
 uint32_t run_under_way(const Run *run, uint32_t *ret, uint32_t max);
 

@@ -37,12 +37,9 @@ const Setting settings_table[] = {
                 .min = USEC_PER_SEC,
                 .max = 365 * USEC_PER_DAY,
                 .summary = "how long after a run the next one begins by itself",
-                .text = "Such a run looks at everything. It is the safety net under what agentd watches, "
-                        "and finds "
-                        "what cannot be watched. With \"infinity\" there is none: then runs begin at boot, "
-                        "when "
-                        "roles change, when something that is watched changes, and when somebody asks for "
-                        "one.",
+                .text = "Such a run looks at everything, and repairs what has become different. With "
+                        "\"infinity\" there is none: then runs begin at boot, when roles change, and when "
+                        "somebody asks for one.",
                 .since = "1",
         },
         {
@@ -126,10 +123,11 @@ const Setting settings_table[] = {
                 .min = 16,
                 .max = 10000000,
                 .summary = "inotify watches that agentd takes at most",
-                .text = "A state takes one for its file, and one for each directory above it that no other "
-                        "state "
-                        "needs as well. The kernel has a limit of its own for each user, the sysctl "
-                        "fs.inotify.max_user_watches. States that got none are checked at the interval.",
+                .text = "Each directory on the way to a file that the roles are made from takes one, and "
+                        "for the paths that states are about there may be as many again. The kernel has a "
+                        "limit of its own for each user, "
+                        "the "
+                        "sysctl fs.inotify.max_user_watches. What got none is seen by the next run only.",
                 .since = "1",
         },
         {

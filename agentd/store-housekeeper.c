@@ -99,7 +99,8 @@ void store_keep_house(Store *s) {
                 return;
         if (!s->housekeeper_wanted && s->wal_pages < s->wal_pages_then + STORE_WAL_PAGES) {
                 now = now_usec(CLOCK_REALTIME);
-                if (now < s->kept_usec + STORE_HOUSEKEEPER_USEC)
+                /* Done at a time that is yet to come: the clock was wrong then, and nobody should wait for years. */
+                if (now >= s->kept_usec && now < s->kept_usec + STORE_HOUSEKEEPER_USEC)
                         return;
         }
         if (now_usec(CLOCK_MONOTONIC) < s->housekeeper_hold_usec)

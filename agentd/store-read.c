@@ -54,23 +54,37 @@ static int query_end(Store *s, sqlite3_stmt *statement, int rc) {
         return r;
 }
 
+/* Bytes of text in a row. */
+static size_t row_bytes(sqlite3_stmt *statement) {
+        size_t bytes = 0;
+
+        for (int i = 0; i < sqlite3_column_count(statement); i++)
+                if (sqlite3_column_type(statement, i) == SQLITE_TEXT)
+                        bytes += (size_t) sqlite3_column_bytes(statement, i);
+        return bytes;
+}
+
 typedef json_t *(*MakeItem)(sqlite3_stmt *statement);
 
-/* The rows as a list. */
-static json_t *list(Store *s, const char *sql, const Parameter *parameters, size_t n, MakeItem make_item) {
+/* The rows as a list, which ends where it has so many bytes. */
+static json_t *list(Store *s, const char *sql, const Parameter *parameters, size_t n, MakeItem make_item,
+        size_t max_bytes) {
         _cleanup_json_ json_t *items = json_array();
         sqlite3_stmt *statement;
+        size_t bytes = 0;
         bool oom = !items;
-        int rc;
+        int rc = SQLITE_DONE;
 
         statement = query(s, sql, parameters, n);
         if (!statement)
                 return NULL;
-        while ((rc = sqlite3_step(statement)) == SQLITE_ROW)
+        while (bytes < max_bytes && (rc = sqlite3_step(statement)) == SQLITE_ROW) {
                 if (oom || json_array_append_new(items, make_item(statement)) < 0) {
                         oom = true;
                         break;
                 }
+                bytes += row_bytes(statement);
+        }
         if (query_end(s, statement, rc) < 0 || oom)
                 return NULL;
         return TAKE_PTR(items);
@@ -107,7 +121,7 @@ static json_t *integer_column(sqlite3_stmt *statement, int column) {
 /* What is no JSON any more is null. */
 static json_t *json_column(sqlite3_stmt *statement, int column) {
         const char *string = text(statement, column);
-        json_t *json = string ? json_loads(string, JSON_DECODE_ANY, NULL) : NULL;
+        json_t *json = string ? json_loads(string, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL) : NULL;
 
         return json ?: json_null();
 }
@@ -178,7 +192,7 @@ json_t *store_runs(Store *s, int64_t before, const char *mode, unsigned limit) {
                 mode ? "SELECT " RUN_COLUMNS
                        " FROM runs WHERE id < ?1 AND mode = ?3 ORDER BY id DESC LIMIT ?2"
                      : "SELECT " RUN_COLUMNS " FROM runs WHERE id < ?1 ORDER BY id DESC LIMIT ?2",
-                parameters, mode ? 3 : 2, make_run);
+                parameters, mode ? 3 : 2, make_run, SIZE_MAX);
 }
 
 json_t *store_run(Store *s, int64_t id) {
@@ -187,7 +201,7 @@ json_t *store_run(Store *s, int64_t id) {
         assert(s);
 
         runs = list(s, "SELECT " RUN_COLUMNS " FROM runs WHERE id = ?1", &(Parameter){ .integer = id }, 1,
-                make_run);
+                make_run, SIZE_MAX);
         return json_incref(json_array_get(runs, 0));
 }
 
@@ -252,8 +266,9 @@ json_t *store_results(Store *s, int64_t run, int64_t after, unsigned limit, int6
         _cleanup_json_ json_t *items = json_array();
         sqlite3_stmt *statement;
         int64_t last = after;
+        size_t bytes = 0;
         bool oom = !items;
-        int rc;
+        int rc = SQLITE_DONE;
 
         assert(s);
 
@@ -263,11 +278,12 @@ json_t *store_results(Store *s, int64_t run, int64_t after, unsigned limit, int6
                 parameters, ELEMENTSOF(parameters));
         if (!statement)
                 return NULL;
-        while ((rc = sqlite3_step(statement)) == SQLITE_ROW) {
+        while (bytes < STORE_READ_BYTES && (rc = sqlite3_step(statement)) == SQLITE_ROW) {
                 if (oom || json_array_append_new(items, make_result(statement)) < 0) {
                         oom = true;
                         break;
                 }
+                bytes += row_bytes(statement);
                 last = sqlite3_column_int64(statement, 0);
         }
         if (query_end(s, statement, rc) < 0 || oom)
@@ -292,7 +308,7 @@ json_t *store_history(Store *s, const char *state, unsigned limit) {
         return list(s,
                 "SELECT run, time, result, differences, error FROM results"
                 " WHERE state = ?1 AND result NOT IN ('ok', 'skipped') ORDER BY position DESC LIMIT ?2",
-                parameters, ELEMENTSOF(parameters), make_history);
+                parameters, ELEMENTSOF(parameters), make_history, STORE_READ_BYTES);
 }
 
 /* ---- Events ---------------------------------------------------------------------------------------------------- */
@@ -339,47 +355,67 @@ bool event_filter_matches(const EventFilter *filter, const json_t *event) {
                        state_matches(filter->state, json_string_value(json_object_get(event, "state"))));
 }
 
-json_t *store_events(Store *s, int64_t after, const EventFilter *filter, unsigned limit) {
+/* As event_filter_matches() does. */
+static bool row_matches(const EventFilter *filter, sqlite3_stmt *statement) {
+        return (!filter->kind || streq_ptr(filter->kind, text(statement, 2))) &&
+               (filter->run == 0 || sqlite3_column_int64(statement, 4) == filter->run) &&
+               (!filter->state || state_matches(filter->state, text(statement, 5)));
+}
+
+json_t *store_events(Store *s, int64_t *after, const EventFilter *filter, unsigned limit, bool *ret_more) {
         static const EventFilter everything = {};
         _cleanup_json_ json_t *items = json_array();
         const Parameter parameters[] = {
-                { .integer = after },
+                { .integer = *after },
                 { .integer = filter ? filter->run : 0 },
                 { .text = filter ? filter->kind : NULL },
                 { .text = filter ? filter->state : NULL },
         };
         bool oom = !items, exact;
+        unsigned n_looked_at = 0;
         sqlite3_stmt *statement;
+        int64_t last = *after;
+        size_t bytes = 0;
         char sql[320];
-        int rc = SQLITE_DONE;
+        int rc = SQLITE_ROW;
 
         assert(s);
 
         filter = filter ?: &everything;
-        /* What matches nothing but itself the index finds. All else is matched here, as event_filter_matches() does. */
+        /* One condition is left to an index, which finds what it is about at once. All others are looked at here, where they are
+         * counted: SQLite would go on to the end of the table for what nothing matches. */
         exact = filter->state && !strpbrk(filter->state, "*?[\\");
         (void) snprintf(sql, sizeof(sql),
-                "SELECT id, time, kind, message, run, state, role, result, data FROM events WHERE id > "
-                "?1%s%s%s"
+                "SELECT id, time, kind, message, run, state, role, result, data FROM events WHERE id > ?1%s"
                 " ORDER BY id",
-                filter->run > 0 ? " AND run = ?2" : "", filter->kind ? " AND kind = ?3" : "",
-                exact           ? " AND state = ?4"
-                : filter->state ? " AND state IS NOT NULL"
+                filter->run > 0 ? " AND run = ?2"
+                : exact         ? " AND state = ?4"
+                : filter->kind  ? " AND kind = ?3"
                                 : "");
 
         statement = query(s, sql, parameters, ELEMENTSOF(parameters));
         if (!statement)
                 return NULL;
-        while (json_array_size(items) < limit && (rc = sqlite3_step(statement)) == SQLITE_ROW) {
-                if (filter->state && !state_matches(filter->state, text(statement, 5)))
-                        continue;
-                if (oom || json_array_append_new(items, make_event(statement)) < 0) {
-                        oom = true;
-                        break;
+        while (json_array_size(items) < limit && n_looked_at < STORE_READ_ROWS && bytes < STORE_READ_BYTES &&
+                (rc = sqlite3_step(statement)) == SQLITE_ROW) {
+                n_looked_at++;
+                if (row_matches(filter, statement)) {
+                        if (oom || json_array_append_new(items, make_event(statement)) < 0) {
+                                oom = true;
+                                break;
+                        }
+                        bytes += row_bytes(statement);
                 }
+                last = sqlite3_column_int64(statement, 0);
         }
+        /* The page is full: so that nobody comes for an empty one. */
+        if (rc == SQLITE_ROW && !oom)
+                rc = sqlite3_step(statement);
         if (query_end(s, statement, rc) < 0 || oom)
                 return NULL;
+        *after = last;
+        if (ret_more)
+                *ret_more = rc != SQLITE_DONE;
         return TAKE_PTR(items);
 }
 

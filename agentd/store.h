@@ -154,10 +154,17 @@ json_t *store_run(Store *store, int64_t id);
  * them; NULL likewise. */
 json_t *store_end_unfinished(Store *store, const char *error);
 
-/* Results of a run in their order, from position `after` (0) on. *ret_last: the position of the last one. */
+/* What one reading may cost, so that nobody who asks holds up the event loop or fills the memory. A page ends also where
+ * that is used up; one item is always read, however large. */
+#define STORE_READ_ROWS  2000     /* looked at */
+#define STORE_READ_BYTES KIB(512) /* of text in what is returned */
+
+/* Results of a run in their order, from position `after` (0) on. *ret_last: the position of the last one. Fewer than limit
+ * does not mean that there are no more; none does. */
 json_t *store_results(Store *store, int64_t run, int64_t after, unsigned limit, int64_t *ret_last);
 
-/* The last results of a state, newest first, as docs/api.md says under "history"; skipped ones left out. */
+/* The last results of a state, newest first, as docs/api.md says under "history"; skipped ones left out. Fewer, if they are
+ * large. */
 json_t *store_history(Store *store, const char *state, unsigned limit);
 
 typedef struct EventFilter {
@@ -166,8 +173,17 @@ typedef struct EventFilter {
         int64_t run;       /* 0: any */
 } EventFilter;
 
-/* Events with an id above `after`, oldest first. */
-json_t *store_events(Store *store, int64_t after, const EventFilter *filter, unsigned limit);
+/*
+ * store_events() - reads events, oldest first
+ * @after:    those with a higher id; then the id of the last one that was looked at, whether it passed or not
+ * @filter:   NULL: all
+ * @limit:    at most so many
+ * @ret_more: there are more to look at, or may be; NULL if that does not matter
+ *
+ * Return: a new array, which may be empty though there are more; NULL if the store cannot be read, or memory is short.
+ */
+json_t *store_events(
+        Store *store, int64_t *after, const EventFilter *filter, unsigned limit, bool *ret_more);
 /* The id of the newest; 0 if there is none. */
 int64_t store_last_event(Store *store);
 

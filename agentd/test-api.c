@@ -94,7 +94,7 @@ TEST(health) {
         answer = get("/healthz");
         ASSERT_EQ(answer.status, 503);
         assert_json(answer.json,
-                "{\"healthy\":false,\"reason\":\"the last load failed: /x.toml: it is wrong\"}");
+                "{\"healthy\":false,\"reason\":\"the last load failed: /x.toml:3: it is wrong\"}");
 }
 
 TEST(metrics_are_what_prometheus_reads) {
@@ -271,7 +271,17 @@ TEST(large_images_are_bounded) {
         json_decref(shown);
 
         begin = now_usec(CLOCK_MONOTONIC);
-        expect_problem("GET", "/v1/states/file:%2Fs%2F1199x", NULL, 404, "not-found", "did you mean");
+        expect_problem(
+                "GET", "/v1/states/file:%2Fs%2F1199x", NULL, 404, "not-found", "did you mean 'file:/s/1199");
+        expect_problem(
+                "GET", "/v1/states/file:%2Fs%2F11x99", NULL, 404, "not-found", "did you mean 'file:/s/11");
+        expect_problem("GET", "/v1/states/fiel:%2Fs%2F11234", NULL, 404, "not-found",
+                "did you mean 'file:/s/11234'");
+        /* Even of the longest id that is nearly like all of them. */
+        for (int i = 0; i < 50; i++)
+                expect_problem(
+                        "GET", "/v1/states/file:%2Fs%2Fxxxxx", NULL, 404, "not-found", "there is no state");
+        assert_true(now_usec(CLOCK_MONOTONIC) - begin < 2 * USEC_PER_SEC);
         /* A glob that tries all ways to match. */
         expect_list("/v1/states?match=*s*s*s*1*1*1*9*9*9*0*x*x*y", "state", "");
         assert_true(now_usec(CLOCK_MONOTONIC) - begin < 5 * USEC_PER_SEC);
@@ -553,11 +563,71 @@ TEST(events_are_listed) {
         expect_problem("GET", "/v1/events?follow=maybe", NULL, 400, "bad-request", "follow");
 }
 
-/* A filter that the store does not know is applied here, a bounded number of events at a time. */
+/* What is looked at for one page is bounded, whatever the filter. */
 TEST(rare_events_are_found) {
-        for (int i = 0; i < 3000; i++)
-                emit(i == 2500 ? EVENT_DISABLED : EVENT_STATE_CHANGED, 7, "file:/a");
+        json_t *page;
+
+        for (int i = 0; i < 5000; i++)
+                emit(i == 4500 ? EVENT_DISABLED : EVENT_STATE_CHANGED, 7, "file:/a");
+        page = get_json("/v1/events?state=nowhere*");
+        ASSERT_EQ(json_array_size(json_object_get(page, "items")), 0);
+        ASSERT_TRUE(json_is_string(json_object_get(page, "next")));
+        json_decref(page);
         expect_pages("/v1/events?kind=disabled,enabled", "kind", "disabled");
+        expect_pages("/v1/events?kind=disabled,enabled&state=file:*", "kind", "disabled");
+        expect_pages("/v1/events?state=nowhere*", "kind", "");
+}
+
+/* fnmatch() looks for the end of a bracket again and again. */
+TEST(globs_are_bounded) {
+        static const char *const targets[] = { "/v1/states?match=*", "/v1/events?state=*",
+                "/v1/events?follow=true&state=*" };
+        char target[9000], body[9000];
+        json_t *page;
+        usec_t begin;
+
+        FOREACH_ELEMENT(t, targets)
+                for (int i = 0; i < 2; i++) {
+                        (void) snprintf(target, sizeof(target), "%s%s%0*d", *t, i == 0 ? "" : "[]",
+                                i == 0 ? API_GLOB_MAX : API_BRACKET_MAX, 1);
+                        expect_problem("GET", target, NULL, 400, "bad-request", "too long for a glob");
+                }
+        (void) snprintf(body, sizeof(body), "{\"states\": [\"*%0*d\"]}", API_GLOB_MAX, 1);
+        expect_problem("POST", "/v1/runs", body, 400, "bad-request", "too long for a glob");
+
+        /* The worst that is allowed is done a part at a time. */
+        adopt(make_image(1, build_large));
+        begin = now_usec(CLOCK_MONOTONIC);
+        (void) snprintf(target, sizeof(target), "/v1/states?match=*[]%0*d", API_BRACKET_MAX - 3, 1);
+        page = get_json(target);
+        ASSERT_EQ(json_array_size(json_object_get(page, "items")), 0);
+        ASSERT_TRUE(json_is_string(json_object_get(page, "next")));
+        json_decref(page);
+        expect_pages(target, "state", "");
+        expect_pages("/v1/states?match=*[s]:/s/1199[89]", "state", "");
+        expect_pages("/v1/states?match=*/1199[89]", "state", "file:/s/11999 file:/s/11998");
+        assert_true(now_usec(CLOCK_MONOTONIC) - begin < 5 * USEC_PER_SEC);
+}
+
+TEST(pages_are_bounded) {
+        _cleanup_free_ char *large = malloc(KIB(300) + 1);
+        json_t *results = json_array(), *page;
+
+        memset(large, 'x', KIB(300));
+        large[KIB(300)] = 0;
+        for (int i = 0; i < 5; i++) {
+                json_t *result = result_of("file:/a", "drifted");
+
+                (void) json_object_set_new(result, "error", json_string(large));
+                (void) json_array_append_new(results, result);
+        }
+        engine.runs[engine.n_runs++] =
+                (EngineRun){ .id = store_next_run(engine.store), .mode = RUN_PLAN, .results = results };
+        page = get_json("/v1/runs/1/results?limit=1000");
+        ASSERT_EQ(json_array_size(json_object_get(page, "items")), 2);
+        ASSERT_STREQ(json_string_value(json_object_get(page, "next")), "2");
+        json_decref(page);
+        expect_pages("/v1/runs/1/results", "result", "drifted drifted drifted drifted drifted");
 }
 
 TEST(events_are_followed_without_gap_and_without_double) {
@@ -853,6 +923,8 @@ int main(void) {
                 HOSTED(who_goes_away_follows_no_longer),
                 HOSTED(events_are_listed),
                 HOSTED(rare_events_are_found),
+                HOSTED(globs_are_bounded),
+                HOSTED(pages_are_bounded),
                 HOSTED(events_are_followed_without_gap_and_without_double),
                 HOSTED(events_that_cannot_be_stored_are_followed),
                 HOSTED(events_are_followed_through_filters),

@@ -226,7 +226,7 @@ static json_t *summary_to_json(void) {
                 "unknown", 0, "failed", 0, "skipped", 0, "blocked", 0);
 }
 
-json_t *engine_run_to_json(const EngineRun *run, bool progress) {
+json_t *engine_run_to_json(EngineRun *run, bool progress) {
         json_t *json = json_pack("{s:I, s:s, s:s, s:s, s:s?, s:o, s:n}", "run", (json_int_t) run->id, "mode",
                 run_mode_to_string(run->mode), "cause", "request", "started", "2026-11-21T13:32:00.123456Z",
                 "finished", run->over ? "2026-11-21T13:32:01.000000Z" : NULL, "summary", summary_to_json(),
@@ -245,7 +245,8 @@ json_t *engine_runs_active(const Engine *e) {
 
         for (unsigned i = 0; i < e->n_runs; i++)
                 if (!e->runs[i].over)
-                        (void) json_array_append_new(list, engine_run_to_json(&e->runs[i], true));
+                        (void) json_array_append_new(
+                                list, engine_run_to_json((EngineRun *) &e->runs[i], true));
         return list;
 }
 
@@ -253,7 +254,7 @@ json_t *engine_runs_remembered(const Engine *e, int64_t before, const char *mode
         json_t *list = json_array();
 
         for (unsigned i = e->n_runs; i > 0; i--) {
-                const EngineRun *run = &e->runs[i - 1];
+                EngineRun *run = (EngineRun *) &e->runs[i - 1];
 
                 if (run->over && (before == 0 || run->id < before) &&
                         (!mode || streq(mode, run_mode_to_string(run->mode))))
@@ -265,7 +266,7 @@ json_t *engine_runs_remembered(const Engine *e, int64_t before, const char *mode
 json_t *engine_runs_last(const Engine *e) {
         for (unsigned i = e->n_runs; i > 0; i--)
                 if (e->runs[i - 1].over)
-                        return engine_run_to_json(&e->runs[i - 1], false);
+                        return engine_run_to_json((EngineRun *) &e->runs[i - 1], false);
         return json_null();
 }
 

@@ -25,7 +25,13 @@ static bool free_when_told;
 
 /* ---- Helpers --------------------------------------------------------------------------------------------------- */
 
-static void on_changed(_unused_ void *userdata, bool overflow) {
+static uint32_t told; /* a bit for each index below 32 */
+
+static void on_changed(_unused_ void *userdata, const uint32_t *indices, size_t n, bool overflow) {
+        ASSERT_TRUE(n > 0 || overflow);
+        for (size_t i = 0; i < n; i++)
+                if (indices[i] < 32)
+                        told |= UINT32_C(1) << indices[i];
         n_changed++;
         n_overflows += overflow;
         if (free_when_told)
@@ -52,7 +58,7 @@ static int setup(_unused_ void **state) {
         ASSERT_TRUE(snprintf(top, sizeof(top), "%s/test-path-watch-XXXXXX", base ?: "/tmp") > 0);
         ASSERT_NOT_NULL(mkdtemp(top));
         ASSERT_OK(sd_event_new(&event));
-        n_changed = n_overflows = n_armed = 0;
+        n_changed = n_overflows = n_armed = told = 0;
         free_when_told = false;
         ASSERT_OK(path_watch_new(event, &handlers, NULL, &watch));
         return 0;
@@ -166,7 +172,7 @@ static void arm_max(size_t max, const char *path, ...) {
         ASSERT_EQ(n_armed, 0);
         run_until(&n_armed, 1);
         run_until_idle();
-        n_changed = n_overflows = n_armed = 0;
+        n_changed = n_overflows = n_armed = told = 0;
 }
 
 #define arm(...) arm_max(SIZE_MAX, __VA_ARGS__, NULL)
@@ -174,7 +180,16 @@ static void arm_max(size_t max, const char *path, ...) {
 static void expect_change(void) {
         run_until(&n_changed, 1);
         run_until_idle();
-        n_changed = n_overflows = 0;
+        n_changed = n_overflows = told = 0;
+}
+
+/* Just these of the list, a bit each. */
+static void expect_told(uint32_t bits) {
+        run_until(&n_changed, 1);
+        run_until_idle();
+        ASSERT_EQ(told, bits);
+        ASSERT_EQ(n_overflows, 0);
+        n_changed = told = 0;
 }
 
 static void expect_silence(void) {
@@ -1360,6 +1375,48 @@ TEST(size) {
         ASSERT_TRUE(path_watch_size(watch) <= size + 64);
 }
 
+/* Who has thousands of states is told which. */
+TEST(which_of_the_list_changed_is_told) {
+        make_directory("a");
+        make_directory("b");
+        make_directory("b/c");
+        write_file("a/x", "");
+        write_file("a/y", "");
+        write_file("b/z", "");
+        write_file("b/c/z", "");
+        make_link("b", "l");
+        arm("a/x", "a/y", "b/z", "b/c/z", "l/z", "a");
+
+        write_file("a/x", "1");
+        expect_told(1u << 0);
+        write_file("a/y", "1");
+        expect_told(1u << 1);
+        /* By two names. */
+        write_file("b/z", "1");
+        expect_told(1u << 2 | 1u << 4);
+        write_file("b/c/z", "1");
+        expect_told(1u << 3);
+        ASSERT_OK(chmod(at("a"), 0700));
+        expect_told(1u << 5);
+
+        /* All that is below what moves. */
+        move("b", "d");
+        expect_told(1u << 2 | 1u << 3 | 1u << 4);
+        move("d", "b");
+        expect_told(1u << 2 | 1u << 3 | 1u << 4);
+        ASSERT_OK(unlink(at("l")));
+        expect_told(1u << 4);
+
+        /* In another list they have other places. */
+        arm("b/z", "a/y");
+        write_file("a/y", "2");
+        expect_told(1u << 1);
+        write_file("b/z", "2");
+        expect_told(1u << 0);
+        write_file("a/x", "2");
+        expect_silence();
+}
+
 /* Figures, with AGENTD_BENCH=1 in the environment. */
 TEST(bench) {
         if (!getenv("AGENTD_BENCH"))
@@ -1412,5 +1469,6 @@ RUN_TESTS(RUN_WITH_LOOP(file_changes), RUN_WITH_LOOP(others_do_not_count),
         RUN_WITH_LOOP(path_that_hangs), RUN_WITH_LOOP(events_before_the_child_tells),
         RUN_WITH_LOOP(freed_in_every_state), RUN_WITH_LOOP(freed_by_its_handlers),
         RUN_WITH_LOOP(whatever_happens), RUN_WITH_LOOP(idle_means_no_timer), RUN_WITH_LOOP(size),
-        RUN_WITH_LOOP(bench), RUN_WITH_LOOP(mount_that_hangs), RUN_WITH_LOOP(mounted_over),
+        RUN_WITH_LOOP(which_of_the_list_changed_is_told), RUN_WITH_LOOP(bench),
+        RUN_WITH_LOOP(mount_that_hangs), RUN_WITH_LOOP(mounted_over),
         RUN_WITH_LOOP(one_directory_at_two_places), RUN_WITH_LOOP(limit_of_the_kernel))

@@ -267,8 +267,8 @@ TEST(both_matchers_of_events_agree) {
                                         .kind = kind == 0   ? NULL
                                                 : kind == 1 ? "state-failed"
                                                             : "no-such" };
-                                json_t *found = store_events(f.store, 0, &filter, 100),
-                                       *all = store_events(f.store, 0, NULL, 100), *event;
+                                json_t *found = events_after(f.store, 0, &filter, 100),
+                                       *all = events_after(f.store, 0, NULL, 100), *event;
                                 size_t k, n = 0;
 
                                 json_array_foreach(all, k, event) if (event_filter_matches(&filter, event))
@@ -279,12 +279,112 @@ TEST(both_matchers_of_events_agree) {
                         }
         {
                 const EventFilter filter = { .state = "file:*" };
-                json_t *page = store_events(f.store, 4, &filter, 3);
+                json_t *page = events_after(f.store, 4, &filter, 3);
 
                 ASSERT_EQ(json_array_size(page), 3);
                 ASSERT_EQ(json_integer_value(json_object_get(json_array_get(page, 0), "event")), 5);
                 json_decref(page);
         }
+        fixture_done(&f);
+}
+
+/* Nobody who asks for much, or for what there is not, holds the engine up. */
+TEST(what_is_read_at_a_time_is_bounded) {
+        static const EventFilter rare[] = {
+                { .state = "*nowhere*" },
+                { .state = "file:/x", .kind = "disabled" },
+                { .run = 7, .kind = "disabled" },
+                { .run = 7, .state = "*nowhere*", .kind = "disabled" },
+        };
+        _cleanup_free_ char *large = NULL;
+        json_t *data, *page, *differences;
+        int64_t after, first, last = 0;
+        bool more;
+        Fixture f;
+
+        fixture_init(&f);
+        fixture_open(&f);
+        first = store_last_event(f.store) + 1;
+        for (int i = 0; i < 3 * STORE_READ_ROWS; i++)
+                (void) store_put_event(f.store, &(StoreEvent){ .time_usec = 1,
+                                                        .kind = "state-changed",
+                                                        .message = "m",
+                                                        .run = 7,
+                                                        .state = "file:/x" });
+        FOREACH_ELEMENT(filter, rare) {
+                after = 0;
+                for (int i = 1; i <= 3; i++) {
+                        page = store_events(f.store, &after, filter, 10, &more);
+                        ASSERT_EQ(json_array_size(page), 0);
+                        ASSERT_EQ(after, first - 1 + i * STORE_READ_ROWS);
+                        ASSERT_EQ(more, i < 3);
+                        json_decref(page);
+                }
+        }
+
+        large = malloc(KIB(300) + 1);
+        ASSERT_NOT_NULL(large);
+        memset(large, 'x', KIB(300));
+        large[KIB(300)] = 0;
+        data = json_pack("{s:s}", "is", large);
+        differences = json_pack("[{s:s}]", "is", large);
+        after = store_last_event(f.store);
+        for (int i = 0; i < 10; i++) {
+                (void) store_put_event(f.store,
+                        &(StoreEvent){
+                                .time_usec = 1, .kind = "state-changed", .message = "m", .data = data });
+                store_put_result(f.store, &(StoreResult){ .run = 1,
+                                                  .time_usec = 1,
+                                                  .state = "file:/x",
+                                                  .type = "file",
+                                                  .role = "web",
+                                                  .result = "failed",
+                                                  .differences = differences });
+        }
+        json_decref(data);
+        json_decref(differences);
+        for (int i = 0; i < 5; i++) {
+                page = store_events(f.store, &after, NULL, 1000, &more);
+                ASSERT_EQ(json_array_size(page), 2);
+                ASSERT_EQ(more, i < 4);
+                json_decref(page);
+                page = store_results(f.store, 1, last, 1000, &last);
+                ASSERT_EQ(json_array_size(page), 2);
+                json_decref(page);
+        }
+        page = store_results(f.store, 1, last, 1000, &last);
+        ASSERT_EQ(json_array_size(page), 0);
+        json_decref(page);
+        page = store_history(f.store, "file:/x", 20);
+        ASSERT_EQ(json_array_size(page), 2);
+        json_decref(page);
+        fixture_done(&f);
+}
+
+TEST(a_nul_in_a_value_is_kept) {
+        json_t *differences = json_pack("[{s:s, s:o}]", "attribute", "text", "is", json_stringn("a\0b", 3));
+        int64_t after = 0;
+        Fixture f;
+
+        fixture_init(&f);
+        fixture_open(&f);
+        store_put_result(f.store, &(StoreResult){ .run = 1,
+                                          .time_usec = 1,
+                                          .state = "file:/x",
+                                          .type = "file",
+                                          .role = "web",
+                                          .result = "failed",
+                                          .differences = differences });
+        (void) store_put_event(f.store,
+                &(StoreEvent){
+                        .time_usec = 1, .kind = "state-changed", .message = "m", .data = differences });
+        json_t *history = store_history(f.store, "file:/x", 1),
+               *events = store_events(f.store, &after, NULL, 1, NULL);
+        ASSERT_TRUE(json_equal(json_object_get(json_array_get(history, 0), "differences"), differences));
+        ASSERT_TRUE(json_equal(json_object_get(json_array_get(events, 0), "data"), differences));
+        json_decref(history);
+        json_decref(events);
+        json_decref(differences);
         fixture_done(&f);
 }
 
@@ -307,7 +407,7 @@ TEST(events_have_the_form_of_the_api) {
         ASSERT_EQ(store_put_event(f.store, &full), 1);
         ASSERT_EQ(store_put_event(f.store, &bare), 2);
         ASSERT_EQ(store_last_event(f.store), 2);
-        assert_json(store_events(f.store, 0, NULL, 10),
+        assert_json(events_after(f.store, 0, NULL, 10),
                 "[{\"event\":1,\"time\":\"1970-01-01T00:00:00.000001Z\",\"kind\":\"state-changed\","
                 "\"message\":\"Changed\",\"run\":7,\"state\":\"file:/"
                 "a\",\"role\":\"web\",\"result\":\"changed\","
@@ -599,7 +699,7 @@ TEST(corruption_is_noticed_while_it_is_in_use) {
                 (void) fixture_put_event(&f, "after");
                 put_status(&f, "file:/after", "ok");
                 (void) store_flush(f.store);
-                json_decref(store_events(f.store, 0, NULL, 1000));
+                json_decref(events_after(f.store, 0, NULL, 1000));
                 json_decref(store_results(f.store, 1, 0, 1000, NULL));
                 (void) store_each_status(f.store, count_status, &(unsigned){ 0 });
                 (void) fixture_put_event(&f, "later");
@@ -753,7 +853,7 @@ TEST(what_is_too_much_to_wait_is_given_up_oldest_first) {
         limit_files(RLIM_INFINITY);
         fixture_retry(&f);
         ASSERT_OK(store_flush(f.store));
-        events = store_events(f.store, 0, NULL, 10000);
+        events = events_after(f.store, 0, NULL, 10000);
         ASSERT_EQ(json_array_size(events), 1000 - store_n_lost(f.store));
         ASSERT_EQ(json_integer_value(
                           json_object_get(json_array_get(events, json_array_size(events) - 1), "event")),
@@ -1135,7 +1235,7 @@ TEST(what_was_told_is_there_after_sigkill) {
                 ASSERT_NULL(store_error(f.store));
                 ASSERT_EQ(f.n_told[STORE_RESET] + f.n_told[STORE_FAILED], 0);
                 ASSERT_TRUE(store_last_event(f.store) >= told);
-                events = store_events(f.store, told - 1, NULL, 1);
+                events = events_after(f.store, told - 1, NULL, 1);
                 ASSERT_EQ(json_integer_value(json_object_get(json_array_get(events, 0), "event")), told);
                 json_decref(events);
                 fixture_crash(&f);
@@ -1144,7 +1244,7 @@ TEST(what_was_told_is_there_after_sigkill) {
         /* None is missing in between, but where it was killed. */
         fixture_open(&f);
         {
-                json_t *events = store_events(f.store, 0, NULL, UINT32_MAX), *event;
+                json_t *events = events_after(f.store, 0, NULL, UINT32_MAX), *event;
                 int64_t before = 0;
                 unsigned n_gaps = 0;
                 size_t i;
@@ -1376,6 +1476,22 @@ TEST(the_log_is_moved_by_the_housekeeper) {
         ASSERT_EQ(errno, ECHILD);
 }
 
+TEST(a_clock_that_was_wrong_does_not_keep_the_housekeeper_away) {
+        Fixture f;
+
+        fixture_init(&f);
+        fixture_open_with(&f, "/proc/self/exe");
+        fixture_close(&f);
+        execute(fixture_path(&f, STORE_FILE), "UPDATE meta SET kept = 4000000000000000"); /* 2096 */
+        fixture_open_with(&f, "/proc/self/exe");
+        ASSERT_TRUE(store_housekeeper(f.store) > 0);
+        FIXTURE_UNTIL(&f, store_housekeeper(f.store) == 0);
+        (void) fixture_put_event(&f, "afterwards");
+        FIXTURE_UNTIL(&f, !f.store->first);
+        ASSERT_EQ(store_housekeeper(f.store), 0);
+        fixture_done(&f);
+}
+
 TEST(without_a_housekeeper_the_log_does_not_grow_for_ever) {
         struct stat st;
         Fixture f;
@@ -1441,6 +1557,8 @@ int main(int argc, char **argv) {
                 RUN(a_reader_may_write_and_stop),
                 RUN(runs_without_an_end_get_one),
                 RUN(both_matchers_of_events_agree),
+                RUN(a_nul_in_a_value_is_kept),
+                RUN(what_is_read_at_a_time_is_bounded),
                 RUN(events_have_the_form_of_the_api),
                 RUN(nothing_queued_wakes_nobody),
                 RUN(events_are_told_when_they_are_written),
@@ -1470,6 +1588,7 @@ int main(int argc, char **argv) {
                 RUN(two_housekeepers_and_a_writer_get_along),
                 RUN(a_housekeeper_may_be_killed_at_any_instant),
                 RUN(the_log_is_moved_by_the_housekeeper),
+                RUN(a_clock_that_was_wrong_does_not_keep_the_housekeeper_away),
                 RUN(without_a_housekeeper_the_log_does_not_grow_for_ever),
                 RUN(a_store_that_was_not_closed_is_looked_through),
                 /* Last: from then on writes go through it. */

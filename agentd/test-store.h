@@ -173,8 +173,25 @@ static inline int64_t fixture_put_event(Fixture *f, const char *message) {
         return store_put_event(f->store, &event);
 }
 
+/* All of them, in as many readings as it takes. */
+static inline json_t *events_after(Store *store, int64_t after, const EventFilter *filter, unsigned limit) {
+        json_t *events = json_array();
+        bool more = true;
+
+        while (more && json_array_size(events) < limit) {
+                json_t *page = store_events(
+                        store, &after, filter, limit - (unsigned) json_array_size(events), &more);
+
+                if (!page)
+                        break;
+                ASSERT_OK(json_array_extend(events, page));
+                json_decref(page);
+        }
+        return events;
+}
+
 static inline size_t fixture_n_events(Fixture *f) {
-        json_t *events = store_events(f->store, 0, NULL, UINT32_MAX);
+        json_t *events = events_after(f->store, 0, NULL, UINT32_MAX);
         size_t n = json_array_size(events);
 
         json_decref(events);

@@ -50,6 +50,11 @@ struct WorkerPool {
         sd_event_source *free_event; /* a deferred one: tells the owner that there is room */
 };
 
+/* There may be room now, or none for ever: who waits looks again. */
+static void tell_room(const WorkerPool *pool) {
+        (void) sd_event_source_set_enabled(pool->free_event, SD_EVENT_ONESHOT);
+}
+
 static Worker *worker_free(Worker *worker) {
         if (!worker)
                 return NULL;
@@ -65,7 +70,7 @@ static Worker *worker_free(Worker *worker) {
                                 *w = worker->next;
                                 break;
                         }
-                (void) sd_event_source_set_enabled(worker->pool->free_event, SD_EVENT_ONESHOT);
+                tell_room(worker->pool);
         }
         free(worker);
         return NULL;
@@ -205,7 +210,7 @@ static int worker_handle_datagram(Worker *worker, const uint8_t *data, size_t si
                         worker->slow = false;
                         arm_timer(worker, worker->heard_usec + WORKER_IDLE_USEC);
                         batch->handlers->on_end(batch->userdata, batch);
-                        (void) sd_event_source_set_enabled(worker->pool->free_event, SD_EVENT_ONESHOT);
+                        tell_room(worker->pool);
                         r = 0;
                         break;
                 }
@@ -318,6 +323,7 @@ static int on_worker_timer(_unused_ sd_event_source *source, _unused_ uint64_t u
         if (worker->killed) {
                 worker->stuck = true;
                 worker->slow = true;
+                tell_room(worker->pool);
                 report_lost(
                         worker, WORKER_LOSS_STUCK, "the worker hangs in the kernel and cannot be killed");
                 return 0;
@@ -354,7 +360,7 @@ static int on_worker_timer(_unused_ sd_event_source *source, _unused_ uint64_t u
                 if (!worker->slow) {
                         worker->slow = true;
                         worker->batch->handlers->on_slow(worker->batch->userdata, worker->batch);
-                        (void) sd_event_source_set_enabled(worker->pool->free_event, SD_EVENT_ONESHOT);
+                        tell_room(worker->pool);
                 }
                 arm_timer(worker, deadline);
                 return 0;
@@ -431,13 +437,13 @@ static bool worker_is_idle(const Worker *worker) {
         return !worker->batch && !worker->killed && !worker->leaving;
 }
 
-bool worker_pool_has_room(const WorkerPool *pool, WorkerKind kind) {
+bool worker_pool_has_room(const WorkerPool *pool, const Image *image, WorkerKind kind) {
         unsigned n = 0, n_slow = 0;
 
         for (const Worker *worker = pool->workers; worker; worker = worker->next) {
                 if (worker->kind != kind)
                         continue;
-                if (worker_is_idle(worker))
+                if (worker_is_idle(worker) && worker->image == image)
                         return true;
                 if (worker->slow)
                         n_slow++;
@@ -465,7 +471,7 @@ int worker_pool_dispatch(WorkerPool *pool, Image *image, Batch *batch) {
         MessageWriter writer;
         int r;
 
-        if (!worker_pool_has_room(pool, batch->kind))
+        if (!worker_pool_has_room(pool, image, batch->kind))
                 return -EBUSY;
 
         for (worker = pool->workers; worker; worker = worker->next)
@@ -553,6 +559,7 @@ void worker_pool_abandon(WorkerPool *pool, void *userdata) {
                         continue;
                 worker->batch = NULL;
                 worker_kill(worker, WORKER_LOSS_DIED);
+                tell_room(pool);
         }
 }
 
@@ -564,6 +571,8 @@ void worker_pool_set_limit(WorkerPool *pool, unsigned n_workers) {
                                     ? 2
                                     : MAX((unsigned) CPU_COUNT(&set), 2U);
         pool->options.n_workers = n_workers;
+        if (pool->free_event)
+                tell_room(pool);
 }
 
 const WorkerPoolOptions *worker_pool_options(const WorkerPool *pool) {

@@ -147,8 +147,8 @@ bool worker_pool_has_hung(const WorkerPool *pool);
 WorkerPool *worker_pool_free(WorkerPool *pool);
 DEFINE_CLEANUP(WorkerPool *, worker_pool_free)
 
-/* True if a batch of that kind would find a worker now. */
-bool worker_pool_has_room(const WorkerPool *pool, WorkerKind kind);
+/* True if a batch of that kind, of states in the image, would find a worker now. */
+bool worker_pool_has_room(const WorkerPool *pool, const Image *image, WorkerKind kind);
 
 /* True if so many workers of that kind hang in the kernel that no other is started. */
 bool worker_pool_is_exhausted(const WorkerPool *pool, WorkerKind kind);

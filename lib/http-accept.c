@@ -230,8 +230,12 @@ static void admit(HttpServer *server, int fd) {
                 return;
         }
         if (peer.right == HTTP_NOTHING) {
-                server_refuse(
-                        server, fd, 403, "forbidden", "this needs root or a member of the groups that may");
+                char detail[128];
+
+                (void) snprintf(detail, sizeof(detail),
+                        "only root and members of the groups '%s' and '%s' may",
+                        server->options.readers ?: "?", server->options.writers ?: "?");
+                server_refuse(server, fd, 403, "forbidden", detail);
                 return;
         }
         if (peer.uid != 0 && (server->n_others >= HTTP_CONNECTIONS_MAX - HTTP_CONNECTIONS_ROOT ||

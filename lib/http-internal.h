@@ -52,7 +52,7 @@ struct Connection {
         HttpRequest *request; /* NULL: between two */
         bool suspended;
         bool served; /* it has had an answer */
-        bool gone; /* the client closed it; not: said that it will send nothing more */
+        bool gone;   /* the client closed it; not: said that it will send nothing more */
 };
 
 typedef enum RequestState {

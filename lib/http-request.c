@@ -188,7 +188,8 @@ static bool find_route(HttpRequest *request, const char *method, const char *pat
         request->head = streq(method, "HEAD");
         if (request->route->write && request->peer.right != HTTP_WRITE) {
                 http_answer_problem(request, 403, "forbidden",
-                        "this needs root or a member of the group that may change things");
+                        "only root and members of the group '%s' may do that, others of '%s' may look",
+                        request->server->options.writers ?: "?", request->server->options.readers ?: "?");
                 return false;
         }
 

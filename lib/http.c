@@ -443,7 +443,8 @@ bool http_server_is_sending(const HttpServer *server) {
 
                 if (connection->gone)
                         continue;
-                if (!connection->served && (!connection->request || connection->request->state < REQUEST_HANDLED))
+                if (!connection->served &&
+                        (!connection->request || connection->request->state < REQUEST_HANDLED))
                         return true;
                 if (!connection->request || connection->request->state != REQUEST_ANSWERED)
                         continue;

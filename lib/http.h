@@ -60,6 +60,8 @@ typedef struct HttpServerOptions {
         size_t n_routes;
         /* Groups whose members may read, and write; (gid_t) -1: no such group. uid 0 may write always. */
         gid_t reader_gid, writer_gid;
+        /* What these groups are called, for those who are refused; must stay. */
+        const char *readers, *writers;
         void *userdata;    /* of the handlers */
         unsigned idle_sec; /* 0: HTTP_IDLE_SEC. For tests */
 } HttpServerOptions;

@@ -9,6 +9,10 @@
 
 /* What a line shows of one value. */
 #define VALUE_SHOWN_MAX 60
+/* What follows it in a value, at its end, are the digits of a hash, of which that many are enough. */
+#define HASH_PREFIX "sha256:"
+#define HASH_DIGITS 64
+#define HASH_SHOWN  12
 
 static const char *const summary_order[] = {
         "ok",
@@ -42,6 +46,25 @@ const char *result_text_colour(const char *result) {
 }
 
 /* A value on one line, cut, with what a terminal might obey made harmless. */
+/* People compare the first digits of a hash, and take what looks like "?" for one: so a line break is "\n". */
+static void print_shortened(FILE *f, const char *text, size_t n) {
+        const char *hash = memmem(text, n, HASH_PREFIX, strlen(HASH_PREFIX));
+        size_t digits = hash ? (size_t) (hash - text) + strlen(HASH_PREFIX) : n;
+        bool cut = hash && digits + HASH_SHOWN < n &&
+                   strspn(text + digits, "0123456789abcdef") == HASH_DIGITS && !text[digits + HASH_DIGITS];
+
+        if (cut)
+                n = digits + HASH_SHOWN;
+        for (const char *end = text + n, *next; text < end; text = next) {
+                next = memchr(text, '\n', (size_t) (end - text)) ?: end;
+                output_clean(f, text, (size_t) (next - text));
+                if (next < end) {
+                        (void) fputs("\\n", f);
+                        next++;
+                }
+        }
+}
+
 static void print_value(FILE *f, const json_t *value) {
         _cleanup_free_ char *dump = NULL;
         const char *text;
@@ -51,12 +74,14 @@ static void print_value(FILE *f, const json_t *value) {
                 (void) fputs("nothing", f);
                 return;
         }
-        text = json_is_string(value) ? json_string_value(value)
-                                     : (dump = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY));
-        text = text ?: "?";
+        text = json_string_value(value);
+        /* With a NUL in it as JSON has it, so that no end is missing. */
+        if (!text || strlen(text) != json_string_length(value))
+                text = dump = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+        text = !text ? "?" : *text ? text : "\"\"";
         while (text[end] && (((unsigned char) text[end] & 0xc0) == 0x80 || ++n <= VALUE_SHOWN_MAX))
                 end++;
-        output_clean(f, text, end);
+        print_shortened(f, text, end);
         if (text[end])
                 (void) fputs("…", f);
 }

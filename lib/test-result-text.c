@@ -46,6 +46,23 @@ TEST(a_result_is_lines) {
                 { "{\"state\": \"file:/a\", \"result\": \"changed\", \"error\": null, \"differences\": "
                   "[{\"attribute\": \"mode\", \"is\": null, \"should\": \"0644\"}]}",
                         {}, "changed  file:/a\n    mode: nothing → 0644\n" },
+                { "{\"state\": \"x:a\", \"result\": \"changed\", \"differences\": "
+                  "[{\"attribute\": \"text\", \"is\": \"a\\nb\\n\", \"should\": \"\\n\"}]}",
+                        {}, "changed  x:a\n    text: a\\nb\\n → \\n\n" },
+                /* Of a hash at the end the beginning will do; what only looks like one is shown as it is. */
+                { "{\"state\": \"x:a\", \"result\": \"changed\", \"differences\": "
+                  "[{\"attribute\": \"text\", \"is\": \"3 bytes, "
+                  "sha256:98ea6e4f216f2fb4b69fff9b3a44842c38686ca685f3f55dc48c5d3fb1107be4\", \"should\": "
+                  "\"sha256:98ea6e4f216f2fb4\"}]}",
+                        {},
+                        "changed  x:a\n    text: 3 bytes, sha256:98ea6e4f216f… → "
+                        "sha256:98ea6e4f216f2fb4\n" },
+                { "{\"state\": \"x:a\", \"result\": \"changed\", \"differences\": "
+                  "[{\"attribute\": \"text\", \"is\": \"\", \"should\": "
+                  "\"sha256:98ea6e4f216f2fb4b69fff9b3a44842c38686ca685f3f55dc48c5d3fb1107be4!\"}]}",
+                        {},
+                        "changed  x:a\n    text: \"\" → "
+                        "sha256:98ea6e4f216f2fb4b69fff9b3a44842c38686ca685f3f55dc48c5…\n" },
                 { "{\"state\": \"file:/a\", \"result\": \"failed\", \"error\": \"no\"}", {},
                         "failed   file:/a\n    /etc/agentd/conf.d/web.toml:5:1\n    no\n" },
                 { "{\"state\": \"file:/a\", \"result\": \"blocked\", \"error\": \"no\"}", {},

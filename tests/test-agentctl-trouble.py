@@ -26,7 +26,7 @@ def test_agentd_that_cannot_be_reached():
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(refused)
         listener.close()
-        for path, text in ((f"{directory}/missing.sock", "There is no socket"), (refused, "Nobody listens"),
+        for path, text in ((f"{directory}/missing.sock", "there is no socket"), (refused, "nobody listens"),
                            (f"{directory}/{'x' * 200}", "too long")):
             for verb in (("status",), ("states",), ("show", "a:b"), ("apply",), ("plan",), ("runs",), ("run", "1"), ("watch",),
                          ("facts",), ("reload",), ("disable", "x"), ("enable",), ("log-level",), ("run", "--stop", "1")):
@@ -100,6 +100,25 @@ def test_wrong_types_are_no_crash():
             assert done.status == 3 and done.err.count("\n") == 1, (item, done)
     with serve(follow(run(), result("file:/a"))) as server:
         assert ctl(server, "apply").status == 3
+
+
+def test_pages_may_be_empty():
+    def states(handler):
+        after = int(handler.query.get("after", ["0"])[0])
+        handler.answer(200, {"items": [state("file:/a")] if after == 3 else [], "next": str(after + 1) if after < 5 else None})
+
+    with serve({"GET /v1/states": states}) as server:
+        done = ctl(server, "states")
+    assert done.status == 0 and "file:/a" in done.out, done
+
+
+def test_a_nul_in_a_value_is_no_trouble():
+    differs = result("file:/a", "drifted", differences=[{"attribute": "text", "is": "a\0b", "should": None}])
+    with serve(follow(differs, run(mode="plan", drifted=1))) as server:
+        done = ctl(server, "plan")
+        assert done.status == 0 and "a\\u0000b" in done.out, done
+        done = ctl(server, "plan", "--json")
+        assert done.status == 0 and "a\\u0000b" in done.out, done
 
 
 def test_a_list_without_end_is_noticed():
@@ -290,6 +309,11 @@ def test_doc_is_paged_on_a_terminal_only():
             done = Terminal(None, "doc", AGENTD_EXECUTABLE=path, **more).finish()
             assert done.status == 5 and done.out == "doc of all\n", done
         assert "PAGED" not in Terminal(None, "--no-pager", "doc", AGENTD_EXECUTABLE=path, PAGER="echo PAGED").finish().out
+    with fake_agentd('echo "doc of ${2-all}"; exit 5\n') as path, tempfile.TemporaryDirectory() as directory:
+        for program in ("sh", "cat"):
+            os.symlink(shutil.which(program), f"{directory}/{program}")
+        done = Terminal(None, "doc", AGENTD_EXECUTABLE=path, PATH=directory).finish()
+        assert (done.status, done.out) == (5, "doc of all\n"), "a host without less"
     with fake_agentd("yes | head -c 1000000\n") as path:
         assert Terminal(None, "doc", AGENTD_EXECUTABLE=path, PAGER="head -n 1").finish().status == 0, "the pager ended first"
 
@@ -323,7 +347,8 @@ def test_words_are_completed():
                      'echo oops >&2; yes x  y\n') as path:
         done = ctl("/nonexistent", "__complete", "docs", "f", AGENTD_EXECUTABLE=path)
         assert (done.out, done.err) == ("file\tfiles and more\n", ""), done
-        assert ctl(None, "__complete", "docs", "", AGENTD_EXECUTABLE=path).out.count("\n") == 2
+        assert ctl(None, "__complete", "docs", "", AGENTD_EXECUTABLE=path).out.splitlines() == [
+            "file\tfiles and more", "hosts-entry\ta line", "agentd.toml\tsettings of agentd itself"]
     assert ctl(None, "__complete", "docs", "", AGENTD_EXECUTABLE="/nonexistent").err == ""
     done = ctl("/nonexistent", "__complete", "states", "f")
     assert (done.out, done.err) == ("", ""), "quiet if agentd is down"

@@ -24,7 +24,7 @@ def test_status_shows_what_agentd_is_doing():
         done = ctl(server, "status")
     assert done.status == 0 and done.err == "", done
     assert done.out.startswith("● agentd 1 on web1\n"), done
-    for line in ("       State: idle, since 4 days ago (pid 612)",
+    for line in ("       State: idle (started 4 days ago, pid 612)",
                  "       Roles: 3 roles, 41 states, loaded 5 days ago", "      States: 41 ok",
                  "    Next run: in 20h", "       Store: /var/lib/agentd/store.db (80.0K)"):
         assert line in done.out.splitlines(), (line, done)
@@ -44,7 +44,7 @@ def test_status_shows_trouble():
         terminal = Terminal(server, "status").finish()
     assert done.status == 0, done
     for text in ("holi?days (by root, 4 days ago, until it is enabled)", "the last load failed with 1 error", "36 ok, 1 failed",
-                 "2 not looked at yet", "8 apply (request)", "12 of 41 states", "it was stopped", "disk full",
+                 "2 not looked at yet", "8 (apply, request)", "12 of 41 states", "it was stopped", "disk full",
                  DIAGNOSTIC_TEXT, "failed   file:/a\n    no such user\n", "blocked  file:/b\n"):
         assert text in done.out, (text, done)
     assert "\x1b[33mholi?days" in terminal.out and "\x1b[31mfailed  \x1b[0m file:/a" in terminal.out, terminal
@@ -109,6 +109,8 @@ def test_states_that_are_not_there_are_said():
     with serve({"GET /v1/states": pages([])}) as server:
         done = ctl(server, "states", "x")
         assert (done.status, done.out, done.err) == (0, "", "agentctl: There are no such states\n"), done
+        assert ctl(server, "states").err == "agentctl: There are no states: no role declares one\n"
+        assert ctl(server, "states", "--failed").err == "agentctl: No such state has failed, or is blocked\n"
         assert ctl(server, "states", "--json", "x").err == ""
 
 
@@ -146,7 +148,7 @@ def test_show_has_all_that_is_known():
         for line in ("● file:/etc/motd", "        Role: web (/etc/agentd/conf.d/motd.toml:5:1)", "       Error: no space",
                      "     Checked: 20h ago", "     Changed: never", "     Timeout: 2min", "    Settings: audit",
                      "    Requires: user:www", "              group:www",
-                     " Required by: service:x", "     Watches: path /etc/motd", "    mode: 0600 → 0644",
+                     " Required by: service:x", "       About: path /etc/motd", "    mode: 0600 → 0644",
                      "TIME                 RUN  RESULT   WHAT", "2026-11-21 13:32:00    7  changed  mode",
                      "2026-11-21 13:31:00    6  failed   no? space"):
             assert line in done.out.splitlines(), (line, done)
@@ -178,7 +180,7 @@ def test_runs_is_a_table():
             "  9  apply  request  -                       -  waits\n"
             "  8  apply  request  2026-11-21 13:32:00     -  1 of 2 states\n"
             "  7  apply  request  2026-11-21 13:32:00  34ms  40 ok, 1 changed\n"
-            "  6  plan   request  2026-11-21 13:32:00  34ms  1 failed, it was stopped\n"), done
+            "  6  plan   request  2026-11-21 13:32:00  34ms  1 failed; it was stopped\n"), done
         assert ctl(server, "runs", "--json").lines() == items
 
 
@@ -187,7 +189,7 @@ def test_run_shows_results_and_then_the_run():
     what = {**run(7, ok=1, changed=1, failed=1), "progress": None}
     with serve({"GET /v1/runs/7": what, "GET /v1/runs/7/results": pages(results, 1)}) as server:
         done = ctl(server, "run", "7")
-        assert done.status == 0 and done.out.startswith("7 apply (request), started 2026-11-21 13:32:00; "), done
+        assert done.status == 0 and done.out.startswith("Run 7 (apply, request), started 2026-11-21 13:32:00 ("), done
         assert done.out.endswith("\nchanged  file:/a\n    mode: 0600 → 0644\nfailed   file:/b\n    no\n"
                                  "3 states: 1 ok, 1 changed, 1 failed (34ms)\n"), done
         assert ctl(server, "run", "--json", "7").lines() == [*results, what]
@@ -318,6 +320,9 @@ def test_refusals_of_runs():
             done = ctl(server, "apply")
         assert (done.status, done.out) == (expected, ""), done
         assert done.err == "agentctl: error: it is?? disabled?really\n", done
+    with serve({"GET /v1/status": broken_status(), "POST /v1/runs": (403, "forbidden", "this needs root")}) as server:
+        done = ctl(server, "apply")
+        assert done.status == 3 and "this needs root" in done.err, done
     with serve({"GET /v1/status": broken_status(), "POST /v1/runs": (503, "not-ready", "no roles have been loaded yet")}) as server:
         assert ctl(server, "apply").status == 2
 
@@ -415,6 +420,17 @@ def test_ctrl_c_stops_the_run_and_twice_leaves():
         assert stopped.wait(DEADLINE)
         terminal.interrupt()
         assert terminal.finish().status == -signal.SIGINT
+        go_on.set()
+
+    # There is no run yet that could be stopped.
+    go_on.clear()
+    with serve({"GET /v1/status": lambda handler: go_on.wait(DEADLINE)}) as server:
+        terminal = Terminal(server, "apply")
+        while not server.requests:
+            time.sleep(0.01)
+        begun = time.monotonic()
+        terminal.interrupt()
+        assert terminal.finish().status == -signal.SIGINT and time.monotonic() - begun < 5
         go_on.set()
 
 

@@ -472,18 +472,24 @@ def kill_session(process):
             pipe.close()  # not read to its end: what fled from the session may hold the other one
 
 
-def lines_until(pipe, deadline):
-    """The lines of a pipe as they come, until its end or the deadline."""
-    buffer = b""
+def lines_until(pipe, deadline, rest=None):
+    """The lines of a pipe as they come, until its end or the deadline.
+
+    rest: a bytearray of who stops in between and asks again: what was read, and not given out yet
+    """
+    buffer = bytearray() if rest is None else rest
     while True:
+        while (end := buffer.find(b"\n")) >= 0:
+            line = bytes(buffer[:end])
+            del buffer[:end + 1]
+            yield line
         left = deadline - time.monotonic()
         if left <= 0 or not select.select([pipe], [], [], left)[0]:
             return
         data = os.read(pipe.fileno(), 65536)
         if not data:
             return
-        *lines, buffer = (buffer + data).split(b"\n")
-        yield from lines
+        buffer += data
 
 
 def openat2_in_root(top_fd, path, flags, mode):

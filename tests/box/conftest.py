@@ -39,8 +39,20 @@ def new_box(request):
         return boxes[-1]
 
     yield new
+    found = [line for box in boxes for line in sanitizers(box)]
     for box in boxes:
         box.destroy()
+    if found:
+        pytest.fail("\n".join(found[:60]))
+
+
+def sanitizers(box):
+    """What they have found in the service, if it was built with them."""
+    program = Path(os.environ.get("AGENTD_DESTDIR") or "/nonexistent", "usr/sbin/agentd")
+    if not box.running or not program.exists() or b"libasan" not in program.read_bytes():
+        return []
+    lines = box.run("journalctl -q -b -o cat -u agentd.service", check=False).stdout.splitlines()
+    return lines if any(re.search(r"Sanitizer|runtime error:", line) for line in lines) else []
 
 
 @pytest.fixture

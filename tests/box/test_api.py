@@ -589,6 +589,8 @@ def test_a_disabled_host_is_left_alone(host):
     answer = ask(host, "POST", "/v1/disable", {"reason": "testing by hand", "for": "2h"}).body
     assert answer["reason"] == "testing by hand" and answer["by"] == "root" and answer["until"] > answer["since"]
     problem(ask(host, "POST", "/v1/runs"), 409, "conflict", "testing by hand")
+    event = get(host, "/v1/events", kind="disabled")["items"][-1]
+    assert re.fullmatch(r"Disabled by root until \d{4}-\d\d-\d\d [\d:]{8}: testing by hand", event["message"])
     assert ask(host, "POST", "/v1/runs", {"mode": "plan"}).status == 202
     host.run("systemctl restart agentd", timeout=60)
     kept = get(host, "/v1/status")["disabled"]
@@ -615,7 +617,7 @@ def test_the_log_level_is_set_while_it_runs(host):
 
 def test_strangers_get_nothing(host):
     for method, target in ("GET", "/v1/status"), ("GET", "/healthz"), ("POST", "/v1/runs"), ("GET", "/nonsense"):
-        problem(ask(host, method, target, user="nobodys"), 403, "forbidden")
+        problem(ask(host, method, target, user="nobodys"), 403, "forbidden", "the groups 'agentd' and 'agentd-admin'")
     # The same answer, whatever is sent.
     script = """
 for junk in (b"", b"GET / HTTP/1.1\\r\\n\\r\\n", b"\\0\\1garbage\\n", b"x" * 20000):
@@ -632,7 +634,7 @@ def test_the_group_agentd_reads_and_does_not_write(host):
     for method, target, body in [("POST", "/v1/runs", None), ("POST", "/v1/reload", None), ("POST", "/v1/validate", None),
                                  ("POST", "/v1/disable", {"reason": "x"}), ("POST", "/v1/enable", None),
                                  ("PUT", "/v1/log-level", {"level": "debug"}), ("DELETE", "/v1/runs/1", None)]:
-        problem(ask(host, method, target, body, user="reader"), 403, "forbidden")
+        problem(ask(host, method, target, body, user="reader"), 403, "forbidden", "the group 'agentd-admin'")
     assert get(host, "/v1/status")["disabled"] is None
 
 

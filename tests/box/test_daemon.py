@@ -8,12 +8,13 @@ import pytest
 from daemon import apply, events, last_event, plan, start, state, states, status, wait_event, wait_idle, wait_status
 from hostile import states as role_of
 
-MOTD = '[file."/etc/motd"]\ncontent = "hello\\n"\n'
+# Nothing here is about healing, which would come before the run that is: test_heal.py has that.
+MOTD = '[file."/etc/motd"]\ncontent = "hello\\n"\nwatch = false\n'
 TROUBLE = {"timeout": "20s"}
 
 
 def role(name="motd", path="/etc/motd", content="hello", extra=""):
-    return f'{extra}[file."{path}"]\ncontent = "{content}\\n"\n'
+    return f'{extra}[file."{path}"]\ncontent = "{content}\\n"\nwatch = false\n'
 
 
 def slow(seconds, name="slow", do="slow", **settings):
@@ -317,12 +318,25 @@ def test_max_changes_stops_a_run_before_its_first_change(box):
     assert set(states(box).values()) <= {None}
     run = apply(box)
     assert run.error == "it would change 5 states, and max_changes is 3" and run.summary["drifted"] == 5
+    # What it would have done can still be read.
+    refused = daemon.get(box, f"/v1/runs/{run.run}/results")["items"]
+    assert [result["result"] for result in refused] == ["drifted"] * 5
     ctl = box.agentctl("apply")
     assert ctl.returncode == 1 and "max_changes is 3" in ctl.stdout + ctl.stderr
     run = apply(box, "file:/srv/0", "file:/srv/1", "file:/srv/2")
     assert run.summary["changed"] == 3 and run.error is None
     run = apply(box)
     assert run.summary["changed"] == 2 and run.error is None
+
+
+def test_what_max_changes_has_refused_is_done_when_it_is_raised(box):
+    box.role("many", "".join(role(path=f"/srv/{i}") for i in range(5)))
+    daemon.settings(box, "max_changes = 3\n")
+    start(box)
+    event = wait_event(box, "run-refused")
+    daemon.settings(box, "max_changes = 5\n")
+    wait_event(box, "run-finished", after=event["event"])
+    assert len(box.run("ls /srv").stdout.split()) == 5
 
 
 @pytest.mark.parametrize("where", ["host", "role"])

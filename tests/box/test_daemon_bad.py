@@ -6,7 +6,7 @@ import pytest
 from daemon import apply, events, last_event, plan, start, states, status, wait_event, wait_idle, wait_status
 from once import need_plain_build
 
-MOTD = '[file."/etc/motd"]\ncontent = "hello\\n"\n'
+MOTD = '[file."/etc/motd"]\ncontent = "hello\\n"\nwatch = false\n'
 
 
 def heals(box):
@@ -180,7 +180,7 @@ def test_an_unprivileged_user_is_refused_before_a_byte_is_read(host):
 
 def test_a_journald_that_hangs_does_not_hold_up_the_work(host):
     """The store is the record, the journal a copy: what it does not take in time is lost to it, and it is told so."""
-    role = "".join(f'[file."/srv/{i}"]\ncontent = "x"\n' for i in range(2000))
+    role = "".join(f'[file."/srv/{i}"]\ncontent = "x"\nwatch = false\n' for i in range(2000))
     host.role("many", role)
     wait_event(host, "roles-loaded", where=lambda e: e["data"]["n_states"] == 2001)
     wait_idle(host)

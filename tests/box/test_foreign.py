@@ -56,16 +56,16 @@ key = "old"
 
 
 def test_ini_value_is_planned_applied_and_healed(box):
-    box.write("/etc/app.ini", "# mine\nold = 1\n\n[Journal]\nStorage = auto\n\n[Other]\nSystemMaxUse = 1\n")
+    box.write("/etc/app.ini", "# mine\f\x85x\nold = 1\n\n[Journal]\nStorage = auto\n\n[Other]\nSystemMaxUse = 1\n")
     box.run("chmod 0640 /etc/app.ini; chown daemon:adm /etc/app.ini")
     before = box.stat("/etc/app.ini")
     plan = once(box, INI, "--plan")
     assert plan.summary["drifted"] == 2, plan
     assert differences(plan, "ini-value:journal size") == {"value": (None, "200M")}
     assert differences(plan, "ini-value:gone") == {"value": ("1", None)}
-    assert box.read("/etc/app.ini").startswith("# mine\nold = 1\n")
+    assert box.read("/etc/app.ini").startswith("# mine\f\x85x\nold = 1\n")
     assert once(box, INI).summary["changed"] == 2
-    text = "# mine\n\n[Journal]\nStorage = auto\nSystemMaxUse = 200M\n\n[Other]\nSystemMaxUse = 1\n"
+    text = "# mine\f\x85x\n\n[Journal]\nStorage = auto\nSystemMaxUse = 200M\n\n[Other]\nSystemMaxUse = 1\n"
     assert box.read("/etc/app.ini") == text
     after = box.stat("/etc/app.ini")
     assert (after.st_mode, after.st_uid, after.st_gid) == (before.st_mode, before.st_uid, before.st_gid)

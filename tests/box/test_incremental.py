@@ -48,8 +48,9 @@ def text(i):
     return f"this is file {i:06}"
 
 
-def role(n, directory=DIR, extra=""):
-    return "".join(f'[file."{directory}/f{i}"]\ncontent = "{text(i)}\\n"\nmode = "0644"\n{extra}' for i in range(n))
+def role(n, directory=DIR):
+    """Not watched: what is changed waits for the next run."""
+    return "".join(f'[file."{directory}/f{i}"]\ncontent = "{text(i)}\\n"\nmode = "0644"\nwatch = false\n' for i in range(n))
 
 
 def begin(box, roles, directory=DIR):
@@ -101,6 +102,7 @@ def test_what_was_read_and_is_as_it_was_is_not_opened_again(box):
 template = "text.mustache"
 [file."{DIR}/source"]
 source = "/srv/source/a"
+watch = false
 [file."{DIR}/secret"]
 content = "secret\\n"
 sensitive = true
@@ -272,8 +274,10 @@ def test_a_change_of_the_source_is_seen_whatever_its_mtime_says(box):
     opens = begin(box, f"""
 [file."{DIR}/a"]
 source = "/srv/source/a"
+watch = false
 [file."{DIR}/link"]
 source = "/srv/source/b/link"
+watch = false
 """)
     remembered(box, opens, ["a"])
     same_size_same_mtime(inside(box, "/srv/source/a"))

@@ -54,11 +54,11 @@ address = "10.0.0.1"
     assert set(differences(plan, "file:/srv/old")) == {"content", "mode", "owner"}
 
 
-def test_plan_takes_no_lock_and_makes_no_directory_for_one(box):
+def test_plan_takes_no_lock(box):
     box.role("role", MOTD)
     box.run("rm -r /run/agentd")  # which systemd-tmpfiles makes
     assert box.agentd_once("--plan").returncode == 0
-    assert not box.exists("/run/agentd")
+    assert not box.exists("/run/agentd/lock")
 
 
 def test_what_a_plan_says_is_what_the_run_then_does(box):
@@ -407,3 +407,11 @@ def test_progress_of_a_long_run_is_shown_on_a_terminal_and_wiped(box, loop_ext4)
     assert status == 1
     assert re.search(r"\r\033\[K\d of 2 states", shown)
     assert shown.endswith("\r\033[K")
+
+
+def test_what_requires_a_state_that_no_worker_is_asked_about_is_told(box):
+    text = ('[file."/srv/a"]\ncontent = "x"\ncheck_as_root = true\n'
+            '[file."/srv/b"]\ncontent = "x"\nrequires = ["file:/srv/a"]\n')
+    box.role("chain", text)
+    once = box.agentd_once("--plan", timeout=20)
+    assert results(once) == {"file:/srv/a": "unknown", "file:/srv/b": "drifted"}

@@ -25,6 +25,7 @@ class Run:
         self.results = {}
         self.times = {}
         self.summary = None
+        self.rest = bytearray()
         self.stderr = open(box.dir / "stderr", "w+b")
         self.started = time.monotonic()
         self.process = subprocess.Popen(
@@ -43,7 +44,7 @@ class Run:
         """Reads results until that of a state, or the end. Returns the exit status at the end."""
         if name in self.results:
             return None
-        for line in lines_until(self.process.stdout, time.monotonic() + timeout):
+        for line in lines_until(self.process.stdout, time.monotonic() + timeout, self.rest):
             line = json.loads(line)
             if "summary" in line:
                 self.summary = line["summary"]

@@ -53,7 +53,7 @@ bool worker_pool_is_exhausted(const WorkerPool *pool, WorkerKind kind) {
         return false;
 }
 
-bool worker_pool_has_room(const WorkerPool *pool, _unused_ WorkerKind kind) {
+bool worker_pool_has_room(const WorkerPool *pool, _unused_ const Image *image, _unused_ WorkerKind kind) {
         for (size_t i = 0; i < FAKE_BATCHES; i++)
                 if (!pool->batches[i])
                         return true;

@@ -3,6 +3,7 @@
 /* State types that do in prepare what none should: for tests of the loader. */
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +28,13 @@ static int sleep_prepare(AgentdPrepare *prepare, const char *name, const AgentdV
         const void **ret_data, unsigned flags) {
         for (;;)
                 (void) pause();
+        return 0;
+}
+
+/* On a file system that is frozen this hangs so that no signal helps. */
+static int write_prepare(AgentdPrepare *prepare, const char *name, const AgentdValue *parameters,
+        const void **ret_data, unsigned flags) {
+        (void) open(name, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
         return 0;
 }
 
@@ -100,6 +108,7 @@ static int watch(AgentdWatch *w, const AgentdState *state, unsigned flags) {
 
 TYPE(type_default, "odd-default", .parameters = bad_default);
 TYPE(type_sleep, "odd-sleep", .prepare = sleep_prepare);
+TYPE(type_write, "odd-write", .prepare = write_prepare);
 TYPE(type_crash, "odd-crash", .prepare = crash_prepare);
 TYPE(type_exit, "odd-exit", .prepare = exit_prepare);
 TYPE(type_fork, "odd-fork", .prepare = fork_prepare);
@@ -110,5 +119,5 @@ TYPE(type_silent, "odd-silent", .prepare = silent_prepare);
 TYPE(type_loud, "odd-loud", .parameters = one_required, .prepare = loud_prepare);
 TYPE(type_watch, "odd-watch", .watch = watch);
 
-AGENTD_MODULE("odd", "1", &type_default, &type_sleep, &type_crash, &type_exit, &type_fork, &type_talk,
-        &type_eat, &type_heap, &type_silent, &type_loud, &type_watch);
+AGENTD_MODULE("odd", "1", &type_default, &type_sleep, &type_write, &type_crash, &type_exit, &type_fork,
+        &type_talk, &type_eat, &type_heap, &type_silent, &type_loud, &type_watch);

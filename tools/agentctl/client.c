@@ -65,7 +65,7 @@ static int handle_line(Transfer *t, const char *line, size_t size) {
 
         if (size == 0)
                 return 0;
-        object = json_loadb(line, size, 0, NULL);
+        object = json_loadb(line, size, JSON_ALLOW_NUL, NULL);
         if (!json_is_object(object)) {
                 json_decref(object);
                 return client_nonsense(t->client, "a line of the stream is no JSON object");
@@ -181,11 +181,13 @@ static int tell_failure(Transfer *t, CURLcode code) {
                 switch (error) {
                 case ENOENT:
                         return fail(client,
-                                "agentd cannot be reached, is it running? There is no socket '%s'",
+                                "agentd cannot be reached: there is no socket '%s'. 'systemctl start "
+                                "agentd' starts it",
                                 client->socket);
                 case ECONNREFUSED:
                         return fail(client,
-                                "agentd cannot be reached, is it running? Nobody listens on the socket '%s'",
+                                "agentd cannot be reached: nobody listens on the socket '%s'. 'systemctl "
+                                "start agentd' starts it",
                                 client->socket);
                 case EACCES:
                 case EPERM:
@@ -309,6 +311,7 @@ static int transfer(Transfer *t, const char *method, const char *path, const jso
         int r;
 
         t->client->lost = t->client->was_stream = false;
+        t->client->problem = 0;
         r = client_open(t->client);
         if (r != 0)
                 return r;
@@ -334,7 +337,7 @@ int client_request(Client *client, const char *method, const char *path, const j
                 long status = status_of(client);
 
                 if (t.size > 0)
-                        json = json_loadb(t.data, t.size, JSON_DECODE_ANY, NULL);
+                        json = json_loadb(t.data, t.size, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
                 if (t.size > 0 && !json && status < 400)
                         r = client_nonsense(client, "what it sends is not JSON");
                 else {
@@ -366,6 +369,7 @@ int client_tell_problem(Client *client, unsigned status, const json_t *problem) 
         const char *detail = get_text(problem, "detail") ?: get_text(problem, "title");
 
         client->lost = status == 503;
+        client->problem = status;
         if (detail)
                 (void) fail(client, "%s", detail);
         else
@@ -411,6 +415,7 @@ int client_get(Client *client, const char *path, json_t **ret) {
 int client_pages(Client *client, const char *path, const char *after,
         int (*on_item)(void *userdata, json_t *item), void *userdata) {
         _cleanup_free_ char *cursor = after ? strdup(after) : NULL;
+        unsigned n_empty = 0;
 
         for (;;) {
                 _cleanup_free_ char *url = strdup(path);
@@ -436,8 +441,9 @@ int client_pages(Client *client, const char *path, const char *after,
                         if (r == 0)
                                 r = on_item(userdata, item);
                 }
-                /* A list that begins anew would never end. */
-                if (r == 0 && text && (json_array_size(items) == 0 || streq_ptr(text, cursor)))
+                /* A list that begins anew would never end. A page without anything is one that took long to look for it. */
+                n_empty = json_array_size(items) == 0 ? n_empty + 1 : 0;
+                if (r == 0 && text && (n_empty > CLIENT_EMPTY_PAGES_MAX || streq_ptr(text, cursor)))
                         r = client_nonsense(client, "its list has no end");
                 free(cursor);
                 cursor = r == 0 && text ? strdup(text) : NULL;
@@ -459,7 +465,7 @@ int client_stream(Client *client, const char *method, const char *path, const js
                 long status = status_of(client);
 
                 if (status != 200) {
-                        json_t *problem = json_loadb(t.data ?: "", t.size, 0, NULL);
+                        json_t *problem = json_loadb(t.data ?: "", t.size, JSON_ALLOW_NUL, NULL);
 
                         r = client_tell_problem(client, (unsigned) status, problem);
                         json_decref(problem);

@@ -17,6 +17,9 @@
 /* Of an answer, and of a line in a stream. What agentd sends is far below. */
 #define CLIENT_BYTES_MAX MIB(64)
 
+/* Pages of a list that have nothing on them, one after the other. */
+#define CLIENT_EMPTY_PAGES_MAX 10000
+
 /* How long agentd may be silent before it answers; with a load of roles in it. */
 #define CLIENT_TIMEOUT_USEC      (30 * USEC_PER_SEC)
 #define CLIENT_LOAD_TIMEOUT_USEC (5 * USEC_PER_MINUTE)
@@ -28,6 +31,8 @@ typedef struct Client {
         bool silent;
         bool lost;       /* the last failure was that agentd could not be reached, or broke off */
         bool was_stream; /* the last request was answered with a stream */
+        unsigned
+                problem; /* the HTTP status of the problem that the last request was answered with; 0: none */
         CURL *curl;
         CURLM *multi;
 } Client;

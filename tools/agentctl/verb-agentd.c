@@ -192,7 +192,8 @@ static const char *find_pager(const Invocation *invocation) {
                 return NULL;
         if (pager)
                 return *pager && !streq(pager, "cat") ? pager : NULL;
-        return "less";
+        /* A small host may have none; that is no reason to show nothing. */
+        return "command -v less >/dev/null && exec less; command -v more >/dev/null && exec more; exec cat";
 }
 
 /* Return: its pid, with standard output leading to it; -errno. */

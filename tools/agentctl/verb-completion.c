@@ -113,7 +113,10 @@ int verb_complete(Invocation *invocation) {
                         offer_facts(&words, facts, "");
                 json_decref(facts);
                 break;
-        case COMPLETE_DOCS: r = agentd_doc_names(on_doc_name, &words); break;
+        case COMPLETE_DOCS:
+                r = agentd_doc_names(on_doc_name, &words);
+                offer(&words, "agentd.toml", "settings of agentd itself");
+                break;
         case COMPLETE_RUNS: r = client_pages(client, "/v1/runs", NULL, on_item, &words); break;
         default:
                 path = words.kind == COMPLETE_STATES ? states_path(words.prefix) : strdup("/v1/states");

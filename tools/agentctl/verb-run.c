@@ -79,6 +79,16 @@ static int take_signals(Follow *follow) {
         return follow->signal_fd < 0 ? -errno : 0;
 }
 
+/* Nothing more is to be stopped: Ctrl-C ends agentctl again. */
+static void leave_signals(Follow *follow) {
+        sigset_t mask;
+
+        follow->signal_fd = safe_close(follow->signal_fd);
+        (void) sigemptyset(&mask);
+        (void) sigaddset(&mask, SIGINT);
+        (void) sigprocmask(SIG_UNBLOCK, &mask, NULL);
+}
+
 /* ---- What comes ------------------------------------------------------------------------------------------------ */
 
 /* "FILE:LINE:COLUMN" of a state; NULL if it cannot be had. A result does not say it. */
@@ -240,11 +250,7 @@ static int conclude(Follow *follow, bool load_errors) {
 
 static int follow_run(Follow *follow, bool plan) {
         Invocation *invocation = follow->invocation;
-        const StreamHandlers handlers = {
-                .on_object = on_object,
-                .on_signal = on_signal,
-                .signal_fd = follow->signal_fd,
-        };
+        StreamHandlers handlers = { .on_object = on_object, .on_signal = on_signal };
         bool load_errors = false;
         json_t *body;
         int r;
@@ -252,11 +258,19 @@ static int follow_run(Follow *follow, bool plan) {
         r = tell_load_errors(invocation, &load_errors);
         if (r != 0)
                 return r;
+        /* Not before: an agentd that hangs is left by Ctrl-C. */
+        r = take_signals(follow);
+        if (r < 0) {
+                (void) log_error_errno(r, "Failed to wait for signals: %m");
+                return EXIT_STATE_FAILED;
+        }
+        handlers.signal_fd = follow->signal_fd;
         body = request_of(invocation, plan);
         progress_begin(&invocation->progress, "Waiting for the run");
         r = client_stream(&invocation->client, "POST", "/v1/runs?follow=true", body, &handlers, follow);
         json_decref(body);
         progress_done(&invocation->progress);
+        leave_signals(follow);
 
         /* How it ends does not matter once the end was said. */
         if (follow->end && (r == 0 || r == CLIENT_BROKEN))
@@ -268,7 +282,7 @@ static int follow_run(Follow *follow, bool plan) {
                 return EXIT_UNREACHABLE;
         }
         /* Nothing is loaded since there are errors. */
-        return load_errors && r == EXIT_UNREACHABLE ? EXIT_INVALID : r;
+        return load_errors && invocation->client.problem == 503 ? EXIT_INVALID : r;
 }
 
 static int run(Invocation *invocation, bool plan) {
@@ -291,17 +305,11 @@ static int run(Invocation *invocation, bool plan) {
                 if (!utf8_is_valid(invocation->words[i], strlen(invocation->words[i])))
                         return usage(invocation->verb, "The name of a state is not UTF-8");
         follow.differing = json_array();
-        r = take_signals(&follow);
-        if (r < 0) {
-                (void) log_error_errno(r, "Failed to wait for signals: %m");
-                r = EXIT_STATE_FAILED;
-        } else
-                r = follow_run(&follow, plan);
+        r = follow_run(&follow, plan);
 
         client_done(&follow.control);
         json_decref(follow.end);
         json_decref(follow.differing);
-        safe_close(follow.signal_fd);
         return r;
 }
 

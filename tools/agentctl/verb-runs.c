@@ -45,7 +45,7 @@ static char *describe(const json_t *run) {
         else
                 result_text_print_counts(f, json_object_get(run, "summary"), &(OutputStyle){});
         if (error)
-                (void) fprintf(f, ", %s", error);
+                (void) fprintf(f, "; %s", error);
         if (fclose(f) != 0)
                 return NULL;
         return text;
@@ -150,14 +150,14 @@ static void print_heading(const Invocation *invocation, const json_t *run) {
         const char *mode = get_text(run, "mode") ?: "?", *cause = get_text(run, "cause") ?: "?";
         usec_t started = get_time(run, "started");
 
-        (void) printf("%s%" JSON_INTEGER_FORMAT " ", invocation->style.colour ? COLOUR_BOLD : "",
+        (void) printf("%sRun %" JSON_INTEGER_FORMAT " (", invocation->style.colour ? COLOUR_BOLD : "",
                 get_integer(run, "run"));
         output_clean(stdout, mode, strlen(mode));
-        (void) fputs(" (", stdout);
+        (void) fputs(", ", stdout);
         output_clean(stdout, cause, strlen(cause));
         (void) printf(")%s", invocation->style.colour ? COLOUR_OFF : "");
         if (started != 0)
-                (void) printf(", started %s; %s", FORMAT_TIME(started),
+                (void) printf(", started %s (%s)", FORMAT_TIME(started),
                         FORMAT_RELATIVE(started, now_usec(CLOCK_REALTIME)));
         (void) fputc('\n', stdout);
 }

@@ -42,7 +42,7 @@ static void print_watches(const json_t *watches) {
         size_t i;
 
         json_array_foreach(watches, i, watch) {
-                print_key(i == 0 ? "Watches" : "");
+                print_key(i == 0 ? "About" : "");
                 print_text(get_text(watch, "kind") ?: "?");
                 (void) fputc(' ', stdout);
                 print_text(get_text(watch, "what") ?: "?");

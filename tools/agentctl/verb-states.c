@@ -66,6 +66,8 @@ int verb_states(Invocation *invocation) {
         static const char *const bad[] = { "failed", "blocked" };
         const char *result = option_value(invocation, "result"), *const none[] = { NULL };
         bool failed = option_value(invocation, "failed");
+        bool asked = failed || result || invocation->n_words > 0 || option_value(invocation, "type") ||
+                     option_value(invocation, "role");
         const char *const *results = failed ? bad : &result;
         const char *const *patterns = invocation->n_words > 0 ? invocation->words : none;
         size_t n_results = failed ? ELEMENTSOF(bad) : 1, n_patterns = MAX(invocation->n_words, (size_t) 1);
@@ -95,7 +97,9 @@ int verb_states(Invocation *invocation) {
                                 r = EXIT_STATE_FAILED;
                         }
                 } else if (!invocation->quiet)
-                        log_notice("There are no such states");
+                        log_notice("%s", !asked   ? "There are no states: no role declares one"
+                                         : failed ? "No such state has failed, or is blocked"
+                                                  : "There are no such states");
         }
         json_decref(list.seen);
         table_free(list.table);

@@ -65,9 +65,9 @@ static void print_states(const Invocation *invocation, const json_t *states) {
 }
 
 static void print_run_name(const json_t *run) {
-        (void) printf("%" JSON_INTEGER_FORMAT " ", get_integer(run, "run"));
+        (void) printf("%" JSON_INTEGER_FORMAT " (", get_integer(run, "run"));
         print_text(get_text(run, "mode") ?: "?");
-        (void) fputs(" (", stdout);
+        (void) fputs(", ", stdout);
         print_text(get_text(run, "cause") ?: "?");
         (void) fputs(")", stdout);
 }
@@ -77,14 +77,14 @@ static void print_last_run(const Invocation *invocation, const json_t *run, usec
 
         print_key("Last run");
         if (!json_is_object(run)) {
-                (void) printf("none\n");
+                (void) printf("none since it started\n");
                 return;
         }
         print_run_name(run);
         (void) printf(", %s: ", FORMAT_RELATIVE(get_time(run, "finished"), now));
         result_text_print_counts(stdout, json_object_get(run, "summary"), &invocation->style);
         if (error) {
-                (void) printf(", %s", paint(invocation, COLOUR_RED));
+                (void) printf("; %s", paint(invocation, COLOUR_RED));
                 print_text(error);
                 (void) fputs(paint(invocation, COLOUR_OFF), stdout);
         }
@@ -145,7 +145,7 @@ static void print_status(const Invocation *invocation, const json_t *status) {
 
         print_key("State");
         print_text(get_text(status, "state") ?: "?");
-        (void) printf("%s, since %s (pid %" JSON_INTEGER_FORMAT ")\n",
+        (void) printf("%s (started %s, pid %" JSON_INTEGER_FORMAT ")\n",
                 streq_ptr(get_text(status, "mode"), "audit") ? ", audits only" : "",
                 FORMAT_RELATIVE(get_time(status, "started"), now), get_integer(status, "pid"));
         print_disabled(invocation, disabled, now);

@@ -30,6 +30,8 @@ static const Kind kinds[] = {
         { .name = "state-drifted", .colour = COLOUR_YELLOW },
         { .name = "state-failed", .colour = COLOUR_RED, .failed = true },
         { .name = "state-blocked", .colour = COLOUR_RED, .failed = true },
+        { .name = "fight-begun", .colour = COLOUR_YELLOW, .failed = true },
+        { .name = "fight-over", .colour = COLOUR_GREEN },
         { .name = "disabled", .colour = COLOUR_YELLOW },
         { .name = "store-reset", .colour = COLOUR_RED, .failed = true },
         { .name = "store-failed", .colour = COLOUR_RED, .failed = true },

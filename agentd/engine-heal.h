@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/*
+ * Healing: what a state watches has changed, so the state is looked at now, with what depends on it, and repaired if it has
+ * drifted. A word too many costs a check; the interval's runs see what nobody told.
+ *
+ * A state that has to be healed again and again is a fight with somebody: after a burst there is a pause before each further
+ * healing, twice as long each time. It is told once, and once that it is over.
+ */
+
+#include "engine.h"
+
+/* A run over everything waits for so long until all is watched, so that nothing can change unseen behind it. If that takes
+ * longer, what it has looked at is looked at again. */
+#define HEAL_ARM_USEC (250 * USEC_PER_MSEC)
+
+/* Runs that heal at a time; one that hangs does not keep the others. */
+#define HEAL_RUNS_MAX 4
+
+/* So many healings of one state in such a time are a fight. */
+#define FIGHT_BURST       5
+#define FIGHT_WINDOW_USEC (10 * USEC_PER_SEC)
+/* The pause before the next one, which doubles; and how long nothing must have been healed for the fight to be over: so long
+ * and the last pause. */
+#define FIGHT_PAUSE_USEC     USEC_PER_SEC
+#define FIGHT_PAUSE_MAX_USEC (5 * USEC_PER_MINUTE)
+#define FIGHT_PEACE_USEC     USEC_PER_MINUTE
+
+typedef struct Heal Heal;
+
+/* Return: 0, also if nothing can be watched, which is logged; -errno. */
+int heal_new(Engine *engine, Heal **ret);
+Heal *heal_free(Heal *heal);
+DEFINE_CLEANUP(Heal *, heal_free)
+
+/* The engine has adopted an image in place of `old` (NULL: none). */
+void heal_image_changed(Heal *heal, const Image *old);
+
+/* True while a run over everything had better wait. The engine's run_event is triggered when it is over. */
+bool heal_is_arming(const Heal *heal);
+
+/* A run over everything has begun. */
+void heal_run_begun(Heal *heal);
+
+/* A run that heals has repaired a state; is over. */
+void heal_state_changed(Heal *heal, uint32_t state);
+void heal_run_over(Heal *heal);
+
+/* What waits is forgotten: the host was disabled, or agentd ends. */
+void heal_stop(Heal *heal);
+
+/* Paths that are watched, and watches that it takes, for statistics; the last error of watching, or NULL. */
+size_t heal_n_paths(const Heal *heal);
+size_t heal_n_watches(const Heal *heal);
+const char *heal_error(const Heal *heal);

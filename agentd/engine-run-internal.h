@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* What engine-run.c (runs as a whole) and engine-run-result.c (their results) share. */
+
+#include "engine-run.h"
+
+#define NO_STATE UINT32_MAX
+
+typedef struct Follower {
+        struct Follower *next;
+        RunFollower how;
+        bool gone;
+} Follower;
+
+struct EngineRun {
+        Engine *engine;
+        EngineRun *next;
+        int64_t id;
+        RunMode mode;
+        const char *cause;
+        bool all; /* no selection */
+        bool heal; /* of what has changed: it has a number, and is remembered, only if there is something to tell */
+        bool diff;
+        bool stored; /* the store has a row of it */
+        Image *image;
+        uint8_t *selected; /* until it begins */
+        uint32_t *
+                now; /* over an image that is no longer in force: index there → that of the same id now; NULL */
+        uint32_t *before; /* … and the other way round */
+        const char *why;  /* it was stopped; NULL: somebody wanted so */
+        Run *run;         /* while it goes on */
+        Follower *followers;
+        uint32_t n_notable; /* results worth a row in the store */
+        json_t *json;       /* when it is over */
+        json_t *results;
+        size_t results_bytes;
+};
+
+/* engine-run.c */
+
+/* A line for all who follow; NULL: none. */
+void engine_run_tell_followers(EngineRun *run, const json_t *line);
+
+/* engine-run-result.c: of RunHandlers. */
+void engine_run_on_result(void *userdata, Run *run, uint32_t state);
+
+/* The state of that id in the image that is in force; NO_STATE. */
+uint32_t engine_run_id_now(const EngineRun *run, uint32_t state);
+/* Likewise, if it is declared as it was. */
+uint32_t engine_run_state_now(const EngineRun *run, uint32_t state);
+
+/* The run without its progress, a new reference. From now on it has a number. */
+json_t *engine_run_json(EngineRun *run);
+
+/* Its row in the store; finished 0: it goes on. */
+void engine_run_store(EngineRun *run, usec_t finished, const char *error);

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* What becomes of a result: status, store, events, followers. */
+
+#include <inttypes.h>
+#include <time.h>
+
+#include "engine-heal.h"
+#include "engine-internal.h"
+#include "engine-run-internal.h"
+#include "output.h"
+
+/* Of a plan, whose results no store has, so many are remembered. */
+#define RESULTS_REMEMBER       1000
+#define RESULTS_REMEMBER_BYTES MIB(8)
+
+/* The state of that id in the image that is in force; NO_STATE if there is none. */
+uint32_t engine_run_id_now(const EngineRun *run, uint32_t state) {
+        if (run->image == run->engine->image)
+                return state;
+        return run->now ? run->now[state] : NO_STATE;
+}
+
+/* Likewise, and NO_STATE if it is declared otherwise. */
+uint32_t engine_run_state_now(const EngineRun *run, uint32_t state) {
+        uint32_t now = engine_run_id_now(run, state);
+
+        if (now != NO_STATE && run->image != run->engine->image &&
+                memcmp(image_state(run->engine->image, now)->hash, image_state(run->image, state)->hash,
+                        IMAGE_HASH_SIZE) != 0)
+                return NO_STATE;
+        return now;
+}
+
+static bool is_notable(Result result) {
+        return result != RESULT_OK && result != RESULT_SKIPPED;
+}
+
+/* It is told of: from now on it has a number. */
+static int64_t number(EngineRun *run) {
+        if (run->id == 0)
+                run->id = store_next_run(run->engine->store);
+        return run->id;
+}
+
+json_t *engine_run_json(EngineRun *run) {
+        json_t *json;
+
+        if (run->json)
+                return json_incref(run->json);
+        (void) number(run);
+        if (run->run) {
+                json = output_run(run->run);
+                if (json)
+                        (void) json_object_set_new(json, "run", json_integer(run->id));
+                return json;
+        }
+        json = json_pack("{s:I, s:s, s:s, s:n, s:n, s:{}, s:n}", "run", (json_int_t) run->id, "mode",
+                run_mode_to_string(run->mode), "cause", run->cause, "started", "finished", "summary",
+                "error");
+        for (Result r = RESULT_OK; json && r < _RESULT_MAX; r++)
+                (void) json_object_set_new(
+                        json_object_get(json, "summary"), result_to_string(r), json_integer(0));
+        return json;
+}
+
+void engine_run_store(EngineRun *run, usec_t finished, const char *error) {
+        json_t *json = engine_run_json(run);
+
+        store_put_run(run->engine->store,
+                &(StoreRun){
+                        .id = run->id,
+                        .mode = run_mode_to_string(run->mode),
+                        .cause = run->cause,
+                        .started_usec = run->run ? run_started(run->run) : now_usec(CLOCK_REALTIME),
+                        .finished_usec = finished,
+                        .summary = json_object_get(json, "summary"),
+                        .error = error,
+                });
+        run->stored = true;
+        json_decref(json);
+}
+
+static void store_result_row(EngineRun *run, uint32_t state, const json_t *differences) {
+        const RunDetail *detail = run_detail(run->run, state);
+        bool sensitive = image_state(run->image, state)->flags & IMAGE_STATE_SENSITIVE;
+
+        /* The run first, unfinished: if agentd is killed, its next start finds it. */
+        if (!run->stored)
+                engine_run_store(run, 0, NULL);
+        store_put_result(run->engine->store, &(StoreResult){
+                                                     .run = run->id,
+                                                     .time_usec = now_usec(CLOCK_REALTIME),
+                                                     .state = image_state_id(run->image, state),
+                                                     .type = image_state_type(run->image, state),
+                                                     .role = image_state_role(run->image, state),
+                                                     .result = result_to_string(run_result(run->run, state)),
+                                                     .differences = differences,
+                                                     .undo = detail && !sensitive ? detail->undo : NULL,
+                                                     .error = detail ? detail->error : NULL,
+                                                     .duration_usec = run_duration(run->run, state),
+                                             });
+}
+
+static void tell_event(EngineRun *run, uint32_t state, StatusChange change, const json_t *json) {
+        const char *id = image_state_id(run->image, state), *error = NULL;
+        const RunDetail *detail = run_detail(run->run, state);
+        Result result = run_result(run->run, state);
+        const EventDetails details = {
+                .run = run->id,
+                .state = id,
+                .role = image_state_role(run->image, state),
+                .result = result_to_string(result),
+                .data = json,
+        };
+        EventLog *log = run->engine->events;
+        char attributes[256];
+
+        error = detail && detail->error ? detail->error : "no reason was given";
+        (void) event_attributes(detail ? detail->differences : NULL, attributes, sizeof(attributes));
+        if (result == RESULT_CHANGED)
+                event_emit(log, EVENT_STATE_CHANGED, &details, "Changed %s: %s", id, attributes);
+        else if (change == STATUS_RECOVERED)
+                event_emit(log, EVENT_STATE_RECOVERED, &details, "%s is as declared again", id);
+        else if (change != STATUS_WORSE)
+                return;
+        else if (result == RESULT_DRIFTED)
+                event_emit(log, EVENT_STATE_DRIFTED, &details, "%s differs and is only audited: %s", id,
+                        attributes);
+        else if (result == RESULT_FAILED)
+                event_emit(log, EVENT_STATE_FAILED, &details, "%s failed: %s", id, error);
+        else if (result == RESULT_BLOCKED)
+                event_emit(log, EVENT_STATE_BLOCKED, &details, "%s blocked: %s", id, error);
+}
+
+static void remember_result(EngineRun *run, json_t *json) {
+        if (!run->results)
+                run->results = json_array();
+        if (json_array_size(run->results) >= RESULTS_REMEMBER ||
+                run->results_bytes >= RESULTS_REMEMBER_BYTES)
+                return;
+        run->results_bytes += json_dumpb(json, NULL, 0, JSON_COMPACT);
+        (void) json_array_append(run->results, json);
+}
+
+/* A state that other runs may be waiting for. */
+static void release(const EngineRun *run) {
+        for (EngineRun *other = run->engine->runs; other; other = other->next)
+                if (other != run && other->run)
+                        run_retry(other->run);
+}
+
+void engine_run_on_result(void *userdata, Run *r, uint32_t state) {
+        EngineRun *run = userdata;
+        Engine *engine = run->engine;
+        Result result = run_result(r, state);
+        const RunDetail *detail = run_detail(r, state);
+        bool applies = run->mode == RUN_APPLY && !run_is_refused(r), notable = is_notable(result);
+        StatusChange change = STATUS_SAME;
+        uint32_t now = engine_run_state_now(run, state);
+        json_t *json = NULL;
+
+        if (applies) {
+                engine->counts.n_results[result]++;
+                if (now != NO_STATE)
+                        change = status_set(
+                                engine->status, engine->store, now, result, detail ? detail->error : NULL);
+        }
+        /* What is as wrong as before is no news, however often it is touched. */
+        if (run->heal && change == STATUS_SAME && result != RESULT_CHANGED)
+                notable = false;
+        /* What is fine is worth words only if somebody listens. */
+        if (notable || change == STATUS_RECOVERED || run->followers) {
+                (void) number(run);
+                json = output_result(r, state, run->diff);
+        }
+        if (json) {
+                if (applies && notable) {
+                        store_result_row(run, state, json_object_get(json, "differences"));
+                        run->n_notable++;
+                        if (run->heal && result == RESULT_CHANGED && now != NO_STATE)
+                                heal_state_changed(engine->heal, now);
+                } else if (notable)
+                        remember_result(run, json);
+                if (applies)
+                        tell_event(run, state, change, json);
+                engine_run_tell_followers(run, json);
+        }
+        json_decref(json);
+        if (engine->runs->next)
+                release(run);
+}

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <fnmatch.h>
+
+#include "engine-internal.h"
+#include "engine-select.h"
+
+#define NO_STATE UINT32_MAX
+
+int select_required(const Image *image, uint8_t *selected) {
+        uint32_t n_nodes = image->header->nodes.n, n_states = image_n_states(image), n = 0;
+        _cleanup_free_ uint32_t *first = calloc((size_t) n_nodes + 1, sizeof(uint32_t));
+        _cleanup_free_ uint32_t *required = NULL, *stack = NULL;
+        _cleanup_free_ uint8_t *seen = NULL;
+
+        /* The image says who waits for a node; here the other direction is wanted: first[i] … first[i + 1] are the places in
+         * `required` of what node i waits for. */
+        if (!first)
+                return -ENOMEM;
+        for (uint32_t i = 0; i < n_nodes; i++) {
+                const ImageNode *node = image_node(image, i);
+                const uint32_t *dependents = image_dependents(image, node);
+
+                for (uint32_t k = 0; k < node->dependents.n; k++)
+                        first[dependents[k] + 1]++;
+        }
+        for (uint32_t i = 0; i < n_nodes; i++)
+                first[i + 1] += first[i];
+        required = malloc(MAX(first[n_nodes], 1U) * sizeof(uint32_t));
+        stack = malloc(MAX(n_nodes, 1U) * sizeof(uint32_t));
+        seen = calloc(MAX(n_nodes, 1U), 1);
+        if (!required || !stack || !seen)
+                return -ENOMEM;
+        for (uint32_t i = 0; i < n_nodes; i++) {
+                const ImageNode *node = image_node(image, i);
+                const uint32_t *dependents = image_dependents(image, node);
+
+                for (uint32_t k = 0; k < node->dependents.n; k++)
+                        required[first[dependents[k]]++] = i;
+        }
+
+        /* Each first[i] stands now where that of i + 1 began. */
+        for (uint32_t i = 0; i < n_states; i++)
+                if (selected[i]) {
+                        seen[i] = 1;
+                        stack[n++] = i;
+                }
+        while (n > 0) {
+                uint32_t i = stack[--n];
+
+                if (i < n_states)
+                        selected[i] = 1;
+                for (uint32_t k = i > 0 ? first[i - 1] : 0; k < first[i]; k++)
+                        if (!seen[required[k]]) {
+                                seen[required[k]] = 1;
+                                stack[n++] = required[k];
+                        }
+        }
+        return 0;
+}
+
+int select_states(Engine *engine, const RunRequest *request, uint8_t **ret, size_t *reterr_pattern) {
+        const Image *image = engine->image;
+        uint32_t n = image_n_states(image);
+        _cleanup_free_ uint8_t *selected = NULL;
+        int r;
+
+        if (request->n_patterns == 0 && !request->only_failed)
+                return 0;
+        selected = calloc(MAX(n, 1U), 1);
+        if (!selected)
+                return -ENOMEM;
+        for (size_t p = 0; p < request->n_patterns; p++) {
+                const char *pattern = request->patterns[p];
+                uint32_t exact = status_find(engine->status, pattern);
+                bool found = exact != NO_STATE;
+
+                if (found)
+                        selected[exact] = 1;
+                if (!found && strpbrk(pattern, "*?["))
+                        for (uint32_t i = 0; i < n; i++)
+                                if (fnmatch(pattern, image_state_id(image, i), 0) == 0) {
+                                        selected[i] = 1;
+                                        found = true;
+                                }
+                if (!found) {
+                        *reterr_pattern = p;
+                        return -ENOENT;
+                }
+        }
+        if (request->only_failed)
+                for (uint32_t i = 0; i < n; i++) {
+                        Result result = engine->status->states[i].result;
+
+                        selected[i] = (selected[i] || request->n_patterns == 0) &&
+                                      (result == RESULT_FAILED || result == RESULT_BLOCKED);
+                }
+        r = select_required(image, selected);
+        if (r < 0)
+                return r;
+        *ret = TAKE_PTR(selected);
+        return 0;
+}
+
+int select_dependents(const Image *image, uint8_t *selected) {
+        uint32_t n_states = image_n_states(image), n_nodes = image->header->nodes.n, n = 0;
+        _cleanup_free_ uint32_t *stack = malloc(MAX(n_nodes, 1U) * sizeof(uint32_t));
+        _cleanup_free_ uint8_t *seen = calloc(MAX(n_nodes, 1U), 1);
+
+        if (!stack || !seen)
+                return -ENOMEM;
+        for (uint32_t i = 0; i < n_states; i++)
+                if (selected[i]) {
+                        seen[i] = 1;
+                        stack[n++] = i;
+                }
+        while (n > 0) {
+                uint32_t i = stack[--n];
+                const ImageNode *node = image_node(image, i);
+                const uint32_t *dependents = image_dependents(image, node);
+
+                if (i < n_states)
+                        selected[i] = 1;
+                for (uint32_t k = 0; k < node->dependents.n; k++)
+                        if (!seen[dependents[k]]) {
+                                seen[dependents[k]] = 1;
+                                stack[n++] = dependents[k];
+                        }
+        }
+        return 0;
+}

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Which states a run is over: an array with a byte for each, not 0 if it is among them. */
+
+#include "engine-run.h"
+
+/*
+ * select_states() - what a request names, with all that this requires
+ * @ret:            a new array; left alone if all states are meant
+ * @reterr_pattern: with -ENOENT, the index of the pattern that no state matches
+ *
+ * Return: 0; -ENOENT; -ENOMEM.
+ */
+int select_states(Engine *engine, const RunRequest *request, uint8_t **ret, size_t *reterr_pattern);
+
+/* Adds what the selected states require, and what that requires. Return: 0; -ENOMEM. */
+int select_required(const Image *image, uint8_t *selected);
+
+/* Adds what depends on the selected states, and what depends on that. Return: 0; -ENOMEM. */
+int select_dependents(const Image *image, uint8_t *selected);

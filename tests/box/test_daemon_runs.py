@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Runs of the daemon beside each other, beside loads, and at its ends."""
+
+import re
+
+import daemon
+import pytest
+from daemon import last_event, start, states, status, wait_event, wait_idle, wait_status
+from hostile import states as role_of
+
+MOTD = '[file."/etc/motd"]\ncontent = "hello\\n"\n'
+
+
+def slow(name, seconds, timeout="50s", **settings):
+    """A state of which the check takes its time."""
+    return role_of("trouble", {name: {"do": "slow", "index": int(seconds * 1000), "timeout": timeout} | settings})
+
+
+def is_at(state):
+    return lambda s: s["runs"] and state in s["runs"][0]["progress"]["running"]
+
+
+# ---- Loads and runs ----------------------------------------------------------------------------------------------
+
+
+def test_the_interval_begins_also_when_the_first_load_failed(box):
+    box.role("bad", "[file.\n")
+    start(box)
+    assert status(box)["roles"]["errors"] and status(box)["next_run"]
+    n = last_event(box)
+    box.role("bad", MOTD)
+    wait_event(box, "state-changed", after=n)
+    assert status(box)["next_run"]
+
+
+def test_a_run_over_old_roles_does_not_undo_what_new_ones_did(box):
+    box.role("a", '[file."/srv/a"]\ncontent = "old"\nrequires = ["trouble:slow"]\n' + slow("slow", 3))
+    start(box, module_dir=True)
+    wait_status(box, is_at("trouble:slow"))
+    n = last_event(box)
+    box.role("a", '[file."/srv/a"]\ncontent = "new"\n' + slow("slow", 3))
+    wait_event(box, "state-changed", after=n, state="file:/srv/a")
+    wait_idle(box)
+    assert box.read("/srv/a") == "new"
+    interrupted = daemon.events(box, after=n, kind="run-interrupted")
+    assert len(interrupted) == 1 and "other roles" in interrupted[0]["message"]
+
+
+def test_a_run_over_old_roles_goes_on_if_what_is_left_of_it_stayed_the_same(box):
+    box.role("a", '[file."/srv/a"]\ncontent = "old"\nrequires = ["trouble:slow"]\n' + slow("slow", 3))
+    start(box, module_dir=True)
+    first = wait_status(box, is_at("trouble:slow"))["runs"][0]["run"]
+    n = last_event(box)
+    box.role("b", '[file."/srv/b"]\ncontent = "b"\n')
+    wait_event(box, "state-changed", after=n, state="file:/srv/b")
+    wait_event(box, "run-finished", after=n, where=lambda e: e["run"] == first)
+    wait_idle(box)
+    assert {k: v in ("ok", "changed") for k, v in states(box).items()} == {
+        "file:/srv/a": True, "file:/srv/b": True, "trouble:slow": True}
+    assert daemon.events(box, kind="run-interrupted") == []
+
+
+def test_workers_of_roles_that_are_gone_make_no_room_for_many(box):
+    daemon.settings(box, "workers = 1\n")
+    box.role("many", slow("0", 0))
+    start(box, module_dir=True)
+    wait_idle(box)
+    n = last_event(box)
+    # States of different timeouts are batches of their own.
+    box.role("many", "".join(slow(str(i), 1, timeout=f"{50 + i}s") for i in range(9)))
+    wait_event(box, "roles-loaded", after=n)
+    most = 0
+    while wait := status(box)["runs"]:
+        most = max(most, int(box.run("pgrep -c -x agentd-check", check=False).stdout))
+    assert wait == [] and 1 <= most <= 2
+
+
+@pytest.mark.parametrize("when", ["", "when = \"not exists('/srv/off')\"\n"], ids=["plain", "condition"])
+def test_a_file_that_is_touched_all_the_time_does_not_load_all_the_time(box, when):
+    box.role("motd", MOTD + when)
+    start(box)
+    wait_idle(box)
+    before = loads(box)
+    box.run("for i in $(seq 40); do touch /etc/agentd/conf.d/motd.toml; sleep 0.3; done", timeout=60)
+    assert 10 <= loads(box) - before <= 16
+
+
+def loads(box):
+    return int(re.search(r"^agentd_loads_total(?:\{.*\})? (\d+)", box.run(
+        ["curl", "-sS", "--unix-socket", daemon.SOCKET, "http://localhost/metrics"]).stdout, re.M)[1])
+
+
+# ---- Two passes --------------------------------------------------------------------------------------------------
+
+
+def test_a_run_that_is_stopped_in_its_first_pass_says_so(box):
+    daemon.settings(box, "max_changes = 0\n")
+    box.role("slow", slow("slow", 2))
+    start(box, module_dir=True)
+    run = wait_status(box, is_at("trouble:slow"))["runs"][0]["run"]
+    assert box.api("DELETE", f"/v1/runs/{run}").status in (200, 202)
+    wait_event(box, "run-interrupted")
+    run = daemon.get(box, f"/v1/runs/{run}")
+    assert "stopped" in run["error"] and sum(run["summary"].values()) == 0
+    assert states(box) == {"trouble:slow": None}
+
+
+# ---- Its ends ----------------------------------------------------------------------------------------------------
+
+
+def test_an_upgrade_survives_signals_at_every_moment(box):
+    box.role("motd", MOTD)
+    start(box)
+    wait_idle(box)
+    pid = daemon.main_pid(box)
+    for _ in range(4):
+        before = status(box)["started"]
+        flood = ["sh", "-c", f"while kill -HUP {pid}; do sleep 0.025; done"]
+        with daemon.background(box, flood):
+            box.run("cp /usr/sbin/agentd /usr/sbin/agentd.new && mv /usr/sbin/agentd.new /usr/sbin/agentd")
+            wait_status(box, lambda s: s["started"] != before, timeout=20)
+        assert daemon.main_pid(box) == pid and daemon.prop(box, "NRestarts") == "0"
+    wait_idle(box)
+
+
+def test_without_descriptors_it_ends_with_an_error(box):
+    for n in range(4, 40):
+        done = box.run(["timeout", "-k", "1", "3", "prlimit", f"--nofile={n}", "/usr/sbin/agentd"], check=False)
+        # 124: it has found enough, and runs.
+        assert done.returncode in (1, 124, 127), (n, done)
+        if done.returncode == 124:
+            return
+
+
+def test_a_loader_that_hangs_in_the_kernel_does_not_keep_agentd_from_stopping(box, loop_ext4):
+    loop_ext4("/srv/disk")
+    box.write("/etc/agentd/conf.d/odd.toml", '[odd-write."/srv/disk/new"]\n')
+    daemon.write_drop_in(box, f"ExecStart=\nExecStart={daemon.AGENTD} --module-dir=/usr/lib/agentd-tests/odd\n")
+    box.run("fsfreeze --freeze /srv/disk")
+    try:
+        box.run("systemctl start --no-block agentd")
+        daemon.wait_until(lambda: "D" in box.run("ps -C agentd-load -o stat=", check=False).stdout, 10, "it hangs")
+        pid = daemon.main_pid(box)
+        box.run("systemctl stop --no-block agentd")
+        daemon.wait_until(lambda: not box.exists(f"/proc/{pid}"), 10, "agentd ends")
+    finally:
+        box.run("fsfreeze --unfreeze /srv/disk")
+    assert daemon.prop(box, "ExecMainStatus") == "0"
+
+
+@pytest.mark.parametrize("what", ["POST /v1/validate", "POST /v1/reload", "GET /v1/facts"])
+def test_who_waits_for_an_answer_gets_one_when_agentd_stops(box, what):
+    box.role("motd", MOTD)
+    start(box)
+    wait_idle(box)
+    box.write("/etc/agentd/facts.d/slow", "#!/bin/sh\nsleep 5\necho '{}'\n", mode=0o755)
+    box.write("/etc/agentd/conf.d.new", '[file."/srv/slow"]\ncontent = "{{facts.hostname}}"\n')
+    box.run("mv /etc/agentd/conf.d.new /etc/agentd/conf.d/slow.toml")
+    method, path = what.split()
+    with daemon.background(box, ["curl", "-sS", "-X", method, "--unix-socket", daemon.SOCKET,
+                                 "http://localhost" + path]) as client:
+        daemon.wait_until(lambda: box.run("pgrep -f facts.d/slow", check=False).stdout, 10, "facts are gathered")
+        daemon.stop(box)
+        assert client.process.wait(10) == 0
+        assert b'"urn:agentd:not-ready"' in client.process.stdout.read()
+
+
+def test_who_follows_a_run_that_hangs_is_told_the_end_when_agentd_stops(box):
+    start(box, module_dir=True)
+    box.api("POST", "/v1/disable", {"reason": "no run but ours"})
+    n = last_event(box)
+    box.role("hangs", role_of("trouble", {"hangs": {"do": "hang-in-check", "timeout": "10min"}}))
+    wait_event(box, "roles-loaded", after=n)
+    with daemon.background(box, ["curl", "-sS", "-N", "-X", "POST", "--unix-socket", daemon.SOCKET, "-d",
+                                 '{"mode": "plan"}', "-H", "Content-Type: application/json",
+                                 "http://localhost/v1/runs?follow=true"]) as follower:
+        wait_status(box, is_at("trouble:hangs"))
+        daemon.stop(box)
+        assert "had finished" in follower.wait(lambda line: "summary" in line)["error"]
