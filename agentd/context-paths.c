@@ -17,17 +17,26 @@ int agentd_open_parent(AgentdContext *context, const char *path, int *ret_fd, co
         return path_cache_parent(&context->paths, path, NULL, ret_fd, ret_name);
 }
 
-int agentd_open_source(_unused_ AgentdContext *context, const char *path, int *ret_fd) {
-        _cleanup_close_ int host = -EBADF, dir_fd = -EBADF, fd = -EBADF;
-        const char *name;
-        struct stat st;
+/* The directory that holds a source: a path of the host, whatever is managed. */
+static int open_source_parent(AgentdContext *context, const char *path, int *ret_fd, const char **ret_name) {
         int r;
 
-        /* A path of the host, whatever is managed. */
-        r = path_open_root("/", &host);
-        if (r < 0)
-                return r;
-        r = path_open_parent(host, path, 0, NULL, &dir_fd, &name);
+        if (context->sources.root_fd < 0) {
+                r = path_open_root("/", &context->host_fd);
+                if (r < 0)
+                        return r;
+                context->sources.root_fd = context->host_fd;
+        }
+        return path_cache_parent(&context->sources, path, NULL, ret_fd, ret_name);
+}
+
+int agentd_open_source(AgentdContext *context, const char *path, int *ret_fd) {
+        _cleanup_close_ int directory = -EBADF, fd = -EBADF;
+        const char *name;
+        struct stat st;
+        int dir_fd, r;
+
+        r = open_source_parent(context, path, &dir_fd, &name);
         if (r < 0)
                 return r;
         r = path_open_file(dir_fd, name, ret_fd, NULL);
@@ -35,7 +44,7 @@ int agentd_open_source(_unused_ AgentdContext *context, const char *path, int *r
                 return r;
 
         /* A link. If only root could have put it there, and those that it leads to, the walk ends at "no directory". */
-        r = path_open_directory(host, path, 0, NULL, &fd);
+        r = path_open_directory(context->sources.root_fd, path, 0, NULL, &directory);
         if (r != -ENOTDIR)
                 return r < 0 ? r : -EISDIR;
         fd = openat(dir_fd, name, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
@@ -46,6 +55,24 @@ int agentd_open_source(_unused_ AgentdContext *context, const char *path, int *r
         if (!S_ISREG(st.st_mode))
                 return -ENXIO;
         *ret_fd = TAKE_FD(fd);
+        return 0;
+}
+
+int agentd_stat_source(AgentdContext *context, const char *path, struct statx *ret) {
+        struct statx file;
+        const char *name;
+        int dir_fd, r;
+
+        r = open_source_parent(context, path, &dir_fd, &name);
+        if (r < 0)
+                return r;
+        if (statx(dir_fd, name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, STATX_BASIC_STATS, &file) < 0)
+                return -errno;
+        if (S_ISLNK(file.stx_mode))
+                return -ELOOP;
+        if (!S_ISREG(file.stx_mode))
+                return S_ISDIR(file.stx_mode) ? -EISDIR : -ENXIO;
+        *ret = file;
         return 0;
 }
 
@@ -121,6 +148,7 @@ int agentd_remove(AgentdContext *context, const char *path) {
         if (r >= 0) {
                 r = path_remove(fd, name, 0);
                 path_cache_clear(&context->paths);
+                path_cache_clear(&context->sources);
         }
         return r == -ENOENT ? 0 : r;
 }

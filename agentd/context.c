@@ -23,16 +23,21 @@ int context_init(AgentdContext *context, const WorkerSetup *setup, int root_fd) 
                 .kind = setup->kind,
                 .root_fd = root_fd,
                 .root_is_host = streq(setup->options->root, "/"),
+                .host_fd = -EBADF,
         };
         r = message_writer_init(&context->writer, setup->fd);
         if (r < 0)
                 return r;
         path_cache_init(&context->paths, root_fd, 0);
+        path_cache_init(&context->sources, context->root_is_host ? root_fd : -EBADF, 0);
         return 0;
 }
 
 void context_done(AgentdContext *context) {
         path_cache_done(&context->paths);
+        path_cache_done(&context->sources);
+        safe_close(context->host_fd);
+        free(context->identities);
         userdb_free(context->userdb);
         sd_bus_flush_close_unref(context->bus);
         message_writer_done(&context->writer);
@@ -40,6 +45,8 @@ void context_done(AgentdContext *context) {
 
 void context_begin(AgentdContext *context, Phase phase, unsigned flags, const uint32_t *states, size_t n,
         bool *finished, uint32_t *differences, size_t *bytes) {
+        struct timespec now;
+
         context->phase = phase;
         context->flags = flags;
         context->states = states;
@@ -48,11 +55,16 @@ void context_begin(AgentdContext *context, Phase phase, unsigned flags, const ui
         context->differences = differences;
         context->bytes = bytes;
         context->since_usec = context->flushed_usec = now_usec(CLOCK_MONOTONIC);
+        context->began_sec = (uint32_t) (now_usec(CLOCK_BOOTTIME) / USEC_PER_SEC);
+        context->device_is_known = false; /* another file system may have its number now */
+        (void) clock_gettime(CLOCK_REALTIME_COARSE, &now);
+        context->began_nsec = (int64_t) now.tv_sec * 1000 * 1000 * 1000 + now.tv_nsec;
         if (context->userdb)
                 (void) userdb_refresh(context->userdb);
 }
 
-void context_result(AgentdContext *context, uint32_t state, Verdict verdict, const char *error) {
+static void put_result(AgentdContext *context, uint32_t state, Verdict verdict, const char *error,
+        const FoundIdentity *found) {
         usec_t now = now_usec(CLOCK_MONOTONIC);
 
         message_begin(&context->writer, MESSAGE_RESULT);
@@ -60,6 +72,10 @@ void context_result(AgentdContext *context, uint32_t state, Verdict verdict, con
         message_put_u32(&context->writer, verdict);
         message_put_u64(&context->writer, now - context->since_usec);
         message_put_string(&context->writer, error);
+        if (found) {
+                message_put_bytes(&context->writer, &found->identity, sizeof(found->identity));
+                message_put_u32(&context->writer, found->good_for_sec);
+        }
         (void) message_end(&context->writer);
         context->since_usec = now;
 
@@ -67,6 +83,10 @@ void context_result(AgentdContext *context, uint32_t state, Verdict verdict, con
                 (void) message_flush(&context->writer);
                 context->flushed_usec = now;
         }
+}
+
+void context_result(AgentdContext *context, uint32_t state, Verdict verdict, const char *error) {
+        put_result(context, state, verdict, error, NULL);
 }
 
 static bool may_report(const AgentdContext *context, size_t i) {
@@ -78,10 +98,14 @@ static bool is_sensitive(const AgentdContext *context, size_t i) {
 }
 
 static void finish(AgentdContext *context, size_t i, Verdict verdict, const char *error) {
+        const FoundIdentity *found = NULL;
+
         if (!may_report(context, i))
                 return;
+        if (verdict == VERDICT_OK && context->identities && context->identities[i].good_for_sec > 0)
+                found = &context->identities[i];
         context->finished[i] = true;
-        context_result(context, context->states[i], verdict, error);
+        put_result(context, context->states[i], verdict, error, found);
 }
 
 void context_end(AgentdContext *context, int r) {
@@ -94,8 +118,9 @@ void context_end(AgentdContext *context, int r) {
         for (size_t i = 0; i < context->n; i++)
                 finish(context, i, VERDICT_FAILED, text);
 
-        path_cache_done(&context->paths);
-        path_cache_init(&context->paths, context->root_fd, 0);
+        path_cache_clear(&context->paths);
+        path_cache_clear(&context->sources);
+        free(TAKE_PTR(context->identities));
         context->n = 0;
 }
 

@@ -8,11 +8,18 @@
 
 #include <systemd/sd-bus.h>
 
+#include "identity.h"
 #include "message.h"
 #include "module-load.h"
 #include "paths.h"
 #include "userdb.h"
 #include "worker.h"
+
+/* What was read and is to be remembered. */
+typedef struct FoundIdentity {
+        Identity identity;
+        uint32_t good_for_sec; /* 0: nothing */
+} FoundIdentity;
 
 struct AgentdContext {
         Image *image; /* not owned */
@@ -23,7 +30,9 @@ struct AgentdContext {
         sd_bus *bus;
         UserDb *userdb;
         PathCache paths;
-        char name[64]; /* of the user or group that was looked up last */
+        PathCache sources; /* in the host's root, whatever is managed */
+        int host_fd;       /* that one, if it is not root_fd; opened when needed */
+        char name[64];     /* of the user or group that was looked up last */
 
         /* Of the call that is under way. */
         const Module *module; /* that is called, and … */
@@ -34,11 +43,16 @@ struct AgentdContext {
         size_t n;
         const uint32_t *states; /* indices into the image, by index in the batch */
         bool *finished;
-        uint32_t *differences; /* how many were told; of undo records, in an apply */
-        size_t *bytes;         /* … and how large they were */
-        bool undo_waits;       /* an undo record was not sent yet */
-        usec_t since_usec;     /* when the last state was finished */
-        usec_t flushed_usec;   /* when results were sent last */
+        uint32_t *differences;     /* how many were told; of undo records, in an apply */
+        size_t *bytes;             /* … and how large they were */
+        bool undo_waits;           /* an undo record was not sent yet */
+        usec_t since_usec;         /* when the last state was finished */
+        usec_t flushed_usec;       /* when results were sent last */
+        int64_t began_nsec;        /* CLOCK_REALTIME_COARSE, by which files are stamped */
+        uint32_t began_sec;        /* CLOCK_BOOTTIME */
+        FoundIdentity *identities; /* by index in the batch; NULL: nothing yet */
+        uint64_t device;           /* the last that was asked whether its identities can be relied on … */
+        bool device_is_known, device_is_good;
 };
 
 int context_init(AgentdContext *context, const WorkerSetup *setup, int root_fd);

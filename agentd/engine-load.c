@@ -9,6 +9,7 @@
 
 #include "engine-heal.h"
 #include "engine-internal.h"
+#include "identity.h"
 #include "log.h"
 #include "notify.h"
 
@@ -188,6 +189,7 @@ static int adopt(Engine *engine, Image *image) {
         status_table_free(engine->status);
         engine->status = status;
         old = engine->image;
+        identity_adopt(image, status, old);
         engine->image = image_ref(image);
         engine->loaded_usec = now_usec(CLOCK_REALTIME);
         engine_apply_settings(engine, &image->header->settings);

@@ -5,6 +5,7 @@
 #include <stdalign.h>
 #include <sys/mman.h>
 
+#include "identity.h"
 #include "image.h"
 
 static size_t round_to_pages(size_t size) {
@@ -59,6 +60,7 @@ Image *image_unref(Image *image) {
         if (image->base)
                 (void) munmap(image->base, image->mapped);
         safe_close(image->memfd);
+        identity_table_free(image->identities);
         free(image);
         return NULL;
 }
@@ -116,6 +118,15 @@ int image_adopt(Image *image, uint64_t used, const char **ret_error) {
 
         image->header = (const ImageHeader *) image->base;
         return 0;
+}
+
+bool image_state_is_same(const Image *a, uint32_t i, const Image *b, uint32_t k) {
+        const ImageState *x = image_state(a, i), *y = image_state(b, k);
+        const ImageModule *m = image_array(a, modules, ImageModule) + image_type(a, x->type)->module,
+                          *n = image_array(b, modules, ImageModule) + image_type(b, y->type)->module;
+
+        return memcmp(x->hash, y->hash, sizeof(x->hash)) == 0 && m->build_id_size == n->build_id_size &&
+               memcmp(m->build_id, n->build_id, m->build_id_size) == 0;
 }
 
 /* ---- Validation ------------------------------------------------------------------------------------------------ */

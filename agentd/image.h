@@ -129,6 +129,8 @@ typedef struct ImageFact {
         uint8_t hash[IMAGE_HASH_SIZE];
 } ImageFact;
 
+typedef struct IdentityTable IdentityTable;
+
 /* The engine's handle of an image; reference-counted, since a run keeps the image it began with. */
 typedef struct Image {
         unsigned n_ref;
@@ -136,6 +138,7 @@ typedef struct Image {
         uint8_t *base;
         size_t mapped;             /* bytes from base on that belong to us */
         const ImageHeader *header; /* NULL until it is adopted */
+        IdentityTable *identities; /* beside it; NULL: none, as for a single run */
 } Image;
 
 /*
@@ -163,6 +166,9 @@ int image_open_arena(Image *image, Arena *ret);
  * Return: 0; -EBUSY if a process still has it mapped for writing; -EBADMSG if it is not well-formed; other -errno.
  */
 int image_adopt(Image *image, uint64_t used, const char **ret_error);
+
+/* True if two states are declared alike, and by the same module; their ids are not looked at. */
+bool image_state_is_same(const Image *a, uint32_t i, const Image *b, uint32_t k);
 
 /* Checks an image that lies in memory: all that the engine follows stays inside. NULL, or what is wrong. */
 const char *image_validate(const uint8_t *base, size_t size);

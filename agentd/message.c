@@ -73,6 +73,10 @@ void message_put_u64(MessageWriter *writer, uint64_t value) {
         put(writer, &value, sizeof(value));
 }
 
+void message_put_bytes(MessageWriter *writer, const void *data, size_t size) {
+        put(writer, data, size);
+}
+
 void message_put_text(MessageWriter *writer, const char *text, size_t size, size_t limit) {
         static const char ellipsis[] = "…";
 
@@ -222,6 +226,14 @@ uint64_t message_get_u64(MessageReader *reader) {
 
         (void) get(reader, &value, sizeof(value));
         return value;
+}
+
+bool message_get_bytes(MessageReader *reader, void *ret, size_t size) {
+        return get(reader, ret, size);
+}
+
+bool message_has(const MessageReader *reader, size_t size) {
+        return !reader->bad && size <= reader->end - reader->position;
 }
 
 const char *message_get_text(MessageReader *reader, size_t *ret_size) {

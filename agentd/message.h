@@ -46,7 +46,8 @@
 typedef enum MessageKind {
         MESSAGE_BATCH = 1,  /* u32 batch, u32 phase, u32 flags, u32 n, n × u32 state, with
                              * MESSAGE_STATE_PENDING */
-        MESSAGE_RESULT,     /* u32 state, u32 result, u64 duration_usec, text error */
+        MESSAGE_RESULT,     /* u32 state, u32 result, u64 duration_usec, text error; then, if something
+                             * is to be remembered, the 16 bytes of an Identity, u32 good_for_sec */
         MESSAGE_DIFFERENCE, /* u32 state, text attribute, value is, value should, text diff */
         MESSAGE_UNDO,       /* u32 state, text what, value old */
         MESSAGE_LOG,        /* u32 level, text */
@@ -86,6 +87,7 @@ void message_writer_done(MessageWriter *writer);
 void message_begin(MessageWriter *writer, MessageKind kind);
 void message_put_u32(MessageWriter *writer, uint32_t value);
 void message_put_u64(MessageWriter *writer, uint64_t value);
+void message_put_bytes(MessageWriter *writer, const void *data, size_t size);
 void message_put_text(MessageWriter *writer, const char *text, size_t size, size_t limit);
 void message_put_string(MessageWriter *writer, const char *text);        /* NULL is "" */
 void message_put_value(MessageWriter *writer, const AgentdValue *value); /* NULL is null */
@@ -113,6 +115,12 @@ int message_next(MessageReader *reader, MessageKind *ret);
 
 uint32_t message_get_u32(MessageReader *reader);
 uint64_t message_get_u64(MessageReader *reader);
+
+/* Plain memory, of a size that both sides know. False if bad. */
+bool message_get_bytes(MessageReader *reader, void *ret, size_t size);
+
+/* True if so many bytes are left; the padding of a record has fewer than 8. */
+bool message_has(const MessageReader *reader, size_t size);
 
 /* The text, not NUL-terminated, in the datagram; NULL if bad. */
 const char *message_get_text(MessageReader *reader, size_t *ret_size);

@@ -402,6 +402,50 @@ typedef struct AgentdCommandResult {
 AGENTD_EXPORT int agentd_run_command(
         AgentdContext *context, size_t i, const AgentdCommand *command, AgentdCommandResult *ret);
 
+/* ---- In check: what need not be read again --------------------------------------------------------------------- */
+/*
+ * A check that reads whole files can remember that it has found them as declared, and what they were then: device, inode,
+ * size, mtime, ctime. While they are still that, it need not read them again:
+ *
+ *      statx(dir_fd, name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, STATX_BASIC_STATS, &file);
+ *      if (!agentd_unchanged(context, i, &file, 1)) {
+ *              fd = openat(dir_fd, name, …);
+ *              … read and compare …
+ *              if (all is as declared)
+ *                      agentd_remember(context, i, &fd, 1);
+ *      }
+ *      … compare mode and owner, of which agentd_unchanged() says nothing …
+ *      agentd_done(context, i);
+ *
+ * What is remembered is forgotten when the state turns out to differ, fails or is applied, and when its parameters or the
+ * module have changed. In a single run nothing is.
+ */
+
+struct statx;
+
+/*
+ * agentd_unchanged() - are these the files that agentd_remember() was called for?
+ * @files: what statx(2) with STATX_BASIC_STATS says of them now, in the same order; 8 at most
+ *
+ * If so, reading them would find what was found then. False is always a right answer.
+ */
+AGENTD_EXPORT bool agentd_unchanged(
+        AgentdContext *context, size_t i, const struct statx *files, size_t n_files);
+
+/*
+ * agentd_remember() - these files are as the state declares, if agentd_done() follows and there is no difference
+ * @fds: the open files whose content was read, in this call of check; whatever else their content was compared with must
+ *       be parameters, or be among them
+ *
+ * agentd looks at them again and decides by itself whether a later change could be told: not if they were changed within
+ * the last two seconds, nor on network file systems, FUSE, FAT, tmpfs, /proc and the like.
+ */
+AGENTD_EXPORT void agentd_remember(AgentdContext *context, size_t i, const int *fds, size_t n_fds);
+
+/* Looks at what agentd_open_source() would open, without opening it. Return: 0; -ELOOP if it is a symlink: open it to
+ * see where it leads; otherwise as that. */
+AGENTD_EXPORT int agentd_stat_source(AgentdContext *context, const char *path, struct statx *ret);
+
 #ifdef __cplusplus
 }
 #endif

@@ -3,7 +3,9 @@
 /* What workers say of states, and what it means for the run. */
 
 #include <assert.h>
+#include <time.h>
 
+#include "identity.h"
 #include "run-internal.h"
 
 static int append(json_t **array, json_t *item) {
@@ -74,6 +76,30 @@ static void handle_verdict(Run *run, Batch *batch, uint32_t state, Verdict verdi
         }
 }
 
+/* What was read and found right need not be read again; what differs, cannot be read or is changed is forgotten. A state
+ * that is as declared and brings no identity keeps what it has: it may be that which has just held. */
+static int handle_identity(
+        Run *run, const Batch *batch, uint32_t state, Verdict verdict, MessageReader *reader) {
+        IdentityTable *table = run->image->identities;
+        uint32_t now_sec, good_for_sec = 0;
+        Identity identity;
+
+        if (message_has(reader, sizeof(identity) + sizeof(good_for_sec))) {
+                (void) message_get_bytes(reader, &identity, sizeof(identity));
+                good_for_sec = message_get_u32(reader);
+                if (good_for_sec > IDENTITY_AGE_MAX_SEC)
+                        return -EBADMSG;
+        }
+
+        if (batch->phase == PHASE_APPLY || verdict == VERDICT_DRIFTED || verdict == VERDICT_FAILED)
+                identity_forget(table, state);
+        else if (verdict == VERDICT_OK && good_for_sec > 0) {
+                now_sec = (uint32_t) (now_usec(CLOCK_BOOTTIME) / USEC_PER_SEC);
+                identity_remember(table, state, &identity, identity_until(&identity, now_sec, good_for_sec));
+        }
+        return 0;
+}
+
 static int handle_result(Run *run, Batch *batch, uint32_t state, MessageReader *reader) {
         uint32_t verdict = message_get_u32(reader);
         uint64_t duration = message_get_u64(reader);
@@ -81,6 +107,8 @@ static int handle_result(Run *run, Batch *batch, uint32_t state, MessageReader *
         Node *node = &run->nodes[state];
 
         if (!error || verdict == 0 || verdict >= _VERDICT_MAX)
+                return -EBADMSG;
+        if (handle_identity(run, batch, state, (Verdict) verdict, reader) < 0)
                 return -EBADMSG;
 
         duration += node->duration_usec;

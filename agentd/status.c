@@ -67,15 +67,6 @@ static void set_result(StatusTable *t, uint32_t i, Result result) {
         t->states[i].result = result;
 }
 
-static bool is_same(const Image *a, uint32_t i, const Image *b, uint32_t k) {
-        const ImageState *x = image_state(a, i), *y = image_state(b, k);
-        const ImageModule *m = image_array(a, modules, ImageModule) + image_type(a, x->type)->module,
-                          *n = image_array(b, modules, ImageModule) + image_type(b, y->type)->module;
-
-        return memcmp(x->hash, y->hash, sizeof(x->hash)) == 0 && m->build_id_size == n->build_id_size &&
-               memcmp(m->build_id, n->build_id, m->build_id_size) == 0;
-}
-
 static void carry_over(StatusTable *t, const StatusTable *old, Store *store) {
         for (uint32_t k = 0; k < image_n_states(old->image); k++) {
                 const char *id = image_state_id(old->image, k);
@@ -89,7 +80,7 @@ static void carry_over(StatusTable *t, const StatusTable *old, Store *store) {
                         continue;
                 }
                 t->states[i].changed_usec = from->changed_usec;
-                if (!is_same(t->image, i, old->image, k)) {
+                if (!image_state_is_same(t->image, i, old->image, k)) {
                         if (from->result != RESULT_NONE)
                                 put(store, t, i);
                         continue;

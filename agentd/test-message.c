@@ -86,6 +86,49 @@ TEST(numbers_and_text) {
         at_end(&reader);
 }
 
+/* Memory of a size that both know may follow, or not: what fills a record up is not taken for it. */
+TEST(bytes_at_the_end_may_be_missing) {
+        static const struct {
+                const char *text;
+                size_t n_bytes;
+                bool has;
+        } cases[] = {
+                { "", 0, false },
+                { "", 16, true },
+                { "a", 0, false },
+                { "abc", 16, true },
+                { "abcdefgh", 0, false },
+                { "abcdefgh", 16, true },
+                { "", 8, false },
+                { "abc", 13, true }, /* with the padding 16, of whatever */
+                { "abcd", 8, false },
+        };
+        static const uint8_t bytes[16] = "0123456789abcdef";
+
+        FOREACH_ELEMENT(c, cases) {
+                MessageReader reader;
+                uint8_t copy[16] = "untouched";
+                char *string;
+
+                message_begin(&writer, MESSAGE_RESULT);
+                message_put_string(&writer, c->text);
+                message_put_bytes(&writer, bytes, c->n_bytes);
+                receive_record(&reader, MESSAGE_RESULT);
+                string = message_get_string(&reader);
+                ASSERT_STREQ(string, c->text);
+                free(string);
+                ASSERT_EQ(message_has(&reader, 16), c->has);
+                ASSERT_FALSE(reader.bad);
+                ASSERT_EQ(message_get_bytes(&reader, copy, 16), c->has);
+                ASSERT_EQ(reader.bad, !c->has);
+                ASSERT_FALSE(message_has(&reader, 16));
+                if (c->has)
+                        assert_memory_equal(copy, bytes, c->n_bytes);
+                else
+                        ASSERT_STREQ((char *) copy, "untouched");
+        }
+}
+
 TEST(strings_are_made_valid) {
         static const struct {
                 const char *in;
@@ -502,6 +545,7 @@ TEST(bad_fields) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 RUN_FRESH(numbers_and_text),
+                RUN_FRESH(bytes_at_the_end_may_be_missing),
                 RUN_FRESH(strings_are_made_valid),
                 RUN_FRESH(values),
                 RUN_FRESH(deep_values_are_cut),

@@ -7,6 +7,10 @@
  * file_make() changes it. check and apply both begin with the first two, since the host may have changed in between.
  */
 
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* for statx() */
+#endif
+
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -123,8 +127,8 @@ typedef struct File {
 typedef struct Look {
         const char *path;
         Kind kind;
-        struct stat st; /* unless it is absent */
-        int dir_fd;     /* -1: the directory is missing */
+        struct statx st; /* unless it is absent */
+        int dir_fd;      /* -1: the directory is missing */
         const char *name;
         uid_t uid; /* KEEP: not managed */
         gid_t gid;
@@ -209,13 +213,14 @@ static int file_look(AgentdContext *c, size_t i, const AgentdState *state, Look 
                 return -1;
         }
 
-        if (fstatat(look->dir_fd, look->name, &look->st, AT_SYMLINK_NOFOLLOW) < 0) {
+        if (statx(look->dir_fd, look->name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, STATX_BASIC_STATS,
+                    &look->st) < 0) {
                 if (errno == ENOENT)
                         return 0;
                 agentd_failed(c, i, "Failed to look at '%s': %s", state->name, explain(-errno));
                 return -1;
         }
-        look->kind = kind_of(look->st.st_mode);
+        look->kind = kind_of(look->st.stx_mode);
 
         if (look->kind != file->kind && file->kind != KIND_ABSENT) {
                 agentd_failed(c, i, "'%s' is a %s and should be a %s; it is not replaced, remove it first",
@@ -345,11 +350,22 @@ static void report_content(AgentdContext *c, size_t i, const File *file, int fd,
         free(from_source);
 }
 
+/* True if content and source are what they were when they were last read and found equal. */
+static bool content_is_known(AgentdContext *c, size_t i, const File *file, const Look *look) {
+        struct statx files[2] = { look->st };
+
+        if (look->kind != KIND_FILE)
+                return false;
+        if (file->source && agentd_stat_source(c, file->source, &files[1]) < 0)
+                return false;
+        return agentd_unchanged(c, i, files, file->source ? 2 : 1);
+}
+
 /* Compares the content, and reports it if it differs. Return: 0; -1 if the state is finished. */
 static int compare_content(AgentdContext *c, size_t i, const File *file, Look *look) {
         int fd = -1, source = -1, r = 0;
 
-        if (!file->content && !file->source)
+        if ((!file->content && !file->source) || content_is_known(c, i, file, look))
                 return 0;
         if (file->source) {
                 source = open_source(c, file);
@@ -367,10 +383,10 @@ static int compare_content(AgentdContext *c, size_t i, const File *file, Look *l
                         r = -1;
                         goto finish;
                 }
-                if (source < 0 && (size_t) look->st.st_size != file->content_size)
+                if (source < 0 && (size_t) look->st.stx_size != file->content_size)
                         r = 0; /* need not be read */
                 else
-                        r = source >= 0 ? compare_with_file(fd, look->st.st_size, source)
+                        r = source >= 0 ? compare_with_file(fd, look->st.stx_size, source)
                                         : compare_with_content(fd, file->content, file->content_size);
                 if (r < 0) {
                         agentd_failed(c, i, "Failed to read '%s': %s", look->path, strerror(-r));
@@ -378,6 +394,8 @@ static int compare_content(AgentdContext *c, size_t i, const File *file, Look *l
                         goto finish;
                 }
                 look->content_differs = r == 0;
+                if (!look->content_differs)
+                        agentd_remember(c, i, (const int[]){ fd, source }, source >= 0 ? 2 : 1);
         } else
                 look->content_differs = true;
 
@@ -416,17 +434,17 @@ static int compare_target(AgentdContext *c, size_t i, const File *file, Look *lo
 }
 
 static void compare_attributes(AgentdContext *c, size_t i, const File *file, Look *look) {
-        if (file->mode != KEEP && (look->st.st_mode & 07777) != (mode_t) file->mode) {
+        if (file->mode != KEEP && (look->st.stx_mode & 07777) != (mode_t) file->mode) {
                 look->mode_differs = true;
-                agentd_differs_mode(c, i, "mode", look->st.st_mode, (mode_t) file->mode);
+                agentd_differs_mode(c, i, "mode", look->st.stx_mode, (mode_t) file->mode);
         }
-        if (look->owner_to_come || (look->uid != (uid_t) KEEP && look->st.st_uid != look->uid)) {
+        if (look->owner_to_come || (look->uid != (uid_t) KEEP && look->st.stx_uid != look->uid)) {
                 look->owner_differs = true;
-                agentd_differs_string(c, i, "owner", agentd_user_name(c, look->st.st_uid), file->owner);
+                agentd_differs_string(c, i, "owner", agentd_user_name(c, look->st.stx_uid), file->owner);
         }
-        if (look->group_to_come || (look->gid != (gid_t) KEEP && look->st.st_gid != look->gid)) {
+        if (look->group_to_come || (look->gid != (gid_t) KEEP && look->st.stx_gid != look->gid)) {
                 look->group_differs = true;
-                agentd_differs_string(c, i, "group", agentd_group_name(c, look->st.st_gid), file->group);
+                agentd_differs_string(c, i, "group", agentd_group_name(c, look->st.stx_gid), file->group);
         }
 }
 
@@ -455,11 +473,11 @@ static void record_undo(AgentdContext *c, size_t i, const File *file, const Look
                 agentd_undo(c, i, "ensure", &absent);
                 return;
         }
-        value = (AgentdValue){ .type = AGENTD_INTEGER, .integer = look->st.st_mode & 07777 };
+        value = (AgentdValue){ .type = AGENTD_INTEGER, .integer = look->st.stx_mode & 07777 };
         agentd_undo(c, i, "mode", &value);
-        value.integer = look->st.st_uid;
+        value.integer = look->st.stx_uid;
         agentd_undo(c, i, "uid", &value);
-        value.integer = look->st.st_gid;
+        value.integer = look->st.stx_gid;
         agentd_undo(c, i, "gid", &value);
 
         if (look->kind == KIND_SYMLINK && (look->target_differs || file->kind == KIND_ABSENT)) {
@@ -490,7 +508,7 @@ static void record_undo(AgentdContext *c, size_t i, const File *file, const Look
 /* The mode that what is there keeps. A new owner or group has not agreed to its set-id bits: they go, as the kernel has
  * it with chown(). */
 static mode_t kept_mode(const Look *look, mode_t mode) {
-        bool gone = (look->owner_differs || look->group_differs) && !S_ISDIR(look->st.st_mode);
+        bool gone = (look->owner_differs || look->group_differs) && !S_ISDIR(look->st.stx_mode);
 
         return mode & (gone ? 01777 : 07777);
 }
@@ -550,15 +568,15 @@ static int file_make(AgentdContext *c, const AgentdState *state, Look *look, con
         bool new = look->kind == KIND_ABSENT;
         const AgentdAttributes attributes = {
                 .mode = file->mode != KEEP        ? (mode_t) file->mode
-                        : !new                    ? kept_mode(look, look->st.st_mode)
+                        : !new                    ? kept_mode(look, look->st.stx_mode)
                         : file->kind == KIND_FILE ? 0644
                                                   : 0755,
                 .uid = look->uid != (uid_t) KEEP ? look->uid
                        : new                     ? 0
-                                                 : look->st.st_uid,
+                                                 : look->st.stx_uid,
                 .gid = look->gid != (gid_t) KEEP ? look->gid
                        : new                     ? 0
-                                                 : look->st.st_gid,
+                                                 : look->st.stx_gid,
         };
         int r;
 

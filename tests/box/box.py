@@ -387,9 +387,9 @@ class Box:
         self.run(f"cat /dev/zero >{path}/filler", check=False)
         return path
 
-    def loop_ext4(self, path, mib=16):
-        """Mounts a fresh ext4 on a loop device."""
-        return LoopExt4(self, path, mib)
+    def loop_ext4(self, path, mib=16, *options):
+        """Mounts a fresh ext4 on a loop device. options: of mke2fs."""
+        return LoopExt4(self, path, mib, options=options)
 
 
 class LoopExt4:
@@ -399,7 +399,7 @@ class LoopExt4:
     LO_FLAGS_AUTOCLEAR = 4
     EXT4_IOC_SHUTDOWN, NO_LOG_FLUSH = 0x8004587D, 2  # fs/ext4/ext4.h
 
-    def __init__(self, box, path, mib=16, image=None):
+    def __init__(self, box, path, mib=16, image=None, options=()):
         """@image: a file that holds the file system already; without, it is made, in memory like all of the lab's /run."""
         self.box = box
         self.path = path
@@ -408,7 +408,7 @@ class LoopExt4:
         if not image:
             with open(self.image, "wb") as file:
                 file.truncate(mib << 20)
-            subprocess.run(["mke2fs", "-q", "-t", "ext4", self.image], check=True, stdin=subprocess.DEVNULL)
+            subprocess.run(["mke2fs", "-q", "-t", "ext4", *options, self.image], check=True, stdin=subprocess.DEVNULL)
         self.mount()
 
     def mount(self, options="defaults"):

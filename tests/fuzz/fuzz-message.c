@@ -7,6 +7,7 @@
 
 #include "../../agentd/test-image.h"
 #include "fake-pool.h"
+#include "identity.h"
 
 /* Each record by itself, with fields of all kinds in whatever order. */
 static void read_fields(const uint8_t *data, size_t size) {
@@ -77,6 +78,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                 test_image_build(&arena);
                 fuzz_check(!image_validate(arena.base, arena.used));
                 image = (Image){ .n_ref = 1, .base = arena.base, .header = (ImageHeader *) arena.base };
+                fuzz_check(identity_table_new(image_n_states(&image), NULL, &image.identities) == 0);
         }
         if (size == 0)
                 return 0;
