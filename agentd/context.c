@@ -38,6 +38,7 @@ void context_done(AgentdContext *context) {
         path_cache_done(&context->sources);
         safe_close(context->host_fd);
         free(context->identities);
+        context_free_stage(context);
         userdb_free(context->userdb);
         sd_bus_flush_close_unref(context->bus);
         message_writer_done(&context->writer);
@@ -111,6 +112,10 @@ static void finish(AgentdContext *context, size_t i, Verdict verdict, const char
 void context_end(AgentdContext *context, int r) {
         char text[160];
 
+        if (r >= 0)
+                context_flush_stage(context);
+        else
+                context_drop_stage(context);
         if (r < 0)
                 (void) snprintf(text, sizeof(text), "the module failed: %s", strerror(-r));
         else

@@ -21,7 +21,11 @@ typedef struct FoundIdentity {
         uint32_t good_for_sec; /* 0: nothing */
 } FoundIdentity;
 
+/* Files that take their places together. */
+typedef struct Stage Stage;
+
 struct AgentdContext {
+        Stage *stage;
         Image *image; /* not owned */
         WorkerKind kind;
         int root_fd;
@@ -57,6 +61,11 @@ struct AgentdContext {
 
 int context_init(AgentdContext *context, const WorkerSetup *setup, int root_fd);
 void context_done(AgentdContext *context);
+
+/* context-stage.c: what is staged takes its place, and its states are finished; or is given up; or is freed. */
+void context_flush_stage(AgentdContext *context);
+void context_drop_stage(AgentdContext *context);
+void context_free_stage(AgentdContext *context);
 
 void context_begin(AgentdContext *context, Phase phase, unsigned flags, const uint32_t *states, size_t n,
         bool *finished, uint32_t *differences, size_t *bytes);

@@ -366,6 +366,17 @@ AGENTD_EXPORT int agentd_replace_file(AgentdContext *context, const char *path, 
 AGENTD_EXPORT int agentd_replace_file_from(
         AgentdContext *context, const char *path, int fd, const AgentdAttributes *attributes);
 
+/*
+ * The same for a state that is one of many: the file is written beside its place, and takes it when apply returns (or before,
+ * if there are very many), together with the others, for which the file system is synced once and not once each. The state
+ * of index i is then finished by agentd: call neither agentd_done() nor agentd_failed() for it if this returns 0. path must
+ * stay until apply returns; until then the old file is what one sees. apply only.
+ */
+AGENTD_EXPORT int agentd_stage_file(AgentdContext *context, size_t i, const char *path, const void *content,
+        size_t size, const AgentdAttributes *attributes);
+AGENTD_EXPORT int agentd_stage_file_from(
+        AgentdContext *context, size_t i, const char *path, int fd, const AgentdAttributes *attributes);
+
 /* Likewise a symlink. */
 AGENTD_EXPORT int agentd_replace_symlink(
         AgentdContext *context, const char *path, const char *target, uid_t uid, gid_t gid);

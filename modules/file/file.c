@@ -563,7 +563,11 @@ static bool has_acl(const Look *look) {
         return has;
 }
 
-static int file_make(AgentdContext *c, const AgentdState *state, Look *look, const char **ret_error) {
+#define STAGED 1
+
+/* Return: 0; STAGED if agentd finishes the state; -errno. */
+static int file_make(
+        AgentdContext *c, size_t i, const AgentdState *state, Look *look, const char **ret_error) {
         const File *file = state->data;
         bool new = look->kind == KIND_ABSENT;
         const AgentdAttributes attributes = {
@@ -606,12 +610,12 @@ static int file_make(AgentdContext *c, const AgentdState *state, Look *look, con
 
                         if (source < 0)
                                 return source;
-                        r = agentd_replace_file_from(c, state->name, source, &attributes);
+                        r = agentd_stage_file_from(c, i, state->name, source, &attributes);
                         (void) close(source);
-                        return r;
-                }
-                return agentd_replace_file(
-                        c, state->name, file->content ? file->content : "", file->content_size, &attributes);
+                } else
+                        r = agentd_stage_file(c, i, state->name, file->content ? file->content : "",
+                                file->content_size, &attributes);
+                return r < 0 ? r : STAGED;
         }
         return set_attributes(file, look, ret_error);
 }
@@ -721,13 +725,13 @@ static int file_apply(AgentdContext *c, const AgentdState *states, size_t n, uns
                 if (file_compare(c, i, file, &look) < 0)
                         continue;
                 record_undo(c, i, file, &look);
-                r = file_make(c, &states[i], &look, &error);
+                r = file_make(c, i, &states[i], &look, &error);
                 if (r < 0)
                         agentd_failed(c, i, "Failed to %s %s '%s': %s",
                                 file->kind == KIND_ABSENT ? "remove" : "make",
                                 kind_names[file->kind == KIND_ABSENT ? look.kind : file->kind],
                                 states[i].name, error ? error : explain(r));
-                else
+                else if (r != STAGED)
                         agentd_done(c, i);
         }
         return 0;

@@ -402,7 +402,6 @@ def test_sigkill_at_any_moment_leaves_whole_files_and_the_next_run_converges(box
         run.kill(signal.SIGKILL)
         run.end()
         middles += 0 < run.new_files() < N
-        assert len(temporaries(box, "/srv")) <= 2
         once = box.agentd_once()
         assert once.returncode == 0 and once.summary["changed"] + once.summary["ok"] == N
         assert run.new_files() == N

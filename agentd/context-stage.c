@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/*
+ * Many files in one go, durably: each is written beside its place; then one sync for all of a file system, instead of one for
+ * each file; then they take their places, and the directories are synced, each once.
+ *
+ * A rename that outlives a power cut comes after the content that it names, since that was synced before. The owner and mode
+ * are set in between: a journal keeps the order of these with the rename.
+ */
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include "context.h"
+
+/* Each takes two descriptors, of which a process has 1024. */
+#define STAGED_MAX 200
+
+/* From so many files of one file system on, syncing it as a whole is cheaper than each by itself. It also writes what others
+ * have left dirty, and so is not worth it for a few. */
+#define SYNC_WHOLE_MIN 8
+
+typedef struct StagedFile {
+        PathReplacement replacement;
+        size_t state; /* index in the batch */
+        const char *path;
+        uid_t uid;
+        gid_t gid;
+        mode_t mode;
+        dev_t device;
+        size_t directory; /* index */
+        int error;
+} StagedFile;
+
+typedef struct StagedDirectory {
+        int fd;
+        dev_t device;
+        ino_t inode;
+        int error;
+} StagedDirectory;
+
+struct Stage {
+        StagedFile *files;
+        size_t n_files;
+        StagedDirectory directories[STAGED_MAX];
+        size_t n_directories;
+};
+
+static Stage *stage_of(AgentdContext *context) {
+        if (!context->stage) {
+                context->stage = calloc(1, sizeof(Stage));
+                if (context->stage)
+                        context->stage->files = calloc(STAGED_MAX, sizeof(StagedFile));
+                if (context->stage && !context->stage->files) {
+                        free(context->stage);
+                        context->stage = NULL;
+                }
+        }
+        return context->stage;
+}
+
+static void stage_clear(Stage *stage) {
+        for (size_t i = 0; i < stage->n_files; i++)
+                path_replace_abort(&stage->files[i].replacement);
+        for (size_t i = 0; i < stage->n_directories; i++)
+                safe_close(stage->directories[i].fd);
+        stage->n_files = stage->n_directories = 0;
+}
+
+void context_drop_stage(AgentdContext *context) {
+        if (context->stage)
+                stage_clear(context->stage);
+}
+
+void context_free_stage(AgentdContext *context) {
+        if (!context->stage)
+                return;
+        stage_clear(context->stage);
+        free(context->stage->files);
+        free(context->stage);
+        context->stage = NULL;
+}
+
+/* ---- Syncing --------------------------------------------------------------------------------------------------------- */
+
+/* The content of all that lie on the device of the first one that has not been synced yet. */
+static void sync_device(Stage *stage, bool *synced, size_t first) {
+        dev_t device = stage->files[first].device;
+        size_t n = 0;
+        int r = 0;
+
+        for (size_t i = first; i < stage->n_files; i++)
+                n += stage->files[i].device == device;
+        if (n >= SYNC_WHOLE_MIN && syncfs(stage->files[first].replacement.fd) < 0)
+                r = -errno;
+        for (size_t i = first; i < stage->n_files; i++) {
+                StagedFile *file = &stage->files[i];
+
+                if (file->device != device)
+                        continue;
+                synced[i] = true;
+                if (n >= SYNC_WHOLE_MIN)
+                        file->error = r;
+                else if (fsync(file->replacement.fd) < 0)
+                        file->error = -errno;
+        }
+}
+
+static void sync_contents(Stage *stage) {
+        bool synced[STAGED_MAX] = {};
+
+        for (size_t i = 0; i < stage->n_files; i++)
+                if (!synced[i])
+                        sync_device(stage, synced, i);
+}
+
+void context_flush_stage(AgentdContext *context) {
+        Stage *stage = context->stage;
+
+        if (!stage || stage->n_files == 0)
+                return;
+
+        sync_contents(stage);
+        context_will_change(context);
+        for (size_t i = 0; i < stage->n_files; i++) {
+                StagedFile *file = &stage->files[i];
+
+                if (file->error == 0)
+                        file->error = path_replace_commit(&file->replacement, file->uid, file->gid,
+                                file->mode, PATH_NO_SYNC_FILE | PATH_NO_SYNC_DIRECTORY);
+        }
+        for (size_t i = 0; i < stage->n_directories; i++)
+                stage->directories[i].error = path_sync(stage->directories[i].fd);
+        for (size_t i = 0; i < stage->n_files; i++) {
+                const StagedFile *file = &stage->files[i];
+                int r = file->error < 0 ? file->error : stage->directories[file->directory].error;
+
+                if (r < 0)
+                        agentd_failed(context, file->state, "Failed to make file '%s': %s", file->path,
+                                strerror(-r));
+                else
+                        agentd_done(context, file->state);
+        }
+        stage_clear(stage);
+}
+
+/* ---- Staging --------------------------------------------------------------------------------------------------------- */
+
+/* Return: 0 and its index; -errno. */
+static int stage_directory(Stage *stage, int dir_fd, size_t *ret, dev_t *ret_device) {
+        StagedDirectory *directory = &stage->directories[stage->n_directories];
+        struct stat st;
+
+        if (fstat(dir_fd, &st) < 0)
+                return -errno;
+        *ret_device = st.st_dev;
+        /* Files that follow each other mostly lie together. */
+        for (size_t i = stage->n_directories; i > 0; i--)
+                if (stage->directories[i - 1].device == st.st_dev &&
+                        stage->directories[i - 1].inode == st.st_ino) {
+                        *ret = i - 1;
+                        return 0;
+                }
+        *directory = (StagedDirectory){
+                .fd = fcntl(dir_fd, F_DUPFD_CLOEXEC, 3),
+                .device = st.st_dev,
+                .inode = st.st_ino,
+        };
+        if (directory->fd < 0)
+                return -errno;
+        *ret = stage->n_directories++;
+        return 0;
+}
+
+/* Content from memory, or (source >= 0) of a file. */
+static int stage_file(AgentdContext *context, size_t i, const char *path, const void *content, size_t size,
+        int source, const AgentdAttributes *attributes) {
+        Stage *stage = stage_of(context);
+        StagedFile *file;
+        const char *name;
+        int fd, r;
+
+        if (!stage)
+                return -ENOMEM;
+        if (stage->n_files == STAGED_MAX)
+                context_flush_stage(context);
+
+        r = agentd_open_parent(context, path, &fd, &name);
+        if (r < 0)
+                return r;
+        file = &stage->files[stage->n_files];
+        *file = (StagedFile){
+                .state = i,
+                .path = path,
+                .uid = attributes->uid,
+                .gid = attributes->gid,
+                .mode = attributes->mode,
+        };
+        r = stage_directory(stage, fd, &file->directory, &file->device);
+        if (r < 0)
+                return r;
+        if (source >= 0 && lseek(source, 0, SEEK_SET) < 0)
+                return -errno;
+        r = path_replace_begin(&file->replacement, fd, name);
+        if (r < 0)
+                return r;
+        r = source >= 0 ? path_replace_copy(&file->replacement, source, UINT64_MAX, NULL)
+                        : path_replace_write(&file->replacement, content, size);
+        if (r < 0) {
+                path_replace_abort(&file->replacement);
+                return r;
+        }
+        stage->n_files++;
+        /* Whoever looks for the state that is to blame wants each result by itself. */
+        if (context->careful)
+                context_flush_stage(context);
+        return 0;
+}
+
+int agentd_stage_file(AgentdContext *context, size_t i, const char *path, const void *content, size_t size,
+        const AgentdAttributes *attributes) {
+        return stage_file(context, i, path, content, size, -1, attributes);
+}
+
+int agentd_stage_file_from(
+        AgentdContext *context, size_t i, const char *path, int fd, const AgentdAttributes *attributes) {
+        return stage_file(context, i, path, NULL, 0, fd, attributes);
+}
