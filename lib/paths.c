@@ -249,12 +249,30 @@ static int walk_dress(Walk *w, int *ret_fd, struct stat *ret_stat) {
         return 0;
 }
 
+/* The mode to make it with. Whoever is killed before he can dress it leaves it behind for good, so it is the final one. But
+ * as long as it has another owner or group than it gets, those of the present group can do no more than all can, and
+ * all no more than those of the group to come. */
+static mode_t first_mode(const Walk *w) {
+        const PathCreate *c = w->create;
+        gid_t gid = w->stat.st_mode & S_ISGID ? w->stat.st_gid : getegid();
+        mode_t mode = c->mode & 01777, common;
+
+        if ((c->uid == (uid_t) -1 || c->uid == w->euid) && (c->gid == (gid_t) -1 || c->gid == gid))
+                return mode;
+        common = mode >> 3 & mode & 07;
+        return (mode & 01700) | common << 3 | common;
+}
+
 /* Return: also -EAGAIN if it is there now. */
 static int walk_make(Walk *w, int *ret_fd, struct stat *ret_stat) {
+        mode_t mask;
         int r;
 
-        if (mkdirat(w->fd, w->name, 0700) < 0)
-                return errno == EEXIST ? -EAGAIN : -errno;
+        mask = umask(0);
+        r = mkdirat(w->fd, w->name, first_mode(w)) < 0 ? -errno : 0;
+        (void) umask(mask);
+        if (r < 0)
+                return r == -EEXIST ? -EAGAIN : r;
 
         r = walk_dress(w, ret_fd, ret_stat);
         if (r < 0) {

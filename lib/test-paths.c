@@ -3,6 +3,7 @@
 #include "test.h"
 
 #include <fcntl.h>
+#include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <sched.h>
 #include <signal.h>
@@ -416,6 +417,62 @@ TEST(missing_directories_are_made_and_reported) {
         ASSERT_OK(path_open_directory(root, "/a/link/x", 0, &create, &linked));
         ASSERT_STREQ(made, "/a/deep /a/deep/er /a/deep/er/x ");
         (void) umask(022);
+}
+
+/* Kills who calls fsync(), fchmod() or fchown(). */
+static int die_at_what_follows(void) {
+        struct sock_filter code[] = {
+                BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+                BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_fsync, 3, 0),
+                BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_fchmod, 2, 0),
+                BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_fchown, 1, 0),
+                BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+                BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+        };
+        const struct sock_fprog program = { .len = ELEMENTSOF(code), .filter = code };
+
+        if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+                prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) < 0)
+                return -errno;
+        return 0;
+}
+
+TEST(directory_of_a_killed_walk_has_its_mode) {
+        static const struct {
+                mode_t wanted, left;
+                gid_t gid;
+        } cases[] = {
+                { 0751, 0751, (gid_t) -1 },
+                { 0700, 0700, (gid_t) -1 },
+                { 01777, 01777, (gid_t) -1 },
+                { 0755, 0755, 65533 }, /* its group is still another one */
+                { 0750, 0700, 65533 },
+                { 0775, 0755, 65533 },
+                { 0705, 0700, 65533 },
+        };
+
+        FOREACH_ELEMENT(c, cases) {
+                const PathCreate create = { .mode = c->wanted, .uid = NOID, .gid = c->gid };
+                char path[8];
+                int status;
+                pid_t pid;
+
+                (void) snprintf(path, sizeof(path), "/d%zu", (size_t) (c - cases));
+                pid = fork();
+                ASSERT_TRUE(pid >= 0);
+                if (pid == 0) {
+                        int fd;
+
+                        (void) umask(077);
+                        if (die_at_what_follows() >= 0)
+                                (void) path_open_directory(root, path, 0, &create, &fd);
+                        _exit(EXIT_FAILURE);
+                }
+                ASSERT_EQ(waitpid(pid, &status, 0), pid);
+                REQUIRE(WIFSIGNALED(status), "needs seccomp\n");
+                ASSERT_EQ(WTERMSIG(status), SIGSYS);
+                assert_mode(path + 1, c->left, geteuid());
+        }
 }
 
 TEST(made_directories_get_owner_and_set_id_bits) {
@@ -1053,6 +1110,7 @@ RUN_TESTS(RUN(normalise), RUN_IN_TREE(walks_refuse_what_is_not_normalised),
         RUN_IN_TREE(links_are_followed_only_where_nobody_else_can_put_them),
         RUN_IN_TREE(a_user_follows_his_own_and_roots_links), RUN(magic_links_are_not_followed),
         RUN_IN_TREE(missing_directories_are_made_and_reported),
+        RUN_IN_TREE(directory_of_a_killed_walk_has_its_mode),
         RUN_IN_TREE(made_directories_get_owner_and_set_id_bits),
         RUN_IN_TREE(cache_finds_without_a_system_call), RUN_IN_TREE(cache_keeps_the_last_used),
         RUN_IN_TREE(replace_is_all_or_nothing), RUN_IN_TREE(names_are_single_parts),

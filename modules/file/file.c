@@ -513,22 +513,32 @@ static mode_t kept_mode(const Look *look, mode_t mode) {
         return mode & (gone ? 01777 : 07777);
 }
 
+/* Whether what was opened has lost the name by which it was opened; also if that cannot be told. */
+static bool has_lost_name(int fd) {
+        static const char deleted[] = " (deleted)";
+        char link[64], path[PATH_MAX];
+        size_t length = sizeof(deleted) - 1;
+        ssize_t n;
+
+        (void) snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+        n = readlink(link, path, sizeof(path));
+        return n < 0 || (size_t) n == sizeof(path) ||
+               ((size_t) n >= length && memcmp(path + n - length, deleted, length) == 0);
+}
+
 /*
  * Sets mode and owner of what is there, by descriptor, so that nothing can be put in its place meanwhile. In a
  * directory that others can write, a file with several names may be a hard link to somebody else's file: hands off.
  */
 static int set_attributes(const File *file, const Look *look, const char **ret_error) {
+        bool link = file->kind == KIND_SYMLINK;
         struct stat st, dir;
         int fd, r = 0;
 
-        if (file->kind == KIND_SYMLINK)
-                return fchownat(look->dir_fd, look->name, look->uid, look->gid, AT_SYMLINK_NOFOLLOW) < 0
-                               ? -errno
-                               : 0;
-
         fd = openat(look->dir_fd, look->name,
-                O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOCTTY |
-                        (file->kind == KIND_DIRECTORY ? O_DIRECTORY : 0));
+                link ? O_PATH | O_NOFOLLOW | O_CLOEXEC
+                     : O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOCTTY |
+                                (file->kind == KIND_DIRECTORY ? O_DIRECTORY : 0));
         if (fd < 0)
                 return -errno;
         if (fstat(fd, &st) < 0 || fstat(look->dir_fd, &dir) < 0)
@@ -536,18 +546,26 @@ static int set_attributes(const File *file, const Look *look, const char **ret_e
         else if (kind_of(st.st_mode) != file->kind) {
                 *ret_error = "it was replaced in the meantime";
                 r = -EBUSY;
-        } else if (file->kind == KIND_FILE && st.st_nlink > 1 &&
-                   ((dir.st_mode & 022) != 0 || dir.st_uid != 0)) {
-                *ret_error = "it has other hard links, in a directory that others can write";
-                r = -EPERM;
+        } else if (file->kind != KIND_DIRECTORY && ((dir.st_mode & 022) != 0 || dir.st_uid != 0)) {
+                if (st.st_nlink > 1) {
+                        *ret_error = "it has other hard links, in a directory that others can write";
+                        r = -EPERM;
+                } else if (has_lost_name(fd)) {
+                        /* The one name that was counted is another one. In this order: a name that is still there now
+                         * was among those that were counted. */
+                        *ret_error = "it was replaced in the meantime";
+                        r = -EBUSY;
+                }
         }
         /* The owner first: changing it clears set-uid bits. */
-        if (r == 0 && (look->owner_differs || look->group_differs) && fchown(fd, look->uid, look->gid) < 0)
+        if (r == 0 && (look->owner_differs || look->group_differs) &&
+                fchownat(fd, "", look->uid, look->gid, AT_EMPTY_PATH) < 0)
                 r = -errno;
-        if (r == 0 && (file->mode != KEEP || look->owner_differs || look->group_differs) &&
+        /* A link has no mode, and nothing to sync by its descriptor. */
+        if (r == 0 && !link && (file->mode != KEEP || look->owner_differs || look->group_differs) &&
                 fchmod(fd, file->mode != KEEP ? (mode_t) file->mode : kept_mode(look, st.st_mode)) < 0)
                 r = -errno;
-        if (r == 0 && fsync(fd) < 0)
+        if (r == 0 && !link && fsync(fd) < 0)
                 r = -errno;
         (void) close(fd);
         return r;

@@ -5,6 +5,8 @@ import stat
 
 import pytest
 
+from box import wait_until
+from daemon import background
 from once import agentd, changes, differences, errors, need_plain_build, results, said, snapshot, temporaries
 
 GAMES = 60  # group games of Debian
@@ -281,6 +283,33 @@ def test_symlink_of_a_user_on_the_way_is_not_followed(box):
     once = box.agentd_once()
     assert once.returncode == 1 and "symlink" in once.results[0]["error"]
     assert box.read("/etc/hostname") == "box\n"
+
+
+@pytest.mark.parametrize("ensure, call, moment, deed", [
+    ('"symlink"\ntarget = "target"', "fchownat", "enter", "mv other name"),
+    # A hard link when it is opened, which then has but the name that it had before.
+    ('"file"', "openat", "exit", "rm name"),
+])
+def test_the_owner_is_not_given_to_somebody_elses_file(box, ensure, call, moment, deed):
+    """By who can write the directory, in the middle of it."""
+    box.write("/srv/canary", "root's\n", mode=0o666)
+    box.run("mkdir -m 0777 /srv/theirs && cd /srv/theirs && ln /srv/canary other")
+    box.run("cd /srv/theirs && " + ("ln -s target name" if "symlink" in ensure else "mv other name"))
+    box.role("role", f'[file."/srv/theirs/name"]\nensure = {ensure}\nowner = "daemon"\n')
+    strace = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={call}", "-e", f"inject={call}:delay_{moment}=2s"]
+    if call == "openat":
+        strace[1:1] = ["-P", "/srv/theirs"]
+    stopped = "grep -l '^State:.*tracing stop' $(grep -ls '^agentd-apply$' /proc/[0-9]*/comm | sed 's/comm$/status/')"
+
+    def waits():
+        """At the call, not only on the way there."""
+        return all(box.run(stopped, check=False).stdout for _ in range(10))
+
+    with background(box, [*strace, "/usr/sbin/agentd", "--once"]) as once:
+        wait_until(waits, 10, "the call")
+        box.run(f"cd /srv/theirs && {deed}")
+        once.process.wait(20)
+    assert box.stat("/srv/canary").st_uid == 0
 
 
 def test_symlink_of_root_on_the_way_is_followed(box):
