@@ -569,7 +569,11 @@ def test_a_follower_takes_up_where_he_stopped(host):
 
 def test_roles_are_validated_without_being_taken_over(host):
     answer = ask(host, "POST", "/v1/validate").body
-    assert answer == {"valid": True, "n_roles": 1, "n_states": 5, "diagnostics": []}
+    assert answer == {"valid": True, "n_roles": 1, "n_states": 5, "diagnostics": [], "warnings": []}
+    host.write("/etc/agentd/agentd.toml", 'intervall = "1h"\n')
+    warning, = ask(host, "POST", "/v1/validate").body["warnings"]
+    assert "agentd.toml:1:1: unknown key 'intervall'" in warning
+    assert ask(host, "POST", "/v1/reload").body["warnings"] == [warning]
     host.role("more", '[file."/srv/more"]\nensure = "absent"\n')
     assert ask(host, "POST", "/v1/validate").body["n_states"] == 6
     host.role("bad", '[file."/srv/x"]\ncontnet = 1\n')
