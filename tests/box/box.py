@@ -450,8 +450,11 @@ class LoopExt4:
     @property
     def attached(self):
         """Whether some loop device still has our image."""
-        backing = Path("/sys/block", os.path.basename(self.device), "loop/backing_file")
-        return backing.exists() and backing.read_text().strip() == str(self.image)
+        try:
+            backing = Path("/sys/block", os.path.basename(self.device), "loop/backing_file").read_text()
+        except OSError:  # the kernel takes the file away with the attachment, maybe just now
+            return False
+        return backing.strip() == str(self.image)
 
 
 def parse_lines(text):
