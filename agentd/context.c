@@ -421,8 +421,3 @@ const char *agentd_group_name(AgentdContext *context, gid_t gid) {
         (void) snprintf(context->name, sizeof(context->name), "%" PRIu32, (uint32_t) gid);
         return context->name;
 }
-
-int agentd_run_command(
-        AgentdContext *context, size_t i, const AgentdCommand *command, AgentdCommandResult *ret) {
-        return -EOPNOTSUPP;
-}

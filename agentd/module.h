@@ -98,6 +98,10 @@ struct AgentdMember {
 #define AGENTD_USER    (1u << 5) /* a user's name: the state comes after user:NAME, if that is declared */
 #define AGENTD_GROUP   (1u << 6) /* a group's name: likewise */
 #define AGENTD_LITERAL (1u << 7) /* {{…}} in it is not replaced */
+#define AGENTD_UNIT \
+        (1u << 8) /* of a table: properties of a unit, as systemd-run -p takes them; agentd checks them */
+#define AGENTD_CHECKSUM \
+        (1u << 9) /* of a string: as agentd_has_checksum() wants it; agentd checks its form */
 
 typedef struct AgentdParameter AgentdParameter;
 
@@ -241,15 +245,38 @@ typedef enum AgentdPathKind {
         AGENTD_PATH_DIRECTORY = 0, /* others may lie below: they come after it */
         AGENTD_PATH_LEAF = 1,      /* nothing can lie below: a state that wants it is an error */
         AGENTD_PATH_ABSENT = 2,    /* likewise; what is to be absent below comes before it */
+        AGENTD_PATH_EDITABLE =
+                3, /* a leaf of which the state does not say what is in it: see agentd_prepare_edits() */
 } AgentdPathKind;
 
 AGENTD_EXPORT void agentd_prepare_path_kind(AgentdPrepare *prepare, AgentdPathKind kind);
+
+/*
+ * agentd_prepare_edits() - the state is about a part of the file at this path, which others edit as well
+ * @path: absolute and normalised; a parameter with AGENTD_PATH is
+ *
+ * It comes after the state that owns the path (which must be AGENTD_PATH_EDITABLE, or the load fails) and after those that
+ * own the directories above. States of one type that edit the same file and are ready together come in one batch, in the order
+ * in which they are declared, so that the file can be written once for all of them.
+ */
+AGENTD_EXPORT void agentd_prepare_edits(AgentdPrepare *prepare, const char *path);
 
 /* A change of this path, unit, or a bus signal that matches (a match rule of the D-Bus specification) means "check
  * me". Paths need not exist. */
 AGENTD_EXPORT void agentd_watch_path(AgentdWatch *watch, const char *path);
 AGENTD_EXPORT void agentd_watch_unit(AgentdWatch *watch, const char *unit);
 AGENTD_EXPORT void agentd_watch_bus(AgentdWatch *watch, const char *match);
+
+/*
+ * agentd_watch_tree() - like agentd_watch_path(), but also of whatever lies below, on the same file system
+ * @depth:   levels below the path; 0: all
+ * @exclude: names or paths relative to the tree, as fnmatch(3) takes them with FNM_PERIOD unset, which are not looked
+ *           into; ended by NULL; or NULL
+ *
+ * Each directory costs a watch. Those beyond the host's budget are seen by the next full run only, which is said.
+ */
+AGENTD_EXPORT void agentd_watch_tree(
+        AgentdWatch *watch, const char *path, unsigned depth, const char *const *exclude);
 
 /* ---- In check and apply: reporting ----------------------------------------------------------------------------- */
 /* `i` is the index of the state in the batch. A report for a state that is already finished is ignored. */
@@ -292,8 +319,20 @@ AGENTD_EXPORT void agentd_unknown(AgentdContext *context, size_t i, const char *
         AGENTD_PRINTF(3, 4);
 
 /* In apply, before a change: what undoes it, e.g. ("mode", the old mode). Becomes part of the result. Text of more than
- * 16 KiB is noted, but not kept. */
+ * 1 KiB, and all values of a sensitive state, are kept as agentd_keep() does. */
 AGENTD_EXPORT void agentd_undo(AgentdContext *context, size_t i, const char *what, const AgentdValue *old);
+
+/*
+ * agentd_keep(), agentd_keep_file() - In apply, before a change: likewise, with old content of any size, or that of an open
+ * file, from its start to its end; its offset stays where it is
+ *
+ * It is kept beside the result, compressed, under its hash, once however often it comes up; of a sensitive state encrypted, and
+ * under a keyed hash. What is larger than the host keeps, or cannot be kept, is noted with its size, and said in the log: a
+ * change is not held up by that.
+ */
+AGENTD_EXPORT void agentd_keep(
+        AgentdContext *context, size_t i, const char *what, const void *content, size_t size);
+AGENTD_EXPORT void agentd_keep_file(AgentdContext *context, size_t i, const char *what, int fd);
 
 /* A line in the log. level: LOG_ERR … LOG_DEBUG of syslog.h. */
 AGENTD_EXPORT void agentd_log(AgentdContext *context, int level, const char *format, ...)
@@ -390,28 +429,113 @@ AGENTD_EXPORT int agentd_remove(AgentdContext *context, const char *path);
 
 /* ---- In check and apply: running programs ---------------------------------------------------------------------- */
 
+/* Flags of a command. */
+#define AGENTD_COMMAND_SECRET   (1u << 0) /* its arguments are not shown, its output is not logged */
+#define AGENTD_COMMAND_QUIET    (1u << 1) /* its output is not logged */
+#define AGENTD_COMMAND_INPUT_FD (1u << 2) /* standard input is input_fd */
+#define AGENTD_COMMAND_OUTPUT_FD \
+        (1u << 3) /* standard output is output_fd, and not captured. Both may be a directory */
+#define AGENTD_COMMAND_UMASK (1u << 4) /* umask is given */
+
 typedef struct AgentdCommand {
-        size_t size;                    /* sizeof(AgentdCommand) */
-        const char *const *argv;        /* ended by NULL; argv[0] is an absolute path */
-        const char *const *environment; /* "NAME=value", ended by NULL; or NULL */
-        const void *input;              /* for its standard input */
+        size_t size;             /* sizeof(AgentdCommand) */
+        const char *const *argv; /* ended by NULL; argv[0] is an absolute path */
+        const char *const *
+                environment; /* "NAME=value", ended by NULL; or NULL. Besides, PATH and LANG are always set */
+        const void *input;   /* for its standard input; NULL: empty */
         size_t input_size;
         uint64_t timeout_usec; /* 0: what is left of the state's */
+        uint32_t flags;
+        uint32_t umask;          /* 0022 unless given */
+        const char *directory;   /* that it runs in; NULL: / */
+        const char *user;        /* name or number; NULL: root, in check that of checks whatever is said */
+        const char *group;       /* NULL: that of the user */
+        const AgentdValue *unit; /* of a parameter with AGENTD_UNIT: properties of its unit; NULL: none */
+        int input_fd;            /* see flags; stay the caller's */
+        int output_fd;
+        size_t output_max; /* bytes that are captured, of output and errors each; 0: 1 MiB */
 } AgentdCommand;
 
+/* How a command ended. */
+typedef enum AgentdCommandEnd {
+        AGENTD_COMMAND_EXITED = 0,    /* code is its exit status */
+        AGENTD_COMMAND_KILLED = 1,    /* code is the signal */
+        AGENTD_COMMAND_TIMED_OUT = 2, /* likewise */
+        AGENTD_COMMAND_NOT_RUN = 3,   /* code is an errno, positive: no such program, no such user, … */
+} AgentdCommandEnd;
+
 typedef struct AgentdCommandResult {
-        size_t size; /* sizeof(AgentdCommandResult), set by the caller */
-        int status;  /* as of waitpid(2) */
-        const char *output;
+        size_t size;        /* sizeof(AgentdCommandResult), set by the caller */
+        int status;         /* as of waitpid(2); 0 if it did not run */
+        const char *output; /* standard output, ended by a NUL that is not counted; never NULL */
         size_t output_size;
+        const char *errors; /* standard error, likewise */
+        size_t errors_size;
+        uint32_t end;              /* AgentdCommandEnd */
+        int32_t code;              /* see there */
+        uint32_t truncated;        /* not 0: there was more output than is here */
+        uint64_t duration_usec;    /* from its start to its end */
+        uint64_t cpu_usec;         /* UINT64_MAX: not known */
+        uint64_t memory_max_bytes; /* likewise */
+        const char *explanation;   /* one line for people: "it exited with status 3: cannot open 'x'" */
 } AgentdCommandResult;
 
 /*
- * Runs a program: in apply as a transient unit that agentd requests, in check inside the sandbox.
- * Return: 0; -EOPNOTSUPP: this agentd cannot run programs for modules yet; other -errno.
+ * agentd_run_command() - runs a program, and waits for its end
+ *
+ * In apply it is a transient unit that agentd requests, in agentd.slice, with all output also in the journal under the run and
+ * the state. In a single run on a host without systemd it is a child of agentd. In check it is a child of the worker, in
+ * the worker's sandbox: it can read everything and write only to a /tmp of its own. Whatever it has started is killed with it.
+ *
+ * What ret points to belongs to the context and is valid until its next command.
+ *
+ * Return: 0 if *ret says how it ended, well or not; -EINVAL: the command is not well-formed; -EOPNOTSUPP: output_fd, user or
+ * unit in a check; -ECANCELED: agentd is stopping; other -errno: it could not be tried at all.
  */
 AGENTD_EXPORT int agentd_run_command(
         AgentdContext *context, size_t i, const AgentdCommand *command, AgentdCommandResult *ret);
+
+/* ---- In check and apply: checksums and downloads ------------------------------------------------------------------ */
+
+/*
+ * agentd_has_checksum() - is this the checksum of an open file?
+ * @checksum: "sha256:HEX", "sha512:HEX" or "blake2b:HEX" (256 or 512 bits); a plain HEX is SHA-256
+ *
+ * Return: 1; 0; -EINVAL: it is none; -errno of reading.
+ */
+AGENTD_EXPORT int agentd_has_checksum(AgentdContext *context, int fd, const char *checksum);
+
+typedef struct AgentdDownload {
+        size_t size;             /* sizeof(AgentdDownload) */
+        const char *const *urls; /* https, http, ftp or file; tried in this order; ended by NULL */
+        const char *checksum;    /* as above; NULL if it is signed */
+        const char *
+                signature; /* URL of a signature in minisign's format; NULL: that of the file + ".minisig" */
+        const char *const *
+                keys; /* public keys in minisign's format, one of which must have made it; ended by NULL; or NULL */
+        const char *const *headers; /* "Name: value", ended by NULL; or NULL */
+        const char *credentials;    /* path of a file that only root can read: lines of netrc(5); or NULL */
+        const char *proxy;          /* URL; NULL: as agentd's environment says */
+        const char *ca_file;        /* that certificates are verified with; NULL: the system's */
+        uint64_t max_bytes;         /* 0: 1 GiB */
+        uint64_t timeout_usec;      /* of one attempt; 0: what is left of the state's */
+        uint32_t retries;           /* after each URL has been tried once */
+        uint32_t flags;             /* 0 */
+} AgentdDownload;
+
+/*
+ * agentd_download() - fetches a file, by a process of its own without rights, and verifies it
+ * @ret_fd: a file without a name, read-only, at its start, whose content is what was promised; the caller closes it
+ *
+ * apply only. One that was interrupted is gone on with where it was, if the server can.
+ *
+ * Return: 0; -EBADMSG: what came is not what was promised; -ETIMEDOUT; -EFBIG: too large; -ENOENT: no server has it; -EACCES: one
+ * wants other credentials; -EHOSTUNREACH: none can be reached; -EPROTO: other trouble; other -errno. For people, one line of why
+ * is in agentd_download_error(), valid until the next download.
+ */
+AGENTD_EXPORT int agentd_download(
+        AgentdContext *context, size_t i, const AgentdDownload *download, int *ret_fd);
+AGENTD_EXPORT const char *agentd_download_error(AgentdContext *context);
 
 /* ---- In check: what need not be read again --------------------------------------------------------------------- */
 /*

@@ -47,6 +47,11 @@ void agentd_prepare_path_kind(AgentdPrepare *prepare, AgentdPathKind kind) {
         prepare->state->path_kind = kind;
 }
 
+void agentd_prepare_edits(AgentdPrepare *prepare, const char *path) {
+        (void) prepare;
+        (void) path;
+}
+
 static void add_watch(Loader *loader, State *state, ImageWatchKind kind, const char *what) {
         ImageWatch *watch;
 
@@ -61,6 +66,10 @@ static void add_watch(Loader *loader, State *state, ImageWatchKind kind, const c
 
 void agentd_watch_path(AgentdWatch *watch, const char *path) {
         add_watch(watch->loader, watch->state, IMAGE_WATCH_PATH, path);
+}
+
+void agentd_watch_tree(AgentdWatch *watch, const char *path, unsigned depth, const char *const *exclude) {
+        agentd_watch_path(watch, path);
 }
 
 void agentd_watch_unit(AgentdWatch *watch, const char *unit) {
