@@ -110,6 +110,9 @@ typedef struct CommandsOptions {
         CommandBackend backend;
         const char *root; /* that children are confined to; "/" */
 
+        /* We are a service, so that the service manager keeps the read ends over a restart. */
+        bool keep_descriptors;
+
         /*
          * Units of a former agentd that still run, or have ended meanwhile, are looked for and taken over: see
          * commands_holds(). on_found is called at the end of each. NULL: they are left alone.
