@@ -152,10 +152,11 @@ static void keep(CommandStream *stream, const char *data, size_t size) {
         if (n == 0)
                 return;
         if (stream->used + n + 1 > stream->allocated) {
-                size_t wanted =
-                        MIN(MAX(MAX(2 * stream->allocated, (size_t) 4096), stream->used + n + 1), max + 1);
-                char *more = realloc(stream->data, wanted);
+                size_t wanted = MAX(2 * stream->allocated, stream->used + n + 1);
+                char *more;
 
+                wanted = MIN(wanted, max + 1);
+                more = realloc(stream->data, wanted);
                 if (!more) {
                         stream->truncated = true;
                         return;
