@@ -124,6 +124,9 @@ void command_finish_later(Command *command, int error, const char *format, ...) 
 
 /* command-output.c */
 int command_stream_open(CommandStream *stream, Command *command, int fd, bool errors);
+/* Likewise, but nothing is read for now. */
+int command_stream_open_paused(CommandStream *stream, Command *command, int fd, bool errors);
+void command_stream_resume(CommandStream *stream);
 void command_stream_done(CommandStream *stream);
 /* Reads what is there now, and says the last words. */
 void command_stream_finish(CommandStream *stream);

@@ -338,6 +338,8 @@ static void know(Command *command) {
         Commands *commands = command->commands;
 
         command->known = true;
+        command_stream_resume(&command->output);
+        command_stream_resume(&command->errors);
         commands->n_unread--;
         command->step = UNIT_RUNNING;
         if (commands->n_unread == 0 && commands->options.on_released)
@@ -660,7 +662,8 @@ static int take_descriptor(Command *command, CommandStream *stream, const char *
                         continue;
                 fd = TAKE_FD(descriptor->fd);
                 (void) fcntl(fd, F_SETFL, O_NONBLOCK);
-                return command_stream_open(stream, command, fd, stream->errors);
+                /* Nothing is read before it is known under what it is to be logged. */
+                return command_stream_open_paused(stream, command, fd, stream->errors);
         }
         return 0;
 }
