@@ -9,5 +9,7 @@
 
 int agentd_run_command(
         AgentdContext *context, size_t i, const AgentdCommand *command, AgentdCommandResult *ret) {
-        return -EOPNOTSUPP;
+        if (context->phase == PHASE_APPLY)
+                return -EOPNOTSUPP;
+        return context_run_in_sandbox(context, i, command, ret);
 }

@@ -21,6 +21,9 @@ typedef struct FoundIdentity {
         uint32_t good_for_sec; /* 0: nothing */
 } FoundIdentity;
 
+/* Starts the commands that decide. */
+typedef struct Runner Runner;
+
 /* Files that take their places together. */
 typedef struct Stage Stage;
 
@@ -28,6 +31,9 @@ struct AgentdContext {
         Stage *stage;
         Image *image; /* not owned */
         WorkerKind kind;
+        const WorkerPoolOptions *options;    /* not owned */
+        Runner *runner;                      /* NULL: none yet */
+        char *output, *errors, *explanation; /* of the last command that decided */
         int root_fd;
         bool root_is_host; /* paths are resolved in "/" */
         MessageWriter writer;
@@ -75,6 +81,19 @@ void context_will_change(AgentdContext *context);
 
 /* Fails what the module did not speak of. r: what its callback returned. */
 void context_end(AgentdContext *context, int r);
+
+/*
+ * agentd_run_command() in apply and in check. The command is whole and of the present size, and so is the result.
+ *
+ * context-command-sandbox.c: context_start_runner() is called before the worker enters its sandbox, and does nothing where no
+ * check runs commands.
+ */
+int context_run_in_unit(
+        AgentdContext *context, size_t i, const AgentdCommand *command, AgentdCommandResult *ret);
+int context_run_in_sandbox(
+        AgentdContext *context, size_t i, const AgentdCommand *command, AgentdCommandResult *ret);
+int context_start_runner(const WorkerSetup *setup, Runner **ret);
+void context_stop_runner(AgentdContext *context);
 
 /* Sends a result that needs no module: of a state by its index in the image. */
 void context_result(AgentdContext *context, uint32_t state, Verdict verdict, const char *error);
