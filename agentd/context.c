@@ -41,6 +41,7 @@ void context_done(AgentdContext *context) {
         free(context->identities);
         context_free_stage(context);
         context_stop_runner(context);
+        context_free_command(context);
         userdb_free(context->userdb);
         sd_bus_flush_close_unref(context->bus);
         message_writer_done(&context->writer);

@@ -27,8 +27,12 @@ typedef struct Runner Runner;
 /* Files that take their places together. */
 typedef struct Stage Stage;
 
+/* What came of the last command that was a unit: command-message.h. */
+typedef struct ReceivedResult ReceivedResult;
+
 struct AgentdContext {
         Stage *stage;
+        ReceivedResult *command_result;
         Image *image; /* not owned */
         WorkerKind kind;
         const WorkerPoolOptions *options;    /* not owned */
@@ -83,10 +87,11 @@ void context_will_change(AgentdContext *context);
 void context_end(AgentdContext *context, int r);
 
 /*
- * agentd_run_command() in apply and in check. The command is whole and of the present size, and so is the result.
+ * context-command-unit.c, context-command-sandbox.c: run a command that context-command.c has found to be well-formed. Both
+ * structs are those of today's header, whatever the module was built with; *ret is all zero but for its size, and what it is
+ * made to point to stays until the next command. i: index in the batch. Return: as agentd_run_command().
  *
- * context-command-sandbox.c: context_start_runner() is called before the worker enters its sandbox, and does nothing where no
- * check runs commands.
+ * context_start_runner() is called before the worker enters its sandbox, and does nothing where no check runs commands.
  */
 int context_run_in_unit(
         AgentdContext *context, size_t i, const AgentdCommand *command, AgentdCommandResult *ret);
@@ -94,6 +99,7 @@ int context_run_in_sandbox(
         AgentdContext *context, size_t i, const AgentdCommand *command, AgentdCommandResult *ret);
 int context_start_runner(const WorkerSetup *setup, Runner **ret);
 void context_stop_runner(AgentdContext *context);
+void context_free_command(AgentdContext *context);
 
 /* Sends a result that needs no module: of a state by its index in the image. */
 void context_result(AgentdContext *context, uint32_t state, Verdict verdict, const char *error);

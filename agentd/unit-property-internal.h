@@ -77,7 +77,6 @@ int unit_mask32(const UnitProperty *property, const json_t *value, sd_bus_messag
 int unit_namespaces(const UnitProperty *property, const json_t *value, sd_bus_message *m);
 int unit_cpus(const UnitProperty *property, const json_t *value, sd_bus_message *m);
 int unit_delegate(const UnitProperty *property, const json_t *value, sd_bus_message *m);
-int unit_statuses(const UnitProperty *property, const json_t *value, sd_bus_message *m);
 int unit_devices(const UnitProperty *property, const json_t *value, sd_bus_message *m);
 int unit_device_bytes(const UnitProperty *property, const json_t *value, sd_bus_message *m);
 int unit_device_weight(const UnitProperty *property, const json_t *value, sd_bus_message *m);

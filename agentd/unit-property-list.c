@@ -519,50 +519,6 @@ int unit_delegate(const UnitProperty *property, const json_t *value, sd_bus_mess
         return unit_words(&list, value, m);
 }
 
-/* ---- Exit statuses --------------------------------------------------------------------------------------------- */
-
-int unit_statuses(const UnitProperty *property, const json_t *value, sd_bus_message *m) {
-        _cleanup_(words_done) Words words = {};
-        int32_t statuses[256], signals[128];
-        size_t n_statuses = 0, n_signals = 0;
-        int r;
-
-        r = words_of(value, true, &words);
-        if (r < 0)
-                return r;
-        for (size_t i = 0; i < words.n; i++) {
-                uint64_t n;
-                int number;
-
-                if (unit_parse_count(words.words[i], &n) >= 0) {
-                        if (n > 255 || n_statuses >= ELEMENTSOF(statuses))
-                                return -EINVAL;
-                        statuses[n_statuses++] = (int32_t) n;
-                } else {
-                        if (unit_parse_signal(words.words[i], &number) < 0 ||
-                                n_signals >= ELEMENTSOF(signals))
-                                return -EINVAL;
-                        signals[n_signals++] = number;
-                }
-        }
-        if (!m)
-                return 0;
-        r = sd_bus_message_open_container(m, 'r', "sv");
-        if (r >= 0)
-                r = sd_bus_message_append(m, "s", unit_bus_name(property));
-        if (r >= 0)
-                r = sd_bus_message_open_container(m, 'v', "(aiai)");
-        if (r >= 0)
-                r = sd_bus_message_open_container(m, 'r', "aiai");
-        if (r >= 0)
-                r = sd_bus_message_append_array(m, 'i', statuses, n_statuses * sizeof(int32_t));
-        if (r >= 0)
-                r = sd_bus_message_append_array(m, 'i', signals, n_signals * sizeof(int32_t));
-        for (int i = 0; i < 3 && r >= 0; i++)
-                r = sd_bus_message_close_container(m);
-        return r;
-}
-
 /* ---- Devices --------------------------------------------------------------------------------------------------- */
 
 /* "DEVICE REST"; one that has no rest has an empty one. */
