@@ -393,6 +393,8 @@ static int prepare(AgentdPrepare *p, const char *name, const AgentdValue *values
 
         exec->shown = what == &values[P_SHELL] ? what->string : command_line(p, exec->argv);
         come_after(p, exec->argv[0]);
+        come_after(p, exec->unless ? exec->unless[0] : NULL);
+        come_after(p, exec->only_if ? exec->only_if[0] : NULL);
         come_after(p, exec->directory);
         *ret_data = exec;
         return 0;

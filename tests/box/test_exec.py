@@ -219,3 +219,15 @@ def test_what_goes_missing_is_made_again(box):
     event = daemon.wait_event(box, "state-changed", after=after)
     assert event["state"] == "exec:it"
     assert box.exists("/srv/made")
+
+
+def test_it_comes_after_the_files_it_is_made_of(box):
+    role(box, toml("a", command='["/srv/bin/make", "x"]', unless='["/srv/bin/look"]', directory='"/srv/work"'),
+         '[file."/srv/work"]\nensure = "directory"\n[file."/srv/bin"]\nensure = "directory"\n',
+         '[file."/srv/bin/look"]\ncontent = "#!/bin/sh\\ntest -e /srv/work/x\\n"\nmode = "0755"\n',
+         '[file."/srv/bin/make"]\ncontent = "#!/bin/sh\\ntouch $1\\n"\nmode = "0755"\n')
+    planned = {r["state"]: r["result"] for r in once(box, "--plan").results}
+    assert planned["exec:a"] == "unknown", "the guard is not there yet"
+    assert once(box).summary["changed"] == 5
+    assert box.exists("/srv/work/x")
+    assert once(box).summary["ok"] == 5
