@@ -227,6 +227,7 @@ void engine_apply_settings(Engine *engine, const Settings *settings) {
         store_set_limits(engine->store, &(StoreLimits){
                                                 .size_bytes = settings->store_size_bytes,
                                                 .age_usec = settings->store_age_usec,
+                                                .content_bytes = settings->store_content_bytes,
                                         });
         if (rescheduled)
                 engine_schedule(engine);
@@ -375,6 +376,7 @@ static int make_pool(Engine *engine) {
                 .root = "/",
                 .sandbox.memory_bytes = WORKER_MEMORY_BYTES,
                 .commands = engine->commands,
+                .content_directory = engine->options->state_directory,
         };
         int r;
 
