@@ -52,6 +52,10 @@ void agentd_prepare_edits(AgentdPrepare *prepare, const char *path) {
         (void) path;
 }
 
+void agentd_prepare_owned(AgentdPrepare *prepare) {
+        prepare->loader->wants_paths = true;
+}
+
 static void add_watch(Loader *loader, State *state, ImageWatchKind kind, const char *what) {
         ImageWatch *watch;
 

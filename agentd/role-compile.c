@@ -142,6 +142,39 @@ static void write_facts(Loader *loader, ImageHeader *header) {
         }
 }
 
+static int compare_paths(const void *a, const void *b, void *base) {
+        const ImagePath *x = a, *y = b;
+
+        return path_compare((const char *) base + x->path.offset, (const char *) base + y->path.offset);
+}
+
+/* The texts are those of the ids. */
+static void write_paths(Loader *loader, ImageHeader *header) {
+        const ImageState *states = (const ImageState *) (loader->image.base + header->states.offset);
+        ImagePath *paths;
+        uint32_t n = 0;
+
+        if (!loader->wants_paths)
+                return;
+        for (uint32_t i = 0; i < loader->n_states; i++)
+                n += (loader->states[i]->type->type->flags & AGENTD_NAME_IS_PATH) != 0;
+        paths = MAKE_ARRAY(loader, &header->paths, n, ImagePath);
+        n = 0;
+        for (uint32_t i = 0; i < loader->n_states; i++) {
+                const State *state = loader->states[i];
+                uint32_t before = (uint32_t) strlen(state->type->name) + 1;
+
+                if (!(state->type->type->flags & AGENTD_NAME_IS_PATH))
+                        continue;
+                paths[n++] = (ImagePath){
+                        .path = { .offset = states[i].id.offset + before, .n = states[i].id.n - before },
+                        .state = i,
+                        .kind = state->path_kind,
+                };
+        }
+        qsort_r(paths, n, sizeof(*paths), compare_paths, loader->image.base);
+}
+
 void image_compile(Loader *loader) {
         ImageHeader *header = (ImageHeader *) loader->image.base;
         ImageRole *roles;
@@ -157,6 +190,7 @@ void image_compile(Loader *loader) {
                 };
         write_types(loader, header);
         write_states(loader, header);
+        write_paths(loader, header);
         write_nodes(loader, header);
         write_files(loader, header);
         write_facts(loader, header);

@@ -138,6 +138,7 @@ struct Loader {
         const char **groups; /* patterns, by node - n_states */
         uint32_t n_groups, n_groups_allocated;
         Map group_map;
+        bool wants_paths; /* a state will ask what others own */
 
         LoadFile *files;
         uint32_t n_files, n_files_allocated;

@@ -6,7 +6,7 @@
 #include <limits.h>
 #include <string.h>
 
-#include "file.h"
+#include "tree.h"
 
 enum {
         P_ENSURE,
@@ -18,6 +18,15 @@ enum {
         P_OWNER,
         P_GROUP,
         P_PARENTS,
+        P_RECURSE,
+        P_PURGE,
+        P_FORCE,
+        P_FILE_MODE,
+        P_DIRECTORY_MODE,
+        P_INCLUDE,
+        P_EXCLUDE,
+        P_MAX_DEPTH,
+        P_MAX_FILES,
 };
 
 enum {
@@ -76,6 +85,44 @@ static const AgentdParameter file_parameters[] = {
                 .fields = parents_fields,
                 .documentation =
                         "what to do about missing directories above; without it, they are an error" },
+        [P_RECURSE] = { .name = "recurse",
+                .type = AGENTD_ANY,
+                .documentation = "of a directory: what lies below has owner, group, `file_mode` and "
+                                 "`directory_mode`; or so many levels of it" },
+        [P_PURGE] = { .name = "purge",
+                .type = AGENTD_BOOLEAN,
+                .documentation =
+                        "of a directory: what lies below is removed, if it is not in `source` and no "
+                        "other state owns it" },
+        [P_FORCE] = { .name = "force",
+                .type = AGENTD_BOOLEAN,
+                .documentation = "of a directory with `source`: what is of another kind below is replaced; "
+                                 "`purge` clears directories of the system, and mounts" },
+        [P_FILE_MODE] = { .name = "file_mode",
+                .type = AGENTD_MODE,
+                .documentation =
+                        "permissions of files below a directory; without it, kept, and new ones have "
+                        "0644, or 0755 if `source` can be executed" },
+        [P_DIRECTORY_MODE] = { .name = "directory_mode",
+                .type = AGENTD_MODE,
+                .documentation =
+                        "permissions of directories below; without it, kept, and new ones have 0755" },
+        [P_INCLUDE] = { .name = "include",
+                .type = AGENTD_LIST,
+                .documentation =
+                        "patterns: of what lies below, but directories, nothing else is looked at" },
+        [P_EXCLUDE] = { .name = "exclude",
+                .type = AGENTD_LIST,
+                .documentation = "patterns: what lies below and is not looked at" },
+        [P_MAX_DEPTH] = { .name = "max_depth",
+                .type = AGENTD_INTEGER,
+                .documentation =
+                        "levels below that are looked at; without it, all, and more than 128 are an "
+                        "error" },
+        [P_MAX_FILES] = { .name = "max_files",
+                .type = AGENTD_INTEGER,
+                .documentation =
+                        "files and directories below, more of which are an error; without it, 10000" },
         {},
 };
 
@@ -85,13 +132,35 @@ static const struct {
         unsigned kinds;
 } sense[] = {
         { P_CONTENT, 1u << KIND_FILE },
-        { P_SOURCE, 1u << KIND_FILE },
+        { P_SOURCE, 1u << KIND_FILE | 1u << KIND_DIRECTORY },
         { P_TEMPLATE, 1u << KIND_FILE },
         { P_TARGET, 1u << KIND_SYMLINK },
         { P_MODE, 1u << KIND_FILE | 1u << KIND_DIRECTORY },
         { P_OWNER, 1u << KIND_FILE | 1u << KIND_DIRECTORY | 1u << KIND_SYMLINK },
         { P_GROUP, 1u << KIND_FILE | 1u << KIND_DIRECTORY | 1u << KIND_SYMLINK },
         { P_PARENTS, 1u << KIND_FILE | 1u << KIND_DIRECTORY | 1u << KIND_SYMLINK },
+        { P_RECURSE, 1u << KIND_DIRECTORY },
+        { P_PURGE, 1u << KIND_DIRECTORY },
+        { P_FORCE, 1u << KIND_DIRECTORY },
+        { P_FILE_MODE, 1u << KIND_DIRECTORY },
+        { P_DIRECTORY_MODE, 1u << KIND_DIRECTORY },
+        { P_INCLUDE, 1u << KIND_DIRECTORY },
+        { P_EXCLUDE, 1u << KIND_DIRECTORY },
+        { P_MAX_DEPTH, 1u << KIND_DIRECTORY },
+        { P_MAX_FILES, 1u << KIND_DIRECTORY },
+};
+
+static const struct TreeParameters tree_parameters = {
+        .recurse = P_RECURSE,
+        .purge = P_PURGE,
+        .force = P_FORCE,
+        .file_mode = P_FILE_MODE,
+        .directory_mode = P_DIRECTORY_MODE,
+        .max_depth = P_MAX_DEPTH,
+        .max_files = P_MAX_FILES,
+        .include = P_INCLUDE,
+        .exclude = P_EXCLUDE,
+        .source = P_SOURCE,
 };
 
 static int file_prepare(AgentdPrepare *prepare, const char *name, const AgentdValue *p,
@@ -127,6 +196,9 @@ static int file_prepare(AgentdPrepare *prepare, const char *name, const AgentdVa
                 agentd_prepare_error(prepare, -1, "'/' is a directory, and cannot be anything else");
                 r = -EINVAL;
         }
+        if (file->kind == KIND_DIRECTORY &&
+                tree_prepare(prepare, name, p, &tree_parameters, &file->tree) < 0)
+                r = -EINVAL;
         if (r < 0)
                 return r;
 
@@ -135,7 +207,7 @@ static int file_prepare(AgentdPrepare *prepare, const char *name, const AgentdVa
                         file->content = p[k].string;
                         file->content_size = p[k].size;
                 }
-        file->source = p[P_SOURCE].type != AGENTD_NONE ? p[P_SOURCE].string : NULL;
+        file->source = p[P_SOURCE].type != AGENTD_NONE && !file->tree ? p[P_SOURCE].string : NULL;
         file->target = p[P_TARGET].type != AGENTD_NONE ? p[P_TARGET].string : NULL;
         file->mode = p[P_MODE].type != AGENTD_NONE ? p[P_MODE].integer : KEEP;
         file->owner = p[P_OWNER].type != AGENTD_NONE ? p[P_OWNER].string : NULL;
@@ -148,12 +220,19 @@ static int file_prepare(AgentdPrepare *prepare, const char *name, const AgentdVa
                 agentd_prepare_path_kind(prepare, AGENTD_PATH_LEAF);
         else if (file->kind == KIND_ABSENT)
                 agentd_prepare_path_kind(prepare, AGENTD_PATH_ABSENT);
+        else if (file->tree)
+                agentd_prepare_path_kind(prepare, AGENTD_PATH_TREE);
         *ret_data = file;
         return 0;
 }
 
 static int file_watch(AgentdWatch *watch, const AgentdState *state, unsigned flags) {
-        agentd_watch_path(watch, state->name);
+        const File *file = state->data;
+
+        if (file->tree)
+                tree_watch(watch, state->name, file->tree);
+        else
+                agentd_watch_path(watch, state->name);
         return 0;
 }
 
@@ -165,7 +244,10 @@ static int file_check(AgentdContext *c, const AgentdState *states, size_t n, uns
                         continue;
                 if (file_compare(c, i, states[i].data, &look) < 0)
                         continue;
-                agentd_done(c, i);
+                if (((const File *) states[i].data)->tree)
+                        tree_check(c, i, &states[i], &look);
+                else
+                        agentd_done(c, i);
         }
         return 0;
 }
@@ -181,6 +263,10 @@ static int file_apply(AgentdContext *c, const AgentdState *states, size_t n, uns
                         continue;
                 if (file_compare(c, i, file, &look) < 0)
                         continue;
+                if (file->tree) {
+                        tree_apply(c, i, &states[i], &look);
+                        continue;
+                }
                 record_undo(c, i, file, &look);
                 r = file_make(c, i, &states[i], &look, &error);
                 if (r < 0)

@@ -8,6 +8,7 @@
  *      look.c     what is there now
  *      compare.c  what of it differs, and says so
  *      make.c     what undoes the change, and the change
+ *      tree*.c    the same for what lies below a directory; see tree.h
  *
  * check and apply both look and compare, since the host may have changed in between; apply then makes.
  */
@@ -43,6 +44,7 @@ typedef struct File {
         const char *owner, *group;
         bool make_parents;
         mode_t parents_mode;
+        const struct Tree *tree; /* what lies below; NULL: not managed. See tree.h */
 } File;
 
 /* What is at the path, and what should be, once names are ids. */
@@ -56,6 +58,7 @@ typedef struct Look {
         gid_t gid;
         bool owner_to_come, group_to_come; /* does not exist yet, a state before this one makes it */
         bool content_differs, mode_differs, owner_differs, group_differs, target_differs;
+        bool sync_later; /* the caller syncs the file system */
 } Look;
 
 static inline void close_fd(int *fd) {
@@ -88,6 +91,9 @@ int file_compare(AgentdContext *c, size_t i, const File *file, Look *look);
 /* Reads what will be shown, malloc'ed; NULL if it is too large. */
 char *read_shown(int fd, size_t *ret_size);
 
+/* Return: 1 equal; 0 not; -errno of reading. size: of fd, as far as it is known. */
+int compare_with_file(int fd, off_t size, int source);
+
 /* ---- make.c ---------------------------------------------------------------------------------------------------- */
 
 void record_undo(AgentdContext *c, size_t i, const File *file, const Look *look);
@@ -100,3 +106,12 @@ void record_undo(AgentdContext *c, size_t i, const File *file, const Look *look)
  * Return: 0; STAGED if agentd finishes the state; -errno.
  */
 int file_make(AgentdContext *c, size_t i, const AgentdState *state, Look *look, const char **ret_error);
+
+/* Of what is there: sets what differs. */
+int set_attributes(const File *file, const Look *look, const char **ret_error);
+
+/* The mode that what is there keeps. */
+mode_t kept_mode(const Look *look, mode_t mode);
+
+/* With an access control list the group's bits are its mask: kept as a mode they would let the group in. */
+bool has_acl(const Look *look);

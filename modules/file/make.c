@@ -51,7 +51,7 @@ void record_undo(AgentdContext *c, size_t i, const File *file, const Look *look)
 
 /* The mode that what is there keeps. A new owner or group has not agreed to its set-id bits: they go, as the kernel has
  * it with chown(). */
-static mode_t kept_mode(const Look *look, mode_t mode) {
+mode_t kept_mode(const Look *look, mode_t mode) {
         bool gone = (look->owner_differs || look->group_differs) && !S_ISDIR(look->st.stx_mode);
 
         return mode & (gone ? 01777 : 07777);
@@ -74,7 +74,7 @@ static bool has_lost_name(int fd) {
  * Sets mode and owner of what is there, by descriptor, so that nothing can be put in its place meanwhile. In a
  * directory that others can write, a file with several names may be a hard link to somebody else's file: hands off.
  */
-static int set_attributes(const File *file, const Look *look, const char **ret_error) {
+int set_attributes(const File *file, const Look *look, const char **ret_error) {
         bool link = file->kind == KIND_SYMLINK;
         struct stat st, dir;
         int fd, r = 0;
@@ -109,14 +109,13 @@ static int set_attributes(const File *file, const Look *look, const char **ret_e
         if (r == 0 && !link && (file->mode != KEEP || look->owner_differs || look->group_differs) &&
                 fchmod(fd, file->mode != KEEP ? (mode_t) file->mode : kept_mode(look, st.st_mode)) < 0)
                 r = -errno;
-        if (r == 0 && !link && fsync(fd) < 0)
+        if (r == 0 && !link && !look->sync_later && fsync(fd) < 0)
                 r = -errno;
         (void) close(fd);
         return r;
 }
 
-/* With an access control list the group's bits are its mask: kept as a mode they would let the group in. */
-static bool has_acl(const Look *look) {
+bool has_acl(const Look *look) {
         int fd CLOSED = open_regular(look->dir_fd, look->name);
 
         return fd >= 0 && fgetxattr(fd, "system.posix_acl_access", NULL, 0) > 0;
