@@ -191,9 +191,9 @@ static int stage_directory(Stage *stage, int dir_fd, size_t *ret, dev_t *ret_dev
         return 0;
 }
 
-/* Content from memory, or (source >= 0) of a file. path: NULL for a part. */
+/* path: NULL for a part. */
 static int stage_file(AgentdContext *context, size_t i, int dir_fd, const char *name, const char *path,
-        const void *content, size_t size, int source, const AgentdAttributes *attributes) {
+        const AgentdReplacement *replacement) {
         Stage *stage = context->stage;
         StagedFile *file = &stage->files[stage->n_files];
         int r;
@@ -201,25 +201,18 @@ static int stage_file(AgentdContext *context, size_t i, int dir_fd, const char *
         *file = (StagedFile){
                 .state = i,
                 .path = path,
-                .uid = attributes->uid,
-                .gid = attributes->gid,
-                .mode = attributes->mode,
+                .uid = replacement->attributes.uid,
+                .gid = replacement->attributes.gid,
+                .mode = replacement->attributes.mode,
         };
         r = stage_directory(stage, dir_fd, &file->directory, &file->device);
         if (r < 0)
                 return r;
         stage->directories[file->directory].sync |= path != NULL;
-        if (source >= 0 && lseek(source, 0, SEEK_SET) < 0)
-                return -errno;
-        r = path_replace_begin(&file->replacement, dir_fd, name);
+        r = context_fill_replacement(
+                context, &file->replacement, dir_fd, path ? path : name, name, replacement);
         if (r < 0)
                 return r;
-        r = source >= 0 ? path_replace_copy(&file->replacement, source, UINT64_MAX, NULL)
-                        : path_replace_write(&file->replacement, content, size);
-        if (r < 0) {
-                path_replace_abort(&file->replacement);
-                return r;
-        }
         stage->n_files++;
         return 0;
 }
@@ -234,8 +227,7 @@ static int make_room(AgentdContext *context) {
         return 0;
 }
 
-static int stage_path(AgentdContext *context, size_t i, const char *path, const void *content, size_t size,
-        int source, const AgentdAttributes *attributes) {
+static int stage(AgentdContext *context, size_t i, const char *path, const AgentdReplacement *replacement) {
         const char *name;
         int fd, r;
 
@@ -245,7 +237,7 @@ static int stage_path(AgentdContext *context, size_t i, const char *path, const 
         r = agentd_open_parent(context, path, &fd, &name);
         if (r < 0)
                 return r;
-        r = stage_file(context, i, fd, name, path, content, size, source, attributes);
+        r = stage_file(context, i, fd, name, path, replacement);
         /* Whoever looks for the state that is to blame wants each result by itself. */
         if (r == 0 && context->careful)
                 context_flush_stage(context);
@@ -254,22 +246,45 @@ static int stage_path(AgentdContext *context, size_t i, const char *path, const 
 
 int agentd_stage_file(AgentdContext *context, size_t i, const char *path, const void *content, size_t size,
         const AgentdAttributes *attributes) {
-        return stage_path(context, i, path, content, size, -1, attributes);
+        return stage(context, i, path,
+                &(AgentdReplacement){
+                        .content = content,
+                        .content_size = size,
+                        .fd = -1,
+                        .attributes = *attributes,
+                });
 }
 
 int agentd_stage_file_from(
         AgentdContext *context, size_t i, const char *path, int fd, const AgentdAttributes *attributes) {
-        return stage_path(context, i, path, NULL, 0, fd, attributes);
+        return stage(context, i, path, &(AgentdReplacement){ .fd = fd, .attributes = *attributes });
+}
+
+/* A module that was built with a later header has more to say, of which we know nothing. */
+static AgentdReplacement known_part(const AgentdReplacement *replacement) {
+        AgentdReplacement known = { .fd = -1 };
+
+        memcpy(&known, replacement, MIN(replacement->size, sizeof(known)));
+        return known;
+}
+
+int agentd_replace(
+        AgentdContext *context, size_t i, const char *path, const AgentdReplacement *replacement) {
+        const AgentdReplacement known = known_part(replacement);
+
+        return known.flags & AGENTD_REPLACE_STAGED ? stage(context, i, path, &known)
+                                                   : context_replace(context, path, &known);
 }
 
 /* ---- Parts ------------------------------------------------------------------------------------------------------------ */
 
-int agentd_stage_part(AgentdContext *context, size_t i, int dir_fd, const char *name, int fd,
-        const AgentdAttributes *attributes) {
+int agentd_stage_part(AgentdContext *context, size_t i, int dir_fd, const char *name,
+        const AgentdReplacement *replacement) {
+        const AgentdReplacement known = known_part(replacement);
         int r;
 
         r = make_room(context);
-        return r < 0 ? r : stage_file(context, i, dir_fd, name, NULL, NULL, 0, fd, attributes);
+        return r < 0 ? r : stage_file(context, i, dir_fd, name, NULL, &known);
 }
 
 int agentd_finish_parts(AgentdContext *context, size_t i, int fd, const char **ret_name) {

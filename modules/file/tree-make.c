@@ -136,28 +136,73 @@ int tree_make_symlink(TreeWalk *w, const TreeEntry *entry, const char *target) {
         return r < 0 ? tree_fail(w, "make symlink", r) : 0;
 }
 
-int tree_make_file(TreeWalk *w, const TreeEntry *entry, int source_fd) {
-        const AgentdAttributes attributes = attributes_of(w, entry);
+/* The file that is replaced, for what the new one keeps of it. */
+typedef struct Old {
+        const Look *look;
+        int fd;
+        mode_t mode;
+        const char *error;
+} Old;
+
+/* As far as the state says anything of it: of what is below, nothing. */
+static const File plain_file = { .kind = KIND_FILE, .mode = KEEP, .immutable = KEEP, .append_only = KEEP };
+
+static int finish_file(AgentdContext *c, int fd, const char *path, void *userdata) {
+        Old *old = userdata;
         int r;
 
-        if (entry->is == KIND_FILE && w->tree->file_mode == KEEP) {
-                const Look was = { .dir_fd = entry->dir_fd, .name = entry->name };
+        r = keep_extended(&plain_file, old->look, old->fd, fd, &old->error);
+        if (r < 0)
+                return r;
+        /* A list brings the mode along. */
+        return fchmod(fd, old->mode) < 0 ? -errno : 0;
+}
 
-                if (has_acl(&was))
-                        return tree_fail_words(w, "make file",
-                                "it has an access control list, which would be lost; give 'file_mode' to go "
-                                "without");
+int tree_make_file(TreeWalk *w, const TreeEntry *entry, int source_fd) {
+        const Look was = {
+                .kind = entry->is,
+                .st = entry->st,
+                .owner_differs = w->look->uid != (uid_t) KEEP && w->look->uid != entry->st.stx_uid,
+                .group_differs = w->look->gid != (gid_t) KEEP && w->look->gid != entry->st.stx_gid,
+        };
+        int old_fd CLOSED = -1;
+        Old old = { .look = &was, .mode = attributes_of(w, entry).mode };
+        const AgentdReplacement replacement = {
+                .size = sizeof(replacement),
+                .fd = source_fd,
+                .attributes = attributes_of(w, entry),
+                .finish = entry->is == KIND_FILE ? finish_file : NULL,
+                .userdata = &old,
+        };
+        const char *why = is_protected(&plain_file, &was);
+        int r;
+
+        if (why)
+                return tree_fail_words(w, "make file", why);
+        if (entry->is == KIND_FILE) {
+                old.fd = old_fd = open_regular(entry->dir_fd, entry->name);
+                if (old_fd < 0)
+                        return tree_fail(w, "open", old_fd);
         }
         record(w, entry, true);
         w->changed = true;
-        r = agentd_stage_part(w->c, w->i, entry->dir_fd, entry->name, source_fd, &attributes);
+        r = agentd_stage_part(w->c, w->i, entry->dir_fd, entry->name, &replacement);
+        if (r < 0 && old.error)
+                return tree_fail_words(w, "make file", old.error);
         return r < 0 ? tree_fail(w, "make file", r) : 0;
 }
 
 int tree_set_attributes(TreeWalk *w, const TreeEntry *entry) {
-        const File file = { .kind = entry->is, .mode = mode_of(w, entry->is) };
+        const File file = {
+                .kind = entry->is,
+                .mode = mode_of(w, entry->is),
+                .immutable = KEEP,
+                .append_only = KEEP,
+        };
         const Look was = {
+                .kind = entry->is,
                 .st = entry->st,
+                .mode = file.mode,
                 .dir_fd = entry->dir_fd,
                 .name = entry->name,
                 .uid = w->look->uid,
@@ -166,12 +211,14 @@ int tree_set_attributes(TreeWalk *w, const TreeEntry *entry) {
                 .group_differs = w->look->gid != (gid_t) KEEP && w->look->gid != entry->st.stx_gid,
                 .sync_later = true,
         };
-        const char *error = NULL;
+        const char *error = is_protected(&file, &was);
         int r;
 
+        if (error)
+                return tree_fail_words(w, "change", error);
         record(w, entry, false);
         w->changed = true;
-        r = set_attributes(&file, &was, &error);
+        r = set_attributes(w->c, &file, &was, &error);
         if (r < 0 && error)
                 return tree_fail_words(w, "change", error);
         return r < 0 ? tree_fail(w, "change", r) : 0;

@@ -562,14 +562,19 @@ void tree_check(AgentdContext *c, size_t i, const AgentdState *state, Look *look
         agentd_done(c, i);
 }
 
+static bool differs_at_top(const Look *look) {
+        return look->kind != KIND_DIRECTORY || look->has_remains || look->mode_differs ||
+               look->owner_differs || look->group_differs || look->acl_differs ||
+               look->default_acl_differs || look->xattrs_differ || look->selinux_differs ||
+               look->capabilities_differ || look->immutable_differs || look->append_only_differs;
+}
+
 /* Makes the top as declared. Return: 0; -1 if the state is finished. */
 static int apply_top(TreeWalk *w, Look *look) {
-        bool differs_at_top = look->kind != KIND_DIRECTORY || look->mode_differs || look->owner_differs ||
-                              look->group_differs;
         const char *error = NULL;
         int r;
 
-        if (!differs_at_top)
+        if (!differs_at_top(look))
                 return 0;
         record_undo(w->c, w->i, w->file, look);
         r = file_make(w->c, w->i, w->state, look, &error);
@@ -578,6 +583,8 @@ static int apply_top(TreeWalk *w, Look *look) {
                         error ? error : explain(r));
                 return -1;
         }
+        if (r == FINISHED)
+                return -1;
         /* It may be another one by now, and so may the directories above. */
         r = agentd_open_parent(w->c, w->state->name, &look->dir_fd, &look->name);
         return r < 0 ? tree_fail(w, "open the directory of", r) : 0;
