@@ -20,6 +20,8 @@
 #define LISTED_MAX       900
 #define LISTED_BYTES_MAX (128 * 1024)
 
+#define SLACK_MAX_USEC (60 * 1000000ll)
+
 #define FILES_MAX_DEFAULT "100000"
 
 enum {
@@ -136,6 +138,12 @@ static struct statx_timestamp newest(const Tidy *tidy, const struct statx *st) {
         return found;
 }
 
+/* A check is that much later to find a file old than an apply: what comes of age between an apply and the check after it is no
+ * failure. */
+static int64_t slack(const Tidy *tidy) {
+        return tidy->age_usec / 100 < SLACK_MAX_USEC ? tidy->age_usec / 100 : SLACK_MAX_USEC;
+}
+
 static bool is_old(const TidyWalk *w, const struct statx *st) {
         struct statx_timestamp stamp = newest(w->tidy, st);
         int64_t now = usec_of(w->now.tv_sec, (uint32_t) w->now.tv_nsec);
@@ -143,7 +151,8 @@ static bool is_old(const TidyWalk *w, const struct statx *st) {
         /* Years that no clock has are not old: they overflow. */
         if (stamp.tv_sec > INT64_MAX / 2000000 || stamp.tv_sec < -(INT64_MAX / 2000000))
                 return false;
-        return now - usec_of(stamp.tv_sec, stamp.tv_nsec) > w->tidy->age_usec;
+        return now - usec_of(stamp.tv_sec, stamp.tv_nsec) >
+               w->tidy->age_usec + (w->pass == PASS_CHECK ? slack(w->tidy) : 0);
 }
 
 static bool may_go(const TidyWalk *w, const struct statx *st) {
