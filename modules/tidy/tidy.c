@@ -151,8 +151,8 @@ static bool is_old(const TidyWalk *w, const struct statx *st) {
         /* Years that no clock has are not old: they overflow. */
         if (stamp.tv_sec > INT64_MAX / 2000000 || stamp.tv_sec < -(INT64_MAX / 2000000))
                 return false;
-        return now - usec_of(stamp.tv_sec, stamp.tv_nsec) >
-               w->tidy->age_usec + (w->pass == PASS_CHECK ? slack(w->tidy) : 0);
+        now -= w->pass == PASS_CHECK ? slack(w->tidy) : 0;
+        return now - usec_of(stamp.tv_sec, stamp.tv_nsec) > w->tidy->age_usec;
 }
 
 static bool may_go(const TidyWalk *w, const struct statx *st) {
