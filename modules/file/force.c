@@ -117,9 +117,18 @@ static void note(Walk *walk, int dir_fd, const char *name, const struct statx *s
         }
 }
 
+static uint64_t device_of(const struct statx *st) {
+        return (uint64_t) st->stx_dev_major << 32 | st->stx_dev_minor;
+}
+
+/* The device is compared for directories only: overlayfs shows files with that of the layer below. */
+static bool is_mounted(const struct statx *st, uint64_t device) {
+        return (st->stx_attributes & STATX_ATTR_MOUNT_ROOT) ||
+               (S_ISDIR(st->stx_mode) && device_of(st) != device);
+}
+
 static const char *refusal(const Walk *walk, const struct statx *st) {
-        if ((st->stx_attributes & STATX_ATTR_MOUNT_ROOT) ||
-                ((uint64_t) st->stx_dev_major << 32 | st->stx_dev_minor) != walk->device)
+        if (is_mounted(st, walk->device))
                 return "a mount point";
         if (st->stx_attributes & (STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND))
                 return "immutable, or can only be appended to";
@@ -180,7 +189,7 @@ static int walk_begin(AgentdContext *c, size_t i, const Look *look, bool take_no
                 .context = c,
                 .state = i,
                 .note = take_note,
-                .device = (uint64_t) look->st.stx_dev_major << 32 | look->st.stx_dev_minor,
+                .device = device_of(&look->st),
         };
         if (look->st.stx_attributes & STATX_ATTR_MOUNT_ROOT) {
                 walk->error = "a mount point";
@@ -218,8 +227,7 @@ static int empty(int dir_fd, const char *name, uint64_t device, unsigned level) 
                 return errno == ENOTDIR || errno == ELOOP ? 0 : -errno;
         if (statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &st) < 0)
                 r = -errno;
-        else if ((st.stx_attributes & STATX_ATTR_MOUNT_ROOT) ||
-                 ((uint64_t) st.stx_dev_major << 32 | st.stx_dev_minor) != device)
+        else if (is_mounted(&st, device))
                 r = -EBUSY;
         directory = r >= 0 ? fdopendir(fd) : NULL;
         if (!directory) {
@@ -252,7 +260,7 @@ static int remove_all(AgentdContext *c, int dir_fd, const char *name, const char
         if (st.stx_attributes & STATX_ATTR_MOUNT_ROOT)
                 return -EBUSY;
         if (S_ISDIR(st.stx_mode))
-                r = empty(dir_fd, name, (uint64_t) st.stx_dev_major << 32 | st.stx_dev_minor, 0);
+                r = empty(dir_fd, name, device_of(&st), 0);
         /* Which also syncs, and forgets the directories that it had open. */
         return r < 0 ? r : agentd_remove(c, path);
 }
