@@ -140,11 +140,13 @@ static const AgentdParameter file_parameters[] = {
                         "other state owns it" },
         [P_FILE_MODE] = { .name = "file_mode",
                 .type = AGENTD_MODE,
+                .flags = AGENTD_SYMBOLIC,
                 .documentation =
                         "permissions of files below a directory; without it, kept, and new ones have "
                         "0644, or 0755 if `source` can be executed" },
         [P_DIRECTORY_MODE] = { .name = "directory_mode",
                 .type = AGENTD_MODE,
+                .flags = AGENTD_SYMBOLIC,
                 .documentation =
                         "permissions of directories below; without it, kept, and new ones have 0755" },
         [P_INCLUDE] = { .name = "include",

@@ -84,12 +84,6 @@ static void record(TreeWalk *w, const TreeEntry *entry, bool with_content) {
 
 /* ---- The change ------------------------------------------------------------------------------------------------ */
 
-static int64_t mode_of(const TreeWalk *w, Kind kind) {
-        return kind == KIND_DIRECTORY ? w->tree->directory_mode
-               : kind == KIND_FILE    ? w->tree->file_mode
-                                      : KEEP;
-}
-
 /* Of what is made, new or in place of a file. */
 static AgentdAttributes attributes_of(const TreeWalk *w, const TreeEntry *entry) {
         bool new = entry->is != entry->should;
@@ -98,14 +92,13 @@ static AgentdAttributes attributes_of(const TreeWalk *w, const TreeEntry *entry)
                 .owner_differs = w->look->uid != (uid_t) KEEP && w->look->uid != entry->st.stx_uid,
                 .group_differs = w->look->gid != (gid_t) KEEP && w->look->gid != entry->st.stx_gid,
         };
-        int64_t mode = mode_of(w, entry->should);
+        mode_t present = !new ? kept_mode(&was, entry->st.stx_mode)
+                         : entry->should == KIND_DIRECTORY || (entry->source_st.stx_mode & S_IXUSR) ? 0755
+                                                                                                    : 0644;
+        int64_t mode = tree_mode(w->tree, entry->should, present);
 
         return (AgentdAttributes){
-                .mode = mode != KEEP                                 ? (mode_t) mode
-                        : !new                                       ? kept_mode(&was, entry->st.stx_mode)
-                        : entry->should == KIND_DIRECTORY            ? 0755
-                        : (entry->source_st.stx_mode & S_IXUSR) != 0 ? 0755
-                                                                     : 0644,
+                .mode = mode != KEEP ? (mode_t) mode : present,
                 .uid = w->look->uid != (uid_t) KEEP ? w->look->uid
                        : new                        ? 0
                                                     : entry->st.stx_uid,
@@ -193,16 +186,10 @@ int tree_make_file(TreeWalk *w, const TreeEntry *entry, int source_fd) {
 }
 
 int tree_set_attributes(TreeWalk *w, const TreeEntry *entry) {
-        const File file = {
-                .kind = entry->is,
-                .mode = mode_of(w, entry->is),
-                .immutable = KEEP,
-                .append_only = KEEP,
-        };
-        const Look was = {
+        File file = { .kind = entry->is, .immutable = KEEP, .append_only = KEEP };
+        Look was = {
                 .kind = entry->is,
                 .st = entry->st,
-                .mode = file.mode,
                 .dir_fd = entry->dir_fd,
                 .name = entry->name,
                 .uid = w->look->uid,
@@ -216,6 +203,8 @@ int tree_set_attributes(TreeWalk *w, const TreeEntry *entry) {
 
         if (error)
                 return tree_fail_words(w, "change", error);
+        /* A symbolic mode, too, is about what the new owner gets. */
+        was.mode = file.mode = tree_mode(w->tree, entry->is, kept_mode(&was, entry->st.stx_mode));
         record(w, entry, false);
         w->changed = true;
         r = set_attributes(w->c, &file, &was, &error);

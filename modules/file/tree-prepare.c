@@ -19,6 +19,28 @@ static bool is_shared(const char *name) {
         return false;
 }
 
+static int read_mode(AgentdPrepare *prepare, int parameter, const char *name, const AgentdValue *value,
+        int64_t *ret, const char **ret_symbolic) {
+        if (value->type == AGENTD_INTEGER)
+                *ret = value->integer;
+        if (value->type != AGENTD_STRING)
+                return 0;
+        switch (strlen(value->string) == value->size ? mode_parse(value->string) : -EINVAL) {
+        case 0: *ret_symbolic = value->string; return 0;
+        case -EDOM:
+                agentd_prepare_error(prepare, parameter,
+                        "'%s' is '%s', which gives something else each time it is applied", name,
+                        value->string);
+                return -EINVAL;
+        default:
+                agentd_prepare_error(prepare, parameter,
+                        "'%s' is '%s'; it must be octal digits like \"0644\", or symbolic like "
+                        "\"u=rwX,go=rX\"",
+                        name, value->string);
+                return -EINVAL;
+        }
+}
+
 int tree_prepare(AgentdPrepare *prepare, const char *name, const AgentdValue *p,
         const struct TreeParameters *at, const Tree **ret) {
         bool has_source = p[at->source].type != AGENTD_NONE,
@@ -36,9 +58,12 @@ int tree_prepare(AgentdPrepare *prepare, const char *name, const AgentdValue *p,
         tree->recurse = levels > 0;
         tree->purge = p[at->purge].type == AGENTD_BOOLEAN && p[at->purge].boolean;
         tree->force = p[at->force].type == AGENTD_BOOLEAN && p[at->force].boolean;
-        tree->file_mode = p[at->file_mode].type != AGENTD_NONE ? p[at->file_mode].integer : KEEP;
-        tree->directory_mode =
-                p[at->directory_mode].type != AGENTD_NONE ? p[at->directory_mode].integer : KEEP;
+        tree->file_mode = tree->directory_mode = KEEP;
+        if (read_mode(prepare, at->file_mode, "file_mode", &p[at->file_mode], &tree->file_mode,
+                    &tree->file_symbolic) < 0 ||
+                read_mode(prepare, at->directory_mode, "directory_mode", &p[at->directory_mode],
+                        &tree->directory_mode, &tree->directory_symbolic) < 0)
+                r = -EINVAL;
         tree->depth = levels > 0 ? levels : WALK_DEPTH_MAX;
         tree->max_files = 10000;
 
@@ -105,6 +130,19 @@ int tree_prepare(AgentdPrepare *prepare, const char *name, const AgentdValue *p,
         agentd_prepare_owned(prepare);
         *ret = tree;
         return r;
+}
+
+int64_t tree_mode(const Tree *tree, Kind kind, mode_t mode) {
+        const char *symbolic = kind == KIND_FILE        ? tree->file_symbolic
+                               : kind == KIND_DIRECTORY ? tree->directory_symbolic
+                                                        : NULL;
+        mode_t result;
+
+        if (symbolic)
+                return mode_apply(symbolic, kind == KIND_DIRECTORY, mode & 07777, &result) < 0
+                               ? KEEP
+                               : (int64_t) result;
+        return kind == KIND_FILE ? tree->file_mode : kind == KIND_DIRECTORY ? tree->directory_mode : KEEP;
 }
 
 void tree_watch(AgentdWatch *watch, const char *name, const Tree *tree) {

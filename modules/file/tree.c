@@ -184,9 +184,7 @@ static int visit_symlink(TreeWalk *w, const TreeEntry *entry) {
 }
 
 static int visit_attributes(TreeWalk *w, const TreeEntry *entry) {
-        int64_t mode = entry->is == KIND_DIRECTORY ? w->tree->directory_mode
-                       : entry->is == KIND_FILE    ? w->tree->file_mode
-                                                   : KEEP;
+        int64_t mode = tree_mode(w->tree, entry->is, entry->st.stx_mode);
         const Look *look = w->look;
         char name[NAME_SIZE];
         bool found = false;

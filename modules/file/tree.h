@@ -17,8 +17,9 @@ typedef struct Tree {
         bool recurse;       /* what is there keeps attributes */
         bool purge;
         bool force;
-        int64_t file_mode, directory_mode; /* KEEP: not managed */
-        uint32_t depth;                    /* levels below the top */
+        int64_t file_mode, directory_mode;              /* KEEP: not managed, or … */
+        const char *file_symbolic, *directory_symbolic; /* … said like this */
+        uint32_t depth;                                 /* levels below the top */
         uint32_t max_files;
         const char *const *include, *const *exclude; /* NULL: none */
 } Tree;
@@ -86,6 +87,9 @@ void tree_apply(AgentdContext *c, size_t i, const AgentdState *state, Look *look
 /* Fails the state. Return: -1. */
 int tree_fail(TreeWalk *w, const char *what, int error);
 int tree_fail_words(TreeWalk *w, const char *what, const char *why);
+
+/* The mode that is declared for what has this mode; KEEP. */
+int64_t tree_mode(const Tree *tree, Kind kind, mode_t mode);
 
 /* tree-make.c. Return: 0; -1 if the state is finished. */
 int tree_make_directory(TreeWalk *w, const TreeEntry *entry);

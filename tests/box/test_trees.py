@@ -99,6 +99,17 @@ def test_attributes_below_without_a_source(box):
     assert set(differences(box.agentd_once(), f"file:{TOP}")) == {"mode of a"}
 
 
+def test_symbolic_modes_go_by_what_is_there(box):
+    begin(box, tree('file_mode = "u=rwX,g=rX,o="\ndirectory_mode = "g+ws,o-rx"\n'))
+    assert box.agentd_once().returncode == 0
+    modes = names(box)
+    assert (modes["index.html"], modes["bin/run"], modes["a"]) == ("f640", "f750", "d2770")
+    box.run(f"chmod 0777 {TOP}/index.html && chmod 0700 {TOP}/a")
+    found = differences(box.agentd_once(), f"file:{TOP}")
+    assert found == {"mode of index.html": ("0777", "0750"), "mode of a": ("2700", "2720")}
+    assert box.agentd_once().summary["ok"] == 1
+
+
 @pytest.mark.parametrize("option, stays", [
     ("", None), ("force = true\n", []), ("purge = true\n", []),
     ('force = true\nexclude = ["*.bak"]\n', ["index.html/x.bak"])])
@@ -304,6 +315,8 @@ def test_a_full_disk_and_a_read_only_one_name_the_path(box, full_disk):
     ('recurse = "yes"\n', "'recurse' must be true, false, or a number of levels from 1 to 128"),
     ('recurse = 0\n', "'recurse' must be true, false, or a number of levels from 1 to 128"),
     ('recurse = 2\nmax_depth = 3\n', "'max_depth' is given, and 'recurse' is a depth as well"),
+    ('recurse = true\nfile_mode = "rw-r--r--"\n', "'file_mode' is 'rw-r--r--'; it must be octal digits like \"0644\""),
+    ('recurse = true\ndirectory_mode = "u=g,g=o"\n', "'directory_mode' is 'u=g,g=o', which gives something else each time"),
     ('purge = true\nmax_depth = 129\n', "'max_depth' must be a number from 1 to 128"),
     ('purge = true\nmax_files = 0\n', "'max_files' must be a number from 1 to 100000000"),
     ('purge = true\nexclude = [""]\n', "'exclude' has a pattern that is empty, too long, or has a NUL in it"),
