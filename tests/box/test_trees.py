@@ -185,6 +185,23 @@ def test_include_and_depth_limit_what_is_looked_at(box):
     assert box.agentd_once().summary["ok"] == 1
 
 
+def test_what_is_too_deep_is_an_error_and_nothing_is_touched(box):
+    deep = "/".join(["d"] * 129)
+    box.run(["mkdir", "-p", f"{TOP}/{deep}"])
+    box.role("tree", tree("purge = true\n", source=False))
+    before = snapshot(box, TOP)
+    # Of an empty directory at the last level nothing is missed.
+    box.run(["mkdir", f"{TOP}/{deep}/d"])
+    once = box.agentd_once()
+    assert once.returncode == 1 and "it is too many levels below the top" in errors(once)[f"file:{TOP}"]
+    box.run(["rmdir", f"{TOP}/{deep}/d"])
+    assert names(box) and before.keys() == snapshot(box, TOP).keys()
+    box.role("tree", tree("purge = true\nmax_depth = 2\n", source=False))
+    assert box.agentd_once().summary["ok"] == 1 and before.keys() == snapshot(box, TOP).keys()
+    box.run(["rm", "-r", f"{TOP}/d/d/d"])
+    assert set(differences(box.agentd_once(), f"file:{TOP}")) == {"purge d/d", "purge d"} and not names(box)
+
+
 @pytest.mark.timeout(120)
 def test_many_files_are_purged_and_counted(box):
     for d in range(20):
