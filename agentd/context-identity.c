@@ -69,3 +69,48 @@ void agentd_remember(AgentdContext *context, size_t i, const int *fds, size_t n_
                         return;
         agentd_remember_seen(context, i, fds, files, n_fds);
 }
+
+/* ---- Trees ------------------------------------------------------------------------------------------------------------ */
+
+bool agentd_note_begin(AgentdContext *context, size_t i) {
+        const IdentityTable *table = context->image->identities;
+
+        context->notes = (Notes){ .state = i, .good_for_sec = UINT32_MAX, .bad = !table };
+        return table && context->phase == PHASE_CHECK && i < context->n && !context->finished[i] &&
+               identity_is_known(table, context->states[i], context->began_sec);
+}
+
+void agentd_note(AgentdContext *context, size_t i, int fd, const struct statx *file) {
+        Notes *notes = &context->notes;
+        uint32_t good_for_sec;
+
+        if (notes->bad || notes->state != i)
+                return;
+        good_for_sec = identity_good_for(file, context->began_nsec);
+        notes->good_for_sec = MIN(notes->good_for_sec, good_for_sec);
+        notes->bad = good_for_sec == 0 || !file_system_is_good(context, fd, file) ||
+                     identity_add(context->image->identities, file, &notes->so_far) < 0;
+        notes->n++;
+}
+
+bool agentd_note_unchanged(AgentdContext *context, size_t i) {
+        const Notes *notes = &context->notes;
+
+        return !notes->bad && notes->state == i && context->phase == PHASE_CHECK && i < context->n &&
+               !context->finished[i] &&
+               identity_holds(
+                       context->image->identities, context->states[i], &notes->so_far, context->began_sec);
+}
+
+void agentd_note_remember(AgentdContext *context, size_t i) {
+        const Notes *notes = &context->notes;
+
+        if (notes->bad || notes->n == 0 || notes->state != i || context->phase == PHASE_APPLY ||
+                i >= context->n || context->finished[i])
+                return;
+        if (!context->identities)
+                context->identities = calloc(context->n, sizeof(*context->identities));
+        if (context->identities)
+                context->identities[i] =
+                        (FoundIdentity){ .identity = notes->so_far, .good_for_sec = notes->good_for_sec };
+}

@@ -17,17 +17,24 @@ int agentd_open_parent(AgentdContext *context, const char *path, int *ret_fd, co
         return path_cache_parent(&context->paths, path, NULL, ret_fd, ret_name);
 }
 
+static int open_source_root(AgentdContext *context) {
+        int r;
+
+        if (context->sources.root_fd >= 0)
+                return 0;
+        r = path_open_root("/", &context->host_fd);
+        if (r < 0)
+                return r;
+        context->sources.root_fd = context->host_fd;
+        return 0;
+}
+
 /* The directory that holds a source: a path of the host, whatever is managed. */
 static int open_source_parent(AgentdContext *context, const char *path, int *ret_fd, const char **ret_name) {
         int r;
 
-        if (context->sources.root_fd < 0) {
-                r = path_open_root("/", &context->host_fd);
-                if (r < 0)
-                        return r;
-                context->sources.root_fd = context->host_fd;
-        }
-        return path_cache_parent(&context->sources, path, NULL, ret_fd, ret_name);
+        r = open_source_root(context);
+        return r < 0 ? r : path_cache_parent(&context->sources, path, NULL, ret_fd, ret_name);
 }
 
 int agentd_open_source(AgentdContext *context, const char *path, int *ret_fd) {
@@ -55,6 +62,23 @@ int agentd_open_source(AgentdContext *context, const char *path, int *ret_fd) {
         if (!S_ISREG(st.st_mode))
                 return -ENXIO;
         *ret_fd = TAKE_FD(fd);
+        return 0;
+}
+
+int agentd_open_source_directory(AgentdContext *context, const char *path, int *ret_fd) {
+        _cleanup_close_ int found = -EBADF;
+        int fd, r;
+
+        r = open_source_root(context);
+        if (r < 0)
+                return r;
+        r = path_open_directory(context->sources.root_fd, path, 0, NULL, &found);
+        if (r < 0)
+                return r;
+        fd = openat(found, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (fd < 0)
+                return -errno;
+        *ret_fd = fd;
         return 0;
 }
 

@@ -22,8 +22,8 @@
 
 typedef struct StagedFile {
         PathReplacement replacement;
-        size_t state; /* index in the batch */
-        const char *path;
+        size_t state;     /* index in the batch */
+        const char *path; /* NULL: one of many of its state */
         uid_t uid;
         gid_t gid;
         mode_t mode;
@@ -36,6 +36,7 @@ typedef struct StagedDirectory {
         int fd;
         dev_t device;
         ino_t inode;
+        bool sync; /* else its state syncs all of the file system in the end */
         int error;
 } StagedDirectory;
 
@@ -44,6 +45,13 @@ struct Stage {
         size_t n_files;
         StagedDirectory directories[STAGED_MAX];
         size_t n_directories;
+
+        /* The first part that failed, of that state. */
+        struct {
+                size_t state;
+                int error; /* 0: none */
+                char name[NAME_MAX + 1];
+        } failed;
 };
 
 static Stage *stage_of(AgentdContext *context) {
@@ -114,6 +122,14 @@ static void sync_contents(Stage *stage) {
                         sync_device(stage, synced, i);
 }
 
+static void note_part(Stage *stage, const StagedFile *file) {
+        if (file->error == 0 || stage->failed.error < 0)
+                return;
+        stage->failed.state = file->state;
+        stage->failed.error = file->error;
+        (void) snprintf(stage->failed.name, sizeof(stage->failed.name), "%s", file->replacement.name);
+}
+
 void context_flush_stage(AgentdContext *context) {
         Stage *stage = context->stage;
 
@@ -130,12 +146,15 @@ void context_flush_stage(AgentdContext *context) {
                                 file->mode, PATH_NO_SYNC_FILE | PATH_NO_SYNC_DIRECTORY);
         }
         for (size_t i = 0; i < stage->n_directories; i++)
-                stage->directories[i].error = path_sync(stage->directories[i].fd);
+                if (stage->directories[i].sync)
+                        stage->directories[i].error = path_sync(stage->directories[i].fd);
         for (size_t i = 0; i < stage->n_files; i++) {
                 const StagedFile *file = &stage->files[i];
                 int r = file->error < 0 ? file->error : stage->directories[file->directory].error;
 
-                if (r < 0)
+                if (!file->path)
+                        note_part(stage, file);
+                else if (r < 0)
                         agentd_failed(context, file->state, "Failed to make file '%s': %s", file->path,
                                 strerror(-r));
                 else
@@ -172,21 +191,13 @@ static int stage_directory(Stage *stage, int dir_fd, size_t *ret, dev_t *ret_dev
         return 0;
 }
 
-static int stage(AgentdContext *context, size_t i, const char *path, const AgentdReplacement *replacement) {
-        Stage *stage = stage_of(context);
-        StagedFile *file;
-        const char *name;
-        int fd, r;
+/* path: NULL for a part. */
+static int stage_file(AgentdContext *context, size_t i, int dir_fd, const char *name, const char *path,
+        const AgentdReplacement *replacement) {
+        Stage *stage = context->stage;
+        StagedFile *file = &stage->files[stage->n_files];
+        int r;
 
-        if (!stage)
-                return -ENOMEM;
-        if (stage->n_files == STAGED_MAX)
-                context_flush_stage(context);
-
-        r = agentd_open_parent(context, path, &fd, &name);
-        if (r < 0)
-                return r;
-        file = &stage->files[stage->n_files];
         *file = (StagedFile){
                 .state = i,
                 .path = path,
@@ -194,17 +205,43 @@ static int stage(AgentdContext *context, size_t i, const char *path, const Agent
                 .gid = replacement->attributes.gid,
                 .mode = replacement->attributes.mode,
         };
-        r = stage_directory(stage, fd, &file->directory, &file->device);
+        r = stage_directory(stage, dir_fd, &file->directory, &file->device);
         if (r < 0)
                 return r;
-        r = context_fill_replacement(context, &file->replacement, fd, path, name, replacement);
+        stage->directories[file->directory].sync |= path != NULL;
+        r = context_fill_replacement(
+                context, &file->replacement, dir_fd, path ? path : name, name, replacement);
         if (r < 0)
                 return r;
         stage->n_files++;
-        /* Whoever looks for the state that is to blame wants each result by itself. */
-        if (context->careful)
+        return 0;
+}
+
+static int make_room(AgentdContext *context) {
+        Stage *stage = stage_of(context);
+
+        if (!stage)
+                return -ENOMEM;
+        if (stage->n_files == STAGED_MAX || stage->n_directories == STAGED_MAX)
                 context_flush_stage(context);
         return 0;
+}
+
+static int stage(AgentdContext *context, size_t i, const char *path, const AgentdReplacement *replacement) {
+        const char *name;
+        int fd, r;
+
+        r = make_room(context);
+        if (r < 0)
+                return r;
+        r = agentd_open_parent(context, path, &fd, &name);
+        if (r < 0)
+                return r;
+        r = stage_file(context, i, fd, name, path, replacement);
+        /* Whoever looks for the state that is to blame wants each result by itself. */
+        if (r == 0 && context->careful)
+                context_flush_stage(context);
+        return r;
 }
 
 int agentd_stage_file(AgentdContext *context, size_t i, const char *path, const void *content, size_t size,
@@ -223,12 +260,45 @@ int agentd_stage_file_from(
         return stage(context, i, path, &(AgentdReplacement){ .fd = fd, .attributes = *attributes });
 }
 
-int agentd_replace(
-        AgentdContext *context, size_t i, const char *path, const AgentdReplacement *replacement) {
+/* A module that was built with a later header has more to say, of which we know nothing. */
+static AgentdReplacement known_part(const AgentdReplacement *replacement) {
         AgentdReplacement known = { .fd = -1 };
 
-        /* A module that was built with a later header has more to say, of which we know nothing. */
         memcpy(&known, replacement, MIN(replacement->size, sizeof(known)));
+        return known;
+}
+
+int agentd_replace(
+        AgentdContext *context, size_t i, const char *path, const AgentdReplacement *replacement) {
+        const AgentdReplacement known = known_part(replacement);
+
         return known.flags & AGENTD_REPLACE_STAGED ? stage(context, i, path, &known)
                                                    : context_replace(context, path, &known);
+}
+
+/* ---- Parts ------------------------------------------------------------------------------------------------------------ */
+
+int agentd_stage_part(AgentdContext *context, size_t i, int dir_fd, const char *name,
+        const AgentdReplacement *replacement) {
+        const AgentdReplacement known = known_part(replacement);
+        int r;
+
+        r = make_room(context);
+        return r < 0 ? r : stage_file(context, i, dir_fd, name, NULL, &known);
+}
+
+int agentd_finish_parts(AgentdContext *context, size_t i, int fd, const char **ret_name) {
+        Stage *stage = context->stage;
+        int r = 0;
+
+        context_flush_stage(context);
+        if (stage && stage->failed.error < 0 && stage->failed.state == i) {
+                r = stage->failed.error;
+                *ret_name = stage->failed.name;
+        }
+        if (stage)
+                stage->failed.error = 0;
+        if (syncfs(fd) < 0 && r == 0)
+                r = -errno;
+        return r;
 }

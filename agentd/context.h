@@ -25,6 +25,15 @@ typedef struct FoundIdentity {
 /* Starts the commands that decide. */
 typedef struct Runner Runner;
 
+/* Files of a tree that are noted one after the other. */
+typedef struct Notes {
+        size_t state; /* index in the batch */
+        size_t n;
+        Identity so_far; /* of all that were noted */
+        uint32_t good_for_sec;
+        bool bad; /* one of them cannot be relied on */
+} Notes;
+
 /* Files that take their places together. */
 typedef struct Stage Stage;
 
@@ -68,7 +77,8 @@ struct AgentdContext {
         int64_t began_nsec;        /* CLOCK_REALTIME_COARSE, by which files are stamped */
         uint32_t began_sec;        /* CLOCK_BOOTTIME */
         FoundIdentity *identities; /* by index in the batch; NULL: nothing yet */
-        uint64_t device;           /* the last that was asked whether its identities can be relied on … */
+        Notes notes;
+        uint64_t device; /* the last that was asked whether its identities can be relied on … */
         bool device_is_known, device_is_good;
 };
 

@@ -185,6 +185,11 @@ bool identity_holds(const IdentityTable *table, uint32_t state, const Identity *
                __atomic_load_n(&record->words[1], __ATOMIC_RELAXED) == identity->words[1];
 }
 
+bool identity_is_known(const IdentityTable *table, uint32_t state, uint32_t now_sec) {
+        return table && state < table->n &&
+               now_sec < __atomic_load_n(&table->read->records[state].until_sec, __ATOMIC_ACQUIRE);
+}
+
 /* ---- Identities ------------------------------------------------------------------------------------------------ */
 
 static int64_t nsec_of(struct statx_timestamp stamp) {
@@ -192,26 +197,43 @@ static int64_t nsec_of(struct statx_timestamp stamp) {
         return (int64_t) ((uint64_t) stamp.tv_sec * 1000 * 1000 * 1000 + stamp.tv_nsec);
 }
 
-int identity_make(const IdentityTable *table, const struct statx *files, size_t n, Identity *ret) {
+#define FILE_WORDS 6
+
+/* Return: 0; -EINVAL if the file system did not say all. */
+static int words_of(const struct statx *file, uint64_t words[static FILE_WORDS]) {
         static const unsigned needed = STATX_TYPE | STATX_INO | STATX_SIZE | STATX_MTIME | STATX_CTIME;
-        uint64_t words[IDENTITY_FILES_MAX][6];
+
+        if ((file->stx_mask & needed) != needed)
+                return -EINVAL;
+        words[0] = (uint64_t) file->stx_dev_major << 32 | file->stx_dev_minor;
+        words[1] = file->stx_ino;
+        words[2] = file->stx_size;
+        words[3] = (uint64_t) nsec_of(file->stx_mtime);
+        words[4] = (uint64_t) nsec_of(file->stx_ctime);
+        words[5] = file->stx_mode & S_IFMT;
+        return 0;
+}
+
+int identity_make(const IdentityTable *table, const struct statx *files, size_t n, Identity *ret) {
+        uint64_t words[IDENTITY_FILES_MAX][FILE_WORDS];
 
         if (n == 0 || n > IDENTITY_FILES_MAX)
                 return -EINVAL;
-        for (size_t i = 0; i < n; i++) {
-                const struct statx *file = &files[i];
-
-                if ((file->stx_mask & needed) != needed)
+        for (size_t i = 0; i < n; i++)
+                if (words_of(&files[i], words[i]) < 0)
                         return -EINVAL;
-                words[i][0] = (uint64_t) file->stx_dev_major << 32 | file->stx_dev_minor;
-                words[i][1] = file->stx_ino;
-                words[i][2] = file->stx_size;
-                words[i][3] = (uint64_t) nsec_of(file->stx_mtime);
-                words[i][4] = (uint64_t) nsec_of(file->stx_ctime);
-                words[i][5] = file->stx_mode & S_IFMT;
-        }
         (void) crypto_shorthash_siphashx24(
                 (uint8_t *) ret->words, (const uint8_t *) words, n * sizeof(words[0]), table->read->key);
+        return 0;
+}
+
+int identity_add(const IdentityTable *table, const struct statx *file, Identity *identity) {
+        uint64_t words[2 + FILE_WORDS] = { identity->words[0], identity->words[1] };
+
+        if (words_of(file, words + 2) < 0)
+                return -EINVAL;
+        (void) crypto_shorthash_siphashx24(
+                (uint8_t *) identity->words, (const uint8_t *) words, sizeof(words), table->read->key);
         return 0;
 }
 

@@ -76,9 +76,15 @@ uint32_t identity_until(const Identity *identity, uint32_t now_sec, uint32_t goo
 /* In a worker: what is remembered of the state is this, and still good. now_sec: CLOCK_BOOTTIME. */
 bool identity_holds(const IdentityTable *table, uint32_t state, const Identity *identity, uint32_t now_sec);
 
+/* Whether anything is. */
+bool identity_is_known(const IdentityTable *table, uint32_t state, uint32_t now_sec);
+
 /* Of files that were asked for with STATX_BASIC_STATS, in this order. Return: 0; -EINVAL: none, too many, or the file system
  * did not say all. */
 int identity_make(const IdentityTable *table, const struct statx *files, size_t n, Identity *ret);
+
+/* Of any number of files, one after the other: what there was so far, at first a zeroed one, and this one. Return: 0; -EINVAL. */
+int identity_add(const IdentityTable *table, const struct statx *file, Identity *identity);
 
 /* For how long it may be relied upon that any change from began_nsec (CLOCK_REALTIME_COARSE) on makes another identity; 0: not
  * at all. */

@@ -129,6 +129,15 @@ bool image_state_is_same(const Image *a, uint32_t i, const Image *b, uint32_t k)
                memcmp(m->build_id, n->build_id, m->build_id_size) == 0;
 }
 
+int path_compare(const char *a, const char *b) {
+        while (*a && *a == *b) {
+                a++;
+                b++;
+        }
+        /* A slash comes before all else that a name can go on with. */
+        return (*a == '/' ? 1 : *a ? 1 + (uint8_t) *a : 0) - (*b == '/' ? 1 : *b ? 1 + (uint8_t) *b : 0);
+}
+
 /* ---- Validation ------------------------------------------------------------------------------------------------ */
 
 typedef struct Validation {
@@ -179,7 +188,7 @@ const char *image_validate(const uint8_t *base, size_t size) {
                 !ARRAY_FITS(&v, h->roles, ImageRole) || !ARRAY_FITS(&v, h->states, ImageState) ||
                 !ARRAY_FITS(&v, h->nodes, ImageNode) || !ARRAY_FITS(&v, h->dependents, uint32_t) ||
                 !ARRAY_FITS(&v, h->watches, ImageWatch) || !ARRAY_FITS(&v, h->files, ImageFile) ||
-                !ARRAY_FITS(&v, h->facts, ImageFact))
+                !ARRAY_FITS(&v, h->facts, ImageFact) || !ARRAY_FITS(&v, h->paths, ImagePath))
                 return "an array lies outside";
 
         for (uint32_t i = 0; i < h->modules.n; i++) {
@@ -246,6 +255,12 @@ const char *image_validate(const uint8_t *base, size_t size) {
         for (uint32_t i = 0; i < h->facts.n; i++)
                 if (!text_fits(&v, ARRAY(&v, h->facts, ImageFact)[i].name))
                         return "a fact is not well-formed";
+        for (uint32_t i = 0; i < h->paths.n; i++) {
+                const ImagePath *path = ARRAY(&v, h->paths, ImagePath) + i;
+
+                if (!text_fits(&v, path->path) || path->state >= h->states.n)
+                        return "a path is not well-formed";
+        }
 
         return NULL;
 }

@@ -18,7 +18,7 @@
 #include "util.h"
 
 /* The version of the layout below. Loader and engine are one program, so a difference can only be a bug. */
-#define IMAGE_VERSION 2
+#define IMAGE_VERSION 3
 #define IMAGE_MAGIC   UINT64_C(0x31656761746e6761) /* "agntage1" */
 
 /* Addresses reserved for an image, and the size of its file: pages cost nothing before they are touched. */
@@ -50,6 +50,7 @@ typedef struct ImageHeader {
         ImageArray watches;    /* ImageWatch */
         ImageArray files;      /* ImageFile: what the load read */
         ImageArray facts;      /* ImageFact: what the load looked at */
+        ImageArray paths;      /* ImagePath, sorted by path_compare(); none if no state wants to know */
         Settings settings;     /* of agentd.toml */
 } ImageHeader;
 
@@ -129,6 +130,13 @@ typedef struct ImageFact {
         uint8_t hash[IMAGE_HASH_SIZE];
 } ImageFact;
 
+/* A path that a state owns, or edits. */
+typedef struct ImagePath {
+        ImageText path;
+        uint32_t state;
+        uint32_t kind; /* AgentdPathKind */
+} ImagePath;
+
 typedef struct IdentityTable IdentityTable;
 
 /* The engine's handle of an image; reference-counted, since a run keeps the image it began with. */
@@ -172,6 +180,9 @@ bool image_state_is_same(const Image *a, uint32_t i, const Image *b, uint32_t k)
 
 /* Checks an image that lies in memory: all that the engine follows stays inside. NULL, or what is wrong. */
 const char *image_validate(const uint8_t *base, size_t size);
+
+/* Orders paths so that those below a directory come right after it. Return: less than, equal to or greater than 0. */
+int path_compare(const char *a, const char *b) _pure_;
 
 /* ---- Reading --------------------------------------------------------------------------------------------------- */
 

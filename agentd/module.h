@@ -252,6 +252,7 @@ typedef enum AgentdPathKind {
         AGENTD_PATH_ABSENT = 2,    /* likewise; what is to be absent below comes before it */
         AGENTD_PATH_EDITABLE =
                 3, /* a leaf of which the state does not say what is in it: see agentd_prepare_edits() */
+        AGENTD_PATH_TREE = 4, /* a directory with all that is below, but for what others own there */
 } AgentdPathKind;
 
 AGENTD_EXPORT void agentd_prepare_path_kind(AgentdPrepare *prepare, AgentdPathKind kind);
@@ -630,6 +631,87 @@ AGENTD_EXPORT int agentd_replace(
 /* Before a module changes something by itself: what agentd_undo() was told is sent off, so that it is known even if this
  * process dies in the middle. The functions here that change something do so themselves. */
 AGENTD_EXPORT void agentd_will_change(AgentdContext *context);
+/* ---- Trees ------------------------------------------------------------------------------------------------------- */
+/*
+ * A state that is about what lies below a directory opens it by agentd_open_parent(), walks down by itself, by descriptor
+ * (openat2(2) with RESOLVE_NO_SYMLINKS, RESOLVE_NO_XDEV), and changes what it finds through these, so that the name which it
+ * has looked at is in the very directory that it has open.
+ */
+
+/* In prepare: the state will call agentd_owned(). */
+AGENTD_EXPORT void agentd_prepare_owned(AgentdPrepare *prepare);
+
+/* What other states own. */
+typedef enum AgentdOwned {
+        AGENTD_OWNED_NOT = 0,
+        AGENTD_OWNED_BELOW = 1, /* not the path, but something below it */
+        AGENTD_OWNED_PATH = 2,  /* the path, as a directory; and maybe something below it */
+        AGENTD_OWNED_WHOLE = 3, /* the path, with all that is below it, if there can be anything */
+} AgentdOwned;
+
+/*
+ * agentd_owned() - do other states own this path, or something below it?
+ * @path: absolute and normalised
+ *
+ * Those that edit it are owners, too. What a state owns whole is not told again for each path below: do not go there.
+ */
+AGENTD_EXPORT AgentdOwned agentd_owned(AgentdContext *context, size_t i, const char *path);
+
+/* Opens, for reading, the directory that a parameter with AGENTD_SOURCE names. The caller closes it. Return: 0; -ELOOP if a
+ * symlink was refused; -ENOTDIR; other -errno. */
+AGENTD_EXPORT int agentd_open_source_directory(AgentdContext *context, const char *path, int *ret_fd);
+
+/*
+ * In apply: as the functions of like names do, but in an open directory. None is durable before agentd_finish_parts(). name is
+ * a single part.
+ */
+AGENTD_EXPORT int agentd_make_directory_at(
+        AgentdContext *context, int dir_fd, const char *name, const AgentdAttributes *attributes);
+AGENTD_EXPORT int agentd_replace_symlink_at(
+        AgentdContext *context, int dir_fd, const char *name, const char *target, uid_t uid, gid_t gid);
+
+/* Removes what is not a directory, or else (directory) an empty directory. Return: 0, also if nothing is there; -EISDIR;
+ * -ENOTDIR; -ENOTEMPTY; -EBUSY for a mount point; other -errno. */
+AGENTD_EXPORT int agentd_remove_at(AgentdContext *context, int dir_fd, const char *name, bool directory);
+
+/*
+ * Like agentd_replace() with AGENTD_REPLACE_STAGED, for one of many files of the same state, which is not finished by it. The
+ * path that finish is told is that in the directory.
+ */
+AGENTD_EXPORT int agentd_stage_part(AgentdContext *context, size_t i, int dir_fd, const char *name,
+        const AgentdReplacement *replacement);
+
+/*
+ * agentd_finish_parts() - what was staged for the state takes its place, and all that was changed is durable
+ * @fd:       the directory at the top, open for reading
+ * @ret_name: set on failure, if it was a part that failed: its name; belongs to the context
+ *
+ * The state is still to be finished, by agentd_done() or agentd_failed(). Return: 0; -errno of the first part that failed.
+ */
+AGENTD_EXPORT int agentd_finish_parts(AgentdContext *context, size_t i, int fd, const char **ret_name);
+
+/*
+ * agentd_unchanged() and agentd_remember() for any number of files, which are noted one by one, in an order that is the same
+ * each time:
+ *
+ *      if (agentd_note_begin(context, i)) {
+ *              for each file: statx(…, &st); agentd_note(context, i, fd, &st);
+ *              known = agentd_note_unchanged(context, i);
+ *      }
+ *      if (!known) {
+ *              (void) agentd_note_begin(context, i);
+ *              for each file: … open, read, compare …; statx() the open file; agentd_note(context, i, fd, &st);
+ *              if (all are as declared)
+ *                      agentd_note_remember(context, i);
+ *      }
+ *
+ * agentd_note_begin() returns whether anything is remembered of the state; one state at a time is noted. fd of agentd_note() is
+ * of the file, or any on the same file system.
+ */
+AGENTD_EXPORT bool agentd_note_begin(AgentdContext *context, size_t i);
+AGENTD_EXPORT void agentd_note(AgentdContext *context, size_t i, int fd, const struct statx *file);
+AGENTD_EXPORT bool agentd_note_unchanged(AgentdContext *context, size_t i);
+AGENTD_EXPORT void agentd_note_remember(AgentdContext *context, size_t i);
 
 #ifdef __cplusplus
 }

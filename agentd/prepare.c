@@ -48,8 +48,11 @@ void agentd_prepare_path_kind(AgentdPrepare *prepare, AgentdPathKind kind) {
 }
 
 void agentd_prepare_edits(AgentdPrepare *prepare, const char *path) {
-        (void) prepare;
-        (void) path;
+        prepare->state->edits = arena_strdup(&prepare->loader->scratch, path);
+}
+
+void agentd_prepare_owned(AgentdPrepare *prepare) {
+        prepare->loader->wants_paths = true;
 }
 
 static void add_watch(Loader *loader, State *state, ImageWatchKind kind, const char *what) {

@@ -142,6 +142,50 @@ static void write_facts(Loader *loader, ImageHeader *header) {
         }
 }
 
+static int compare_paths(const void *a, const void *b, void *base) {
+        const ImagePath *x = a, *y = b;
+
+        return path_compare((const char *) base + x->path.offset, (const char *) base + y->path.offset);
+}
+
+static bool owns_path(const State *state) {
+        return state->type->type->flags & AGENTD_NAME_IS_PATH;
+}
+
+/* The texts of what is owned are those of the ids. */
+static void write_paths(Loader *loader, ImageHeader *header) {
+        const ImageState *states;
+        ImagePath *paths;
+        uint32_t n = 0;
+
+        if (!loader->wants_paths)
+                return;
+        for (uint32_t i = 0; i < loader->n_states; i++)
+                n += owns_path(loader->states[i]) + (loader->states[i]->edits != NULL);
+        paths = MAKE_ARRAY(loader, &header->paths, n, ImagePath);
+        states = (const ImageState *) (loader->image.base + header->states.offset);
+        n = 0;
+        for (uint32_t i = 0; i < loader->n_states; i++) {
+                const State *state = loader->states[i];
+                uint32_t before = (uint32_t) strlen(state->type->name) + 1;
+
+                if (owns_path(state))
+                        paths[n++] = (ImagePath){
+                                .path = { .offset = states[i].id.offset + before,
+                                        .n = states[i].id.n - before },
+                                .state = i,
+                                .kind = state->path_kind,
+                        };
+                if (state->edits)
+                        paths[n++] = (ImagePath){
+                                .path = text(loader, state->edits),
+                                .state = i,
+                                .kind = AGENTD_PATH_EDITABLE,
+                        };
+        }
+        qsort_r(paths, n, sizeof(*paths), compare_paths, loader->image.base);
+}
+
 void image_compile(Loader *loader) {
         ImageHeader *header = (ImageHeader *) loader->image.base;
         ImageRole *roles;
@@ -157,6 +201,7 @@ void image_compile(Loader *loader) {
                 };
         write_types(loader, header);
         write_states(loader, header);
+        write_paths(loader, header);
         write_nodes(loader, header);
         write_files(loader, header);
         write_facts(loader, header);

@@ -169,7 +169,7 @@ static void connect(Graph *graph, const State *state, const Reference *reference
 }
 
 static void connect_to_owner(Loader *loader, const State *owner, const State *state) {
-        if (owner->path_kind == AGENTD_PATH_DIRECTORY)
+        if (owner->path_kind == AGENTD_PATH_DIRECTORY || owner->path_kind == AGENTD_PATH_TREE)
                 add_edge(loader, owner->index, state->index);
         else if (state->path_kind != AGENTD_PATH_ABSENT)
                 diagnostics_add(&loader->diagnostics, state->place,

@@ -98,6 +98,7 @@ typedef struct State {
         usec_t timeout_usec;
         uint8_t hash[IMAGE_HASH_SIZE];
         AgentdPathKind path_kind;
+        const char *edits; /* the file that it is about a part of; or NULL */
         bool broken; /* has an error: it is not prepared */
         bool nested; /* its name had dots without quotes: what it seems to lack is no news */
 } State;
@@ -139,6 +140,7 @@ struct Loader {
         const char **groups; /* patterns, by node - n_states */
         uint32_t n_groups, n_groups_allocated;
         Map group_map;
+        bool wants_paths; /* a state will ask what others own */
 
         LoadFile *files;
         uint32_t n_files, n_files_allocated;

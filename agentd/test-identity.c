@@ -89,6 +89,42 @@ TEST(order_and_number_count) {
         identity_table_free(table);
 }
 
+TEST(any_number_of_files_are_added_one_by_one) {
+        Identity identity = {}, other = {}, turned = {}, before;
+        struct statx files[100];
+        IdentityTable *table;
+
+        ASSERT_OK(identity_table_new(2, NULL, &table));
+        for (size_t i = 0; i < ELEMENTSOF(files); i++) {
+                files[i] = plain_file;
+                files[i].stx_ino += i;
+                before = identity;
+                ASSERT_OK(identity_add(table, &files[i], &identity));
+                ASSERT_FALSE(same(&identity, &before));
+        }
+        for (size_t i = ELEMENTSOF(files); i > 0; i--)
+                ASSERT_OK(identity_add(table, &files[i - 1], &turned));
+        ASSERT_FALSE(same(&identity, &turned));
+        files[50].stx_ctime.tv_nsec++;
+        for (size_t i = 0; i < ELEMENTSOF(files); i++)
+                ASSERT_OK(identity_add(table, &files[i], &other));
+        ASSERT_FALSE(same(&identity, &other));
+        /* One that cannot be added leaves it as it was. */
+        before = identity;
+        files[0].stx_mask &= ~STATX_CTIME;
+        ASSERT_EQ(identity_add(table, &files[0], &identity), -EINVAL);
+        assert_true(same(&identity, &before));
+
+        ASSERT_FALSE(identity_is_known(table, 0, 100));
+        ASSERT_FALSE(identity_is_known(NULL, 0, 100));
+        ASSERT_FALSE(identity_is_known(table, 2, 100));
+        identity_remember(table, 0, &identity, 101);
+        assert_true(identity_is_known(table, 0, 100));
+        ASSERT_FALSE(identity_is_known(table, 0, 101));
+        ASSERT_FALSE(identity_is_known(table, 1, 100));
+        identity_table_free(table);
+}
+
 TEST(what_the_file_system_does_not_say_is_no_identity) {
         static const unsigned needed[] = { STATX_TYPE, STATX_INO, STATX_SIZE, STATX_MTIME, STATX_CTIME };
         IdentityTable *table;
@@ -495,10 +531,11 @@ TEST(images_without_states_or_without_a_table) {
 }
 
 RUN_TESTS(RUN(whatever_changes_is_another_identity), RUN(order_and_number_count),
-        RUN(what_the_file_system_does_not_say_is_no_identity), RUN(how_long_is_it_good),
-        RUN(records_do_not_end_all_at_once), RUN(file_systems_that_keep_the_promise),
-        RUN(a_record_holds_for_its_state_its_identity_and_its_time), RUN(without_a_table_nothing_is_known),
-        RUN(a_child_cannot_write), RUN(a_child_sees_what_is_written_later),
+        RUN(any_number_of_files_are_added_one_by_one), RUN(what_the_file_system_does_not_say_is_no_identity),
+        RUN(how_long_is_it_good), RUN(records_do_not_end_all_at_once),
+        RUN(file_systems_that_keep_the_promise), RUN(a_record_holds_for_its_state_its_identity_and_its_time),
+        RUN(without_a_table_nothing_is_known), RUN(a_child_cannot_write),
+        RUN(a_child_sees_what_is_written_later),
         RUN(what_is_read_while_it_is_written_holds_for_nothing_else),
         RUN(records_go_over_to_states_that_are_still_the_same),
         RUN(images_without_states_or_without_a_table))

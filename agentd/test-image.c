@@ -126,6 +126,7 @@ TEST(what_is_refused) {
                 { offsetof(ImageHeader, types.n), 1, "a state is not well-formed" },
                 { offsetof(ImageHeader, roles.n), 0, "a state is not well-formed" },
                 { offsetof(ImageHeader, watches.n), 1, "a state is not well-formed" },
+                { offsetof(ImageHeader, paths.n), UINT32_MAX, "an array lies outside" },
                 { offsetof(ImageHeader, settings.audit), 2, "a setting is out of range" },
                 { offsetof(ImageHeader, settings.workers), 65, "a setting is out of range" },
                 { offsetof(ImageHeader, settings.facts_deadline_usec), 0, "a setting is out of range" },
@@ -152,6 +153,7 @@ TEST(what_is_refused) {
                 ImageWatch *watches = (ImageWatch *) (g.base + h->watches.offset);
                 ImageFile *files = (ImageFile *) (g.base + h->files.offset);
                 ImageFact *facts = (ImageFact *) (g.base + h->facts.offset);
+                ImagePath *paths = (ImagePath *) (g.base + h->paths.offset);
                 const struct {
                         uint32_t *at;
                         uint32_t value;
@@ -181,6 +183,9 @@ TEST(what_is_refused) {
                         { &files[0].path.n, 0, "a file is not well-formed" },
                         { (uint32_t *) &files[0].is_directory, 2, "a file is not well-formed" },
                         { &facts[0].name.offset, UINT32_MAX, "a fact is not well-formed" },
+                        { &paths[0].path.n, 1, "a path is not well-formed" },
+                        { &paths[1].path.offset, UINT32_MAX, "a path is not well-formed" },
+                        { &paths[1].state, 3, "a path is not well-formed" },
                 };
 
                 g.base[states[0].id.offset + states[0].id.n - 1] = 0xff; /* not UTF-8 */

@@ -31,6 +31,7 @@ static inline void test_image_build(Arena *arena) {
         ImageWatch *watches = test_image_array(arena, &h->watches, 2, sizeof(ImageWatch));
         ImageFile *files = test_image_array(arena, &h->files, 1, sizeof(ImageFile));
         ImageFact *facts = test_image_array(arena, &h->facts, 1, sizeof(ImageFact));
+        ImagePath *paths = test_image_array(arena, &h->paths, 2, sizeof(ImagePath));
         static const char *const ids[] = { "file:/a", "file:/a/b", "service:c" };
 
         modules[0] = (ImageModule){ .path = test_image_text(arena, "/m/file.so"), .build_id_size = 20 };
@@ -62,6 +63,11 @@ static inline void test_image_build(Arena *arena) {
         watches[0] = (ImageWatch){ .kind = IMAGE_WATCH_PATH, .what = test_image_text(arena, "/a") };
         watches[1] = (ImageWatch){ .kind = IMAGE_WATCH_BUS, .what = test_image_text(arena, "") };
         files[0] = (ImageFile){ .path = test_image_text(arena, "/etc/agentd/conf.d"), .device = 1 };
+        for (uint32_t i = 0; i < 2; i++)
+                paths[i] = (ImagePath){
+                        .path = { .offset = states[i].id.offset + 5, .n = states[i].id.n - 5 },
+                        .state = i,
+                };
         facts[0] = (ImageFact){ .name = test_image_text(arena, "facts.os.id") };
 
         h->settings = settings_default;
@@ -123,5 +129,10 @@ static inline bool test_image_walk(const Image *image) {
                 good = good && test_image_text_is_good(image, image_array(image, files, ImageFile)[i].path);
         for (uint32_t i = 0; i < h->facts.n; i++)
                 good = good && test_image_text_is_good(image, image_array(image, facts, ImageFact)[i].name);
+        for (uint32_t i = 0; i < h->paths.n; i++) {
+                const ImagePath *path = image_array(image, paths, ImagePath) + i;
+
+                good = good && test_image_text_is_good(image, path->path) && path->state < h->states.n;
+        }
         return good && !settings_validate(&h->settings);
 }

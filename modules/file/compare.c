@@ -52,7 +52,7 @@ static int compare_with_content(int fd, const char *content, size_t size) {
         }
 }
 
-static int compare_with_file(int fd, off_t size, int source) {
+int compare_with_file(int fd, off_t size, int source) {
         static char ours[BLOCK_SIZE], theirs[BLOCK_SIZE];
         struct stat st;
 

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "file.h"
+#include "tree.h"
 
 enum {
         P_ENSURE,
@@ -28,6 +28,14 @@ enum {
         P_CAPABILITIES,
         P_IMMUTABLE,
         P_APPEND_ONLY,
+        P_RECURSE,
+        P_PURGE,
+        P_FILE_MODE,
+        P_DIRECTORY_MODE,
+        P_INCLUDE,
+        P_EXCLUDE,
+        P_MAX_DEPTH,
+        P_MAX_FILES,
 };
 
 enum {
@@ -99,7 +107,8 @@ static const AgentdParameter file_parameters[] = {
         [P_FORCE] = { .name = "force",
                 .type = AGENTD_BOOLEAN,
                 .documentation =
-                        "replace what is of another kind, and remove directories that are not empty" },
+                        "replace what is of another kind, also below, and remove directories that are not "
+                        "empty; of `purge`: also in a directory of the system, or a mount" },
         [P_SELINUX] = { .name = "selinux",
                 .type = AGENTD_STRING,
                 .documentation = "the label, where SELinux is enabled; without it, kept" },
@@ -120,6 +129,42 @@ static const AgentdParameter file_parameters[] = {
         [P_APPEND_ONLY] = { .name = "append_only",
                 .type = AGENTD_BOOLEAN,
                 .documentation = "whether it can only be appended to; without it, likewise" },
+        [P_RECURSE] = { .name = "recurse",
+                .type = AGENTD_ANY,
+                .documentation = "of a directory: what lies below has owner, group, `file_mode` and "
+                                 "`directory_mode`; or so many levels of it" },
+        [P_PURGE] = { .name = "purge",
+                .type = AGENTD_BOOLEAN,
+                .documentation =
+                        "of a directory: what lies below is removed, if it is not in `source` and no "
+                        "other state owns it" },
+        [P_FILE_MODE] = { .name = "file_mode",
+                .type = AGENTD_MODE,
+                .flags = AGENTD_SYMBOLIC,
+                .documentation =
+                        "permissions of files below a directory; without it, kept, and new ones have "
+                        "0644, or 0755 if `source` can be executed" },
+        [P_DIRECTORY_MODE] = { .name = "directory_mode",
+                .type = AGENTD_MODE,
+                .flags = AGENTD_SYMBOLIC,
+                .documentation =
+                        "permissions of directories below; without it, kept, and new ones have 0755" },
+        [P_INCLUDE] = { .name = "include",
+                .type = AGENTD_LIST,
+                .documentation =
+                        "patterns: of what lies below, but directories, nothing else is looked at" },
+        [P_EXCLUDE] = { .name = "exclude",
+                .type = AGENTD_LIST,
+                .documentation = "patterns: what lies below and is not looked at" },
+        [P_MAX_DEPTH] = { .name = "max_depth",
+                .type = AGENTD_INTEGER,
+                .documentation =
+                        "levels below that are looked at; without it, all, and more than 128 are an "
+                        "error" },
+        [P_MAX_FILES] = { .name = "max_files",
+                .type = AGENTD_INTEGER,
+                .documentation =
+                        "files and directories below, more of which are an error; without it, 10000" },
         {},
 };
 
@@ -134,7 +179,7 @@ static const struct {
         unsigned kinds;
 } sense[] = {
         { P_CONTENT, FILES },
-        { P_SOURCE, FILES },
+        { P_SOURCE, ATTRIBUTES },
         { P_TEMPLATE, FILES },
         { P_TARGET, LINKS },
         { P_MODE, ATTRIBUTES },
@@ -149,6 +194,14 @@ static const struct {
         { P_CAPABILITIES, FILES },
         { P_IMMUTABLE, ATTRIBUTES | 1u << KIND_ABSENT },
         { P_APPEND_ONLY, ATTRIBUTES | 1u << KIND_ABSENT },
+        { P_RECURSE, 1u << KIND_DIRECTORY },
+        { P_PURGE, 1u << KIND_DIRECTORY },
+        { P_FILE_MODE, 1u << KIND_DIRECTORY },
+        { P_DIRECTORY_MODE, 1u << KIND_DIRECTORY },
+        { P_INCLUDE, 1u << KIND_DIRECTORY },
+        { P_EXCLUDE, 1u << KIND_DIRECTORY },
+        { P_MAX_DEPTH, 1u << KIND_DIRECTORY },
+        { P_MAX_FILES, 1u << KIND_DIRECTORY },
 };
 
 static bool is_given(const AgentdValue *p, int parameter) {
@@ -399,6 +452,19 @@ static int read_attributes(AgentdPrepare *prepare, const AgentdValue *p, File *f
         return r;
 }
 
+static const struct TreeParameters tree_parameters = {
+        .recurse = P_RECURSE,
+        .purge = P_PURGE,
+        .force = P_FORCE,
+        .file_mode = P_FILE_MODE,
+        .directory_mode = P_DIRECTORY_MODE,
+        .max_depth = P_MAX_DEPTH,
+        .max_files = P_MAX_FILES,
+        .include = P_INCLUDE,
+        .exclude = P_EXCLUDE,
+        .source = P_SOURCE,
+};
+
 static AgentdPathKind path_kind(const AgentdValue *p, Kind kind) {
         switch (kind) {
         case KIND_FILE:
@@ -427,6 +493,12 @@ static int file_prepare(AgentdPrepare *prepare, const char *name, const AgentdVa
                 agentd_prepare_error(prepare, -1, "'/' is a directory, and cannot be anything else");
                 r = -EINVAL;
         }
+        if (file->kind == KIND_DIRECTORY &&
+                tree_prepare(prepare, name, p, &tree_parameters, &file->tree) < 0)
+                r = -EINVAL;
+        if (file->kind == KIND_DIRECTORY &&
+                tree_prepare(prepare, name, p, &tree_parameters, &file->tree) < 0)
+                r = -EINVAL;
         if (r < 0)
                 return r;
 
@@ -435,7 +507,7 @@ static int file_prepare(AgentdPrepare *prepare, const char *name, const AgentdVa
                         file->content = p[k].string;
                         file->content_size = p[k].size;
                 }
-        file->source = is_given(p, P_SOURCE) ? p[P_SOURCE].string : NULL;
+        file->source = is_given(p, P_SOURCE) && !file->tree ? p[P_SOURCE].string : NULL;
         file->owner = is_given(p, P_OWNER) ? p[P_OWNER].string : NULL;
         file->group = is_given(p, P_GROUP) ? p[P_GROUP].string : NULL;
         file->only_if_missing = is_given(p, P_REPLACE) && !p[P_REPLACE].boolean;
@@ -444,7 +516,7 @@ static int file_prepare(AgentdPrepare *prepare, const char *name, const AgentdVa
                 file->make_parents = p[P_PARENTS].items[PARENTS_CREATE].boolean;
                 file->parents_mode = (mode_t) p[P_PARENTS].items[PARENTS_MODE].integer;
         }
-        agentd_prepare_path_kind(prepare, path_kind(p, file->kind));
+        agentd_prepare_path_kind(prepare, file->tree ? AGENTD_PATH_TREE : path_kind(p, file->kind));
         *ret_data = file;
         return 0;
 }
@@ -452,7 +524,10 @@ static int file_prepare(AgentdPrepare *prepare, const char *name, const AgentdVa
 static int file_watch(AgentdWatch *watch, const AgentdState *state, unsigned flags) {
         const File *file = state->data;
 
-        agentd_watch_path(watch, state->name);
+        if (file->tree)
+                tree_watch(watch, state->name, file->tree);
+        else
+                agentd_watch_path(watch, state->name);
         if (file->kind == KIND_HARDLINK)
                 agentd_watch_path(watch, file->target);
         return 0;
@@ -466,7 +541,10 @@ static int file_check(AgentdContext *c, const AgentdState *states, size_t n, uns
                         continue;
                 if (file_compare(c, i, states[i].data, &look) < 0)
                         continue;
-                agentd_done(c, i);
+                if (((const File *) states[i].data)->tree)
+                        tree_check(c, i, &states[i], &look);
+                else
+                        agentd_done(c, i);
         }
         return 0;
 }
@@ -482,6 +560,10 @@ static int file_apply(AgentdContext *c, const AgentdState *states, size_t n, uns
                         continue;
                 if (file_compare(c, i, file, &look) < 0)
                         continue;
+                if (file->tree) {
+                        tree_apply(c, i, &states[i], &look);
+                        continue;
+                }
                 record_undo(c, i, file, &look);
                 r = file_make(c, i, &states[i], &look, &error);
                 if (r < 0)

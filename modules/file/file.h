@@ -11,6 +11,7 @@
  *      force.c    puts one kind of thing in the place of another
  *      attribute.c, acl.c, capability.c, mode.c
  *                 attributes: reading what is declared, comparing, setting
+ *      tree*.c    the same for what lies below a directory; see tree.h
  *
  * check and apply both look and compare, since the host may have changed in between; apply then makes.
  */
@@ -75,6 +76,7 @@ typedef struct File {
         const char *selinux;
         Capabilities capabilities;
         int immutable, append_only; /* 0, 1, KEEP */
+        const struct Tree *tree;    /* what lies below; NULL: not managed. See tree.h */
 } File;
 
 /* What is at the path, and what should be, once names are ids. */
@@ -94,6 +96,7 @@ typedef struct Look {
         bool content_differs, mode_differs, owner_differs, group_differs, target_differs;
         bool acl_differs, default_acl_differs, xattrs_differ, selinux_differs, capabilities_differ;
         bool immutable_differs, append_only_differs;
+        bool sync_later; /* the caller syncs the file system */
 } Look;
 
 /* What a state of this kind looks like to stat(2). */
@@ -240,6 +243,8 @@ int force_clean(AgentdContext *c, const Look *look);
 /* Replaces, or removes, whatever is there. `make` makes the new thing at a path. Return: 0; -errno. */
 int force_make(AgentdContext *c, size_t i, const File *file, const Look *look,
         int (*make)(const char *path, void *userdata), void *userdata, const char **ret_error);
+/* Return: 1 equal; 0 not; -errno of reading. size: of fd, as far as it is known. */
+int compare_with_file(int fd, off_t size, int source);
 
 /* ---- make.c ---------------------------------------------------------------------------------------------------- */
 
@@ -257,3 +262,9 @@ void record_undo(AgentdContext *c, size_t i, const File *file, const Look *look)
  * Return: 0; STAGED if agentd finishes the state; FINISHED if something was said about it; -errno.
  */
 int file_make(AgentdContext *c, size_t i, const AgentdState *state, Look *look, const char **ret_error);
+
+/* Of what is there: sets what differs. */
+int set_attributes(AgentdContext *c, const File *file, const Look *look, const char **ret_error);
+
+/* The mode that what is there keeps. */
+mode_t kept_mode(const Look *look, mode_t mode);

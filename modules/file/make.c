@@ -46,7 +46,7 @@ void record_undo(AgentdContext *c, size_t i, const File *file, const Look *look)
 
 /* The mode that what is there keeps. A new owner or group has not agreed to its set-id bits: they go, as the kernel has
  * it with chown(). */
-static mode_t kept_mode(const Look *look, mode_t mode) {
+mode_t kept_mode(const Look *look, mode_t mode) {
         bool gone = (look->owner_differs || look->group_differs) && !S_ISDIR(look->st.stx_mode);
 
         return mode & (gone ? 01777 : 07777);
@@ -131,7 +131,7 @@ static bool wants_flags(const File *file, const Look *look) {
         return has_flags(look) || file->immutable == 1 || file->append_only == 1;
 }
 
-static int set_attributes(AgentdContext *c, const File *file, const Look *look, const char **ret_error) {
+int set_attributes(AgentdContext *c, const File *file, const Look *look, const char **ret_error) {
         bool link = file->kind == KIND_SYMLINK, flags = !link && wants_flags(file, look);
         int fd CLOSED = -1;
         int r, s = 0;
@@ -152,7 +152,7 @@ static int set_attributes(AgentdContext *c, const File *file, const Look *look, 
                 s = set_flags(file, look, fd);
         if (r >= 0)
                 r = s;
-        if (r >= 0 && !link && fsync(fd) < 0)
+        if (r >= 0 && !link && !look->sync_later && fsync(fd) < 0)
                 r = -errno;
         return r;
 }
