@@ -38,6 +38,7 @@ void context_done(AgentdContext *context) {
         path_cache_done(&context->sources);
         safe_close(context->host_fd);
         free(context->identities);
+        free(context->download_error);
         context_free_stage(context);
         userdb_free(context->userdb);
         sd_bus_flush_close_unref(context->bus);

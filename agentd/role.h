@@ -95,6 +95,7 @@ typedef struct State {
         const void *data;
         uint32_t flags;
         usec_t timeout_usec;
+        bool timeout_given; /* by the role */
         uint8_t hash[IMAGE_HASH_SIZE];
         AgentdPathKind path_kind;
         bool broken; /* has an error: it is not prepared */

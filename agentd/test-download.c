@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "test.h"
+
+#include <sys/mman.h>
+
+#include "download.h"
+
+#define HEX32 "0123456789abcdef0123456789ABCDEF0123456789abcdef0123456789abcdef"
+
+TEST(checksums_are_read) {
+        static const struct {
+                const char *text;
+                int r;
+                ChecksumKind kind;
+                size_t size;
+        } cases[] = {
+                { HEX32, 0, CHECKSUM_SHA256, 32 },
+                { "sha256:" HEX32, 0, CHECKSUM_SHA256, 32 },
+                { "sha512:" HEX32 HEX32, 0, CHECKSUM_SHA512, 64 },
+                { "blake2b:" HEX32, 0, CHECKSUM_BLAKE2B, 32 },
+                { "blake2b:" HEX32 HEX32, 0, CHECKSUM_BLAKE2B, 64 },
+                { "", -EINVAL, 0, 0 },
+                { "sha256:", -EINVAL, 0, 0 },
+                { HEX32 HEX32, -EINVAL, 0, 0 },
+                { "sha512:" HEX32, -EINVAL, 0, 0 },
+                { "sha256:" HEX32 HEX32, -EINVAL, 0, 0 },
+                { "md5:0123456789abcdef0123456789abcdef", -EINVAL, 0, 0 },
+                { "SHA256:" HEX32, -EINVAL, 0, 0 },
+                { "sha256: " HEX32, -EINVAL, 0, 0 },
+                { HEX32 " file", -EINVAL, 0, 0 },
+                { HEX32 "\n", -EINVAL, 0, 0 },
+                { "sha256:" HEX32 "0", -EINVAL, 0, 0 },
+                { "sha512:" HEX32 HEX32 HEX32, -EINVAL, 0, 0 },
+                { "x123456789abcdef0123456789ABCDEF0123456789abcdef0123456789abcdef", -EINVAL, 0, 0 },
+        };
+
+        FOREACH_ELEMENT(c, cases) {
+                Checksum checksum = { .size = 42 };
+
+                ASSERT_EQ(checksum_parse(c->text, &checksum), c->r);
+                ASSERT_EQ(checksum.size, c->r == 0 ? c->size : 42);
+                if (c->r == 0)
+                        ASSERT_EQ(checksum.kind, c->kind);
+        }
+}
+
+/* Of "abc", from the standards (FIPS 180-4, RFC 7693) and b2sum -l 256. */
+TEST(files_have_their_checksums) {
+        static const char *const of_abc[] = {
+                "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+                "sha512:ddaf35a193617abacc417349ae20413112e6fa4e89a97ea20a9eeee64b55d39a"
+                "2192992a274fc1a836ba3c23a3feebbd454d4423643ce80e2a9ac94fa54ca49f",
+                "blake2b:ba80a53f981c4d0d6a2797b69f12f6e94c212f14685ac4b74b12bb6fdbffa2d1"
+                "7d87c5392aab792dc252d5de4533cc9518d38aa8dbc4925ab92386edd4009923",
+                "blake2b:bddd813c634239723171ef3fee98579b94964e3bb1cb3e427262c8c068d52319",
+        };
+        _cleanup_close_ int fd = memfd_create("abc", MFD_CLOEXEC);
+
+        ASSERT_OK(write_full(fd, "abc", 3));
+        FOREACH_ELEMENT(text, of_abc) {
+                char buffer[CHECKSUM_TEXT_MAX];
+                Checksum should, is;
+
+                ASSERT_OK(checksum_parse(*text, &should));
+                ASSERT_OK(checksum_of_file(fd, &should, &is));
+                ASSERT_TRUE(checksum_equal(&should, &is));
+                ASSERT_STREQ(checksum_format(buffer, &is), *text);
+                is.bytes[31] ^= 1;
+                ASSERT_FALSE(checksum_equal(&should, &is));
+        }
+        ASSERT_EQ(lseek(fd, 0, SEEK_CUR), 3);
+}
+
+TEST(names_differ_when_anything_does) {
+        static const char *const one[] = { "https://a/x", NULL },
+                                 *const two[] = { "https://a/x", "https://b/x", NULL },
+                                 *const joined[] = { "https://a/xhttps://b/x", NULL },
+                                 *const keys[] = { "RWQ", NULL };
+        const AgentdDownload downloads[] = {
+                { .urls = one },
+                { .urls = two },
+                { .urls = joined },
+                { .urls = one, .checksum = HEX32 },
+                { .urls = one, .signature = HEX32 },
+                { .urls = one, .keys = keys },
+        };
+        char names[ELEMENTSOF(downloads)][DOWNLOAD_NAME_MAX], other[DOWNLOAD_NAME_MAX];
+
+        for (size_t i = 0; i < ELEMENTSOF(downloads); i++) {
+                (void) download_name(names[i], "file:/x", &downloads[i], DOWNLOAD_PART);
+                ASSERT_TRUE(download_name_is(names[i], DOWNLOAD_PART));
+                ASSERT_FALSE(download_name_is(names[i], DOWNLOAD_SIGNATURE));
+                for (size_t k = 0; k < i; k++)
+                        ASSERT_FALSE(streq(names[i], names[k]));
+                (void) download_name(other, "file:/y", &downloads[i], DOWNLOAD_PART);
+                ASSERT_FALSE(streq(names[i], other));
+                (void) download_name(other, "file:/x", &downloads[i], DOWNLOAD_PART);
+                ASSERT_STREQ(names[i], other);
+        }
+        ASSERT_FALSE(download_name_is("store.db", DOWNLOAD_PART));
+        ASSERT_FALSE(download_name_is(".part", DOWNLOAD_PART));
+        ASSERT_FALSE(download_name_is("../0123456789abcdef0123456789abc.part", DOWNLOAD_PART));
+}
+
+static json_t *parsed_request(const AgentdDownload *download, const DownloadRequest *request) {
+        _cleanup_free_ char *text = download_request(download, request);
+        json_t *json;
+
+        ASSERT_NOT_NULL(text);
+        json = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+        ASSERT_NOT_NULL(json);
+        return json;
+}
+
+TEST(a_request_says_what_is_asked_for) {
+        static const char *const urls[] = { "https://a/x", "https://b/x", NULL }, *const headers[] = {
+                "X: y", NULL
+        };
+        const AgentdDownload download = { .urls = urls, .headers = headers, .retries = 3, .max_bytes = 100 };
+        const DownloadRequest request = { .urls = urls + 1, .with_headers = true, .deadline_usec = 1500000 };
+        json_t *json;
+
+        ASSERT_OK(setenv("https_proxy", "http://proxy:8080", 1));
+        json = parsed_request(&download, &request);
+        ASSERT_EQ(json_array_size(json_object_get(json, "urls")), 1);
+        ASSERT_EQ(json_array_size(json_object_get(json, "headers")), 1);
+        ASSERT_EQ(json_integer_value(json_object_get(json, "max_bytes")), 100);
+        ASSERT_EQ(json_integer_value(json_object_get(json, "deadline_msec")), 1500);
+        ASSERT_EQ(json_integer_value(json_object_get(json, "retries")), 3);
+        ASSERT_STREQ(json_string_value(json_object_get(json_object_get(json, "environment"), "https_proxy")),
+                "http://proxy:8080");
+        ASSERT_NULL(json_object_get(json, "proxy"));
+        ASSERT_NULL(json_object_get(json, "resume"));
+        ASSERT_NULL(json_object_get(json, "credentials"));
+        json_decref(json);
+        ASSERT_OK(unsetenv("https_proxy"));
+}
+
+TEST(a_proxy_that_is_given_stands_alone) {
+        static const char *const urls[] = { "https://a/x", NULL };
+        const AgentdDownload download = { .urls = urls, .proxy = "" };
+        const DownloadRequest request = { .urls = urls, .deadline_usec = 1, .resume = true };
+        json_t *json = parsed_request(&download, &request);
+
+        ASSERT_STREQ(json_string_value(json_object_get(json, "proxy")), "");
+        ASSERT_NULL(json_object_get(json, "environment"));
+        ASSERT_EQ(json_integer_value(json_object_get(json, "max_bytes")), GIB(1));
+        ASSERT_EQ(json_integer_value(json_object_get(json, "deadline_msec")), 1);
+        ASSERT_EQ(json_object_size(json_object_get(json, "resume")), 0);
+        ASSERT_NOT_NULL(json_object_get(json, "resume"));
+        json_decref(json);
+}
+
+TEST(what_is_no_text_cannot_be_asked_for) {
+        static const char *const urls[] = { "https://a/\xff", NULL };
+        const AgentdDownload download = { .urls = urls };
+        const DownloadRequest request = { .urls = urls, .deadline_usec = 1 };
+
+        ASSERT_NULL(download_request(&download, &request));
+}
+
+TEST(answers_are_read) {
+        static const struct {
+                const char *text;
+                int r, error;
+        } cases[] = {
+                { "{\"error\":\"none\",\"bytes\":3}", 0, 0 },
+                { "{\"error\":\"timeout\",\"text\":\"x\"}\n", 0, -ETIMEDOUT },
+                { "{\"error\":\"too-large\"}", 0, -EFBIG },
+                { "{\"error\":\"not-found\"}", 0, -ENOENT },
+                { "{\"error\":\"denied\"}", 0, -EACCES },
+                { "{\"error\":\"unreachable\"}", 0, -EHOSTUNREACH },
+                { "{\"error\":\"protocol\"}", 0, -EPROTO },
+                { "{\"error\":\"request\"}", 0, -EINVAL },
+                { "{\"error\":\"local\",\"errno\":28}", 0, -ENOSPC },
+                { "{\"error\":\"local\",\"errno\":-28}", 0, -EIO },
+                { "{\"error\":\"local\",\"errno\":99999999999}", 0, -EIO },
+                { "{\"error\":\"local\"}", 0, -EIO },
+                { "", -EBADMSG, 0 },
+                { "agentd-fetch: symbol lookup error", -EBADMSG, 0 },
+                { "{}", -EBADMSG, 0 },
+                { "[]", -EBADMSG, 0 },
+                { "{\"error\":null}", -EBADMSG, 0 },
+                { "{\"error\":\"other\"}", -EBADMSG, 0 },
+                { "{\"error\":\"none\",\"bytes\":-1}", -EBADMSG, 0 },
+                { "{\"error\":\"none\"}{\"error\":\"none\"}", -EBADMSG, 0 },
+        };
+
+        FOREACH_ELEMENT(c, cases) {
+                _cleanup_(download_answer_done) DownloadAnswer answer = {};
+
+                ASSERT_EQ(download_answer_parse(c->text, strlen(c->text), &answer), c->r);
+                ASSERT_EQ(answer.error, c->error);
+                ASSERT_EQ(answer.error < 0, !!answer.text);
+        }
+}
+
+TEST(of_an_answer_only_the_validator_is_kept) {
+        static const char text[] = "{\"error\":\"timeout\",\"url\":\"https://a/x\",\"etag\":\"\\\"1\\\"\","
+                                   "\"last_modified\":null,\"more\":[1,2,3]}";
+        static const char none[] = "{\"error\":\"timeout\",\"url\":\"https://a/x\",\"etag\":null}";
+        _cleanup_(download_answer_done) DownloadAnswer answer = {}, without = {};
+
+        ASSERT_OK(download_answer_parse(text, sizeof(text) - 1, &answer));
+        ASSERT_EQ(json_object_size(answer.validator), 2);
+        ASSERT_STREQ(json_string_value(json_object_get(answer.validator, "etag")), "\"1\"");
+        ASSERT_OK(download_answer_parse(none, sizeof(none) - 1, &without));
+        ASSERT_NULL(without.validator);
+}
+
+TEST(origins_are_compared) {
+        static const struct {
+                const char *a, *b;
+                bool same;
+        } cases[] = {
+                { "https://a/x", "https://a/y", true },
+                { "https://a", "HTTPS://A/y", true },
+                { "https://a?x", "https://a/y", true },
+                { "https://a/x", "https://b/x", false },
+                { "https://a/x", "http://a/x", false },
+                { "https://a/x", "https://a:8443/x", false },
+                { "https://a/x", "https://a.b/x", false },
+                { "https://a@b/x", "https://a/x", false },
+                { "x", "x", false },
+        };
+
+        FOREACH_ELEMENT(c, cases)
+                ASSERT_EQ(download_same_origin(c->a, c->b), c->same);
+}
+
+RUN_TESTS(RUN(checksums_are_read), RUN(files_have_their_checksums), RUN(names_differ_when_anything_does),
+        RUN(a_request_says_what_is_asked_for), RUN(a_proxy_that_is_given_stands_alone),
+        RUN(what_is_no_text_cannot_be_asked_for), RUN(answers_are_read),
+        RUN(of_an_answer_only_the_validator_is_kept), RUN(origins_are_compared))
