@@ -52,7 +52,7 @@ TEST(files_have_their_checksums) {
                 "sha512:ddaf35a193617abacc417349ae20413112e6fa4e89a97ea20a9eeee64b55d39a"
                 "2192992a274fc1a836ba3c23a3feebbd454d4423643ce80e2a9ac94fa54ca49f",
                 "blake2b:ba80a53f981c4d0d6a2797b69f12f6e94c212f14685ac4b74b12bb6fdbffa2d1"
-                "7d87c5392aab792dc252d5de4533cc9518d38aa8dbc4925ab92386edd4009923",
+                "7d87c5392aab792dc252d5de4533cc9518d38aa8dbf1925ab92386edd4009923",
                 "blake2b:bddd813c634239723171ef3fee98579b94964e3bb1cb3e427262c8c068d52319",
         };
         _cleanup_close_ int fd = memfd_create("abc", MFD_CLOEXEC);

@@ -44,9 +44,10 @@ static json_t *clean_or_null(const char *text) {
 static void print_result(const FetchResult *result) {
         _cleanup_free_ char *text = NULL;
         json_t *json;
+        size_t size;
 
         if (result->text)
-                text = utf8_make_valid(result->text, strlen(result->text), NULL);
+                text = utf8_make_valid(result->text, strlen(result->text), &size);
         json = json_pack("{s:s, s:o, s:i, s:I, s:o, s:o, s:o, s:o, s:I, s:i, s:b}", "error",
                 fetch_error_names[result->error], "text", text_or_null(text), "errno", result->local_errno,
                 "status", (json_int_t) result->status, "shown", clean_or_null(result->shown), "url",

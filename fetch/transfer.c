@@ -397,8 +397,7 @@ static void fail_transfer(Fetch *f, CURLcode code, const char *detail) {
         case CURLE_SSL_CIPHER:
         case CURLE_SSL_ISSUER_ERROR: fail(f, FETCH_E_PROTOCOL, false, "%s", text); break;
         case CURLE_SSL_CACERT_BADFILE:
-        case CURLE_URL_MALFORMAT:
-        case CURLE_UNSUPPORTED_PROTOCOL: fail(f, FETCH_E_REQUEST, false, "%s", text); break;
+        case CURLE_URL_MALFORMAT: fail(f, FETCH_E_REQUEST, false, "%s", text); break;
         case CURLE_OUT_OF_MEMORY: fail_local(f, ENOMEM); break;
         default: fail(f, FETCH_E_PROTOCOL, true, "%s", text); break;
         }

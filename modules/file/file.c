@@ -18,6 +18,12 @@ enum {
         P_OWNER,
         P_GROUP,
         P_PARENTS,
+        P_URL,
+        P_CHECKSUM,
+        P_SHA256,
+        P_SIGNATURE,
+        P_PUBLIC_KEYS,
+        P_DOWNLOAD,
 };
 
 enum {
@@ -76,6 +82,32 @@ static const AgentdParameter file_parameters[] = {
                 .fields = parents_fields,
                 .documentation =
                         "what to do about missing directories above; without it, they are an error" },
+        [P_URL] = { .name = "url",
+                .type = AGENTD_ANY,
+                .exclusive = "content",
+                .documentation = "a URL that has the content, or a list of such, tried in this order; needs "
+                                 "`sha256`, "
+                                 "`checksum` or `public_keys`" },
+        [P_CHECKSUM] = { .name = "checksum",
+                .type = AGENTD_STRING,
+                .flags = AGENTD_CHECKSUM,
+                .exclusive = "checksum",
+                .documentation = "of what `url` has: \"sha256:…\", \"sha512:…\" or \"blake2b:…\"" },
+        [P_SHA256] = { .name = "sha256",
+                .type = AGENTD_STRING,
+                .flags = AGENTD_CHECKSUM,
+                .exclusive = "checksum",
+                .documentation = "likewise, in hexadecimal digits alone" },
+        [P_SIGNATURE] = { .name = "signature",
+                .type = AGENTD_STRING,
+                .documentation = "URL of a signature by minisign; without it, `url` and \".minisig\"" },
+        [P_PUBLIC_KEYS] = { .name = "public_keys",
+                .type = AGENTD_LIST,
+                .documentation = "keys of minisign, one of which must have signed what `url` has" },
+        [P_DOWNLOAD] = { .name = "download",
+                .type = AGENTD_RECORD,
+                .fields = download_fields,
+                .documentation = "how to fetch it" },
         {},
 };
 
@@ -92,6 +124,7 @@ static const struct {
         { P_OWNER, 1u << KIND_FILE | 1u << KIND_DIRECTORY | 1u << KIND_SYMLINK },
         { P_GROUP, 1u << KIND_FILE | 1u << KIND_DIRECTORY | 1u << KIND_SYMLINK },
         { P_PARENTS, 1u << KIND_FILE | 1u << KIND_DIRECTORY | 1u << KIND_SYMLINK },
+        { P_URL, 1u << KIND_FILE },
 };
 
 static int file_prepare(AgentdPrepare *prepare, const char *name, const AgentdValue *p,
@@ -127,6 +160,22 @@ static int file_prepare(AgentdPrepare *prepare, const char *name, const AgentdVa
                 agentd_prepare_error(prepare, -1, "'/' is a directory, and cannot be anything else");
                 r = -EINVAL;
         }
+        if (r < 0)
+                return r;
+
+        r = download_prepare(prepare,
+                &(DownloadValues){
+                        .url = &p[P_URL],
+                        .checksum = &p[P_CHECKSUM],
+                        .sha256 = &p[P_SHA256],
+                        .signature = &p[P_SIGNATURE],
+                        .public_keys = &p[P_PUBLIC_KEYS],
+                        .fields = &p[P_DOWNLOAD],
+                        .url_index = P_URL,
+                        .signature_index = P_SIGNATURE,
+                        .fields_index = P_DOWNLOAD,
+                },
+                &file->download);
         if (r < 0)
                 return r;
 

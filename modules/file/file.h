@@ -8,6 +8,7 @@
  *      look.c     what is there now
  *      compare.c  what of it differs, and says so
  *      make.c     what undoes the change, and the change
+ *      download.c content from a server
  *
  * check and apply both look and compare, since the host may have changed in between; apply then makes.
  */
@@ -43,6 +44,7 @@ typedef struct File {
         const char *owner, *group;
         bool make_parents;
         mode_t parents_mode;
+        const AgentdDownload *download; /* has the content; NULL: none */
 } File;
 
 /* What is at the path, and what should be, once names are ids. */
@@ -100,3 +102,23 @@ void record_undo(AgentdContext *c, size_t i, const File *file, const Look *look)
  * Return: 0; STAGED if agentd finishes the state; -errno.
  */
 int file_make(AgentdContext *c, size_t i, const AgentdState *state, Look *look, const char **ret_error);
+
+/* ---- download.c -------------------------------------------------------------------------------------------------- */
+
+extern const AgentdParameter download_fields[];
+
+/* The parameters, and their indices, for errors. */
+typedef struct DownloadValues {
+        const AgentdValue *url, *checksum, *sha256, *signature, *public_keys, *fields;
+        int url_index, signature_index, fields_index;
+} DownloadValues;
+
+/* Return: 0, with NULL in *ret if nothing is to be fetched; -EINVAL: the error was told. */
+int download_prepare(AgentdPrepare *prepare, const DownloadValues *values, const AgentdDownload **ret);
+
+/* Compares the content with what is promised of the URL's, and reports it. Return: 0; -1 if the state is finished. */
+int compare_download(AgentdContext *c, size_t i, const File *file, Look *look);
+
+/* Fetches it, and puts it in place. @ret_error: valid until the next download. Return: 0; -errno. */
+int make_download(AgentdContext *c, size_t i, const char *path, const File *file,
+        const AgentdAttributes *attributes, const char **ret_error);

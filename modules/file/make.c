@@ -160,6 +160,8 @@ int file_make(AgentdContext *c, size_t i, const AgentdState *state, Look *look, 
                                      "without";
                         return -EOPNOTSUPP;
                 }
+                if (file->download)
+                        return make_download(c, i, state->name, file, &attributes, ret_error);
                 if (file->source) {
                         int source CLOSED = open_source(c, file);
 
