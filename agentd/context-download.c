@@ -262,6 +262,15 @@ static void keep_part(const Download *d, const DownloadAnswer *answer) {
                 (void) path_replace_commit(&file, (uid_t) -1, (gid_t) -1, 0600, PATH_NO_SYNC);
 }
 
+/* What is worth to be gone on with stays; a full disk is better served without. */
+static bool is_worth_keeping(const Part *part, int r) {
+        struct stat st;
+
+        if (r != -ETIMEDOUT && r != -EPROTO && r != -EHOSTUNREACH && r != -EACCES && r != -ENOENT)
+                return false;
+        return fstat(part->reader, &st) == 0 && st.st_size > 0;
+}
+
 static void drop_part(const Download *d) {
         char name[DOWNLOAD_NAME_MAX];
 
@@ -434,18 +443,21 @@ static void store_signature(const Download *d) {
                         d->state, strerror(-r));
 }
 
-/* A server whose file is not what it should be is not asked again. */
+/* A server whose file is not what it should be is not asked again; those after it come first, then those before it. */
 static void drop_url(Download *d, const char *url) {
-        size_t n = 0;
+        const char *before[FETCH_URLS_MAX];
+        size_t k = 0, n = 0;
 
-        for (size_t i = 0; i < d->n_urls; i++)
-                if (!url || !streq(d->urls[i], url))
-                        d->urls[n++] = d->urls[i];
+        while (k < d->n_urls && !(url && streq(d->urls[k], url)))
+                k++;
         /* Whoever names one that we have not, we do not go on with for ever. */
-        if (n == d->n_urls)
-                n--;
-        d->n_urls = n;
-        d->urls[n] = NULL;
+        if (k == d->n_urls)
+                k = 0;
+        memcpy(before, d->urls, k * sizeof(char *));
+        for (size_t i = k + 1; i < d->n_urls; i++)
+                d->urls[n++] = d->urls[i];
+        memcpy(d->urls + n, before, k * sizeof(char *));
+        d->urls[--d->n_urls] = NULL;
 }
 
 /* Once, over what is left of the URLs. Return: 0; -EAGAIN: what came is no good, but there is more to try; -errno. */
@@ -473,7 +485,6 @@ static int fetch_once(Download *d, int *ret_fd) {
 
                 r = run_program(d, &request, part.writer, &answer);
                 if (r < 0) {
-                        /* What is worth to be gone on with stays; a full disk is better served without. */
                         if (r == -ETIMEDOUT || r == -EPROTO || r == -EHOSTUNREACH || r == -EACCES ||
                                 r == -ENOENT)
                                 keep_part(d, &answer);
@@ -549,6 +560,8 @@ static int prepare_download(Download *d) {
                 d->n_urls++;
         if (d->n_urls == 0)
                 return refuse(d->context, -EINVAL, "there is no URL");
+        if (d->n_urls > FETCH_URLS_MAX)
+                return refuse(d->context, -EINVAL, "there are more than %d URLs", FETCH_URLS_MAX);
         d->urls = calloc(d->n_urls + 1, sizeof(char *));
         if (!d->urls)
                 return -ENOMEM;

@@ -64,6 +64,9 @@ char *download_name(char buffer[static DOWNLOAD_NAME_MAX], const char *state, co
 /* Is this the name of such a file? */
 bool download_name_is(const char *name, DownloadFile file);
 
+/* What it takes. Source: fetch/request.h. */
+#define FETCH_URLS_MAX 32
+
 /* ---- What agentd-fetch is told and says ------------------------------------------------------------------------------ */
 
 typedef struct DownloadRequest {

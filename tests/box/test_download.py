@@ -52,6 +52,10 @@ def result(done):
     return done.results[0]
 
 
+def differences(done):
+    return {d["attribute"]: (d["is"], d["should"]) for d in result(done)["differences"]}
+
+
 def read_bytes(box, path=TARGET):
     with open(box._open(path, os.O_RDONLY), "rb") as file:
         return file.read()
@@ -78,10 +82,10 @@ def test_a_plan_fetches_nothing(box):
     serve(box)
     wanted = f"sha256:{sha256(CONTENT)}"
     done = once(box, file_role(f"{URL}/ok"), "--plan", "--diff")
-    assert {"attribute": "content", "is": None, "should": wanted} in result(done)["differences"]
+    assert differences(done)["content"] == (None, wanted)
     box.write(TARGET, SMALL)
     done = box.agentd_once("--plan", "--diff")
-    assert result(done)["differences"] == [{"attribute": "content", "is": f"sha256:{sha256(SMALL)}", "should": wanted}]
+    assert differences(done) == {"content": (f"sha256:{sha256(SMALL)}", wanted)}
     assert log(box) == [] and not box.exists(DOWNLOADS)
 
 
@@ -351,8 +355,7 @@ def test_signed_content_is_fetched_and_then_left_alone(box, signer, legacy):
     # What is there is compared with the signature that came with it.
     box.write(TARGET, "changed")
     done = box.agentd_once("--plan")
-    assert result(done)["differences"][0] == {"attribute": "content", "is": f"sha256:{sha256(b'changed')}",
-                                              "should": "what is signed"}
+    assert differences(done) == {"content": (f"sha256:{sha256(b'changed')}", "what is signed")}
     assert len(log(box)) == n
     assert result(box.agentd_once())["result"] == "changed" and box.read(TARGET) == SMALL.decode()
 
