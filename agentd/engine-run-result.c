@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <time.h>
 
+#include "content.h"
 #include "engine-heal.h"
 #include "engine-internal.h"
 #include "engine-run-internal.h"
@@ -81,9 +82,43 @@ void engine_run_store(EngineRun *run, usec_t finished, const char *error) {
         json_decref(json);
 }
 
+/* Of a sensitive state only where to find it: whatever a worker says, no value of it is to be stored or shown. */
+static json_t *sealed_undo(const json_t *undo) {
+        json_t *copy = json_array(), *item;
+        size_t i;
+
+        json_array_foreach((json_t *) undo, i, item) {
+                const json_t *old = json_object_get(item, "old");
+                const char *stored = json_string_value(json_object_get(old, "stored"));
+                json_t *reference = NULL;
+
+                if (json_is_null(old))
+                        reference = json_null();
+                else if (json_is_false(json_object_get(old, "kept")))
+                        reference = json_pack("{s:b}", "kept", false);
+                else if (stored && content_name_is_valid(stored) &&
+                         json_is_true(json_object_get(old, "sealed")))
+                        reference = json_pack("{s:s, s:b}", "stored", stored, "sealed", true);
+                if (!reference)
+                        continue;
+                if (json_is_object(reference)) {
+                        (void) json_object_set_new(reference, "size",
+                                json_integer(json_integer_value(json_object_get(old, "size"))));
+                        if (json_is_true(json_object_get(old, "json")))
+                                (void) json_object_set_new(reference, "json", json_true());
+                }
+                (void) json_array_append_new(
+                        copy, json_pack("{s:O, s:o}", "what", json_object_get(item, "what"), "old", reference));
+        }
+        return copy;
+}
+
 static void store_result_row(EngineRun *run, uint32_t state, const json_t *differences) {
         const RunDetail *detail = run_detail(run->run, state);
         bool sensitive = image_state(run->image, state)->flags & IMAGE_STATE_SENSITIVE;
+        json_t *undo = detail && detail->undo
+                ? sensitive ? sealed_undo(detail->undo) : json_incref(detail->undo)
+                : NULL;
 
         /* The run first, unfinished: if agentd is killed, its next start finds it. */
         if (!run->stored)
@@ -96,10 +131,11 @@ static void store_result_row(EngineRun *run, uint32_t state, const json_t *diffe
                                                      .role = image_state_role(run->image, state),
                                                      .result = result_to_string(run_result(run->run, state)),
                                                      .differences = differences,
-                                                     .undo = detail && !sensitive ? detail->undo : NULL,
+                                                     .undo = undo,
                                                      .error = detail ? detail->error : NULL,
                                                      .duration_usec = run_duration(run->run, state),
                                              });
+        json_decref(undo);
 }
 
 static void tell_event(EngineRun *run, uint32_t state, StatusChange change, const json_t *json) {

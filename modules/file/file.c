@@ -466,13 +466,12 @@ static int file_compare(AgentdContext *c, size_t i, const File *file, Look *look
 /* ---- Changing -------------------------------------------------------------------------------------------------- */
 
 static void record_undo(AgentdContext *c, size_t i, const File *file, const Look *look) {
-        const AgentdValue absent = { .type = AGENTD_STRING, .string = "absent", .size = 6 };
-        AgentdValue value;
+        const char *kind = kind_names[look->kind];
+        AgentdValue value = { .type = AGENTD_STRING, .string = kind, .size = strlen(kind) };
 
-        if (look->kind == KIND_ABSENT) {
-                agentd_undo(c, i, "ensure", &absent);
+        agentd_undo(c, i, "ensure", &value);
+        if (look->kind == KIND_ABSENT)
                 return;
-        }
         value = (AgentdValue){ .type = AGENTD_INTEGER, .integer = look->st.stx_mode & 07777 };
         agentd_undo(c, i, "mode", &value);
         value.integer = look->st.stx_uid;
@@ -480,7 +479,7 @@ static void record_undo(AgentdContext *c, size_t i, const File *file, const Look
         value.integer = look->st.stx_gid;
         agentd_undo(c, i, "gid", &value);
 
-        if (look->kind == KIND_SYMLINK && (look->target_differs || file->kind == KIND_ABSENT)) {
+        if (look->kind == KIND_SYMLINK && (look->target_differs || look->kind != file->kind)) {
                 char target[PATH_MAX];
                 ssize_t n = readlinkat(look->dir_fd, look->name, target, sizeof(target) - 1);
 
@@ -490,18 +489,13 @@ static void record_undo(AgentdContext *c, size_t i, const File *file, const Look
                         agentd_undo(c, i, "target", &value);
                 }
         }
-        if (look->kind == KIND_FILE && (look->content_differs || file->kind == KIND_ABSENT)) {
+        if (look->kind == KIND_FILE && (look->content_differs || look->kind != file->kind)) {
                 int fd = open_regular(look->dir_fd, look->name);
-                size_t size;
-                char *text = fd >= 0 ? read_shown(fd, &size) : NULL;
 
-                if (text) {
-                        value = (AgentdValue){ .type = AGENTD_STRING, .string = text, .size = size };
-                        agentd_undo(c, i, "content", &value);
-                }
-                free(text);
-                if (fd >= 0)
+                if (fd >= 0) {
+                        agentd_keep_file(c, i, "content", fd);
                         (void) close(fd);
+                }
         }
 }
 
