@@ -5,7 +5,6 @@
 #include <inttypes.h>
 #include <time.h>
 
-#include "content.h"
 #include "engine-heal.h"
 #include "engine-internal.h"
 #include "engine-run-internal.h"
@@ -82,44 +81,9 @@ void engine_run_store(EngineRun *run, usec_t finished, const char *error) {
         json_decref(json);
 }
 
-/* Of a sensitive state only where to find it: whatever a worker says, no value of it is to be stored or shown. */
-static json_t *sealed_undo(const json_t *undo) {
-        json_t *copy = json_array(), *item;
-        size_t i;
-
-        json_array_foreach((json_t *) undo, i, item) {
-                const json_t *old = json_object_get(item, "old");
-                const char *stored = json_string_value(json_object_get(old, "stored"));
-                json_t *reference = NULL;
-
-                if (json_is_null(old))
-                        reference = json_null();
-                else if (json_is_false(json_object_get(old, "kept")))
-                        reference = json_pack("{s:b}", "kept", false);
-                else if (stored && content_name_is_valid(stored) &&
-                         json_is_true(json_object_get(old, "sealed")))
-                        reference = json_pack("{s:s, s:b}", "stored", stored, "sealed", true);
-                if (!reference)
-                        continue;
-                if (json_is_object(reference)) {
-                        (void) json_object_set_new(reference, "size",
-                                json_integer(json_integer_value(json_object_get(old, "size"))));
-                        if (json_is_true(json_object_get(old, "json")))
-                                (void) json_object_set_new(reference, "json", json_true());
-                }
-                (void) json_array_append_new(
-                        copy, json_pack("{s:O, s:o}", "what", json_object_get(item, "what"), "old", reference));
-        }
-        return copy;
-}
-
-static void store_result_row(EngineRun *run, uint32_t state, const json_t *differences) {
+static void store_result_row(EngineRun *run, uint32_t state, const json_t *json) {
         const RunDetail *detail = run_detail(run->run, state);
-        bool sensitive = image_state(run->image, state)->flags & IMAGE_STATE_SENSITIVE;
-        json_t *undo = detail && detail->undo
-                ? sensitive ? sealed_undo(detail->undo) : json_incref(detail->undo)
-                : NULL;
-
+        const json_t *undo = json_object_get(json, "undo");
         /* The run first, unfinished: if agentd is killed, its next start finds it. */
         if (!run->stored)
                 engine_run_store(run, 0, NULL);
@@ -130,12 +94,11 @@ static void store_result_row(EngineRun *run, uint32_t state, const json_t *diffe
                                                      .type = image_state_type(run->image, state),
                                                      .role = image_state_role(run->image, state),
                                                      .result = result_to_string(run_result(run->run, state)),
-                                                     .differences = differences,
-                                                     .undo = undo,
+                                                     .differences = json_object_get(json, "differences"),
+                                                     .undo = json_array_size(undo) > 0 ? undo : NULL,
                                                      .error = detail ? detail->error : NULL,
                                                      .duration_usec = run_duration(run->run, state),
                                              });
-        json_decref(undo);
 }
 
 static void tell_event(EngineRun *run, uint32_t state, StatusChange change, const json_t *json) {
@@ -212,7 +175,7 @@ void engine_run_on_result(void *userdata, Run *r, uint32_t state) {
         }
         if (json) {
                 if (applies && notable) {
-                        store_result_row(run, state, json_object_get(json, "differences"));
+                        store_result_row(run, state, json);
                         run->n_notable++;
                         if (run->heal && result == RESULT_CHANGED && now != NO_STATE)
                                 heal_state_changed(engine->heal, now);
