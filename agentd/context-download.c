@@ -485,8 +485,7 @@ static int fetch_once(Download *d, int *ret_fd) {
 
                 r = run_program(d, &request, part.writer, &answer);
                 if (r < 0) {
-                        if (r == -ETIMEDOUT || r == -EPROTO || r == -EHOSTUNREACH || r == -EACCES ||
-                                r == -ENOENT)
+                        if (is_worth_keeping(&part, r))
                                 keep_part(d, &answer);
                         else
                                 drop_part(d);

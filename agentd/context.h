@@ -8,6 +8,7 @@
 
 #include <systemd/sd-bus.h>
 
+#include "content.h"
 #include "identity.h"
 #include "message.h"
 #include "module-load.h"
@@ -33,6 +34,8 @@ struct AgentdContext {
         MessageWriter writer;
         sd_bus *bus;
         UserDb *userdb;
+        const char *content_directory; /* below which old content is kept; NULL: none is. Not owned */
+        ContentStore *content;         /* NULL before the first */
         PathCache paths;
         PathCache sources; /* in the host's root, whatever is managed */
         int host_fd;       /* that one, if it is not root_fd; opened when needed */
@@ -70,6 +73,13 @@ void context_free_stage(AgentdContext *context);
 
 void context_begin(AgentdContext *context, Phase phase, unsigned flags, const uint32_t *states, size_t n,
         bool *finished, uint32_t *differences, size_t *bytes);
+
+/* Nothing of the state is to be shown. */
+bool context_is_sensitive(const AgentdContext *context, size_t i);
+
+/* context-content.c: whether undo data is taken now; sends a record of it as it is. */
+bool context_may_undo(const AgentdContext *context, size_t i);
+void context_put_undo(AgentdContext *context, size_t i, const char *what, const AgentdValue *old);
 
 /* Before anything is changed: sends what undoes it, so that it is known even if this worker dies in the middle. */
 void context_will_change(AgentdContext *context);

@@ -4,40 +4,13 @@
 #include <jansson.h>
 #include <sodium.h>
 
+#include "checksum.h"
 #include "module.h"
 #include "util.h"
 
 /*
- * What of downloads needs no context: names, checksums, what agentd-fetch is told and what it says. See context-download.c.
+ * What of downloads needs no context: names, what agentd-fetch is told and what it says. See context-download.c.
  */
-
-/* ---- Checksums ------------------------------------------------------------------------------------------------------- */
-
-typedef enum ChecksumKind {
-        CHECKSUM_SHA256,
-        CHECKSUM_SHA512,
-        CHECKSUM_BLAKE2B,
-} ChecksumKind;
-
-typedef struct Checksum {
-        ChecksumKind kind;
-        size_t size; /* bytes */
-        uint8_t bytes[64];
-} Checksum;
-
-/* "sha512:" and 64 bytes in hexadecimal digits, and a NUL. */
-#define CHECKSUM_TEXT_MAX 160
-
-/* As agentd_has_checksum() takes them. Return: 0; -EINVAL. */
-int checksum_parse(const char *text, Checksum *ret);
-
-/* Of all of an open file, whose offset does not move, of the kind and size that `like` has. Return: 0; -errno of reading. */
-int checksum_of_file(int fd, const Checksum *like, Checksum *ret);
-
-bool checksum_equal(const Checksum *a, const Checksum *b);
-
-/* "sha256:…". Returns buffer. */
-char *checksum_format(char buffer[static CHECKSUM_TEXT_MAX], const Checksum *checksum);
 
 /* ---- Names ----------------------------------------------------------------------------------------------------------- */
 

@@ -223,6 +223,7 @@ void engine_apply_settings(Engine *engine, const Settings *settings) {
         store_set_limits(engine->store, &(StoreLimits){
                                                 .size_bytes = settings->store_size_bytes,
                                                 .age_usec = settings->store_age_usec,
+                                                .content_bytes = settings->store_content_bytes,
                                         });
         if (rescheduled)
                 engine_schedule(engine);
@@ -367,7 +368,11 @@ static void tell_unfinished(Engine *engine) {
 /* ---- The object ---------------------------------------------------------------------------------------------------------- */
 
 static int make_pool(Engine *engine) {
-        WorkerPoolOptions options = { .root = "/", .sandbox.memory_bytes = WORKER_MEMORY_BYTES };
+        WorkerPoolOptions options = {
+                .root = "/",
+                .sandbox.memory_bytes = WORKER_MEMORY_BYTES,
+                .content_directory = engine->options->state_directory,
+        };
         int r;
 
         if (!sandbox_is_possible()) {

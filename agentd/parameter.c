@@ -9,6 +9,7 @@
 #include <math.h>
 #include <sys/syscall.h>
 
+#include "checksum.h"
 #include "paths.h"
 #include "role.h"
 
@@ -280,6 +281,14 @@ static int convert_string(
                         words);
         }
 
+        if (parameter->flags & AGENTD_CHECKSUM) {
+                Checksum checksum;
+
+                if (memchr(value->text, 0, value->size) || checksum_parse(value->text, &checksum) < 0)
+                        return fail(c, value, parameter, "is '%s', which is no checksum; it must be %s, or 64 hex "
+                                                         "digits of SHA-256",
+                                shown(c, parameter, value), CHECKSUM_FORMS);
+        }
         if (parameter->flags & (AGENTD_USER | AGENTD_GROUP)) {
                 if (value->size == 0 || memchr(value->text, 0, value->size) || strpbrk(value->text, ":/\n"))
                         return fail(c, value, parameter, "is '%s', which is no name of a %s",

@@ -2,75 +2,9 @@
 
 #include "test.h"
 
-#include <sys/mman.h>
-
 #include "download.h"
 
 #define HEX32 "0123456789abcdef0123456789ABCDEF0123456789abcdef0123456789abcdef"
-
-TEST(checksums_are_read) {
-        static const struct {
-                const char *text;
-                int r;
-                ChecksumKind kind;
-                size_t size;
-        } cases[] = {
-                { HEX32, 0, CHECKSUM_SHA256, 32 },
-                { "sha256:" HEX32, 0, CHECKSUM_SHA256, 32 },
-                { "sha512:" HEX32 HEX32, 0, CHECKSUM_SHA512, 64 },
-                { "blake2b:" HEX32, 0, CHECKSUM_BLAKE2B, 32 },
-                { "blake2b:" HEX32 HEX32, 0, CHECKSUM_BLAKE2B, 64 },
-                { "", -EINVAL, 0, 0 },
-                { "sha256:", -EINVAL, 0, 0 },
-                { HEX32 HEX32, -EINVAL, 0, 0 },
-                { "sha512:" HEX32, -EINVAL, 0, 0 },
-                { "sha256:" HEX32 HEX32, -EINVAL, 0, 0 },
-                { "md5:0123456789abcdef0123456789abcdef", -EINVAL, 0, 0 },
-                { "SHA256:" HEX32, -EINVAL, 0, 0 },
-                { "sha256: " HEX32, -EINVAL, 0, 0 },
-                { HEX32 " file", -EINVAL, 0, 0 },
-                { HEX32 "\n", -EINVAL, 0, 0 },
-                { "sha256:" HEX32 "0", -EINVAL, 0, 0 },
-                { "sha512:" HEX32 HEX32 HEX32, -EINVAL, 0, 0 },
-                { "x123456789abcdef0123456789ABCDEF0123456789abcdef0123456789abcdef", -EINVAL, 0, 0 },
-        };
-
-        FOREACH_ELEMENT(c, cases) {
-                Checksum checksum = { .size = 42 };
-
-                ASSERT_EQ(checksum_parse(c->text, &checksum), c->r);
-                ASSERT_EQ(checksum.size, c->r == 0 ? c->size : 42);
-                if (c->r == 0)
-                        ASSERT_EQ(checksum.kind, c->kind);
-        }
-}
-
-/* Of "abc", from the standards (FIPS 180-4, RFC 7693) and b2sum -l 256. */
-TEST(files_have_their_checksums) {
-        static const char *const of_abc[] = {
-                "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
-                "sha512:ddaf35a193617abacc417349ae20413112e6fa4e89a97ea20a9eeee64b55d39a"
-                "2192992a274fc1a836ba3c23a3feebbd454d4423643ce80e2a9ac94fa54ca49f",
-                "blake2b:ba80a53f981c4d0d6a2797b69f12f6e94c212f14685ac4b74b12bb6fdbffa2d1"
-                "7d87c5392aab792dc252d5de4533cc9518d38aa8dbf1925ab92386edd4009923",
-                "blake2b:bddd813c634239723171ef3fee98579b94964e3bb1cb3e427262c8c068d52319",
-        };
-        _cleanup_close_ int fd = memfd_create("abc", MFD_CLOEXEC);
-
-        ASSERT_OK(write_full(fd, "abc", 3));
-        FOREACH_ELEMENT(text, of_abc) {
-                char buffer[CHECKSUM_TEXT_MAX];
-                Checksum should, is;
-
-                ASSERT_OK(checksum_parse(*text, &should));
-                ASSERT_OK(checksum_of_file(fd, &should, &is));
-                ASSERT_TRUE(checksum_equal(&should, &is));
-                ASSERT_STREQ(checksum_format(buffer, &is), *text);
-                is.bytes[31] ^= 1;
-                ASSERT_FALSE(checksum_equal(&should, &is));
-        }
-        ASSERT_EQ(lseek(fd, 0, SEEK_CUR), 3);
-}
 
 TEST(names_differ_when_anything_does) {
         static const char *const one[] = { "https://a/x", NULL },
@@ -229,7 +163,6 @@ TEST(origins_are_compared) {
                 ASSERT_EQ(download_same_origin(c->a, c->b), c->same);
 }
 
-RUN_TESTS(RUN(checksums_are_read), RUN(files_have_their_checksums), RUN(names_differ_when_anything_does),
-        RUN(a_request_says_what_is_asked_for), RUN(a_proxy_that_is_given_stands_alone),
-        RUN(what_is_no_text_cannot_be_asked_for), RUN(answers_are_read),
-        RUN(of_an_answer_only_the_validator_is_kept), RUN(origins_are_compared))
+RUN_TESTS(RUN(names_differ_when_anything_does), RUN(a_request_says_what_is_asked_for),
+        RUN(a_proxy_that_is_given_stands_alone), RUN(what_is_no_text_cannot_be_asked_for),
+        RUN(answers_are_read), RUN(of_an_answer_only_the_validator_is_kept), RUN(origins_are_compared))

@@ -1272,7 +1272,7 @@ static pid_t start_housekeeper(const Fixture *f, const char *size, const char *a
 
         ASSERT_TRUE(pid >= 0);
         if (pid == 0) {
-                (void) execl("/proc/self/exe", "test-store", "--housekeeper", f->directory, size, age, NULL);
+                (void) execl("/proc/self/exe", "test-store", "--housekeeper", f->directory, size, age, "1000000000", NULL);
                 _exit(127);
         }
         return pid;
@@ -1595,7 +1595,7 @@ int main(int argc, char **argv) {
                 RUN(every_write_may_fail_once_or_for_long),
         };
 
-        if (argc == 5 && streq(argv[1], "--housekeeper"))
-                return housekeeper_main(argv[2], argv[3], argv[4]);
+        if (argc == 6 && streq(argv[1], "--housekeeper"))
+                return housekeeper_main(argv[2], argv[3], argv[4], argv[5]);
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -110,6 +110,7 @@ typedef struct WorkerPoolOptions {
                              * least */
         const char *root; /* directory that paths are resolved in; "/" */
         SandboxOptions sandbox;
+        const char *content_directory; /* below which old content is kept; NULL: none is */
         bool unsandboxed; /* checks run as root, in the open: for containers that allow nothing else */
 } WorkerPoolOptions;
 
