@@ -328,6 +328,10 @@ void context_will_change(AgentdContext *context) {
         (void) message_flush(&context->writer);
 }
 
+void agentd_will_change(AgentdContext *context) {
+        context_will_change(context);
+}
+
 static void put_log(AgentdContext *context, int level, const char *text) {
         message_begin(&context->writer, MESSAGE_LOG);
         message_put_u32(&context->writer, (uint32_t) (level & LOG_PRIMASK));

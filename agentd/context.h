@@ -71,6 +71,13 @@ void context_flush_stage(AgentdContext *context);
 void context_drop_stage(AgentdContext *context);
 void context_free_stage(AgentdContext *context);
 
+/* context-paths.c: writes the new file beside the old one, and lets the module finish it. Return: as agentd_replace(). */
+int context_fill_replacement(AgentdContext *context, PathReplacement *p, int dir_fd, const char *path,
+        const char *name, const AgentdReplacement *replacement);
+
+/* The whole of it, at once. */
+int context_replace(AgentdContext *context, const char *path, const AgentdReplacement *replacement);
+
 void context_begin(AgentdContext *context, Phase phase, unsigned flags, const uint32_t *states, size_t n,
         bool *finished, uint32_t *differences, size_t *bytes);
 

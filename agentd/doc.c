@@ -30,7 +30,9 @@ static const char *type_word(const AgentdParameter *parameter) {
         case AGENTD_LIST: return "array of strings";
         case AGENTD_TABLE:
         case AGENTD_RECORD: return "table";
-        case AGENTD_MODE: return "string of octal digits";
+        case AGENTD_MODE:
+                return parameter->flags & AGENTD_SYMBOLIC ? "mode, octal or symbolic"
+                                                          : "string of octal digits";
         case AGENTD_TIMESPAN: return "time span";
         case AGENTD_BYTES: return "size";
         default: return "any";

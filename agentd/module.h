@@ -102,6 +102,8 @@ struct AgentdMember {
         (1u << 8) /* of a table: properties of a unit, as systemd-run -p takes them; agentd checks them */
 #define AGENTD_CHECKSUM \
         (1u << 9) /* of a string: as agentd_has_checksum() wants it; agentd checks its form */
+#define AGENTD_SYMBOLIC \
+        (1u << 10) /* of a mode: what is not octal digits ("u=rwX,go-w") is given on as AGENTD_STRING */
 
 typedef struct AgentdParameter AgentdParameter;
 
@@ -598,6 +600,41 @@ AGENTD_EXPORT void agentd_remember(AgentdContext *context, size_t i, const int *
 /* Looks at what agentd_open_source() would open, without opening it. Return: 0; -ELOOP if it is a symlink: open it to
  * see where it leads; otherwise as that. */
 AGENTD_EXPORT int agentd_stat_source(AgentdContext *context, const char *path, struct statx *ret);
+
+/* ---- In apply: replacing a file, in detail --------------------------------------------------------------------- */
+
+/* Flags of a replacement. */
+#define AGENTD_REPLACE_STAGED \
+        (1u << 0) /* as agentd_stage_file() has it: state i is finished by agentd, if the call returns 0 */
+
+typedef struct AgentdReplacement {
+        size_t size;         /* sizeof(AgentdReplacement) */
+        const void *content; /* unless fd is one */
+        size_t content_size;
+        int fd; /* whose content is taken, from its start; -1: none */
+        uint32_t flags;
+        AgentdAttributes attributes;
+
+        /*
+         * finish - optional; called within the call, when the new file is complete but has not taken its place
+         * @fd:   the new file, open for writing, with the owner and mode that it is to have
+         * @path: where it lies, in the directory of the old one; only until this returns
+         *
+         * May set what else there is to set, and look whether the content is any good. A mode that it changes is set back.
+         *
+         * Return: 0; -errno: the old file stays as it is, and that is what the call returns.
+         */
+        int (*finish)(AgentdContext *context, int fd, const char *path, void *userdata);
+        void *userdata;
+} AgentdReplacement;
+
+/* Like agentd_replace_file() or, by its flags, agentd_stage_file(). Return: as they; what finish returned. */
+AGENTD_EXPORT int agentd_replace(
+        AgentdContext *context, size_t i, const char *path, const AgentdReplacement *replacement);
+
+/* Before a module changes something by itself: what agentd_undo() was told is sent off, so that it is known even if this
+ * process dies in the middle. The functions here that change something do so themselves. */
+AGENTD_EXPORT void agentd_will_change(AgentdContext *context);
 
 #ifdef __cplusplus
 }

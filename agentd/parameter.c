@@ -512,6 +512,9 @@ static int convert(Conversion *c, const AgentdParameter *parameter, const Value 
         if ((uint32_t) parameter->type <= AGENTD_FLOAT && rendered.text == value->text)
                 return fail(
                         c, value, parameter, "is a string; it must be %s", parameter_wants(parameter->type));
+        if ((parameter->flags & AGENTD_SYMBOLIC) && rendered.size > 0 &&
+                (rendered.text[0] < '0' || rendered.text[0] > '9'))
+                return convert_string(c, parameter, &rendered, ret);
         r = parse_text(parameter, rendered.text, ret);
         if (r < 0)
                 return fail(c, value, parameter, "is '%s'; it must be %s", shown(c, parameter, &rendered),

@@ -3,6 +3,7 @@
 /* What of the path differs from what the state declares. */
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -57,6 +58,9 @@ static int compare_with_file(int fd, off_t size, int source) {
 
         if (fstat(source, &st) < 0)
                 return -errno;
+        /* What is in /proc says that it is empty. */
+        if (st.st_size > 0 && size > 0 && st.st_size != size)
+                return 0;
 
         for (off_t offset = 0;; offset += BLOCK_SIZE) {
                 ssize_t n = read_block(fd, ours, offset, size),
@@ -136,6 +140,8 @@ static bool content_is_known(AgentdContext *c, size_t i, const File *file, const
 static int compare_content(AgentdContext *c, size_t i, const File *file, Look *look) {
         int fd CLOSED = -1, source CLOSED = -1, r = 0;
 
+        if (file->only_if_missing && look->kind == KIND_FILE)
+                return 0;
         if (file->download)
                 return compare_download(c, i, file, look);
         if ((!file->content && !file->source) || content_is_known(c, i, file, look))
@@ -152,7 +158,9 @@ static int compare_content(AgentdContext *c, size_t i, const File *file, Look *l
         if (look->kind == KIND_FILE) {
                 fd = open_regular(look->dir_fd, look->name);
                 if (fd < 0) {
-                        agentd_failed(c, i, "Failed to open '%s': %s", look->path, explain(fd));
+                        agentd_failed(c, i, "Failed to open '%s': %s", look->path,
+                                fd == -ENOENT || fd == -ELOOP ? "it was replaced in the meantime"
+                                                              : explain(fd));
                         return -1;
                 }
                 if (source >= 0)
@@ -160,7 +168,8 @@ static int compare_content(AgentdContext *c, size_t i, const File *file, Look *l
                 else if ((size_t) look->st.stx_size == file->content_size) /* else it need not be read */
                         r = compare_with_content(fd, file->content, file->content_size);
                 if (r < 0) {
-                        agentd_failed(c, i, "Failed to read '%s': %s", look->path, strerror(-r));
+                        agentd_failed(c, i, "Failed to read '%s': %s", look->path,
+                                r == -EISDIR ? "it was replaced in the meantime" : strerror(-r));
                         return -1;
                 }
                 if (r == 1) {
@@ -195,10 +204,35 @@ static int compare_target(AgentdContext *c, size_t i, const File *file, Look *lo
         return 0;
 }
 
-static void compare_attributes(AgentdContext *c, size_t i, const File *file, Look *look) {
-        if (file->mode != KEEP && (look->st.stx_mode & 07777) != (mode_t) file->mode) {
+static int compare_hardlink(AgentdContext *c, size_t i, const File *file, Look *look) {
+        struct statx st;
+        const char *name;
+        int fd, r;
+
+        r = agentd_open_parent(c, file->target, &fd, &name);
+        if (r >= 0 && statx(fd, name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, STATX_BASIC_STATS, &st) < 0)
+                r = -errno;
+        if (r < 0 && !((r == -ENOENT || r == -ENOTDIR) && look->pending)) {
+                agentd_failed(c, i, "Failed to look at target '%s': %s", file->target, explain(r));
+                return -1;
+        }
+        if (r >= 0 && !S_ISREG(st.stx_mode)) {
+                agentd_failed(c, i, "target '%s' is a %s; a hard link is to a file", file->target,
+                        kind_names[kind_of(st.stx_mode)]);
+                return -1;
+        }
+        if (r >= 0 && look->kind == KIND_FILE && look->st.stx_ino == st.stx_ino &&
+                look->st.stx_dev_major == st.stx_dev_major && look->st.stx_dev_minor == st.stx_dev_minor)
+                return 0;
+        look->target_differs = true;
+        agentd_differs_string(c, i, "target", look->kind == KIND_FILE ? "another file" : NULL, file->target);
+        return 0;
+}
+
+static int compare_attributes(AgentdContext *c, size_t i, const File *file, Look *look) {
+        if (look->mode != KEEP && look->seen_mode != (mode_t) look->mode) {
                 look->mode_differs = true;
-                agentd_differs_mode(c, i, "mode", look->st.stx_mode, (mode_t) file->mode);
+                agentd_differs_mode(c, i, "mode", look->seen_mode, (mode_t) look->mode);
         }
         if (look->owner_to_come || (look->uid != (uid_t) KEEP && look->st.stx_uid != look->uid)) {
                 look->owner_differs = true;
@@ -208,18 +242,31 @@ static void compare_attributes(AgentdContext *c, size_t i, const File *file, Loo
                 look->group_differs = true;
                 agentd_differs_string(c, i, "group", agentd_group_name(c, look->st.stx_gid), file->group);
         }
+        return compare_extended(c, i, file, look);
 }
 
 int file_compare(AgentdContext *c, size_t i, const File *file, Look *look) {
-        if (look->kind != file->kind)
+        Kind kind = kind_on_disk(file->kind);
+        char aside[32];
+
+        if (look->has_remains) {
+                aside_name(look->name, aside);
+                agentd_differs_string(c, i, "remains", aside, NULL);
+        }
+        if (look->kind != kind)
                 agentd_differs_string(c, i, "ensure", kind_names[look->kind], kind_names[file->kind]);
-        if (file->kind == KIND_ABSENT)
-                return 0;
-        if (file->kind == KIND_FILE && compare_content(c, i, file, look) < 0)
-                return -1;
-        if (file->kind == KIND_SYMLINK && compare_target(c, i, file, look) < 0)
-                return -1;
-        if (look->kind == file->kind)
-                compare_attributes(c, i, file, look);
-        return 0;
+        switch (file->kind) {
+        case KIND_ABSENT: return 0;
+        case KIND_FILE:
+                if (compare_content(c, i, file, look) < 0)
+                        return -1;
+                break;
+        case KIND_SYMLINK:
+                if (compare_target(c, i, file, look) < 0)
+                        return -1;
+                break;
+        case KIND_HARDLINK: return compare_hardlink(c, i, file, look);
+        default: break;
+        }
+        return look->kind == kind ? compare_attributes(c, i, file, look) : 0;
 }

@@ -243,15 +243,13 @@ int compare_download(AgentdContext *c, size_t i, const File *file, Look *look) {
 
 /* ---- Applying -------------------------------------------------------------------------------------------------------- */
 
-/* Not staged: a download takes long, and those who wait for it shall not wait for others of its batch. */
-int make_download(AgentdContext *c, size_t i, const char *path, const File *file,
-        const AgentdAttributes *attributes, const char **ret_error) {
-        int fd CLOSED = -1, r;
+int fetch_download(AgentdContext *c, size_t i, const File *file, const char **ret_error) {
+        int fd, r;
 
         r = agentd_download(c, i, file->download, &fd);
         if (r < 0) {
                 *ret_error = agentd_download_error(c);
                 return r;
         }
-        return agentd_replace_file_from(c, path, fd, attributes);
+        return fd;
 }

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "file.h"
@@ -18,6 +19,15 @@ enum {
         P_OWNER,
         P_GROUP,
         P_PARENTS,
+        P_REPLACE,
+        P_VALIDATE,
+        P_FORCE,
+        P_SELINUX,
+        P_XATTRS,
+        P_ACL,
+        P_CAPABILITIES,
+        P_IMMUTABLE,
+        P_APPEND_ONLY,
         P_URL,
         P_CHECKSUM,
         P_SHA256,
@@ -31,7 +41,7 @@ enum {
         PARENTS_MODE,
 };
 
-static const char *const ensure_words[] = { "file", "directory", "symlink", "absent", NULL };
+static const char *const ensure_words[] = { "file", "directory", "symlink", "hardlink", "absent", NULL };
 
 static const AgentdParameter parents_fields[] = {
         [PARENTS_CREATE] = { "create", AGENTD_BOOLEAN, 0, "true",
@@ -63,9 +73,10 @@ static const AgentdParameter file_parameters[] = {
                         "a Mustache template beside the role, or an absolute path, that makes the content" },
         [P_TARGET] = { .name = "target",
                 .type = AGENTD_STRING,
-                .documentation = "what the symlink points to" },
+                .documentation = "what the symlink points to; the file that the hard link is to" },
         [P_MODE] = { .name = "mode",
                 .type = AGENTD_MODE,
+                .flags = AGENTD_SYMBOLIC,
                 .documentation = "permissions; without it, those of what is there are kept, and what is new "
                                  "has 0644, "
                                  "or 0755 as a directory" },
@@ -82,6 +93,39 @@ static const AgentdParameter file_parameters[] = {
                 .fields = parents_fields,
                 .documentation =
                         "what to do about missing directories above; without it, they are an error" },
+        [P_REPLACE] = { .name = "replace",
+                .type = AGENTD_BOOLEAN,
+                .documentation =
+                        "if false, the content is written only if there is no file; without it, always" },
+        [P_VALIDATE] = { .name = "validate",
+                .type = AGENTD_LIST,
+                .documentation = "a program and its arguments, which has to agree with the new file, whose "
+                                 "path is in "
+                                 "the place of %s, before that takes its place" },
+        [P_FORCE] = { .name = "force",
+                .type = AGENTD_BOOLEAN,
+                .documentation =
+                        "replace what is of another kind, and remove directories that are not empty" },
+        [P_SELINUX] = { .name = "selinux",
+                .type = AGENTD_STRING,
+                .documentation = "the label, where SELinux is enabled; without it, kept" },
+        [P_XATTRS] = { .name = "xattrs",
+                .type = AGENTD_TABLE,
+                .documentation = "extended attributes, by their names in quotes; others are kept" },
+        [P_ACL] = { .name = "acl",
+                .type = AGENTD_LIST,
+                .documentation = "all entries of the access control list but those of the mode, like "
+                                 "user:NAME:rw-; without it, kept" },
+        [P_CAPABILITIES] = { .name = "capabilities",
+                .type = AGENTD_STRING,
+                .documentation = "capabilities of a program, as setcap(8) takes them; without it, kept" },
+        [P_IMMUTABLE] = { .name = "immutable",
+                .type = AGENTD_BOOLEAN,
+                .documentation = "whether nobody can change it; without it, one that is immutable is not "
+                                 "changed by agentd either" },
+        [P_APPEND_ONLY] = { .name = "append_only",
+                .type = AGENTD_BOOLEAN,
+                .documentation = "whether it can only be appended to; without it, likewise" },
         [P_URL] = { .name = "url",
                 .type = AGENTD_ANY,
                 .exclusive = "content",
@@ -112,50 +156,307 @@ static const AgentdParameter file_parameters[] = {
 };
 
 /* Which parameters make sense for which kind: bits of the kinds. */
+#define FILES      (1u << KIND_FILE)
+#define ATTRIBUTES (1u << KIND_FILE | 1u << KIND_DIRECTORY)
+#define OWNED      (1u << KIND_FILE | 1u << KIND_DIRECTORY | 1u << KIND_SYMLINK)
+#define LINKS      (1u << KIND_SYMLINK | 1u << KIND_HARDLINK)
+
 static const struct {
         int parameter;
         unsigned kinds;
 } sense[] = {
-        { P_CONTENT, 1u << KIND_FILE },
-        { P_SOURCE, 1u << KIND_FILE },
-        { P_TEMPLATE, 1u << KIND_FILE },
-        { P_TARGET, 1u << KIND_SYMLINK },
-        { P_MODE, 1u << KIND_FILE | 1u << KIND_DIRECTORY },
-        { P_OWNER, 1u << KIND_FILE | 1u << KIND_DIRECTORY | 1u << KIND_SYMLINK },
-        { P_GROUP, 1u << KIND_FILE | 1u << KIND_DIRECTORY | 1u << KIND_SYMLINK },
-        { P_PARENTS, 1u << KIND_FILE | 1u << KIND_DIRECTORY | 1u << KIND_SYMLINK },
-        { P_URL, 1u << KIND_FILE },
+        { P_CONTENT, FILES },
+        { P_SOURCE, FILES },
+        { P_TEMPLATE, FILES },
+        { P_TARGET, LINKS },
+        { P_MODE, ATTRIBUTES },
+        { P_OWNER, OWNED },
+        { P_GROUP, OWNED },
+        { P_PARENTS, OWNED | LINKS },
+        { P_REPLACE, FILES },
+        { P_VALIDATE, FILES },
+        { P_SELINUX, ATTRIBUTES },
+        { P_XATTRS, ATTRIBUTES },
+        { P_ACL, ATTRIBUTES },
+        { P_CAPABILITIES, FILES },
+        { P_IMMUTABLE, ATTRIBUTES | 1u << KIND_ABSENT },
+        { P_APPEND_ONLY, ATTRIBUTES | 1u << KIND_ABSENT },
+        { P_URL, FILES },
 };
 
-static int file_prepare(AgentdPrepare *prepare, const char *name, const AgentdValue *p,
-        const void **ret_data, unsigned flags) {
-        File *file = agentd_alloc(prepare, sizeof(File));
+static bool is_given(const AgentdValue *p, int parameter) {
+        return p[parameter].type != AGENTD_NONE;
+}
+
+/* Whether the state says what is in the file. */
+static bool has_content(const AgentdValue *p) {
+        return is_given(p, P_CONTENT) || is_given(p, P_SOURCE) || is_given(p, P_TEMPLATE) ||
+               is_given(p, P_URL);
+}
+
+static int check_sense(AgentdPrepare *prepare, const AgentdValue *p, Kind kind) {
         int r = 0;
 
-        while (strcmp(ensure_words[file->kind], p[P_ENSURE].string) != 0)
-                file->kind++;
-
         for (size_t i = 0; i < sizeof(sense) / sizeof(sense[0]); i++)
-                if (p[sense[i].parameter].type != AGENTD_NONE && !(sense[i].kinds & 1u << file->kind)) {
+                if (is_given(p, sense[i].parameter) && !(sense[i].kinds & 1u << kind)) {
                         agentd_prepare_error(prepare, sense[i].parameter,
                                 "'%s' makes no sense with ensure = \"%s\"%s",
-                                file_parameters[sense[i].parameter].name, ensure_words[file->kind],
+                                file_parameters[sense[i].parameter].name, ensure_words[kind],
                                 sense[i].parameter == P_TARGET ? "; did you mean ensure = \"symlink\"?"
                                                                : "");
                         r = -EINVAL;
                 }
-        if (file->kind == KIND_SYMLINK && p[P_TARGET].type == AGENTD_NONE) {
-                agentd_prepare_error(prepare, -1, "a symlink needs 'target'");
-                r = -EINVAL;
+        for (int k = P_REPLACE; k <= P_VALIDATE; k++)
+                if (is_given(p, k) && kind == KIND_FILE && !has_content(p)) {
+                        agentd_prepare_error(
+                                prepare, k, "'%s' makes no sense without content", file_parameters[k].name);
+                        r = -EINVAL;
+                }
+        if (kind == KIND_ABSENT)
+                for (int k = P_IMMUTABLE; k <= P_APPEND_ONLY; k++)
+                        if (is_given(p, k) && p[k].boolean) {
+                                agentd_prepare_error(prepare, k, "what is to be absent cannot be '%s'",
+                                        file_parameters[k].name);
+                                r = -EINVAL;
+                        }
+        return r;
+}
+
+/* Whether it is absolute, and the one spelling of what it is. */
+static bool is_plain_path(const char *path) {
+        size_t n = strlen(path);
+
+        if (path[0] != '/' || n < 2 || path[n - 1] == '/' || strstr(path, "//"))
+                return false;
+        for (const char *p = strstr(path, "/."); p; p = strstr(p + 1, "/."))
+                if (p[2] == '/' || p[2] == 0 || (p[2] == '.' && (p[3] == '/' || p[3] == 0)))
+                        return false;
+        return true;
+}
+
+static int read_target(AgentdPrepare *prepare, const char *name, const AgentdValue *p, File *file) {
+        const AgentdValue *target = &p[P_TARGET];
+        char id[PATH_MAX + 8];
+
+        if (target->type == AGENTD_NONE) {
+                if (file->kind != KIND_SYMLINK && file->kind != KIND_HARDLINK)
+                        return 0;
+                agentd_prepare_error(prepare, -1, "a %s needs 'target'", kind_names[file->kind]);
+                return -EINVAL;
         }
-        if (p[P_TARGET].type != AGENTD_NONE &&
-                (p[P_TARGET].size == 0 || strlen(p[P_TARGET].string) != p[P_TARGET].size ||
-                        p[P_TARGET].size >= PATH_MAX)) {
+        if (target->size == 0 || strlen(target->string) != target->size || target->size >= PATH_MAX) {
                 agentd_prepare_error(prepare, P_TARGET,
                         "'target' must be a path: not empty, without NUL, not longer than %d bytes",
                         PATH_MAX - 1);
-                r = -EINVAL;
+                return -EINVAL;
         }
+        file->target = target->string;
+        if (file->kind != KIND_HARDLINK)
+                return 0;
+        if (!is_plain_path(file->target)) {
+                agentd_prepare_error(prepare, P_TARGET,
+                        "'target' of a hard link must be an absolute path, without '.', '..' and '//' in "
+                        "it");
+                return -EINVAL;
+        }
+        if (strcmp(file->target, name) == 0) {
+                agentd_prepare_error(prepare, P_TARGET, "a hard link cannot be to itself");
+                return -EINVAL;
+        }
+        (void) snprintf(id, sizeof(id), "file:%s", file->target);
+        agentd_prepare_after(prepare, id);
+        return 0;
+}
+
+static int read_mode(AgentdPrepare *prepare, const AgentdValue *mode, File *file) {
+        file->mode = KEEP;
+        if (mode->type == AGENTD_INTEGER)
+                file->mode = mode->integer;
+        if (mode->type != AGENTD_STRING)
+                return 0;
+        file->symbolic = mode->string;
+        switch (strlen(mode->string) == mode->size ? mode_parse(mode->string) : -EINVAL) {
+        case 0: return 0;
+        case -EDOM:
+                agentd_prepare_error(prepare, P_MODE,
+                        "'mode' is '%s', which gives something else each time it is applied",
+                        file->symbolic);
+                return -EINVAL;
+        default:
+                agentd_prepare_error(prepare, P_MODE,
+                        "'mode' is '%s'; it must be octal digits like \"0644\", or symbolic like "
+                        "\"u=rw,go=r\"",
+                        file->symbolic);
+                return -EINVAL;
+        }
+}
+
+static int read_validate(AgentdPrepare *prepare, const AgentdValue *list, File *file) {
+        const char **arguments;
+        unsigned places = 0;
+
+        if (list->type == AGENTD_NONE)
+                return 0;
+        if (list->n == 0 || list->n > VALIDATE_ARGUMENTS_MAX || list->items[0].string[0] != '/') {
+                agentd_prepare_error(prepare, P_VALIDATE,
+                        "'validate' must be the absolute path of a program, and at most %d arguments",
+                        VALIDATE_ARGUMENTS_MAX - 1);
+                return -EINVAL;
+        }
+        arguments = agentd_alloc(prepare, (list->n + 1) * sizeof(arguments[0]));
+        for (uint32_t k = 0; k < list->n; k++) {
+                arguments[k] = list->items[k].string;
+                if (strlen(arguments[k]) != list->items[k].size) {
+                        agentd_prepare_error(prepare, P_VALIDATE, "'validate' has a NUL in it");
+                        return -EINVAL;
+                }
+                for (const char *place = arguments[k]; (place = strstr(place, "%s")); place += 2)
+                        places++;
+        }
+        if (places != 1 || strstr(arguments[0], "%s")) {
+                agentd_prepare_error(prepare, P_VALIDATE,
+                        "'validate' needs %%s, for the path of the new file, in exactly one argument");
+                return -EINVAL;
+        }
+        file->validate = arguments;
+        return 0;
+}
+
+/* Why an attribute of this name is none to be set; NULL if it is. */
+static const char *refuse_xattr(const AgentdMember *member) {
+        const char *name = member->key;
+
+        if (member->value.type == AGENTD_TABLE)
+                return "must be in quotes, as \"user.name\"";
+        if (member->value.type != AGENTD_STRING)
+                return "must be a string";
+        if (strcmp(name, "security.selinux") == 0)
+                return "is set by 'selinux'";
+        if (strcmp(name, "security.capability") == 0)
+                return "is set by 'capabilities'";
+        if (strncmp(name, "system.posix_acl_", 17) == 0)
+                return "is set by 'acl'";
+        if (strcmp(name, "security.evm") == 0 || strcmp(name, "security.ima") == 0)
+                return "is made by the kernel";
+        if (!((strncmp(name, "user.", 5) == 0 && name[5]) ||
+                    (strncmp(name, "security.", 9) == 0 && name[9])))
+                return "must begin with user. or security.";
+        if (strlen(name) > 255)
+                return "is too long a name";
+        return member->value.size > 65536 ? "is larger than 64 KiB" : NULL;
+}
+
+static int read_xattrs(AgentdPrepare *prepare, const AgentdValue *table, File *file) {
+        if (table->type == AGENTD_NONE)
+                return 0;
+        for (uint32_t k = 0; k < table->n; k++) {
+                const char *why = refuse_xattr(&table->members[k]);
+
+                if (why) {
+                        agentd_prepare_error(
+                                prepare, P_XATTRS, "'%s' in 'xattrs' %s", table->members[k].key, why);
+                        return -EINVAL;
+                }
+        }
+        file->xattrs = table->members;
+        file->n_xattrs = table->n;
+        return 0;
+}
+
+static int read_acl(AgentdPrepare *prepare, const AgentdValue *list, File *file) {
+        AclWish *wishes;
+
+        if (list->type == AGENTD_NONE)
+                return 0;
+        if (list->n > ACL_DECLARED_MAX) {
+                agentd_prepare_error(prepare, P_ACL, "'acl' has more than %d entries", ACL_DECLARED_MAX);
+                return -EINVAL;
+        }
+        wishes = agentd_alloc(prepare, (list->n + 1) * sizeof(wishes[0]));
+        for (uint32_t k = 0; k < list->n; k++) {
+                const AgentdValue *item = &list->items[k];
+                const char *why = strlen(item->string) == item->size
+                                          ? acl_parse(prepare, item->string, &wishes[k])
+                                          : "it has a NUL in it";
+
+                if (!why && wishes[k].is_default && file->kind != KIND_DIRECTORY)
+                        why = "only a directory has defaults";
+                for (uint32_t j = 0; !why && j < k; j++)
+                        if (acl_is_same_entry(&wishes[j], &wishes[k]))
+                                why = "there is another entry for it";
+                if (why) {
+                        agentd_prepare_error(prepare, P_ACL, "'%s' in 'acl': %s", item->string, why);
+                        return -EINVAL;
+                }
+        }
+        file->has_acl = true;
+        file->acl = wishes;
+        file->n_acl = list->n;
+        return 0;
+}
+
+static int read_attributes(AgentdPrepare *prepare, const AgentdValue *p, File *file) {
+        int r = 0;
+
+        if (read_mode(prepare, &p[P_MODE], file) < 0)
+                r = -EINVAL;
+        if (read_xattrs(prepare, &p[P_XATTRS], file) < 0)
+                r = -EINVAL;
+        if (read_acl(prepare, &p[P_ACL], file) < 0)
+                r = -EINVAL;
+        if (is_given(p, P_SELINUX)) {
+                const AgentdValue *label = &p[P_SELINUX];
+
+                file->selinux = label->string;
+                if (strlen(label->string) != label->size || label->size > 4000 ||
+                        !strchr(label->string, ':')) {
+                        agentd_prepare_error(prepare, P_SELINUX,
+                                "'selinux' must be a label like \"system_u:object_r:etc_t:s0\"");
+                        r = -EINVAL;
+                }
+        }
+        if (is_given(p, P_CAPABILITIES)) {
+                file->has_capabilities = true;
+                if (strlen(p[P_CAPABILITIES].string) != p[P_CAPABILITIES].size ||
+                        capabilities_parse(p[P_CAPABILITIES].string, &file->capabilities) < 0) {
+                        agentd_prepare_error(prepare, P_CAPABILITIES,
+                                "'capabilities' is '%s'; it must be like "
+                                "\"cap_net_bind_service,cap_net_raw=ep\", "
+                                "or empty",
+                                p[P_CAPABILITIES].string);
+                        r = -EINVAL;
+                }
+        }
+        file->immutable = is_given(p, P_IMMUTABLE) ? p[P_IMMUTABLE].boolean : KEEP;
+        file->append_only = is_given(p, P_APPEND_ONLY) ? p[P_APPEND_ONLY].boolean : KEEP;
+        file->has_extended = file->has_acl || file->has_capabilities || file->n_xattrs > 0 || file->selinux;
+        return r;
+}
+
+static AgentdPathKind path_kind(const AgentdValue *p, Kind kind) {
+        switch (kind) {
+        case KIND_FILE:
+                return has_content(p) && !(is_given(p, P_REPLACE) && !p[P_REPLACE].boolean)
+                               ? AGENTD_PATH_LEAF
+                               : AGENTD_PATH_EDITABLE;
+        case KIND_HARDLINK: return AGENTD_PATH_LEAF;
+        case KIND_ABSENT: return AGENTD_PATH_ABSENT;
+        default: return AGENTD_PATH_DIRECTORY;
+        }
+}
+
+static int file_prepare(AgentdPrepare *prepare, const char *name, const AgentdValue *p,
+        const void **ret_data, unsigned flags) {
+        File *file = agentd_alloc(prepare, sizeof(File));
+        int r;
+
+        while (strcmp(ensure_words[file->kind], p[P_ENSURE].string) != 0)
+                file->kind++;
+
+        r = check_sense(prepare, p, file->kind);
+        if (read_target(prepare, name, p, file) < 0 || read_attributes(prepare, p, file) < 0 ||
+                read_validate(prepare, &p[P_VALIDATE], file) < 0)
+                r = -EINVAL;
         if (name[1] == 0 && file->kind != KIND_DIRECTORY) {
                 agentd_prepare_error(prepare, -1, "'/' is a directory, and cannot be anything else");
                 r = -EINVAL;
@@ -180,29 +481,30 @@ static int file_prepare(AgentdPrepare *prepare, const char *name, const AgentdVa
                 return r;
 
         for (int k = P_CONTENT; k <= P_TEMPLATE; k += P_TEMPLATE - P_CONTENT)
-                if (p[k].type != AGENTD_NONE) {
+                if (is_given(p, k)) {
                         file->content = p[k].string;
                         file->content_size = p[k].size;
                 }
-        file->source = p[P_SOURCE].type != AGENTD_NONE ? p[P_SOURCE].string : NULL;
-        file->target = p[P_TARGET].type != AGENTD_NONE ? p[P_TARGET].string : NULL;
-        file->mode = p[P_MODE].type != AGENTD_NONE ? p[P_MODE].integer : KEEP;
-        file->owner = p[P_OWNER].type != AGENTD_NONE ? p[P_OWNER].string : NULL;
-        file->group = p[P_GROUP].type != AGENTD_NONE ? p[P_GROUP].string : NULL;
-        if (p[P_PARENTS].type != AGENTD_NONE) {
+        file->source = is_given(p, P_SOURCE) ? p[P_SOURCE].string : NULL;
+        file->owner = is_given(p, P_OWNER) ? p[P_OWNER].string : NULL;
+        file->group = is_given(p, P_GROUP) ? p[P_GROUP].string : NULL;
+        file->only_if_missing = is_given(p, P_REPLACE) && !p[P_REPLACE].boolean;
+        file->force = is_given(p, P_FORCE) && p[P_FORCE].boolean;
+        if (is_given(p, P_PARENTS)) {
                 file->make_parents = p[P_PARENTS].items[PARENTS_CREATE].boolean;
                 file->parents_mode = (mode_t) p[P_PARENTS].items[PARENTS_MODE].integer;
         }
-        if (file->kind == KIND_FILE)
-                agentd_prepare_path_kind(prepare, AGENTD_PATH_LEAF);
-        else if (file->kind == KIND_ABSENT)
-                agentd_prepare_path_kind(prepare, AGENTD_PATH_ABSENT);
+        agentd_prepare_path_kind(prepare, path_kind(p, file->kind));
         *ret_data = file;
         return 0;
 }
 
 static int file_watch(AgentdWatch *watch, const AgentdState *state, unsigned flags) {
+        const File *file = state->data;
+
         agentd_watch_path(watch, state->name);
+        if (file->kind == KIND_HARDLINK)
+                agentd_watch_path(watch, file->target);
         return 0;
 }
 
@@ -245,7 +547,7 @@ static int file_apply(AgentdContext *c, const AgentdState *states, size_t n, uns
 
 static const AgentdStateType file_type = {
         .name = "file",
-        .documentation = "Keeps a file, directory or symlink as declared, or absent",
+        .documentation = "Keeps a file, directory or link as declared, or absent",
         .parameters = file_parameters,
         .flags = AGENTD_NAME_IS_PATH,
         .batch_max = 256,
