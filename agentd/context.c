@@ -43,6 +43,7 @@ void context_done(AgentdContext *context) {
         free(context->download_error);
         context_free_stage(context);
         content_store_free(context->content);
+        context_free_command(context);
         userdb_free(context->userdb);
         sd_bus_flush_close_unref(context->bus);
         message_writer_done(&context->writer);

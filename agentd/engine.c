@@ -372,6 +372,7 @@ static int make_pool(Engine *engine) {
                 .root = "/",
                 .sandbox.memory_bytes = WORKER_MEMORY_BYTES,
                 .content_directory = engine->options->state_directory,
+                .commands = engine->commands,
         };
         int r;
 
@@ -427,6 +428,9 @@ static int engine_init(Engine *engine) {
         r = event_log_new(engine->store, &engine->events);
         if (r < 0)
                 return r;
+        r = engine_command_init(engine);
+        if (r < 0)
+                return r;
         r = make_pool(engine);
         if (r < 0)
                 return r;
@@ -466,6 +470,7 @@ Engine *engine_free(Engine *engine) {
         heal_free(engine->heal);
         fact_task_free(engine->facts_before);
         engine_load_done(engine);
+        commands_free(engine->commands);
         event_log_free(engine->events);
         store_free(engine->store);
         disabled_free(engine->disabled);
