@@ -21,6 +21,7 @@ int context_init(AgentdContext *context, const WorkerSetup *setup, int root_fd) 
         *context = (AgentdContext){
                 .image = setup->image,
                 .kind = setup->kind,
+                .options = setup->options,
                 .root_fd = root_fd,
                 .root_is_host = streq(setup->options->root, "/"),
                 .host_fd = -EBADF,
@@ -43,6 +44,7 @@ void context_done(AgentdContext *context) {
         free(context->download_error);
         context_free_stage(context);
         content_store_free(context->content);
+        context_stop_runner(context);
         context_free_command(context);
         userdb_free(context->userdb);
         sd_bus_flush_close_unref(context->bus);

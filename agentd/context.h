@@ -22,6 +22,9 @@ typedef struct FoundIdentity {
         uint32_t good_for_sec; /* 0: nothing */
 } FoundIdentity;
 
+/* Starts the commands that decide. */
+typedef struct Runner Runner;
+
 /* Files that take their places together. */
 typedef struct Stage Stage;
 
@@ -33,6 +36,9 @@ struct AgentdContext {
         ReceivedResult *command_result;
         Image *image; /* not owned */
         WorkerKind kind;
+        const WorkerPoolOptions *options;    /* not owned */
+        Runner *runner;                      /* NULL: none yet */
+        char *output, *errors, *explanation; /* of the last command that decided */
         int root_fd;
         bool root_is_host; /* paths are resolved in "/" */
         MessageWriter writer;
@@ -102,11 +108,15 @@ void context_end(AgentdContext *context, int r);
  * context-command-unit.c, context-command-sandbox.c: run a command that context-command.c has found to be well-formed. Both
  * structs are those of today's header, whatever the module was built with; *ret is all zero but for its size, and what it is
  * made to point to stays until the next command. i: index in the batch. Return: as agentd_run_command().
+ *
+ * context_start_runner() is called before the worker enters its sandbox, and does nothing where no check runs commands.
  */
 int context_run_in_unit(
         AgentdContext *context, size_t i, const AgentdCommand *command, AgentdCommandResult *ret);
 int context_run_in_sandbox(
         AgentdContext *context, size_t i, const AgentdCommand *command, AgentdCommandResult *ret);
+int context_start_runner(const WorkerSetup *setup, Runner **ret);
+void context_stop_runner(AgentdContext *context);
 void context_free_command(AgentdContext *context);
 
 /* Sends a result that needs no module: of a state by its index in the image. */

@@ -3,6 +3,9 @@
 /*
  * agentd-fetch from outside: who it runs as, and what it is left with. It speaks with strangers, so it has no right at all, and
  * not even the user of the checks, who may read everything.
+ *
+ * With systemd it is a unit like other commands, in as tight a sandbox as there is. Without systemd, or for a tree that may have
+ * neither the program nor its libraries, it is a child of ours.
  */
 
 #include <fcntl.h>
@@ -20,6 +23,93 @@
 #define ANSWER_MAX KIB(64)
 
 #define EXIT_NOT_STARTED 127
+
+/* ---- As a unit ------------------------------------------------------------------------------------------------------- */
+
+#define TEXT(key_, text_)                                                                   \
+        {                                                                                   \
+                (key_), {                                                                   \
+                        .type = AGENTD_STRING, .string = (text_), .size = sizeof(text_) - 1 \
+                }                                                                           \
+        }
+#define YES(key_)                                               \
+        {                                                       \
+                (key_), {                                       \
+                        .type = AGENTD_BOOLEAN, .boolean = true \
+                }                                               \
+        }
+
+/* It may reach servers and what names need (sockets of systemd-resolved and nscd), and read what everybody may read. */
+static const AgentdMember unit_members[] = {
+        YES("NoNewPrivileges"),
+        TEXT("CapabilityBoundingSet", ""),
+        TEXT("ProtectSystem", "strict"),
+        TEXT("ProtectHome", "read-only"),
+        TEXT("ProtectProc", "invisible"),
+        YES("PrivateTmp"),
+        YES("PrivateDevices"),
+        YES("ProtectClock"),
+        YES("ProtectControlGroups"),
+        YES("ProtectHostname"),
+        YES("ProtectKernelLogs"),
+        YES("ProtectKernelModules"),
+        YES("ProtectKernelTunables"),
+        YES("LockPersonality"),
+        YES("MemoryDenyWriteExecute"),
+        YES("RestrictNamespaces"),
+        YES("RestrictRealtime"),
+        YES("RestrictSUIDSGID"),
+        TEXT("RestrictAddressFamilies", "AF_UNIX AF_INET AF_INET6 AF_NETLINK"),
+        TEXT("SystemCallArchitectures", "native"),
+        TEXT("MemoryMax", "256M"),
+        TEXT("TasksMax", "16"),
+        TEXT("LimitCORE", "0"),
+};
+
+/* Return: 1: it has run; 0: units are not to be had here; -errno. */
+static int run_as_unit(AgentdContext *context, size_t i, const char *request, int fd, usec_t timeout_usec,
+        DownloadAnswer *ret, char **reterr) {
+        static const char *const argv[] = { FETCH_PROGRAM, NULL };
+        const AgentdValue unit = {
+                .type = AGENTD_TABLE,
+                .n = ELEMENTSOF(unit_members),
+                .members = unit_members,
+        };
+        const AgentdCommand command = {
+                .size = sizeof(command),
+                .argv = argv,
+                .input = request,
+                .input_size = strlen(request),
+                .timeout_usec = timeout_usec,
+                .flags = AGENTD_COMMAND_SECRET | AGENTD_COMMAND_QUIET | AGENTD_COMMAND_OUTPUT_FD,
+                .user = SANDBOX_FETCH_USER,
+                .unit = &unit,
+                .output_fd = fd,
+                .output_max = ANSWER_MAX,
+        };
+        AgentdCommandResult result = { .size = sizeof(result) };
+        int r;
+
+        r = agentd_run_command(context, i, &command, &result);
+        if (r < 0)
+                return r == -EOPNOTSUPP ? 0 : r;
+        switch (result.end) {
+        case AGENTD_COMMAND_EXITED:
+                r = download_answer_parse(result.errors, result.errors_size, ret);
+                if (r < 0)
+                        *reterr = strdup(result.explanation);
+                return r < 0 ? -EPROTO : 1;
+        case AGENTD_COMMAND_TIMED_OUT: return -ETIMEDOUT;
+        case AGENTD_COMMAND_NOT_RUN:
+                if (result.code == EOPNOTSUPP)
+                        return 0;
+                *reterr = strdup(result.explanation);
+                return -EINVAL;
+        default: *reterr = strdup(result.explanation); return -EPROTO;
+        }
+}
+
+/* ---- As a child ------------------------------------------------------------------------------------------------------ */
 
 static _noreturn_ void run_child(int input, int output, int errors, uid_t uid, gid_t gid, pid_t parent) {
         static const char *const environment[] = { "PATH=/usr/bin:/bin", "LANG=C.UTF-8", NULL };
@@ -89,8 +179,8 @@ static int make_input(const char *request, int *ret) {
         return 0;
 }
 
-int fetch_run(AgentdContext *context, size_t i, const char *request, int fd, usec_t timeout_usec,
-        DownloadAnswer *ret, char **reterr) {
+static int run_as_child(
+        const char *request, int fd, usec_t timeout_usec, DownloadAnswer *ret, char **reterr) {
         _cleanup_close_ int input = -EBADF, from = -EBADF, to = -EBADF;
         _cleanup_free_ char *buffer = malloc(ANSWER_MAX);
         pid_t parent = getpid(), pid;
@@ -131,4 +221,19 @@ int fetch_run(AgentdContext *context, size_t i, const char *request, int fd, use
         }
         r = download_answer_parse(buffer, (size_t) n, ret);
         return r < 0 ? -EPROTO : 0;
+}
+
+int fetch_run(AgentdContext *context, size_t i, const char *request, int fd, usec_t timeout_usec,
+        DownloadAnswer *ret, char **reterr) {
+        uid_t uid;
+        gid_t gid;
+        int r;
+
+        /* A unit knows users by name only. */
+        if (context->root_is_host && sandbox_find_fetch_user(&uid, &gid) > 0) {
+                r = run_as_unit(context, i, request, fd, timeout_usec, ret, reterr);
+                if (r != 0)
+                        return r < 0 ? r : 0;
+        }
+        return run_as_child(request, fd, timeout_usec, ret, reterr);
 }

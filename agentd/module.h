@@ -142,6 +142,9 @@ typedef struct AgentdState {
                                        * refuses a second owner, and orders the state after those that own a parent
                                        * directory */
 #define AGENTD_NO_PLAN (1u << 1) /* check cannot tell without changing: in a plan the result is `unknown` */
+#define AGENTD_CHECK_RUNS \
+        (1u << 2) /* check may call agentd_run_command(). Without it, it may as well, but what it runs has
+                   * no /tmp of its own and can write nothing at all, and not with --root */
 
 /* Flags of a call of check and apply. */
 #define AGENTD_PLAN (1u << 0) /* this is a plan: nothing will be applied after */
