@@ -36,6 +36,9 @@
 /* Signatures of states that are gone. */
 #define SIGNATURE_AGE_MAX (366 * 24 * 60 * USEC_PER_MINUTE)
 
+/* How long a part may be locked by one that is just ending. */
+#define LOCK_USEC (2 * USEC_PER_SEC)
+
 #define KEYS_MAX 64
 
 typedef struct Download {
@@ -190,6 +193,23 @@ static int make_part(const Download *d, const char *name, Part *part) {
         return flock(part->writer, LOCK_EX | LOCK_NB) < 0 ? -errno : 0;
 }
 
+/*
+ * A program that was left behind holds the lock with its descriptor; the engine waits for its end before the state has its turn,
+ * and PID 1 lets go soon after.
+ */
+static bool wait_for_lock(int fd) {
+        usec_t end = now_usec(CLOCK_MONOTONIC) + LOCK_USEC;
+
+        while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+                const struct timespec pause = { .tv_nsec = 20 * 1000 * 1000 };
+
+                if (errno != EWOULDBLOCK || now_usec(CLOCK_MONOTONIC) >= end)
+                        return false;
+                (void) nanosleep(&pause, NULL);
+        }
+        return true;
+}
+
 /* What there is, if nobody writes it any more. Return: 1; 0: there is nothing of use. */
 static int take_part(const Download *d, const char *name, Part *part) {
         struct stat st;
@@ -198,8 +218,7 @@ static int take_part(const Download *d, const char *name, Part *part) {
         if (part->writer < 0 || fstat(part->writer, &st) < 0 || !S_ISREG(st.st_mode) ||
                 st.st_uid != geteuid() || (st.st_mode & 0077) != 0 || st.st_size == 0)
                 return 0;
-        /* A program that was left behind still holds the lock with the descriptor. */
-        return flock(part->writer, LOCK_EX | LOCK_NB) == 0;
+        return wait_for_lock(part->writer);
 }
 
 /* Both descriptors are opened under the directory's lock, as nobody else's is then to come. */
@@ -231,8 +250,8 @@ static int open_part(Download *d, Part *part) {
 }
 
 /*
- * The program has ended. From here on the file has no name, and nobody can write it: its lock goes with the last descriptor
- * that could.
+ * The program has ended. From here on the file has no name, and nobody writes it: systemd has seen the end of the unit, or else
+ * the lock goes with the last descriptor that could write.
  */
 static int seal_part(const Download *d, Part *part) {
         char name[DOWNLOAD_NAME_MAX];
@@ -334,7 +353,8 @@ static usec_t time_left(const Download *d) {
 }
 
 /* One run of the program. */
-static int run_program(Download *d, const DownloadRequest *request, int fd, DownloadAnswer *ret) {
+static int run_program(
+        Download *d, const DownloadRequest *request, int fd, DownloadAnswer *ret, bool *ret_gone) {
         _cleanup_free_ char *text = NULL, *error = NULL;
         usec_t left = time_left(d);
         int r;
@@ -344,7 +364,7 @@ static int run_program(Download *d, const DownloadRequest *request, int fd, Down
         text = download_request(d->what, request);
         if (!text)
                 return refuse(d->context, -EINVAL, "what is asked for cannot be told as JSON");
-        r = fetch_run(d->context, d->i, text, fd, left + GRACE_USEC, ret, &error);
+        r = fetch_run(d->context, d->i, text, fd, left + GRACE_USEC, ret, ret_gone, &error);
         explicit_bzero(text, strlen(text));
         if (r == -ETIMEDOUT)
                 return refuse(d->context, r, "it did not end in time");
@@ -366,6 +386,7 @@ static int fetch_signature(Download *d) {
                 .with_headers = true,
         };
         _cleanup_close_ int fd = memfd_create("signature", MFD_CLOEXEC);
+        bool gone;
         size_t n = 0;
         ssize_t size;
         int r = 0;
@@ -382,7 +403,7 @@ static int fetch_signature(Download *d) {
                 for (size_t i = 0; i < d->n_urls; i++)
                         if (download_same_origin(d->urls[i], d->what->signature))
                                 request.with_headers = true;
-                r = run_program(d, &request, fd, &answer);
+                r = run_program(d, &request, fd, &answer, &gone);
         } else {
                 char **made = calloc(d->n_urls + 1, sizeof(char *));
 
@@ -397,7 +418,7 @@ static int fetch_signature(Download *d) {
                         }
                         urls[n++] = made[i];
                 }
-                r = n < d->n_urls ? -ENOMEM : run_program(d, &request, fd, &answer);
+                r = n < d->n_urls ? -ENOMEM : run_program(d, &request, fd, &answer, &gone);
                 for (size_t i = 0; made && i < d->n_urls; i++)
                         free(made[i]);
                 free(made);
@@ -464,7 +485,7 @@ static void drop_url(Download *d, const char *url) {
 static int fetch_once(Download *d, int *ret_fd) {
         _cleanup_(download_answer_done) DownloadAnswer answer = {};
         _cleanup_(part_done) Part part = { .writer = -EBADF, .reader = -EBADF };
-        bool blind;
+        bool blind, gone = false;
         int r;
 
         r = open_part(d, &part);
@@ -483,7 +504,10 @@ static int fetch_once(Download *d, int *ret_fd) {
                         .validator = part.validator,
                 };
 
-                r = run_program(d, &request, part.writer, &answer);
+                r = run_program(d, &request, part.writer, &answer, &gone);
+                /* Those who handed it on have it open for a moment, and shall not keep it locked. */
+                if (gone)
+                        (void) flock(part.writer, LOCK_UN);
                 if (r < 0) {
                         if (is_worth_keeping(&part, r))
                                 keep_part(d, &answer);

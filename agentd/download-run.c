@@ -42,7 +42,7 @@
 /* It may reach servers and what names need (sockets of systemd-resolved and nscd), and read what everybody may read. */
 static const AgentdMember unit_members[] = {
         YES("NoNewPrivileges"),
-        TEXT("CapabilityBoundingSet", ""),
+        { "CapabilityBoundingSet", { .type = AGENTD_LIST } },
         TEXT("ProtectSystem", "strict"),
         TEXT("ProtectHome", "read-only"),
         TEXT("ProtectProc", "invisible"),
@@ -68,7 +68,7 @@ static const AgentdMember unit_members[] = {
 
 /* Return: 1: it has run; 0: units are not to be had here; -errno. */
 static int run_as_unit(AgentdContext *context, size_t i, const char *request, int fd, usec_t timeout_usec,
-        DownloadAnswer *ret, char **reterr) {
+        DownloadAnswer *ret, bool *ret_gone, char **reterr) {
         static const char *const argv[] = { FETCH_PROGRAM, NULL };
         const AgentdValue unit = {
                 .type = AGENTD_TABLE,
@@ -93,6 +93,7 @@ static int run_as_unit(AgentdContext *context, size_t i, const char *request, in
         r = agentd_run_command(context, i, &command, &result);
         if (r < 0)
                 return r == -EOPNOTSUPP ? 0 : r;
+        *ret_gone = true;
         switch (result.end) {
         case AGENTD_COMMAND_EXITED:
                 r = download_answer_parse(result.errors, result.errors_size, ret);
@@ -101,8 +102,10 @@ static int run_as_unit(AgentdContext *context, size_t i, const char *request, in
                 return r < 0 ? -EPROTO : 1;
         case AGENTD_COMMAND_TIMED_OUT: return -ETIMEDOUT;
         case AGENTD_COMMAND_NOT_RUN:
-                if (result.code == EOPNOTSUPP)
+                if (result.code == EOPNOTSUPP) {
+                        *ret_gone = false;
                         return 0;
+                }
                 *reterr = strdup(result.explanation);
                 return -EINVAL;
         default: *reterr = strdup(result.explanation); return -EPROTO;
@@ -224,14 +227,15 @@ static int run_as_child(
 }
 
 int fetch_run(AgentdContext *context, size_t i, const char *request, int fd, usec_t timeout_usec,
-        DownloadAnswer *ret, char **reterr) {
+        DownloadAnswer *ret, bool *ret_gone, char **reterr) {
         uid_t uid;
         gid_t gid;
         int r;
 
+        *ret_gone = false;
         /* A unit knows users by name only. */
         if (context->root_is_host && sandbox_find_fetch_user(&uid, &gid) > 0) {
-                r = run_as_unit(context, i, request, fd, timeout_usec, ret, reterr);
+                r = run_as_unit(context, i, request, fd, timeout_usec, ret, ret_gone, reterr);
                 if (r != 0)
                         return r < 0 ? r : 0;
         }

@@ -256,9 +256,11 @@ def test_who_fetches_has_no_rights(box):
     assert box.run(f"tr '\\0' ' ' </proc/{pid}/cmdline").stdout.strip() == "/usr/lib/agentd/agentd-fetch"
     assert "hunter2" not in box.run(f"cat /proc/{pid}/environ").stdout
     assert "hunter2" not in box.run("journalctl -b --no-pager").stdout
-    # What it has open: its input, the file, where it answers, and the connection.
-    files = box.run(f"readlink /proc/{pid}/fd/1").stdout
-    assert files.startswith(DOWNLOADS), files
+    assert box.run(f"readlink /proc/{pid}/fd/1").stdout.startswith(DOWNLOADS)
+    # A unit of its own, with a view of its own: nothing can be written.
+    assert "/agentd.slice/agentd-command-" in box.run(f"cat /proc/{pid}/cgroup").stdout
+    assert box.run(["nsenter", f"--target={pid}", "--mount", "--", "touch", "/srv/x"], check=False).returncode != 0
+    assert box.stat("/srv").st_uid == 0 and not box.exists("/srv/x")
 
 
 def test_a_killed_agentd_goes_on_with_what_there_is(box):
