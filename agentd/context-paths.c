@@ -94,13 +94,19 @@ static int finish(AgentdContext *context, const PathReplacement *p, const char *
         const AgentdReplacement *replacement) {
         const AgentdAttributes *attributes = &replacement->attributes;
         char temporary[PATH_MAX];
+        struct stat st;
         int n;
 
         n = snprintf(temporary, sizeof(temporary), "%.*s%s", (int) (name - path), path, p->temporary);
         if (n < 0 || (size_t) n >= sizeof(temporary))
                 return -ENAMETOOLONG;
+        if (fstat(p->fd, &st) < 0)
+                return -errno;
         /* The owner first: changing it clears set-id bits. */
-        if (fchown(p->fd, attributes->uid, attributes->gid) < 0 ||
+        if ((st.st_uid != attributes->uid || st.st_gid != attributes->gid) &&
+                fchown(p->fd, attributes->uid, attributes->gid) < 0)
+                return -errno;
+        if ((st.st_mode & 07777) != (attributes->mode & 07777) &&
                 fchmod(p->fd, attributes->mode & 07777) < 0)
                 return -errno;
         return replacement->finish(context, p->fd, temporary, replacement->userdata);

@@ -446,7 +446,7 @@ int keep_extended(const File *file, const Look *look, int old_fd, int fd, const 
         if (has_list)
                 return keep_xattr(old_fd, fd, ACL_ACCESS, ret_error);
         /* The directory's default list came with the new file; the old one had none. */
-        return acl_write(fd, false, &(Acl){ .n = 0 });
+        return fgetxattr(fd, ACL_ACCESS, NULL, 0) > 0 ? acl_write(fd, false, &(Acl){ .n = 0 }) : 0;
 }
 
 /* ---- Flags ----------------------------------------------------------------------------------------------------- */

@@ -173,7 +173,10 @@ static int compare_content(AgentdContext *c, size_t i, const File *file, Look *l
                         return -1;
                 }
                 if (r == 1) {
-                        agentd_remember(c, i, (const int[]){ fd, source }, source >= 0 ? 2 : 1);
+                        if (source >= 0)
+                                agentd_remember(c, i, (const int[]){ fd, source }, 2);
+                        else
+                                agentd_remember_seen(c, i, &fd, &look->st, 1);
                         return 0;
                 }
         }

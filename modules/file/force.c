@@ -331,8 +331,12 @@ int force_make(AgentdContext *c, size_t i, const File *file, const Look *look,
         }
 
         r = make(path, userdata);
-        if (r < 0)
+        if (r < 0) {
+                /* Something may be there, without all that it should have. */
+                if (r != -EEXIST)
+                        (void) remove_all(c, dir_fd, aside, path);
                 return r;
+        }
         r = renameat2(dir_fd, aside, dir_fd, look->name, RENAME_EXCHANGE) < 0 ? -errno : 0;
         if (r == -EINVAL || r == -ENOSYS || r == -ENOENT) {
                 /* The file system cannot do that in one step; or there is nothing left to change places with. */

@@ -11,20 +11,13 @@
 #include "file.h"
 
 void record_undo(AgentdContext *c, size_t i, const File *file, const Look *look) {
-        const AgentdValue absent = { .type = AGENTD_STRING, .string = "absent", .size = 6 };
-        bool lost = look->kind != KIND_ABSENT && look->kind != kind_on_disk(file->kind);
-        AgentdValue value;
+        const char *kind = kind_names[look->kind];
+        bool lost = look->kind != kind_on_disk(file->kind);
+        AgentdValue value = { .type = AGENTD_STRING, .string = kind, .size = strlen(kind) };
 
-        if (look->kind == KIND_ABSENT) {
-                agentd_undo(c, i, "ensure", &absent);
+        agentd_undo(c, i, "ensure", &value);
+        if (look->kind == KIND_ABSENT)
                 return;
-        }
-        if (look->kind != kind_on_disk(file->kind)) {
-                const char *kind = kind_names[look->kind];
-
-                value = (AgentdValue){ .type = AGENTD_STRING, .string = kind, .size = strlen(kind) };
-                agentd_undo(c, i, "ensure", &value);
-        }
         value = (AgentdValue){ .type = AGENTD_INTEGER, .integer = look->st.stx_mode & 07777 };
         agentd_undo(c, i, "mode", &value);
         value.integer = look->st.stx_uid;
@@ -238,6 +231,7 @@ typedef struct Making {
 /* The new file, before it takes its place. */
 static int finish_file(AgentdContext *c, int fd, const char *path, void *userdata) {
         Making *making = userdata;
+        struct stat st;
         int r = 0;
 
         if (making->old_fd >= 0)
@@ -246,8 +240,9 @@ static int finish_file(AgentdContext *c, int fd, const char *path, void *userdat
                 r = set_extended(c, making->file, making->look, fd, &making->error);
         if (r < 0)
                 return r;
-        /* A list brings the mode along, a file is to be seen with the one that it will have. */
-        if (fchmod(fd, making->attributes.mode) < 0)
+        /* A list brings a mode along: the command is to see the one that the file will have. */
+        if (fstat(fd, &st) < 0 ||
+                ((st.st_mode & 07777) != making->attributes.mode && fchmod(fd, making->attributes.mode) < 0))
                 return -errno;
         if (making->file->validate) {
                 r = validate(c, making->i, making->file, path, &making->error);

@@ -310,7 +310,7 @@ def test_immutable_file_is_an_error(box, loop_ext4):
     loop_ext4("/srv/disk")
     box.run("echo old >/srv/disk/a; chattr +i /srv/disk/a")
     box.role("role", '[file."/srv/disk/a"]\ncontent = "new"\n')
-    expect_failed_and_old(box, "/srv/disk", "not permitted")
+    expect_failed_and_old(box, "/srv/disk", "it is immutable")
     box.run("chattr -i /srv/disk/a")
 
 

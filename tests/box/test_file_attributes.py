@@ -319,6 +319,21 @@ def test_file_that_was_left_without_its_flag_gets_it_again(box, loop_ext4):
     box.run("chattr -i /srv/disk/a")
 
 
+def test_file_system_without_attributes_is_an_error_only_of_what_wants_them(box):
+    box.run("mkdir /srv/ram; mount -t ramfs none /srv/ram; echo -n old >/srv/ram/none; cp /srv/ram/none /srv/ram/there")
+    none = 'content = "new"\nacl = []\ncapabilities = ""\nimmutable = false\nappend_only = false\n'
+    settled(box, f'[file."/srv/ram/none"]\n{none}[file."/srv/ram/new"]\n{none}')
+    for wanted, error in [('acl = ["user:daemon:r"]', "has no access control list"),
+                          ('xattrs = { "user.x" = "1" }', "has no extended attributes"),
+                          ('capabilities = "cap_chown=p"', "has no capabilities"), ("immutable = true", "has no flag 'immutable'"),
+                          ("append_only = true", "has no flag 'append_only'")]:
+        box.role("role", f'[file."/srv/ram/there"]\ncontent = "new"\n{wanted}\n')
+        once = box.agentd_once()
+        assert results(once) == {"file:/srv/ram/there": "failed"}, wanted
+        assert error in errors(once)["file:/srv/ram/there"]
+        assert box.read("/srv/ram/there") == "old" and temporaries(box, "/srv") == []
+
+
 def test_what_is_to_be_absent_cannot_be_immutable(box):
     refused(box, '[file."/srv/a"]\nensure = "absent"\nimmutable = true\n', "cannot be 'immutable'")
 

@@ -7,7 +7,8 @@ import stat
 import pytest
 
 from box import wait_until
-from once import AGENTD, agentd, changes, differences, errors, results, said, snapshot, temporaries
+from daemon import background
+from once import agentd, changes, differences, errors, results, said, snapshot, temporaries
 
 
 def settled(box, text, changed=None):
@@ -195,6 +196,24 @@ def test_large_files_are_compared_and_copied_in_blocks(box):
     assert differences(once, "file:/srv/a")["content"] == (None, f"{2 << 30} bytes")
 
 
+def test_file_that_keeps_becoming_something_else_is_an_error_at_worst(box):
+    box.write("/srv/source", "x" * 100000)
+    turn = ("exec >/dev/null 2>&1; while :; do rm -rf /srv/a; mkdir -p /srv/a/d; rm -r /srv/a; ln -s /etc /srv/a; rm /srv/a; "
+            "head -c 100000 /dev/zero >/srv/a; chown daemon /srv/a; head -c 1000 /dev/zero >>/srv/source; "
+            "truncate -s 100000 /srv/source; mkfifo /srv/b; rm /srv/b; done")
+    role = '[file."/srv/a"]\nsource = "/srv/source"\nforce = true\nacl = []\n[file."/srv/b"]\ncontent = "b"\n'
+    box.role("role", role)
+    with background(box, ["sh", "-c", turn]):
+        for _ in range(15):
+            once = box.agentd_once()
+            assert once.returncode in (0, 1) and len(once.results) == 2
+            assert all(error is None or "\n" not in error for error in errors(once).values())
+    box.run("rm -rf /srv/a /srv/b")
+    box.agentd_once()
+    assert box.agentd_once().summary["ok"] == 2
+    assert box.exists("/etc/passwd") and len(temporaries(box, "/srv")) == 0
+
+
 def test_binary_content_is_not_shown_as_text(box):
     box.write("/srv/a", b"a\x00\xff" * 10)
     box.role("role", '[file."/srv/a"]\ncontent = "text"\n')
@@ -273,5 +292,5 @@ def test_command_that_is_not_there_fails(box, check):
 
 def test_plan_does_not_run_the_command(box, check):
     box.role("role", role_with("evil", "-f", "%s"))
-    assert box.agentd_once("--plan").summary["changed"] == 1
+    assert box.agentd_once("--plan").summary["drifted"] == 1
     assert not box.exists("/tmp/seen")
