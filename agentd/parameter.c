@@ -285,8 +285,9 @@ static int convert_string(
                 Checksum checksum;
 
                 if (memchr(value->text, 0, value->size) || checksum_parse(value->text, &checksum) < 0)
-                        return fail(c, value, parameter, "is '%s', which is no checksum; it must be %s, or 64 hex "
-                                                         "digits of SHA-256",
+                        return fail(c, value, parameter,
+                                "is '%s', which is no checksum; it must be %s, or 64 hex "
+                                "digits of SHA-256",
                                 shown(c, parameter, value), CHECKSUM_FORMS);
         }
         if (parameter->flags & (AGENTD_USER | AGENTD_GROUP)) {

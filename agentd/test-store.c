@@ -155,12 +155,13 @@ TEST(results_are_read_page_by_page) {
                 "[{\"state\":\"file:/etc/a:b\",\"type\":\"file\",\"name\":\"/etc/a:b\",\"role\":\"web\","
                 "\"result\":\"failed\",\"differences\":[{\"attribute\":\"mode\",\"is\":\"0600\",\"should\":"
                 "null}],"
+                "\"undo\":[{\"attribute\":\"mode\",\"is\":\"0600\",\"should\":null}],"
                 "\"error\":\"no \xef\xbf\xbd space\",\"duration_usec\":412}]");
         ASSERT_EQ(last, 1);
         assert_json(store_results(f.store, 3, last, 10, &last),
                 "[{\"state\":\"odd\",\"type\":\"file\",\"name\":\"odd\",\"role\":\"web\",\"result\":"
                 "\"changed\","
-                "\"differences\":[],\"error\":null,\"duration_usec\":412}]");
+                "\"differences\":[],\"undo\":[],\"error\":null,\"duration_usec\":412}]");
         ASSERT_EQ(last, 3);
         assert_json(store_results(f.store, 3, last, 10, &last), "[]");
         ASSERT_EQ(last, 3);
@@ -170,9 +171,9 @@ TEST(results_are_read_page_by_page) {
         put_result(&f, 6, "file:/h", "ok");
         assert_json(store_history(f.store, "file:/h", 2),
                 "[{\"run\":5,\"time\":\"1970-01-01T00:00:00.000001Z\",\"result\":\"changed\","
-                "\"differences\":[],"
+                "\"differences\":[],\"undo\":[],"
                 "\"error\":null},{\"run\":5,\"time\":\"1970-01-01T00:00:00.000001Z\",\"result\":\"failed\","
-                "\"differences\":[],\"error\":null}]");
+                "\"differences\":[],\"undo\":[],\"error\":null}]");
         json_decref(differences);
         fixture_done(&f);
 }
