@@ -37,7 +37,7 @@ static uint64_t size_max(const AgentdContext *context) {
         return MIN(settings->store_content_bytes, settings->store_content_file_bytes);
 }
 
-static int put(AgentdContext *context, const Old *old, bool sealed, ContentKept *ret) {
+static int try_put(AgentdContext *context, const Old *old, bool sealed, ContentKept *ret) {
         int r;
 
         if (!context->content) {
@@ -50,6 +50,19 @@ static int put(AgentdContext *context, const Old *old, bool sealed, ContentKept 
         if (old->size > size_max(context))
                 return -EFBIG;
         return content_put(context->content, old->data, old->size, sealed, ret);
+}
+
+static int put(AgentdContext *context, const Old *old, bool sealed, ContentKept *ret) {
+        bool opened = context->content;
+        int r;
+
+        r = try_put(context, old, sealed, ret);
+        /* Somebody has removed the directory that we had open. */
+        if (r == -ENOENT && opened) {
+                context->content = content_store_free(context->content);
+                r = try_put(context, old, sealed, ret);
+        }
+        return r;
 }
 
 static void say_why(AgentdContext *context, size_t i, const char *what, int error) {

@@ -491,7 +491,9 @@ int store_new(sd_event *event, const StoreOptions *options, const StoreHandlers 
                 .event = sd_event_ref(event),
                 .handlers = handlers,
                 .userdata = userdata,
-                .limits = { .size_bytes = UINT64_MAX, .age_usec = USEC_INFINITY },
+                .limits = { .size_bytes = UINT64_MAX,
+                        .age_usec = USEC_INFINITY,
+                        .content_bytes = UINT64_MAX },
         };
         s->last = &s->first;
         s->last_notice = &s->notices;

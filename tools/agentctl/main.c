@@ -152,8 +152,8 @@ const Verb verbs[] = {
                 .options = content_options,
                 .handle = verb_content,
                 .help = "Write out old content that a change has replaced",
-                .more = "HASH is what 'stored' says in the 'undo' of a result, as 'agentctl run ID --json'\n"
-                        "has it. Needs root, and no agentd that runs." },
+                .more = "HASH is what 'stored' says in the 'undo' of a result: run ID --json.\n"
+                        "Needs root, and no agentd that runs." },
         { .name = "facts",
                 .arguments = "[NAME]",
                 .max = 1,
