@@ -67,27 +67,21 @@ static int put(AgentdContext *context, const Old *old, bool sealed, ContentKept 
 
 static void say_why(AgentdContext *context, size_t i, const char *what, int error) {
         const char *id = image_state_id(context->image, context->states[i]);
-        char limit[64];
 
-        switch (-error) {
-        case EFBIG:
-                (void) snprintf(limit, sizeof(limit), "%llu", (unsigned long long) size_max(context));
-                context_log(context, LOG_WARNING,
-                        "The old %s of %s is not kept: it is larger than %s bytes, see store.content_file "
-                        "in "
-                        "agentd.toml(5)",
-                        what, id, limit);
-                break;
-        case EPERM:
-        case EBADMSG:
+        if (context_is_sensitive(context, i) && (error == -EPERM || error == -EBADMSG)) {
                 context_log(context, LOG_WARNING, "The old %s of %s is not kept: '%s/" CONTENT_KEY "' %s",
                         what, id, context->content_directory,
                         error == -EPERM ? "must be root's, and readable by nobody else" : "is damaged");
-                break;
-        default:
+                return;
+        }
+        if (error == -EFBIG)
+                context_log(context, LOG_WARNING,
+                        "The old %s of %s is not kept: it is larger than %llu bytes, see "
+                        "store.content_file in agentd.toml(5)",
+                        what, id, (unsigned long long) size_max(context));
+        else
                 context_log(context, LOG_WARNING, "The old %s of %s is not kept: %s", what, id,
                         strerror(-error));
-        }
 }
 
 static uint64_t size_of(const Old *old) {
