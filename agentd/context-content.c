@@ -94,14 +94,15 @@ static uint64_t size_of(const Old *old) {
 
 /* Keeps it, and makes the record that says where. */
 static void keep(AgentdContext *context, size_t i, const char *what, const Old *old) {
-        bool sealed = context_is_sensitive(context, i);
         AgentdMember members[4];
         ContentKept kept = {};
         uint32_t n = 0;
+        bool sealed;
         int r;
 
         if (!context_may_undo(context, i))
                 return;
+        sealed = context_is_sensitive(context, i);
         r = keeps(context) ? put(context, old, sealed, &kept) : -EOPNOTSUPP;
         if (r < 0 && r != -EOPNOTSUPP)
                 say_why(context, i, what, r);
