@@ -9,7 +9,9 @@
 
 #define CHECKSUM_SIZE_MAX 64
 
-#define CHECKSUM_FORMS "sha256: and 64 hex digits, sha512: and 128, or blake2b: and 64 or 128"
+#define CHECKSUM_FORMS                                                            \
+        "sha256: and 64 hex digits, sha512: and 128, or blake2b: and 64 or 128; " \
+        "or 64 hex digits of SHA-256 alone"
 
 typedef enum ChecksumKind {
         CHECKSUM_SHA256,

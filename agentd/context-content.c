@@ -37,7 +37,7 @@ static uint64_t size_max(const AgentdContext *context) {
         return MIN(settings->store_content_bytes, settings->store_content_file_bytes);
 }
 
-static int put(AgentdContext *context, const Old *old, bool sealed, ContentKept *ret) {
+static int try_put(AgentdContext *context, const Old *old, bool sealed, ContentKept *ret) {
         int r;
 
         if (!context->content) {
@@ -52,29 +52,36 @@ static int put(AgentdContext *context, const Old *old, bool sealed, ContentKept 
         return content_put(context->content, old->data, old->size, sealed, ret);
 }
 
+static int put(AgentdContext *context, const Old *old, bool sealed, ContentKept *ret) {
+        bool opened = context->content;
+        int r;
+
+        r = try_put(context, old, sealed, ret);
+        /* Somebody has removed the directory that we had open. */
+        if (r == -ENOENT && opened) {
+                context->content = content_store_free(context->content);
+                r = try_put(context, old, sealed, ret);
+        }
+        return r;
+}
+
 static void say_why(AgentdContext *context, size_t i, const char *what, int error) {
         const char *id = image_state_id(context->image, context->states[i]);
-        char limit[64];
 
-        switch (-error) {
-        case EFBIG:
-                (void) snprintf(limit, sizeof(limit), "%llu", (unsigned long long) size_max(context));
-                context_log(context, LOG_WARNING,
-                        "The old %s of %s is not kept: it is larger than %s bytes, see store.content_file "
-                        "in "
-                        "agentd.toml(5)",
-                        what, id, limit);
-                break;
-        case EPERM:
-        case EBADMSG:
+        if (context_is_sensitive(context, i) && (error == -EPERM || error == -EBADMSG)) {
                 context_log(context, LOG_WARNING, "The old %s of %s is not kept: '%s/" CONTENT_KEY "' %s",
                         what, id, context->content_directory,
                         error == -EPERM ? "must be root's, and readable by nobody else" : "is damaged");
-                break;
-        default:
+                return;
+        }
+        if (error == -EFBIG)
+                context_log(context, LOG_WARNING,
+                        "The old %s of %s is not kept: it is larger than %llu bytes, see "
+                        "store.content_file in agentd.toml(5)",
+                        what, id, (unsigned long long) size_max(context));
+        else
                 context_log(context, LOG_WARNING, "The old %s of %s is not kept: %s", what, id,
                         strerror(-error));
-        }
 }
 
 static uint64_t size_of(const Old *old) {
@@ -87,14 +94,15 @@ static uint64_t size_of(const Old *old) {
 
 /* Keeps it, and makes the record that says where. */
 static void keep(AgentdContext *context, size_t i, const char *what, const Old *old) {
-        bool sealed = context_is_sensitive(context, i);
         AgentdMember members[4];
         ContentKept kept = {};
         uint32_t n = 0;
+        bool sealed;
         int r;
 
         if (!context_may_undo(context, i))
                 return;
+        sealed = context_is_sensitive(context, i);
         r = keeps(context) ? put(context, old, sealed, &kept) : -EOPNOTSUPP;
         if (r < 0 && r != -EOPNOTSUPP)
                 say_why(context, i, what, r);

@@ -25,8 +25,7 @@ int context_init(AgentdContext *context, const WorkerSetup *setup, int root_fd) 
                 .root_fd = root_fd,
                 .root_is_host = streq(setup->options->root, "/"),
                 .host_fd = -EBADF,
-                .content_directory =
-                        setup->kind == WORKER_APPLY ? setup->options->content_directory : NULL,
+                .content_directory = setup->kind == WORKER_APPLY ? setup->options->content_directory : NULL,
         };
         r = message_writer_init(&context->writer, setup->fd);
         if (r < 0)

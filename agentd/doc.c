@@ -22,6 +22,8 @@ static const char *type_word(const AgentdParameter *parameter) {
                 return "user";
         if (parameter->flags & AGENTD_GROUP)
                 return "group";
+        if (parameter->flags & AGENTD_CHECKSUM)
+                return "checksum";
         switch ((uint32_t) parameter->type) {
         case AGENTD_BOOLEAN: return "boolean";
         case AGENTD_INTEGER: return "integer";

@@ -164,7 +164,8 @@ static int delete_runs(Keeper *k, int64_t last) {
                 last);
         if (rc == SQLITE_OK)
                 rc = delete_up_to(k,
-                        "DELETE FROM contents WHERE (hash, run) IN (SELECT hash, run FROM contents WHERE run <= ?1"
+                        "DELETE FROM contents WHERE (hash, run) IN (SELECT hash, run FROM contents WHERE "
+                        "run <= ?1"
                         " AND run NOT IN (SELECT id FROM runs WHERE finished IS NULL) LIMIT ?2)",
                         last);
         if (rc != SQLITE_OK)
@@ -320,8 +321,7 @@ static int collect_contents(Keeper *k) {
                 k->db, "SELECT 1 FROM contents WHERE hash = ?1 LIMIT 1", -1, &wanted.statement, NULL);
         if (rc != SQLITE_OK)
                 return rc;
-        r = content_collect(
-                k->directory, k->content_bytes, now_usec(CLOCK_REALTIME), is_wanted, &wanted);
+        r = content_collect(k->directory, k->content_bytes, now_usec(CLOCK_REALTIME), is_wanted, &wanted);
         (void) sqlite3_finalize(wanted.statement);
         if (r < 0 && wanted.rc == SQLITE_OK)
                 log_warning_errno(r, "Failed to collect old contents in '%s': %m", k->directory);

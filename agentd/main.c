@@ -185,7 +185,8 @@ static int parse_argv(int argc, char **argv) {
         if (arg_content) {
                 if (arg_doc || arg_once || arg_validate || arg_options.plan || arg_options.diff ||
                         arg_options.json)
-                        return -usage("--content excludes --once, --validate, --doc and what goes with them");
+                        return -usage(
+                                "--content excludes --once, --validate, --doc and what goes with them");
                 if (optind < argc)
                         return -usage("'%s' is one word too many", argv[optind]);
                 return 1;

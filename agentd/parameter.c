@@ -286,9 +286,9 @@ static int convert_string(
                 Checksum checksum;
 
                 if (memchr(value->text, 0, value->size) || checksum_parse(value->text, &checksum) < 0)
-                        return fail(c, value, parameter, "is '%s', which is no checksum; it must be %s, or 64 hex "
-                                                         "digits of SHA-256",
-                                shown(c, parameter, value), CHECKSUM_FORMS);
+                        return fail(c, value, parameter,
+                                "is '%s', which is no checksum; it must be " CHECKSUM_FORMS,
+                                shown(c, parameter, value));
         }
         if (parameter->flags & (AGENTD_USER | AGENTD_GROUP)) {
                 if (value->size == 0 || memchr(value->text, 0, value->size) || strpbrk(value->text, ":/\n"))

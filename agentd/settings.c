@@ -161,7 +161,8 @@ const Setting settings_table[] = {
                 .max = GIB(1024),
                 .summary = "how much of old content is kept, as of files that were replaced or removed",
                 .text = "It lies compressed in /var/lib/agentd/content, for as long as the run that has "
-                        "replaced it is on record. If it becomes too much the oldest goes. With \"0\" none is "
+                        "replaced it is on record. If it becomes too much the oldest goes. With \"0\" none "
+                        "is "
                         "kept.",
                 .since = "1",
         },

@@ -114,7 +114,8 @@ void store_set_limits(Store *s, const StoreLimits *limits) {
         assert(s);
         assert(limits);
 
-        if (store_size(s) > limits->size_bytes || limits->content_bytes < s->limits.content_bytes)
+        if (store_size(s) > limits->size_bytes ||
+                (s->limits.content_bytes != UINT64_MAX && limits->content_bytes < s->limits.content_bytes))
                 s->housekeeper_wanted = true;
         s->limits = *limits;
         store_keep_house(s);

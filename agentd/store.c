@@ -491,7 +491,9 @@ int store_new(sd_event *event, const StoreOptions *options, const StoreHandlers 
                 .event = sd_event_ref(event),
                 .handlers = handlers,
                 .userdata = userdata,
-                .limits = { .size_bytes = UINT64_MAX, .age_usec = USEC_INFINITY },
+                .limits = { .size_bytes = UINT64_MAX,
+                        .age_usec = USEC_INFINITY,
+                        .content_bytes = UINT64_MAX },
         };
         s->last = &s->first;
         s->last_notice = &s->notices;
@@ -627,11 +629,12 @@ static void put_contents(Store *s, int64_t run, const json_t *undo) {
                 if (!hash || !content_name_is_valid(hash))
                         continue;
                 enqueue(s, row_new(ROW_CONTENT, columns, ELEMENTSOF(columns)), 0);
-                s->content_bytes += (uint64_t) MAX(
-                        json_integer_value(json_object_get(old, "size")), (json_int_t) 0);
+                s->content_bytes +=
+                        (uint64_t) MAX(json_integer_value(json_object_get(old, "size")), (json_int_t) 0);
         }
         /* Collected before it is much more than there may be. */
-        if (s->content_bytes > 0 && s->content_bytes >= MAX(s->limits.content_bytes / 4, (uint64_t) STORE_CONTENT_BYTES))
+        if (s->content_bytes > 0 &&
+                s->content_bytes >= MAX(s->limits.content_bytes / 4, (uint64_t) STORE_CONTENT_BYTES))
                 s->housekeeper_wanted = true;
 }
 
