@@ -7,6 +7,8 @@ The module is tests/modules/decide.c, which reports how its command ended.
 import collections
 import re
 
+import daemon
+from box import wait_until
 from hostile import by_name, once, states
 
 Told = collections.namedtuple("Told", "end code output errors explanation truncated")
@@ -204,3 +206,25 @@ def test_with_root_it_runs_in_there(box):
     assert results[0]["error"] == "agentd_run_command() says EOPNOTSUPP"
 
 
+
+
+def begin_slow_check(box):
+    """A daemon, a worker of which waits for a command; returns when that has begun."""
+    box.role("slow", states("decide", {"slow": {"shell": "(sleep 4321 &) & sleep 4321", "timeout": "10min"}}))
+    daemon.start(box, module_dir=True)
+    wait_until(lambda: box.run(["pgrep", "-xc", "sleep"], check=False).stdout == "2\n", 30, "two of sleep")
+
+
+def test_commands_end_with_the_daemon(box):
+    begin_slow_check(box)
+    daemon.set_unit(box, Restart="no")
+    daemon.kill(box)
+    wait_until(lambda: not box.run(["pgrep", "-x", "sleep"], check=False).stdout, 30, "end of sleep")
+
+
+def test_commands_end_with_the_worker(box):
+    begin_slow_check(box)
+    before = set(box.run(["pgrep", "-x", "sleep"]).stdout.split())
+    box.run("kill -KILL $(pgrep -x agentd-check)")
+    # The state is asked again, by another worker, which has commands of its own.
+    wait_until(lambda: not before & set(box.run(["pgrep", "-x", "sleep"], check=False).stdout.split()), 30, "end of sleep")
