@@ -70,18 +70,20 @@ static void hash_end(Hash *hash, const Checksum *checksum, uint8_t sum[static CH
         }
 }
 
-int checksum_matches(const Checksum *checksum, int fd) {
+int checksum_of_file(int fd, const Checksum *like, Checksum *ret) {
         _cleanup_free_ uint8_t *buffer = malloc(READ_SIZE);
-        uint8_t sum[CHECKSUM_SIZE_MAX];
+        Checksum sum;
         off_t position = 0;
         Hash hash;
 
-        assert(checksum);
+        assert(like);
         assert(fd >= 0);
+        assert(ret);
 
         if (!buffer)
                 return -ENOMEM;
-        hash_begin(&hash, checksum);
+        sum = (Checksum){ .kind = like->kind, .size = like->size };
+        hash_begin(&hash, like);
         for (;;) {
                 ssize_t n = pread(fd, buffer, READ_SIZE, position);
 
@@ -91,9 +93,35 @@ int checksum_matches(const Checksum *checksum, int fd) {
                         return -errno;
                 if (n == 0)
                         break;
-                hash_add(&hash, checksum, buffer, (size_t) n);
+                hash_add(&hash, like, buffer, (size_t) n);
                 position += n;
         }
-        hash_end(&hash, checksum, sum);
-        return memcmp(sum, checksum->bytes, checksum->size) == 0;
+        hash_end(&hash, like, sum.bytes);
+        *ret = sum;
+        return 0;
+}
+
+bool checksum_equal(const Checksum *a, const Checksum *b) {
+        return a->kind == b->kind && a->size == b->size && memcmp(a->bytes, b->bytes, a->size) == 0;
+}
+
+int checksum_matches(const Checksum *checksum, int fd) {
+        Checksum sum;
+        int r;
+
+        r = checksum_of_file(fd, checksum, &sum);
+        return r < 0 ? r : checksum_equal(&sum, checksum);
+}
+
+char *checksum_format(char buffer[static CHECKSUM_TEXT_MAX], const Checksum *checksum) {
+        static const char *const prefixes[_CHECKSUM_KIND_MAX] = {
+                [CHECKSUM_SHA256] = "sha256:",
+                [CHECKSUM_SHA512] = "sha512:",
+                [CHECKSUM_BLAKE2B] = "blake2b:",
+        };
+        size_t n = strlen(prefixes[checksum->kind]);
+
+        memcpy(buffer, prefixes[checksum->kind], n);
+        (void) sodium_bin2hex(buffer + n, CHECKSUM_TEXT_MAX - n, checksum->bytes, checksum->size);
+        return buffer;
 }

@@ -33,3 +33,14 @@ int checksum_parse(const char *text, Checksum *ret);
  * Is it that of the file, from its start to its end? The offset stays where it is. Return: 1; 0; -errno of reading.
  */
 int checksum_matches(const Checksum *checksum, int fd);
+
+/* That of a file, of the kind and size of another. Return: 0; -errno of reading. */
+int checksum_of_file(int fd, const Checksum *like, Checksum *ret);
+
+bool checksum_equal(const Checksum *a, const Checksum *b);
+
+/* "sha512:", digits, NUL. */
+#define CHECKSUM_TEXT_MAX (sizeof("blake2b:") + 2 * CHECKSUM_SIZE_MAX)
+
+/* "sha256:HEX", in small letters. Returns buffer. */
+char *checksum_format(char buffer[static CHECKSUM_TEXT_MAX], const Checksum *checksum);

@@ -40,7 +40,9 @@ void context_done(AgentdContext *context) {
         path_cache_done(&context->sources);
         safe_close(context->host_fd);
         free(context->identities);
+        free(context->download_error);
         context_free_stage(context);
+        content_store_free(context->content);
         context_stop_runner(context);
         context_free_command(context);
         content_store_free(context->content);

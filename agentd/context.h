@@ -59,6 +59,7 @@ struct AgentdContext {
         PathCache sources; /* in the host's root, whatever is managed */
         int host_fd;       /* that one, if it is not root_fd; opened when needed */
         char name[64];     /* of the user or group that was looked up last */
+        char *download_error;
 
         /* Of the call that is under way. */
         const Module *module; /* that is called, and … */

@@ -245,6 +245,9 @@ AGENTD_EXPORT void agentd_prepare_error(AgentdPrepare *prepare, int parameter, c
  * fails. */
 AGENTD_EXPORT void agentd_prepare_after(AgentdPrepare *prepare, const char *id);
 
+/* What this state takes at most, if the role does not say it: it is one of those that take longer than others of its type. */
+AGENTD_EXPORT void agentd_prepare_timeout(AgentdPrepare *prepare, uint64_t timeout_usec);
+
 /* What a state of a type with AGENTD_NAME_IS_PATH makes of its path. Without a word it is a directory. */
 typedef enum AgentdPathKind {
         AGENTD_PATH_DIRECTORY = 0, /* others may lie below: they come after it */
@@ -542,6 +545,21 @@ typedef struct AgentdDownload {
 AGENTD_EXPORT int agentd_download(
         AgentdContext *context, size_t i, const AgentdDownload *download, int *ret_fd);
 AGENTD_EXPORT const char *agentd_download_error(AgentdContext *context);
+
+/* For text like "sha512:HEX", with the NUL. */
+#define AGENTD_CHECKSUM_SIZE 160
+
+/*
+ * agentd_is_downloaded() - is an open file what a download would bring?
+ * @ret_is: its checksum, of the kind that is wanted; of what is signed, SHA-256, unless it is what it should be
+ *
+ * With a checksum it must be that of the file. What is only signed must fit the signature that came with the state's last
+ * download, which agentd keeps. Nothing is fetched.
+ *
+ * Return: 1; 0; -EINVAL: checksum or keys are not well-formed; -errno of reading.
+ */
+AGENTD_EXPORT int agentd_is_downloaded(AgentdContext *context, size_t i, int fd,
+        const AgentdDownload *download, char ret_is[AGENTD_CHECKSUM_SIZE]);
 
 /* ---- In check: what need not be read again --------------------------------------------------------------------- */
 /*

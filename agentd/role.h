@@ -96,6 +96,7 @@ typedef struct State {
         const void *data;
         uint32_t flags;
         usec_t timeout_usec;
+        bool timeout_given; /* by the role */
         uint8_t hash[IMAGE_HASH_SIZE];
         AgentdPathKind path_kind;
         const char *edits; /* the file that it is about a part of; or NULL */

@@ -63,11 +63,12 @@ struct sandbox_mount_attr {
 #define MOVE_MOUNT_F_EMPTY_PATH 0x00000004
 #endif
 
-int sandbox_find_user(uid_t *ret_uid, gid_t *ret_gid) {
+/* Ids that are made up are the `skip`th that are free. */
+static int find_user(const char *name, unsigned skip, uid_t *ret_uid, gid_t *ret_gid) {
         struct passwd *passwd;
 
         errno = 0;
-        passwd = getpwnam(CHECK_USER);
+        passwd = getpwnam(name);
         if (passwd && passwd->pw_uid != 0) {
                 *ret_uid = passwd->pw_uid;
                 *ret_gid = passwd->pw_gid;
@@ -75,13 +76,21 @@ int sandbox_find_user(uid_t *ret_uid, gid_t *ret_gid) {
         }
 
         for (uid_t id = SPARE_ID_LAST; id >= SPARE_ID_FIRST; id--)
-                if (!getpwuid(id) && !getgrgid(id)) {
+                if (!getpwuid(id) && !getgrgid(id) && skip-- == 0) {
                         *ret_uid = id;
                         *ret_gid = id;
                         return 0;
                 }
 
         return -ENOENT;
+}
+
+int sandbox_find_user(uid_t *ret_uid, gid_t *ret_gid) {
+        return find_user(CHECK_USER, 0, ret_uid, ret_gid);
+}
+
+int sandbox_find_fetch_user(uid_t *ret_uid, gid_t *ret_gid) {
+        return find_user(SANDBOX_FETCH_USER, 1, ret_uid, ret_gid);
 }
 
 int limit_memory(size_t more_bytes) {

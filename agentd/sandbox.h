@@ -52,6 +52,11 @@ typedef struct SandboxOptions {
  */
 int sandbox_find_user(uid_t *ret_uid, gid_t *ret_gid);
 
+#define SANDBOX_FETCH_USER "agentd-fetch"
+
+/* Likewise the user that downloads run as; never that of the checks. */
+int sandbox_find_fetch_user(uid_t *ret_uid, gid_t *ret_gid);
+
 /*
  * sandbox_is_possible() - whether this process may build the sandbox at all; in many containers root may not
  *

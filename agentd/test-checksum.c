@@ -51,6 +51,25 @@ TEST(checksums_of_a_file) {
         safe_close(fd);
 }
 
+TEST(a_checksum_is_told_as_it_is_written) {
+        static const char *const cases[] = { "sha256:" SHA256, "sha512:" SHA512, "blake2b:" BLAKE2B,
+                "blake2b:" BLAKE2B_256 };
+        int fd = file_of("abc", 3);
+
+        FOREACH_ELEMENT(c, cases) {
+                char text[CHECKSUM_TEXT_MAX];
+                Checksum should, is;
+
+                ASSERT_OK(checksum_parse(*c, &should));
+                ASSERT_OK(checksum_of_file(fd, &should, &is));
+                ASSERT_TRUE(checksum_equal(&is, &should));
+                ASSERT_STREQ(checksum_format(text, &is), *c);
+                is.bytes[31] ^= 1;
+                ASSERT_FALSE(checksum_equal(&is, &should));
+        }
+        safe_close(fd);
+}
+
 TEST(checksums_that_are_none) {
         static const char *const cases[] = {
                 "",
@@ -113,6 +132,7 @@ TEST(a_checksum_of_much_and_of_nothing) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 RUN(checksums_of_a_file),
+                RUN(a_checksum_is_told_as_it_is_written),
                 RUN(checksums_that_are_none),
                 RUN(a_checksum_of_much_and_of_nothing),
         };

@@ -140,8 +140,11 @@ static bool content_is_known(AgentdContext *c, size_t i, const File *file, const
 static int compare_content(AgentdContext *c, size_t i, const File *file, Look *look) {
         int fd CLOSED = -1, source CLOSED = -1, r = 0;
 
-        if ((!file->content && !file->source) || (file->only_if_missing && look->kind == KIND_FILE) ||
-                content_is_known(c, i, file, look))
+        if (file->only_if_missing && look->kind == KIND_FILE)
+                return 0;
+        if (file->download)
+                return compare_download(c, i, file, look);
+        if ((!file->content && !file->source) || content_is_known(c, i, file, look))
                 return 0;
         if (file->source) {
                 source = open_source(c, file);

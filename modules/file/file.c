@@ -36,6 +36,12 @@ enum {
         P_EXCLUDE,
         P_MAX_DEPTH,
         P_MAX_FILES,
+        P_URL,
+        P_CHECKSUM,
+        P_SHA256,
+        P_SIGNATURE,
+        P_PUBLIC_KEYS,
+        P_DOWNLOAD,
 };
 
 enum {
@@ -165,6 +171,32 @@ static const AgentdParameter file_parameters[] = {
                 .type = AGENTD_INTEGER,
                 .documentation =
                         "files and directories below, more of which are an error; without it, 10000" },
+        [P_URL] = { .name = "url",
+                .type = AGENTD_ANY,
+                .exclusive = "content",
+                .documentation = "a URL that has the content, or a list of such, tried in this order; needs "
+                                 "`sha256`, "
+                                 "`checksum` or `public_keys`" },
+        [P_CHECKSUM] = { .name = "checksum",
+                .type = AGENTD_STRING,
+                .flags = AGENTD_CHECKSUM,
+                .exclusive = "checksum",
+                .documentation = "of what `url` has: \"sha256:…\", \"sha512:…\" or \"blake2b:…\"" },
+        [P_SHA256] = { .name = "sha256",
+                .type = AGENTD_STRING,
+                .flags = AGENTD_CHECKSUM,
+                .exclusive = "checksum",
+                .documentation = "likewise, in hexadecimal digits alone" },
+        [P_SIGNATURE] = { .name = "signature",
+                .type = AGENTD_STRING,
+                .documentation = "URL of a signature by minisign; without it, `url` and \".minisig\"" },
+        [P_PUBLIC_KEYS] = { .name = "public_keys",
+                .type = AGENTD_LIST,
+                .documentation = "keys of minisign, one of which must have signed what `url` has" },
+        [P_DOWNLOAD] = { .name = "download",
+                .type = AGENTD_RECORD,
+                .fields = download_fields,
+                .documentation = "how to fetch it" },
         {},
 };
 
@@ -202,6 +234,7 @@ static const struct {
         { P_EXCLUDE, 1u << KIND_DIRECTORY },
         { P_MAX_DEPTH, 1u << KIND_DIRECTORY },
         { P_MAX_FILES, 1u << KIND_DIRECTORY },
+        { P_URL, FILES },
 };
 
 static bool is_given(const AgentdValue *p, int parameter) {
@@ -210,7 +243,8 @@ static bool is_given(const AgentdValue *p, int parameter) {
 
 /* Whether the state says what is in the file. */
 static bool has_content(const AgentdValue *p) {
-        return is_given(p, P_CONTENT) || is_given(p, P_SOURCE) || is_given(p, P_TEMPLATE);
+        return is_given(p, P_CONTENT) || is_given(p, P_SOURCE) || is_given(p, P_TEMPLATE) ||
+               is_given(p, P_URL);
 }
 
 static int check_sense(AgentdPrepare *prepare, const AgentdValue *p, Kind kind) {
@@ -499,6 +533,22 @@ static int file_prepare(AgentdPrepare *prepare, const char *name, const AgentdVa
         if (file->kind == KIND_DIRECTORY &&
                 tree_prepare(prepare, name, p, &tree_parameters, &file->tree) < 0)
                 r = -EINVAL;
+        if (r < 0)
+                return r;
+
+        r = download_prepare(prepare,
+                &(DownloadValues){
+                        .url = &p[P_URL],
+                        .checksum = &p[P_CHECKSUM],
+                        .sha256 = &p[P_SHA256],
+                        .signature = &p[P_SIGNATURE],
+                        .public_keys = &p[P_PUBLIC_KEYS],
+                        .fields = &p[P_DOWNLOAD],
+                        .url_index = P_URL,
+                        .signature_index = P_SIGNATURE,
+                        .fields_index = P_DOWNLOAD,
+                },
+                &file->download);
         if (r < 0)
                 return r;
 

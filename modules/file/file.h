@@ -12,6 +12,7 @@
  *      attribute.c, acl.c, capability.c, mode.c
  *                 attributes: reading what is declared, comparing, setting
  *      tree*.c    the same for what lies below a directory; see tree.h
+ *      download.c content from a server
  *
  * check and apply both look and compare, since the host may have changed in between; apply then makes.
  */
@@ -75,8 +76,9 @@ typedef struct File {
         size_t n_xattrs;
         const char *selinux;
         Capabilities capabilities;
-        int immutable, append_only; /* 0, 1, KEEP */
-        const struct Tree *tree;    /* what lies below; NULL: not managed. See tree.h */
+        int immutable, append_only;     /* 0, 1, KEEP */
+        const struct Tree *tree;        /* what lies below; NULL: not managed. See tree.h */
+        const AgentdDownload *download; /* has the content; NULL: none */
 } File;
 
 /* What is at the path, and what should be, once names are ids. */
@@ -268,3 +270,21 @@ int set_attributes(AgentdContext *c, const File *file, const Look *look, const c
 
 /* The mode that what is there keeps. */
 mode_t kept_mode(const Look *look, mode_t mode);
+/* ---- download.c -------------------------------------------------------------------------------------------------- */
+
+extern const AgentdParameter download_fields[];
+
+/* The parameters, and their indices, for errors. */
+typedef struct DownloadValues {
+        const AgentdValue *url, *checksum, *sha256, *signature, *public_keys, *fields;
+        int url_index, signature_index, fields_index;
+} DownloadValues;
+
+/* Return: 0, with NULL in *ret if nothing is to be fetched; -EINVAL: the error was told. */
+int download_prepare(AgentdPrepare *prepare, const DownloadValues *values, const AgentdDownload **ret);
+
+/* Compares the content with what is promised of the URL's, and reports it. Return: 0; -1 if the state is finished. */
+int compare_download(AgentdContext *c, size_t i, const File *file, Look *look);
+
+/* Fetches it. @ret_error: valid until the next download. Return: a descriptor; -errno. */
+int fetch_download(AgentdContext *c, size_t i, const File *file, const char **ret_error);

@@ -221,7 +221,8 @@ typedef struct Making {
         const File *file;
         Look *look;
         AgentdAttributes attributes;
-        int old_fd; /* of the file that is replaced; -1: none, or its attributes are of no interest */
+        int fetched; /* has the content; -1: it was not fetched */
+        int old_fd;  /* of the file that is replaced; -1: none, or its attributes are of no interest */
         bool at_once;
         bool flags_are_off; /* of the old one */
         const char *error;
@@ -269,6 +270,7 @@ static int make_file(Making *making, const char *path) {
                 .userdata = making,
         };
 
+        replacement.fd = making->fetched;
         if (file->source) {
                 source = open_source(making->context, file);
                 if (source < 0)
@@ -413,12 +415,19 @@ static int make(Making *making, bool new) {
         const File *file = making->file;
         Look *look = making->look;
         bool wrong = new && look->kind != KIND_ABSENT;
-        int old_fd CLOSED = -1;
+        int fetched CLOSED = -1, old_fd CLOSED = -1;
         int r;
 
         r = find_attributes(making, new);
         if (r < 0)
                 return r;
+        /* Before anything is changed. */
+        if (file->download) {
+                fetched = fetch_download(making->context, making->i, file, &making->error);
+                if (fetched < 0)
+                        return fetched;
+                making->fetched = fetched;
+        }
         if (look->dir_fd < 0) {
                 const AgentdAttributes parents = { .mode = file->parents_mode };
 
@@ -433,7 +442,8 @@ static int make(Making *making, bool new) {
                         return old_fd;
                 making->old_fd = old_fd;
         }
-        making->at_once = wrong || wants_flags(file, look);
+        /* Who waits for a download does not also wait for those of others. */
+        making->at_once = wrong || file->download || wants_flags(file, look);
         if (wrong && has_flags(look)) {
                 old_fd = open_for_attributes(look->dir_fd, look->name, look->kind);
                 r = old_fd < 0 ? old_fd : clear_flags(old_fd);
@@ -456,7 +466,7 @@ static int make(Making *making, bool new) {
 int file_make(AgentdContext *c, size_t i, const AgentdState *state, Look *look, const char **ret_error) {
         const File *file = state->data;
         bool new = look->kind != kind_on_disk(file->kind);
-        Making making = { .context = c, .i = i, .file = file, .look = look, .old_fd = -1 };
+        Making making = { .context = c, .i = i, .file = file, .look = look, .fetched = -1, .old_fd = -1 };
         int r;
 
         *ret_error = is_protected(file, look);
