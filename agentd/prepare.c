@@ -48,8 +48,7 @@ void agentd_prepare_path_kind(AgentdPrepare *prepare, AgentdPathKind kind) {
 }
 
 void agentd_prepare_edits(AgentdPrepare *prepare, const char *path) {
-        (void) prepare;
-        (void) path;
+        prepare->state->edits = arena_strdup(&prepare->loader->scratch, path);
 }
 
 static void add_watch(Loader *loader, State *state, ImageWatchKind kind, const char *what) {

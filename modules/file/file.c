@@ -706,7 +706,8 @@ static int file_prepare(AgentdPrepare *prepare, const char *name, const AgentdVa
                 file->parents_mode = (mode_t) p[P_PARENTS].items[PARENTS_MODE].integer;
         }
         if (file->kind == KIND_FILE)
-                agentd_prepare_path_kind(prepare, AGENTD_PATH_LEAF);
+                agentd_prepare_path_kind(
+                        prepare, file->content || file->source ? AGENTD_PATH_LEAF : AGENTD_PATH_EDITABLE);
         else if (file->kind == KIND_ABSENT)
                 agentd_prepare_path_kind(prepare, AGENTD_PATH_ABSENT);
         *ret_data = file;
