@@ -582,8 +582,6 @@ int edit_ini(const Edit *edit, const char *text, size_t size, Buffer *ret, char 
         int r = 0;
 
         buffer_add(ret, text, size);
-        if (edit->exact)
-                r = drop(edit, ret, NULL);
         for (uint32_t i = 0; i < edit->table->n && r == 0; i++) {
                 const AgentdMember *member = &edit->table->members[i];
 
@@ -597,5 +595,6 @@ int edit_ini(const Edit *edit, const char *text, size_t size, Buffer *ret, char 
         }
         for (uint32_t i = 0; edit->unset && i < edit->unset->n && r == 0; i++)
                 r = unset_path(edit, ret, edit->unset->items[i].string, reterr);
-        return r;
+        /* Last, as what is there says how new lines look. */
+        return r == 0 && edit->exact ? drop(edit, ret, NULL) : r;
 }
