@@ -98,40 +98,57 @@ static char separator_of(const Line *line, size_t *ret_start, size_t *ret_end) {
         return k > start && k < line->size ? ' ' : 0;
 }
 
-static void find_style(const Edit *edit, const Lines *lines, bool sections, Style *ret) {
-        static const char signs[] = "=: ";
-        const Line *first[3] = {};
-        size_t count[3] = {}, best = 0, start, end;
+/* The signs of assignments, and for each the first line that has it. */
+#define N_SIGNS 3
+static const char signs[] = "=: ";
 
-        *ret = (Style){
-                .comments = edit->comment
-                                    ?: sections ? "#;"
-                                                : "#",
-                .ignore_case = edit->ignore_case,
-        };
+typedef struct Count {
+        Line first[N_SIGNS];
+        size_t n[N_SIGNS];
+} Count;
+
+/* in_comments: counts what is commented out instead. */
+static void count_signs(const Lines *lines, Style *style, bool in_comments, Count *count) {
         for (size_t i = 0; i < lines->n; i++) {
-                const Line *line = &lines->lines[i];
+                Line line = lines->lines[i];
                 const char *name, *at;
-                size_t size;
+                size_t size, start, end;
                 char sign;
 
-                if (is_comment(line, ret) || is_header(line, &name, &size))
+                if (is_header(&line, &name, &size) || is_comment(&line, style) != in_comments)
                         continue;
-                sign = separator_of(line, &start, &end);
+                if (in_comments) {
+                        size_t skip = skip_blanks(line.text, 0, line.size) + 1;
+
+                        /* "#Port 22", and not "# Which port". */
+                        line = (Line){ .text = line.text + skip, .size = line.size - skip };
+                        if (line.size == 0 || is_blank(line.text[0]))
+                                continue;
+                }
+                sign = separator_of(&line, &start, &end);
                 if (sign == 0)
                         continue;
                 at = strchr(signs, sign);
-                if (!first[at - signs])
-                        first[at - signs] = line;
-                count[at - signs]++;
-                if (sign == '=' && end > start + 1)
-                        continue;
-                if (sign == '=' && !ret->quote && end < line->size &&
-                        (line->text[end] == '"' || line->text[end] == '\''))
-                        ret->quote = line->text[end];
+                if (count->n[at - signs]++ == 0)
+                        count->first[at - signs] = line;
+                if (sign == '=' && end == start + 1 && !style->quote && end < line.size &&
+                        (line.text[end] == '"' || line.text[end] == '\''))
+                        style->quote = line.text[end];
         }
-        for (size_t k = 1; k < (sections ? 2 : 3); k++)
-                if (count[k] > count[best])
+}
+
+static void find_style(const Edit *edit, const Lines *lines, bool sections, Style *ret) {
+        size_t best = 0, start, end;
+        Count count = {};
+
+        *ret = (Style){ .comments = sections ? "#;" : "#", .ignore_case = edit->ignore_case };
+        if (edit->comment)
+                ret->comments = edit->comment;
+        count_signs(lines, ret, false, &count);
+        if (count.n[0] + count.n[1] + count.n[2] == 0)
+                count_signs(lines, ret, true, &count);
+        for (size_t k = 1; k < (sections ? 2 : N_SIGNS); k++)
+                if (count.n[k] > count.n[best])
                         best = k;
         ret->sign = signs[best];
         (void) snprintf(ret->separator, sizeof(ret->separator), "%s", sections ? " = " : "=");
@@ -140,14 +157,16 @@ static void find_style(const Edit *edit, const Lines *lines, bool sections, Styl
 
                 ret->sign = edit->separator[i] ?: ' ';
                 (void) snprintf(ret->separator, sizeof(ret->separator), "%s", edit->separator);
-        } else if (first[best]) {
-                (void) separator_of(first[best], &start, &end);
-                if (end ==
-                        first[best]->size) /* without a value: do not take blanks at the end for a style */
-                        while (end > start + 1 && is_blank(first[best]->text[end - 1]))
+        } else if (count.n[best] > 0) {
+                const Line *first = &count.first[best];
+
+                (void) separator_of(first, &start, &end);
+                /* Without a value, blanks at the end are no style. */
+                if (end == first->size)
+                        while (end > start + 1 && is_blank(first->text[end - 1]))
                                 end--;
                 if (end - start < sizeof(ret->separator)) {
-                        memcpy(ret->separator, first[best]->text + start, end - start);
+                        memcpy(ret->separator, first->text + start, end - start);
                         ret->separator[end - start] = 0;
                 }
         }
