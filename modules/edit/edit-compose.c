@@ -4,6 +4,9 @@
 
 #include "edit.h"
 
+/* Texts between the edits that are kept to be shown. What a thousand edits make of a large file is too much of it. */
+#define PARTS_SIZE_MAX (4 * EDIT_SIZE_MAX)
+
 static bool same(const Buffer *a, const char *text, size_t size) {
         return a->size == size && (size == 0 || memcmp(a->data, text, size) == 0);
 }
@@ -69,7 +72,6 @@ static int edit_stable(const Edit *edit, const char *text, size_t size, Buffer *
 void edit_parts_done(Part *parts, size_t n) {
         for (size_t i = 0; i < n; i++) {
                 free(parts[i].error);
-                free(parts[i].before);
                 free(parts[i].after);
         }
 }
@@ -87,7 +89,9 @@ static char *copy(const char *text, size_t size) {
 
 /* All that have not failed, one after the other. */
 static int compose_once(Part *parts, size_t n, const char *text, size_t size, Buffer *ret) {
+        const char *before = text;
         Buffer current = {};
+        size_t kept = 0;
 
         buffer_add(&current, text, size);
         for (size_t i = 0; i < n; i++) {
@@ -95,7 +99,6 @@ static int compose_once(Part *parts, size_t n, const char *text, size_t size, Bu
                 Buffer next = {};
                 int r;
 
-                free(part->before);
                 free(part->after);
                 part->before = part->after = NULL;
                 part->changes = false;
@@ -106,15 +109,13 @@ static int compose_once(Part *parts, size_t n, const char *text, size_t size, Bu
                         (void) edit_error(&part->error, r, "%s", strerror(-r));
                 if (r == 0 && !same(&next, current.data, current.size)) {
                         part->changes = true;
+                        part->before = before;
                         part->before_size = current.size;
                         part->after_size = next.size;
-                        part->before = copy(current.data, current.size);
-                        part->after = copy(next.data, next.size);
-                        if (!part->before || !part->after) {
-                                buffer_done(&next);
-                                buffer_done(&current);
-                                return -ENOMEM;
-                        }
+                        kept += next.size;
+                        if (kept <= PARTS_SIZE_MAX)
+                                part->after = copy(next.data, next.size);
+                        before = part->after;
                         buffer_done(&current);
                         current = next;
                 } else

@@ -631,6 +631,19 @@ static bool all_unchanged(AgentdContext *c, const AgentdState *states, size_t fi
         return true;
 }
 
+static void report(AgentdContext *c, size_t i, const Part *part) {
+        char is[32], should[32];
+
+        if (part->before && part->after) {
+                agentd_differs_text(
+                        c, i, "content", part->before, part->before_size, part->after, part->after_size);
+                return;
+        }
+        (void) snprintf(is, sizeof(is), "%zu bytes", part->before_size);
+        (void) snprintf(should, sizeof(should), "%zu bytes", part->after_size);
+        agentd_differs_string(c, i, "content", is, should);
+}
+
 static void check_group(AgentdContext *c, const AgentdState *states, size_t first, size_t n, Part *parts) {
         const char *path = ((const Edit *) states[first].data)->path;
         _cleanup_(look_done) Look look = { .fd = -1 };
@@ -651,10 +664,11 @@ static void check_group(AgentdContext *c, const AgentdState *states, size_t firs
                 for (size_t i = 0; i < n; i++) {
                         if (parts[i].error)
                                 continue;
-                        if (parts[i].changes || (look.fd < 0 && first_change))
-                                agentd_differs_text(c, first + i, "content",
-                                        look.fd < 0 && first_change ? NULL : parts[i].before,
-                                        parts[i].before_size, parts[i].after ?: "", parts[i].after_size);
+                        if (look.fd < 0 && first_change)
+                                agentd_differs_text(c, first + i, "content", NULL, 0, parts[i].after ?: "",
+                                        parts[i].after_size);
+                        else if (parts[i].changes)
+                                report(c, first + i, &parts[i]);
                         else if (look.fd >= 0)
                                 agentd_remember(c, first + i, &look.fd, 1);
                         first_change = false;

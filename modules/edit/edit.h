@@ -138,7 +138,9 @@ typedef struct Part {
         const char *id;
         char *error; /* it failed: why */
         bool changes;
-        char *before, *after; /* if it changes something: the text before and after it */
+        const char
+                *before; /* if it changes something: the text before and after it; NULL: that was not kept */
+        char *after;     /* `before` is that of the part before, or the text that there was */
         size_t before_size, after_size;
 } Part;
 
