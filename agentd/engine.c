@@ -375,7 +375,6 @@ static int make_pool(Engine *engine) {
         WorkerPoolOptions options = {
                 .root = "/",
                 .sandbox.memory_bytes = WORKER_MEMORY_BYTES,
-                .content_directory = engine->options->state_directory,
                 .commands = engine->commands,
                 .content_directory = engine->options->state_directory,
         };

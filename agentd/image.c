@@ -218,7 +218,7 @@ const char *image_validate(const uint8_t *base, size_t size) {
 
                 if (!name_fits(&v, state->id) || state->type >= h->types.n || state->role >= h->roles.n ||
                         !slice_fits(state->watches, h->watches.n) || state->timeout_usec == 0 ||
-                        state->when >= size || state->data >= size)
+                        state->when >= size || state->data >= size || state->batch_key > h->n_batch_keys)
                         return "a state is not well-formed";
 
                 type = ARRAY(&v, h->types, ImageType) + state->type;
@@ -228,6 +228,8 @@ const char *image_validate(const uint8_t *base, size_t size) {
                         return "a state's id does not begin with its type";
         }
 
+        if (h->n_batch_keys > h->states.n)
+                return "there are too many keys of batches";
         if (h->nodes.n < h->states.n)
                 return "a state has no node";
         for (uint32_t i = 0; i < h->nodes.n; i++)

@@ -51,7 +51,9 @@ typedef struct ImageHeader {
         ImageArray files;      /* ImageFile: what the load read */
         ImageArray facts;      /* ImageFact: what the load looked at */
         ImageArray paths;      /* ImagePath, sorted by path_compare(); none if no state wants to know */
-        Settings settings;     /* of agentd.toml */
+        uint32_t n_batch_keys; /* they are 1 … so many */
+        uint32_t padding;
+        Settings settings; /* of agentd.toml */
 } ImageHeader;
 
 typedef struct ImageModule {
@@ -85,10 +87,10 @@ typedef struct ImageState {
         uint32_t role;
         uint32_t line, column; /* of the declaration in the role */
         uint32_t flags;
-        uint32_t when;      /* offset of an Expression, 0: none. Not for the engine */
-        uint32_t data;      /* offset of private data, 0: NULL. Not for the engine */
-        ImageArray watches; /* offset is an index into watches */
-        uint32_t padding;
+        uint32_t when;                 /* offset of an Expression, 0: none. Not for the engine */
+        uint32_t data;                 /* offset of private data, 0: NULL. Not for the engine */
+        ImageArray watches;            /* offset is an index into watches */
+        uint32_t batch_key;            /* states of a type with the same one come in one batch; 0: none */
         uint64_t timeout_usec;         /* > 0 */
         uint8_t hash[IMAGE_HASH_SIZE]; /* of all that prepare was given */
 } ImageState;

@@ -433,6 +433,15 @@ AGENTD_EXPORT int agentd_replace_symlink(
 AGENTD_EXPORT int agentd_make_directory(
         AgentdContext *context, const char *path, const AgentdAttributes *attributes);
 
+/*
+ * agentd_rewrite_file() - likewise puts a new content in place of a file that is there, and keeps all else
+ * @fd: the file, open; its mode, owner, access control list and extended attributes are those of the new one
+ *
+ * apply only. Return: 0; -ESTALE if the path is not that file any more; as agentd_replace_file().
+ */
+AGENTD_EXPORT int agentd_rewrite_file(
+        AgentdContext *context, const char *path, int fd, const void *content, size_t size);
+
 /* Removes a file, symlink or empty directory. Return: 0, also if nothing is there; -ENOTEMPTY; other -errno. */
 AGENTD_EXPORT int agentd_remove(AgentdContext *context, const char *path);
 

@@ -63,10 +63,25 @@ static void write_types(Loader *loader, ImageHeader *header) {
         header->modules.n = n_modules;
 }
 
+/* Numbers files that are edited, in the order in which they come up first: the states of each are worked on together. */
+static uint32_t batch_key(Loader *loader, ImageHeader *header, Map *keys, const State *state) {
+        uint32_t key;
+
+        if (!state->edits)
+                return 0;
+        key = map_get(keys, state->edits);
+        if (key == MAP_NOT_FOUND) {
+                key = ++header->n_batch_keys;
+                map_put(keys, &loader->scratch, state->edits, key);
+        }
+        return key;
+}
+
 static void write_states(Loader *loader, ImageHeader *header) {
         ImageState *states = MAKE_ARRAY(loader, &header->states, loader->n_states, ImageState);
         ImageWatch *watches;
         uint32_t n_watches = 0;
+        Map keys = {};
 
         for (uint32_t i = 0; i < loader->n_states; i++)
                 n_watches += loader->states[i]->n_watches;
@@ -86,6 +101,7 @@ static void write_states(Loader *loader, ImageHeader *header) {
                         .when = state->when ? offset_of(loader, state->when) : 0,
                         .data = state->data ? offset_of(loader, state->data) : 0,
                         .watches = { .offset = n_watches, .n = state->n_watches },
+                        .batch_key = batch_key(loader, header, &keys, state),
                         .timeout_usec = state->timeout_usec,
                 };
                 memcpy(states[i].hash, state->hash, sizeof(states[i].hash));

@@ -181,9 +181,28 @@ static void connect_to_owner(Loader *loader, const State *owner, const State *st
                 add_edge(loader, state->index, owner->index);
 }
 
+/* A part of a file comes after the state that owns the file, which must leave the content to others. */
+static void connect_to_edited(Loader *loader, const State *state) {
+        uint32_t i = map_get(&loader->paths, state->edits);
+        const State *owner;
+
+        if (i == MAP_NOT_FOUND)
+                return;
+        owner = loader->states[i];
+        if (owner->path_kind == AGENTD_PATH_EDITABLE)
+                add_edge(loader, owner->index, state->index);
+        else
+                diagnostics_add(&loader->diagnostics, state->place, "%s edits '%s', which %s (%s:%u:%u) %s",
+                        state->id, state->edits, owner->id, owner->place.file, owner->place.line,
+                        owner->place.column,
+                        owner->path_kind == AGENTD_PATH_ABSENT      ? "wants to be absent"
+                        : owner->path_kind == AGENTD_PATH_DIRECTORY ? "makes a directory"
+                                                                    : "says the whole content of");
+}
+
 /* A path comes after the nearest directory above it that a state owns. */
-static void connect_parent(Loader *loader, const State *state) {
-        char *path = arena_strdup(&loader->scratch, state->name), *slash;
+static void connect_parent(Loader *loader, const State *state, const char *of) {
+        char *path = arena_strdup(&loader->scratch, of), *slash;
 
         while ((slash = strrchr(path, '/'))) {
                 uint32_t owner;
@@ -302,7 +321,11 @@ void graph_build(Loader *loader) {
                 for (uint32_t k = 0; k < state->n_references; k++)
                         connect(&graph, state, &state->references[k]);
                 if (state->type->type->flags & AGENTD_NAME_IS_PATH)
-                        connect_parent(loader, state);
+                        connect_parent(loader, state, state->name);
+                if (state->edits) {
+                        connect_to_edited(loader, state);
+                        connect_parent(loader, state, state->edits);
+                }
         }
         find_cycles(loader);
 }

@@ -25,14 +25,23 @@ typedef struct Node {
         uint8_t result;
         bool pending; /* in a plan: something that it depends on would change first */
         bool held;    /* it has been begun */
+        bool keyed;   /* it counts in Run.keys */
         bool inside;  /* part of the run; all that is not is 0, and its memory was never touched */
         RunDetail *detail;
 } Node;
 
 typedef struct Queue {
+        bool keyed;    /* some have a batch key */
+        bool unsorted; /* some came since those were last put together */
         uint32_t *states;
         uint32_t first, n, allocated;
 } Queue;
+
+/* Of states with the same batch key: they share a file, so that no two batches of them are under way at once. */
+typedef struct Key {
+        uint32_t n_begun;   /* states that were cut into a batch and are not done */
+        uint32_t in_flight; /* id of the batch that a worker has; 0: none */
+} Key;
 
 struct Run {
         sd_event *event;
@@ -52,6 +61,7 @@ struct Run {
         Batch *batches, **last_batch; /* made already: applies, checks after, halves */
         uint32_t n_in_flight, last_batch_id;
         Batch *in_flight;
+        Key *keys;       /* by batch key; NULL if there are none */
         uint32_t *stack; /* for finish(): nodes that are done but not announced */
         uint32_t counts[_RESULT_MAX];
         usec_t started_usec, finished_usec;
@@ -97,6 +107,24 @@ void run_take_from_flight(Run *run, Batch *batch);
 
 /* Dispatches at the next turn of the event loop. */
 void run_schedule(Run *run);
+
+/* The front of a queue as a batch, or NULL: all that is left waits for others with the same key. */
+Batch *run_cut_batch(Run *run, uint32_t q);
+
+/* False if another run holds the state; then it is put aside. */
+bool run_may_begin(Run *run, uint32_t state);
+
+/* Results that need no worker. True if the state has one now. */
+bool run_finish_without_asking(Run *run, uint32_t state);
+
+Batch *run_batch_new(Run *run, Phase phase, uint32_t type, const uint32_t *states, uint32_t n, bool as_root);
+
+/* run-cut.c: of batch keys */
+void run_key_begin(Run *run, uint32_t state);
+void run_key_end(Run *run, uint32_t state);
+bool run_keys_are_free(const Run *run, const Batch *batch);
+void run_keys_take(Run *run, const Batch *batch);
+void run_keys_release(Run *run, const Batch *batch);
 
 /* run-answer.c: of WorkerHandlers */
 int run_on_record(void *userdata, Batch *batch, MessageKind kind, MessageReader *reader);

@@ -9,9 +9,6 @@
 #include "mount-table.h"
 #include "run-internal.h"
 
-/* A batch of a type without a limit of its own ends here, so that it fits into a message. */
-#define BATCH_MAX 16384
-
 const char *result_to_string(Result result) {
         static const char *const names[_RESULT_MAX] = {
                 [RESULT_NONE] = "none",
@@ -92,6 +89,7 @@ static void set_result(Run *run, uint32_t i, Result result) {
         if (i >= run->n_states)
                 return;
 
+        run_key_end(run, i);
         run->counts[result]++;
         if (result == RESULT_BLOCKED)
                 run_set_error(run, i, "required %s %s", node_name(run, node->cause),
@@ -206,11 +204,13 @@ static void enqueue(Run *run, uint32_t state) {
                 queue->allocated = wanted;
         }
         queue->states[queue->n++] = state;
+        if (image->batch_key != 0)
+                queue->keyed = queue->unsorted = true;
         /* It may be of a type that the dispatch which goes on has passed already. */
         run_schedule(run);
 }
 
-static Batch *batch_new(
+Batch *run_batch_new(
         Run *run, Phase phase, uint32_t type, const uint32_t *states, uint32_t n, bool as_root) {
         Batch *batch = malloc(sizeof(Batch) + n * sizeof(uint32_t));
         unsigned flags = 0;
@@ -259,7 +259,7 @@ void run_push_states(
 
         if (n == 0)
                 return;
-        batch = batch_new(run, phase, from->type, states, n,
+        batch = run_batch_new(run, phase, from->type, states, n,
                 image_state(run->image, states[0])->flags & IMAGE_STATE_CHECK_AS_ROOT);
         if (!batch)
                 return;
@@ -304,11 +304,11 @@ void run_take_from_flight(Run *run, Batch *batch) {
                 }
         batch->next = NULL;
         run->n_in_flight--;
+        run_keys_release(run, batch);
 }
 
 /* ---- Dispatch ------------------------------------------------------------------------------------------------------- */
-/* Results that need no worker. True if the state has one now. */
-static bool finish_without_asking(Run *run, uint32_t state) {
+bool run_finish_without_asking(Run *run, uint32_t state) {
         const ImageState *image = image_state(run->image, state);
 
         if (run_fail_if_hung(run, state))
@@ -328,8 +328,7 @@ static bool finish_without_asking(Run *run, uint32_t state) {
         return true;
 }
 
-/* False if another run holds the state; then it is put aside. */
-static bool may_begin(Run *run, uint32_t state) {
+bool run_may_begin(Run *run, uint32_t state) {
         if (run_plans(run) || !run->handlers->may_begin ||
                 run->handlers->may_begin(run->userdata, run, state))
                 return true;
@@ -357,43 +356,6 @@ void run_retry(Run *run) {
                 enqueue(run, run->parked[i]);
 }
 
-/* The front of a queue as a batch, or NULL. */
-static Batch *cut_batch(Run *run, uint32_t q) {
-        Queue *queue = &run->queues[q];
-        uint32_t n_types = run->image->header->types.n, type = q % n_types;
-        uint32_t max = image_type(run->image, type)->batch_max ?: BATCH_MAX;
-        _cleanup_free_ uint32_t *states = NULL;
-        uint32_t n = 0;
-
-        max = MIN(max, (uint32_t) BATCH_MAX);
-        max = MIN(max, queue->n - queue->first);
-        if (max == 0)
-                return NULL;
-        states = malloc(max * sizeof(uint32_t));
-        if (!states) {
-                log_oom();
-                run_stop(run);
-                return NULL;
-        }
-        while (n < max && queue->first < queue->n) {
-                uint32_t state = queue->states[queue->first];
-
-                /* A batch has one timeout: that of a state shall not grow by the company that it is in. */
-                if (n > 0 && image_state(run->image, state)->timeout_usec !=
-                                     image_state(run->image, states[0])->timeout_usec)
-                        break;
-                queue->first++;
-                if (may_begin(run, state) && !finish_without_asking(run, state)) {
-                        /* Who only looks keeps nobody off. */
-                        run->nodes[state].held = !run_plans(run);
-                        states[n++] = state;
-                }
-        }
-        if (queue->first == queue->n)
-                queue->first = queue->n = 0;
-        return n > 0 ? batch_new(run, PHASE_CHECK, type, states, n, q >= n_types) : NULL;
-}
-
 static void send_batch(Run *run, Batch *batch) {
         int r;
 
@@ -413,6 +375,7 @@ static void send_batch(Run *run, Batch *batch) {
         batch->next = run->in_flight;
         run->in_flight = batch;
         run->n_in_flight++;
+        run_keys_take(run, batch);
         r = worker_pool_dispatch(run->pool, run->image, batch);
         if (r < 0) {
                 char detail[128];
@@ -476,7 +439,7 @@ static void fail_without_workers(Run *run, WorkerKind kind) {
 
                 if ((q >= run->n_queues / 2 ? WORKER_APPLY : WORKER_CHECK) != kind)
                         continue;
-                while ((batch = cut_batch(run, q)))
+                while ((batch = run_cut_batch(run, q)))
                         fail_batch(run, batch, error);
         }
         run_schedule(run);
@@ -554,7 +517,8 @@ static int on_dispatch(_unused_ sd_event_source *source, void *userdata) {
         for (Batch **b = &run->batches; *b;) {
                 Batch *batch = *b;
 
-                if (!may_send(run, batch) || !worker_pool_has_room(run->pool, run->image, batch->kind)) {
+                if (!may_send(run, batch) || !worker_pool_has_room(run->pool, run->image, batch->kind) ||
+                        !run_keys_are_free(run, batch)) {
                         b = &batch->next;
                         continue;
                 }
@@ -576,10 +540,13 @@ static int on_dispatch(_unused_ sd_event_source *source, void *userdata) {
 
                 while (run->queues[q].first < run->queues[q].n &&
                         worker_pool_has_room(run->pool, run->image, kind) && !run->stopped) {
-                        Batch *batch = cut_batch(run, q);
+                        uint32_t before = run->queues[q].n - run->queues[q].first;
+                        Batch *batch = run_cut_batch(run, q);
 
                         if (batch)
                                 send_batch(run, batch);
+                        else if (run->queues[q].n - run->queues[q].first == before)
+                                break; /* they wait for others that are under way */
                 }
         }
 
@@ -656,7 +623,10 @@ int run_new(sd_event *event, Image *image, WorkerPool *pool, const RunOptions *o
         }
         run->stack = malloc(MAX(run->n_nodes, 1U) * sizeof(uint32_t));
         run->queues = calloc(MAX(run->n_queues, 1U), sizeof(Queue));
-        if (!run->stack || !run->queues)
+        /* Zeroed pages: only those of keys that come up are touched. */
+        if (image->header->n_batch_keys > 0)
+                run->keys = calloc((size_t) image->header->n_batch_keys + 1, sizeof(Key));
+        if (!run->stack || !run->queues || (image->header->n_batch_keys > 0 && !run->keys))
                 return -ENOMEM;
         r = select_states(run, options->selected);
         if (r < 0)
@@ -695,6 +665,7 @@ Run *run_free(Run *run) {
                 next = batch->next;
                 free(batch);
         }
+        free(run->keys);
         free(run->parked);
         free(run->queues);
         if (run->nodes)

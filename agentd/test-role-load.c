@@ -555,6 +555,18 @@ TEST(paths_that_contradict_each_other) {
                 { "[file.\"/x\"]\nensure = \"absent\"\n[file.\"/x/y/z\"]\n",
                         "a.toml:3:7: error: file:/x/y/z lies below file:/x (a.toml:1:7), which is to be "
                         "absent" },
+                { "[file.\"/x\"]\ncontent = \"\"\n[kinds.a]\nedits = \"/x\"\n",
+                        "a.toml:3:8: error: kinds:a edits '/x', which file:/x (a.toml:1:7) says the whole "
+                        "content of" },
+                { "[file.\"/x\"]\nensure = \"absent\"\n[kinds.a]\nedits = \"/x/\"\n",
+                        "a.toml:3:8: error: kinds:a edits '/x', which file:/x (a.toml:1:7) wants to be "
+                        "absent" },
+                { "[file.\"/x\"]\nensure = \"directory\"\n[kinds.a]\nedits = \"/x\"\n",
+                        "a.toml:3:8: error: kinds:a edits '/x', which file:/x (a.toml:1:7) makes a "
+                        "directory" },
+                { "[file.\"/x\"]\n[kinds.a]\nedits = \"/x/y\"\n",
+                        "a.toml:2:8: error: kinds:a lies below file:/x (a.toml:1:7), which is to be no "
+                        "directory" },
         };
 
         ALL_FAIL(cases);
@@ -987,6 +999,22 @@ TEST(implied_edges) {
         ASSERT_EQ(n_dependencies("kinds:l"), 0);
 }
 
+/* States that edit one file come after its owner, and have a key in common. */
+TEST(edits) {
+        role_loads("[kinds.b]\nedits = \"/d/x\"\n[file.\"/d/x\"]\n[kinds.a]\nedits = \"/d//x\"\n"
+                   "[kinds.c]\nedits = \"/d/y\"\n[kinds.d]\n[file.\"/d\"]\nensure = \"directory\"\n");
+        ASSERT_TRUE(waits_for("kinds:a", "file:/d/x"));
+        ASSERT_TRUE(waits_for("kinds:b", "file:/d/x"));
+        ASSERT_TRUE(waits_for("kinds:c", "file:/d"));
+        ASSERT_EQ(n_dependencies("kinds:c"), 1);
+        ASSERT_EQ(n_dependencies("kinds:d"), 0);
+        ASSERT_EQ(image->header->n_batch_keys, 2);
+        ASSERT_EQ(image_state(image, index_of("kinds:b"))->batch_key, 1);
+        ASSERT_EQ(image_state(image, index_of("kinds:a"))->batch_key, 1);
+        ASSERT_EQ(image_state(image, index_of("kinds:c"))->batch_key, 2);
+        ASSERT_EQ(image_state(image, index_of("kinds:d"))->batch_key, 0);
+}
+
 TEST(globs) {
         /* Few: an edge each; itself is left out. */
         role_loads("[plain.\"{{item}}\"]\none = \"\"\nfor_each = [\"a1\", \"a2\", \"b1\"]\n"
@@ -1384,7 +1412,7 @@ RUN_TESTS(RUN_FRESH(keys_that_are_not), RUN_FRESH(settings_of_the_wrong_type), R
         RUN_FRESH(all_errors_in_one_go), RUN_FRESH(modules_that_do_what_none_should),
         RUN_FRESH(modules_that_cannot_be_used), RUN_FRESH(types_of_two_modules),
         RUN_FRESH(loaders_that_do_not_come_back), RUN_FRESH(a_load_can_be_ended), RUN_FRESH(nothing_is_fine),
-        RUN_FRESH(edges), RUN_FRESH(implied_edges), RUN_FRESH(globs), RUN_FRESH(roles_that_are_off),
-        RUN_FRESH(directories_and_masks), RUN_FRESH(precedence_below_a_root),
+        RUN_FRESH(edges), RUN_FRESH(implied_edges), RUN_FRESH(edits), RUN_FRESH(globs),
+        RUN_FRESH(roles_that_are_off), RUN_FRESH(directories_and_masks), RUN_FRESH(precedence_below_a_root),
         RUN_FRESH(files_that_were_read), RUN_FRESH(flags), RUN_FRESH(hashes), RUN_FRESH(values),
         RUN_FRESH(loops), RUN_FRESH(watches), RUN_FRESH(given_files), RUN_FRESH(many_states))

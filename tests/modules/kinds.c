@@ -36,15 +36,18 @@ static const AgentdParameter kinds[] = {
         { .name = "user", .type = AGENTD_STRING, .flags = AGENTD_USER },
         { .name = "after", .type = AGENTD_STRING },
         { .name = "checksum", .type = AGENTD_STRING, .flags = AGENTD_CHECKSUM },
+        { .name = "edits", .type = AGENTD_STRING, .flags = AGENTD_PATH },
         {},
 };
 
-/* Private data are the parameters; "after" is an id that it comes after. */
+/* Private data are the parameters; "after" is an id that it comes after, "edits" a file that it is a part of. */
 static int kinds_prepare(AgentdPrepare *prepare, const char *name, const AgentdValue *parameters,
         const void **ret_data, unsigned flags) {
         for (size_t i = 0; kinds[i].name; i++)
                 if (strcmp(kinds[i].name, "after") == 0 && parameters[i].type != AGENTD_NONE)
                         agentd_prepare_after(prepare, parameters[i].string);
+                else if (strcmp(kinds[i].name, "edits") == 0 && parameters[i].type != AGENTD_NONE)
+                        agentd_prepare_edits(prepare, parameters[i].string);
         *ret_data = parameters;
         return 0;
 }
