@@ -217,13 +217,17 @@ static const char *text_of(const char *native, const char *utf8) {
         return native ? native : utf8;
 }
 
+static const char *name_or_none(const char *name) {
+        return name && *name ? name : NULL;
+}
+
 static int add_entry(Extract *x, struct archive_entry *e, const char *path) {
         const char *hardlink = text_of(archive_entry_hardlink(e), archive_entry_hardlink_utf8(e));
         ManifestEntry entry = {
                 .path = path,
                 .mode = (uint16_t) (archive_entry_perm(e) & 0777),
-                .owner = archive_entry_uname(e),
-                .group = archive_entry_gname(e),
+                .owner = name_or_none(archive_entry_uname(e)),
+                .group = name_or_none(archive_entry_gname(e)),
         };
         mode_t type = archive_entry_filetype(e);
 

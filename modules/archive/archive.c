@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "archive.h"
+#include "archive-internal.h"
 
 enum {
         P_SOURCE,
@@ -65,12 +65,10 @@ static const AgentdParameter parameters[] = {
         [P_OWNER] = { .name = "owner",
                 .type = AGENTD_STRING,
                 .flags = AGENTD_USER,
-                .default_value = "root",
-                .documentation = "owning user of everything, by name or number" },
+                .documentation = "owning user of everything, by name or number; without it, root" },
         [P_GROUP] = { .name = "group",
                 .type = AGENTD_STRING,
                 .flags = AGENTD_GROUP,
-                .default_value = "root",
                 .documentation = "owning group, likewise" },
         [P_OWNERS] = { .name = "owners",
                 .type = AGENTD_STRING,
@@ -213,8 +211,8 @@ static int archive_prepare(AgentdPrepare *prepare, const char *name, const Agent
                 .strip = p[P_STRIP].integer,
                 .include = p[P_INCLUDE].type == AGENTD_LIST ? &p[P_INCLUDE] : NULL,
                 .exclude = p[P_EXCLUDE].type == AGENTD_LIST ? &p[P_EXCLUDE] : NULL,
-                .owner = p[P_OWNER].string,
-                .group = p[P_GROUP].string,
+                .owner = text_or_null(&p[P_OWNER]),
+                .group = text_or_null(&p[P_GROUP]),
                 .names = strcmp(p[P_OWNERS].string, "archive") == 0,
                 .file_mode = (mode_t) p[P_FILE_MODE].integer,
                 .directory_mode = (mode_t) p[P_DIRECTORY_MODE].integer,

@@ -16,7 +16,7 @@
 #include <sys/statfs.h>
 #include <sys/syscall.h>
 
-#include "archive.h"
+#include "archive-internal.h"
 
 #ifndef F2FS_SUPER_MAGIC
 #define F2FS_SUPER_MAGIC 0xF2F52010

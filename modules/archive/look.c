@@ -13,7 +13,7 @@
 #include <sys/syscall.h>
 #include <syslog.h>
 
-#include "archive.h"
+#include "archive-internal.h"
 
 #define BLOCK_SIZE 65536
 
@@ -175,7 +175,7 @@ static void read_kept(AgentdContext *c, const Archive *archive, Look *look) {
 static int look_up_ids(AgentdContext *c, size_t i, const Archive *archive, bool pending, Look *look) {
         int r;
 
-        r = agentd_user_id(c, archive->owner, &look->owners.uid);
+        r = archive->owner ? agentd_user_id(c, archive->owner, &look->owners.uid) : 0;
         if (r == -ESRCH && pending)
                 look->owners.to_come = true;
         else if (r < 0) {
@@ -184,7 +184,7 @@ static int look_up_ids(AgentdContext *c, size_t i, const Archive *archive, bool 
                         archive->owner, strerror(-r));
                 return -1;
         }
-        r = agentd_group_id(c, archive->group, &look->owners.gid);
+        r = archive->group ? agentd_group_id(c, archive->group, &look->owners.gid) : 0;
         if (r == -ESRCH && pending)
                 look->owners.to_come = true;
         else if (r < 0) {
@@ -260,9 +260,11 @@ static void compare_top(AgentdContext *c, size_t i, const Archive *archive, Look
                 agentd_differs_mode(c, i, "mode", look->st.st_mode & 07777, mode);
         }
         if (look->st.st_uid != look->owners.uid)
-                say(c, i, look, "owner", agentd_user_name(c, look->st.st_uid), archive->owner);
+                say(c, i, look, "owner", agentd_user_name(c, look->st.st_uid),
+                        archive->owner ? archive->owner : "root");
         if (look->st.st_gid != look->owners.gid)
-                say(c, i, look, "group", agentd_group_name(c, look->st.st_gid), archive->group);
+                say(c, i, look, "group", agentd_group_name(c, look->st.st_gid),
+                        archive->group ? archive->group : "root");
 }
 
 int archive_look(AgentdContext *c, size_t i, const AgentdState *state, Look *look) {

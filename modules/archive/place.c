@@ -11,7 +11,7 @@
 #include <string.h>
 #include <syslog.h>
 
-#include "archive.h"
+#include "archive-internal.h"
 
 static int fail(AgentdContext *c, size_t i, const char *what, const char *path, int r) {
         agentd_failed(c, i, "Failed to %s '%s': %s", what, path, explain(r));

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "archive.h"
+#include "archive-internal.h"
 
 /* A descriptor each. What lies deeper is moved up first. */
 #define DEPTH_MAX 32

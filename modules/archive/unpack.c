@@ -14,9 +14,10 @@
 #include <sys/sendfile.h>
 #include <syslog.h>
 
-#include "archive.h"
+#include "archive-internal.h"
 
 #define UNPACK_USER "agentd-fetch"
+#define UNUSED_UID  65520 /* not that which checks would take */
 
 typedef struct Staging {
         int where_fd; /* the directory that it lies in; the look's */
@@ -285,7 +286,8 @@ static int read_manifest(AgentdContext *c, size_t i, const Archive *archive, int
 /* What checks compare with. */
 static int keep_manifest(
         AgentdContext *c, size_t i, const Archive *archive, const Look *look, const Manifest *manifest) {
-        const AgentdAttributes directory = { .mode = 0700 }, attributes = { .mode = 0600 };
+        const AgentdAttributes parents = { .mode = 0755 }, directory = { .mode = 0700 },
+                               attributes = { .mode = 0600 };
         _cleanup_free_ char *text = NULL;
         char path[PATH_MAX];
         size_t size;
@@ -303,8 +305,10 @@ static int keep_manifest(
         if (fclose(file) != 0 || r < 0)
                 return fail(c, i, "write", ARCHIVES_DIR, -ENOMEM);
         kept_path(look->path, path);
-        r = agentd_make_parents(c, path, &directory);
+        r = agentd_make_parents(c, ARCHIVES_DIR, &parents);
         if (r == 0)
+                r = agentd_make_directory(c, ARCHIVES_DIR, &directory);
+        if (r == 0 || r == -EEXIST)
                 r = agentd_replace_file(c, path, text, size, &attributes);
         return r < 0 ? fail(c, i, "write", path, r) : 0;
 }
@@ -358,6 +362,28 @@ static int unpack(AgentdContext *c, size_t i, const Archive *archive, Look *look
         return r;
 }
 
+/* Where there is no such user, as in an image that is being built, an id that nobody has. */
+static int find_user(AgentdContext *c, uid_t *ret) {
+        int r = agentd_user_id(c, UNPACK_USER, ret);
+
+        if (r == 0)
+                return *ret == 0 ? -EPERM : 0;
+        if (r != -ESRCH)
+                return r;
+        for (uid_t uid = UNUSED_UID; uid > UNUSED_UID - 100; uid--) {
+                const char *name = agentd_user_name(c, uid);
+
+                if (*name >= '0' && *name <= '9') {
+                        agentd_log(c, LOG_NOTICE,
+                                "User '" UNPACK_USER "' does not exist; unpacking as the unused uid %u",
+                                uid);
+                        *ret = uid;
+                        return 0;
+                }
+        }
+        return -ESRCH;
+}
+
 int archive_unpack(AgentdContext *c, size_t i, const AgentdState *state, Look *look) {
         const Archive *archive = state->data;
         Staging staging = { .fd = -1, .work_fd = -1 };
@@ -367,12 +393,9 @@ int archive_unpack(AgentdContext *c, size_t i, const AgentdState *state, Look *l
 
         if (sodium_init() < 0)
                 return fail(c, i, "start", "libsodium", -EIO);
-        r = agentd_user_id(c, UNPACK_USER, &user);
-        if (r < 0 || user == 0) {
-                agentd_failed(
-                        c, i, "there is no user '%s' to unpack as; systemd-sysusers makes it", UNPACK_USER);
-                return -1;
-        }
+        r = find_user(c, &user);
+        if (r < 0)
+                return fail(c, i, "look up user", UNPACK_USER, r);
         (void) snprintf(user_text, sizeof(user_text), "%u", user);
 
         staging.where_fd = archive->purge || look->fd < 0 ? look->dir_fd : look->fd;
