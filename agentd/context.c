@@ -39,6 +39,7 @@ void context_done(AgentdContext *context) {
         safe_close(context->host_fd);
         free(context->identities);
         context_free_stage(context);
+        context_free_command(context);
         userdb_free(context->userdb);
         sd_bus_flush_close_unref(context->bus);
         message_writer_done(&context->writer);

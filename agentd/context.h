@@ -24,8 +24,12 @@ typedef struct FoundIdentity {
 /* Files that take their places together. */
 typedef struct Stage Stage;
 
+/* What came of the last command that was a unit: command-message.h. */
+typedef struct ReceivedResult ReceivedResult;
+
 struct AgentdContext {
         Stage *stage;
+        ReceivedResult *command_result;
         Image *image; /* not owned */
         WorkerKind kind;
         int root_fd;
@@ -75,6 +79,17 @@ void context_will_change(AgentdContext *context);
 
 /* Fails what the module did not speak of. r: what its callback returned. */
 void context_end(AgentdContext *context, int r);
+
+/*
+ * context-command-unit.c, context-command-sandbox.c: run a command that context-command.c has found to be well-formed. Both
+ * structs are those of today's header, whatever the module was built with; *ret is all zero but for its size, and what it is
+ * made to point to stays until the next command. i: index in the batch. Return: as agentd_run_command().
+ */
+int context_run_in_unit(
+        AgentdContext *context, size_t i, const AgentdCommand *command, AgentdCommandResult *ret);
+int context_run_in_sandbox(
+        AgentdContext *context, size_t i, const AgentdCommand *command, AgentdCommandResult *ret);
+void context_free_command(AgentdContext *context);
 
 /* Sends a result that needs no module: of a state by its index in the image. */
 void context_result(AgentdContext *context, uint32_t state, Verdict verdict, const char *error);

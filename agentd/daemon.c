@@ -30,6 +30,9 @@ typedef struct Daemon {
         Engine *engine;
         Api *api;
         int lock, socket; /* the socket only if it is our own */
+        int n_sockets;    /* of the service manager */
+        CommandDescriptor *descriptors; /* of commands, to be passed on */
+        size_t n_descriptors;
         char *executable;
 } Daemon;
 
@@ -114,13 +117,45 @@ static int make_socket(void) {
         return TAKE_FD(fd);
 }
 
-static int listen_all(Daemon *daemon) {
-        int n, r;
+/*
+ * What the service manager has given us: sockets, then what it has kept of commands, by name. The environment stays as it is, as
+ * sockets are looked for in it once more.
+ */
+static int take_descriptors(Daemon *daemon) {
+        char **names = NULL;
+        int n, r = 0;
 
-        /* The environment stays as it is: after an upgrade the next program reads it again. */
-        n = sd_listen_fds(0);
+        n = sd_listen_fds_with_names(0, &names);
         if (n < 0)
-                return log_error_errno(n, "Failed to take over the sockets of the service manager: %m");
+                return n;
+        daemon->n_sockets = n;
+        daemon->descriptors = calloc((size_t) n + 1, sizeof(*daemon->descriptors));
+        if (!daemon->descriptors)
+                r = -ENOMEM;
+        for (int i = 0; i < n && r >= 0; i++) {
+                CommandDescriptor *descriptor = &daemon->descriptors[daemon->n_descriptors];
+                int fd = SD_LISTEN_FDS_START + i;
+
+                if (!startswith(names[i], "command-"))
+                        continue;
+                daemon->n_sockets = MIN(daemon->n_sockets, i);
+                /* Its number is needed for others if there is another program one day. */
+                descriptor->fd = fcntl(fd, F_DUPFD_CLOEXEC, SD_LISTEN_FDS_START + n);
+                if (descriptor->fd < 0)
+                        r = -errno;
+                descriptor->name = TAKE_PTR(names[i]);
+                daemon->n_descriptors++;
+                (void) safe_close(fd);
+        }
+        for (int i = 0; i < n; i++)
+                free(names[i]);
+        free(names);
+        return r;
+}
+
+static int listen_all(Daemon *daemon) {
+        int n = daemon->n_sockets, r;
+
         for (int fd = SD_LISTEN_FDS_START; fd < SD_LISTEN_FDS_START + n; fd++) {
                 if (sd_is_socket_unix(fd, SOCK_STREAM, 1, NULL, 0) <= 0) {
                         log_warning("Descriptor %d of the service manager is no listening Unix socket, "
@@ -162,10 +197,56 @@ static int find_executable(char **ret) {
         return *ret ? 0 : -ENOMEM;
 }
 
-/* All that was ours is given back by now. What the service manager gave us is passed on. */
-static int exec_replaced(const Daemon *daemon) {
-        int n = sd_listen_fds(0);
+/* Puts what is needed of commands behind the sockets, and says so in the environment. */
+static int pass_descriptors(Daemon *daemon) {
+        _cleanup_free_ char *names = NULL, *old = NULL;
+        char number[16];
+        size_t size, n = daemon->n_descriptors;
+        FILE *f;
+        int first = SD_LISTEN_FDS_START + daemon->n_sockets, r = 0;
 
+        f = open_memstream(&names, &size);
+        if (!f)
+                return -ENOMEM;
+        old = strdup(getenv("LISTEN_FDNAMES") ?: "");
+        for (int i = 0; i < daemon->n_sockets; i++) {
+                const char *name = i == 0 ? strtok(old, ":") : strtok(NULL, ":");
+
+                (void) fprintf(f, "%s%s", i > 0 ? ":" : "", name ?: "unknown");
+        }
+        /* Out of the way of each other first. */
+        for (size_t i = 0; i < n && r >= 0; i++) {
+                int fd = fcntl(daemon->descriptors[i].fd, F_DUPFD_CLOEXEC, first + (int) n);
+
+                if (fd < 0)
+                        r = -errno;
+                (void) safe_close(daemon->descriptors[i].fd);
+                daemon->descriptors[i].fd = fd;
+        }
+        for (size_t i = 0; i < n && r >= 0; i++) {
+                if (dup2(daemon->descriptors[i].fd, first + (int) i) < 0)
+                        r = -errno;
+                (void) fprintf(
+                        f, "%s%s", daemon->n_sockets + (int) i > 0 ? ":" : "", daemon->descriptors[i].name);
+        }
+        if (fclose(f) != 0)
+                return -ENOMEM;
+        if (r < 0)
+                return r;
+        (void) snprintf(number, sizeof(number), "%d", daemon->n_sockets + (int) n);
+        if (setenv("LISTEN_FDS", number, true) < 0 || setenv("LISTEN_FDNAMES", names, true) < 0)
+                return -errno;
+        (void) snprintf(number, sizeof(number), "%d", (int) getpid());
+        return setenv("LISTEN_PID", number, true) < 0 ? -errno : 0;
+}
+
+/* All that was ours is given back by now. What the service manager gave us is passed on. */
+static int exec_replaced(Daemon *daemon) {
+        int n = daemon->n_sockets, r;
+
+        r = pass_descriptors(daemon);
+        if (r < 0)
+                (void) log_warning_errno(r, "Failed to pass on the output of commands, going on without: %m");
         for (int fd = SD_LISTEN_FDS_START; fd < SD_LISTEN_FDS_START + n; fd++)
                 (void) fcntl(fd, F_SETFD, 0);
         /* The signals that we wait for stay blocked: those that come now wait for the next program, and do not kill. */
@@ -199,7 +280,7 @@ static void close_all(Daemon *daemon) {
 }
 
 /* Return: what the loop was left with; -errno, logged. */
-static int run(Daemon *daemon, const EngineOptions *options) {
+static int run(Daemon *daemon, EngineOptions *options) {
         int r;
 
         r = sd_event_new(&daemon->event);
@@ -208,6 +289,12 @@ static int run(Daemon *daemon, const EngineOptions *options) {
         r = add_signals(daemon);
         if (r < 0)
                 return log_error_errno(r, "Failed to wait for signals: %m");
+        r = take_descriptors(daemon);
+        if (r < 0)
+                return log_error_errno(r, "Failed to take over what the service manager has kept: %m");
+        options->descriptors = TAKE_PTR(daemon->descriptors);
+        options->n_descriptors = daemon->n_descriptors;
+        daemon->n_descriptors = 0;
         r = engine_new(daemon->event, options, &daemon->engine);
         if (r < 0)
                 return r;
@@ -244,6 +331,7 @@ int daemon_run(const DaemonOptions *options) {
                 .module_dir = options->module_dir,
                 .state_directory = STATE_DIRECTORY,
                 .log_level = options->log_level,
+                .units = sd_booted() > 0,
                 .on_leave = on_leave,
                 .is_telling = is_telling,
                 .userdata = &daemon,
@@ -271,11 +359,14 @@ int daemon_run(const DaemonOptions *options) {
         engine.executable = daemon.executable;
 
         r = run(&daemon, &engine);
-        if (r == ENGINE_EXIT_REPLACED)
+        if (r == ENGINE_EXIT_REPLACED) {
                 notify_reloading();
+                (void) engine_take_descriptors(daemon.engine, &daemon.descriptors, &daemon.n_descriptors);
+        }
         close_all(&daemon);
         if (r == ENGINE_EXIT_REPLACED)
                 r = exec_replaced(&daemon);
+        command_descriptors_free(daemon.descriptors, daemon.n_descriptors);
         free(daemon.executable);
         return r < 0 ? EXIT_STATE_FAILED : EXIT_FINE;
 }

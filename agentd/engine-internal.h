@@ -80,6 +80,8 @@ struct Engine {
         Validation *validations[ENGINE_VALIDATIONS_MAX];
         FactsRequest *facts[ENGINE_FACTS_MAX];
 
+        Commands *commands; /* engine-command.c */
+
         /* engine-run.c */
         WorkerPool *pool;
         struct Heal *heal;
@@ -127,7 +129,13 @@ void engine_load_stop(Engine *engine);
 /* Somebody waits for a validation or for facts. */
 bool engine_load_is_asked(const Engine *engine);
 
+/* engine-command.c */
+int engine_command_init(Engine *engine);
+
 /* engine-run.c */
+EngineRun *engine_run_next(const EngineRun *run);
+/* States that it could not begin with may be free now. */
+void engine_run_retry(EngineRun *run);
 int engine_run_init(Engine *engine);
 void engine_run_done(Engine *engine);
 

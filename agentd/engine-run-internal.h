@@ -43,6 +43,7 @@ struct EngineRun {
 void engine_run_tell_followers(EngineRun *run, const json_t *line);
 
 /* engine-run-result.c: of RunHandlers. */
+int64_t engine_run_number(void *userdata, Run *run);
 void engine_run_on_result(void *userdata, Run *run, uint32_t state);
 
 /* The state of that id in the image that is in force; NO_STATE. */

@@ -43,6 +43,10 @@ static int64_t number(EngineRun *run) {
         return run->id;
 }
 
+int64_t engine_run_number(void *userdata, _unused_ Run *r) {
+        return number(userdata);
+}
+
 json_t *engine_run_json(EngineRun *run) {
         json_t *json;
 

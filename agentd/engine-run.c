@@ -126,10 +126,12 @@ static uint32_t state_of_other(const EngineRun *run, uint32_t state, const Engin
         return find_state(other, image_state_id(run->image, state));
 }
 
-/* Whether another run holds the state. */
+/* Whether another run holds the state, or a command of before. */
 static bool may_begin(void *userdata, _unused_ Run *r, uint32_t state) {
         const EngineRun *run = userdata;
 
+        if (commands_holds(run->engine->commands, image_state_id(run->image, state)))
+                return false;
         for (const EngineRun *other = run->engine->runs; other; other = other->next) {
                 uint32_t theirs;
 
@@ -276,6 +278,7 @@ static const RunHandlers run_handlers = {
         .on_result = engine_run_on_result,
         .on_finished = on_finished,
         .may_begin = may_begin,
+        .number = engine_run_number,
 };
 
 static int start(EngineRun *run) {
@@ -536,6 +539,15 @@ void engine_run_stop(Engine *engine, EngineRun *run) {
         else
                 finish(run, "it was stopped before it began");
         (void) engine;
+}
+
+EngineRun *engine_run_next(const EngineRun *run) {
+        return run->next;
+}
+
+void engine_run_retry(EngineRun *run) {
+        if (run->run)
+                run_retry(run->run);
 }
 
 void engine_run_stop_all(Engine *engine) {

@@ -367,7 +367,11 @@ static void tell_unfinished(Engine *engine) {
 /* ---- The object ---------------------------------------------------------------------------------------------------------- */
 
 static int make_pool(Engine *engine) {
-        WorkerPoolOptions options = { .root = "/", .sandbox.memory_bytes = WORKER_MEMORY_BYTES };
+        WorkerPoolOptions options = {
+                .root = "/",
+                .sandbox.memory_bytes = WORKER_MEMORY_BYTES,
+                .commands = engine->commands,
+        };
         int r;
 
         if (!sandbox_is_possible()) {
@@ -422,6 +426,9 @@ static int engine_init(Engine *engine) {
         r = event_log_new(engine->store, &engine->events);
         if (r < 0)
                 return r;
+        r = engine_command_init(engine);
+        if (r < 0)
+                return r;
         r = make_pool(engine);
         if (r < 0)
                 return r;
@@ -461,6 +468,7 @@ Engine *engine_free(Engine *engine) {
         heal_free(engine->heal);
         fact_task_free(engine->facts_before);
         engine_load_done(engine);
+        commands_free(engine->commands);
         event_log_free(engine->events);
         store_free(engine->store);
         disabled_free(engine->disabled);

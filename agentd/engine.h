@@ -10,6 +10,7 @@
 #include <jansson.h>
 #include <systemd/sd-event.h>
 
+#include "command.h"
 #include "event.h"
 #include "image.h"
 #include "settings.h"
@@ -24,6 +25,10 @@ typedef struct EngineOptions {
         const char *state_directory; /* "/var/lib/agentd" */
         int log_level;               /* counts more than agentd.toml; -1: that counts */
         const char *executable;      /* of agentd itself, for the housekeeper and after an upgrade */
+
+        bool units;                  /* systemd runs commands */
+        CommandDescriptor *descriptors; /* of commands that a former agentd has begun; taken */
+        size_t n_descriptors;
 
         /* Nothing goes on any more, and agentd ends: the next one may take over clients. NULL: nobody. */
         void (*on_leave)(void *userdata);
@@ -50,6 +55,10 @@ void engine_stop(Engine *engine, int code);
 
 /* The code that says: the program was replaced, exec it. */
 #define ENGINE_EXIT_REPLACED 77
+
+/* Before engine_free(), if another program follows in this process: what it needs of commands that go on. The caller's. Return:
+ * 0; -ENOMEM. */
+int engine_take_descriptors(Engine *engine, CommandDescriptor **ret, size_t *ret_n);
 
 /* ---- Looking --------------------------------------------------------------------------------------------------- */
 

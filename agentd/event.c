@@ -24,6 +24,7 @@ const EventKindInfo event_kinds[_EVENT_KIND_MAX] = {
         [EVENT_STATE_RECOVERED] = { "state-recovered", "ecce5ee58f0f436ca5cceddad9b7a227", LOG_INFO },
         [EVENT_FIGHT_BEGUN] = { "fight-begun", "1df129d159854aac82522982b929f57d", LOG_WARNING },
         [EVENT_FIGHT_OVER] = { "fight-over", "672a8defcbe74e0eb654189d50d2dfeb", LOG_NOTICE },
+        [EVENT_COMMAND_FINISHED] = { "command-finished", "41771ae70b864e98b5c6eda319059d55", LOG_INFO },
         [EVENT_DISABLED] = { "disabled", "ec08f2431b7a4d188e1f9cffe3ddc5f6", LOG_NOTICE },
         [EVENT_ENABLED] = { "enabled", "582f251374db4a828230aaee2bb04aa0", LOG_NOTICE },
         [EVENT_STORE_RESET] = { "store-reset", "46fd0905f70b467fabe61bcb549f9e9e", LOG_ERR },

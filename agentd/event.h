@@ -27,6 +27,7 @@ typedef enum EventKind {
         EVENT_STATE_RECOVERED,
         EVENT_FIGHT_BEGUN, /* it has to be repaired again and again */
         EVENT_FIGHT_OVER,
+        EVENT_COMMAND_FINISHED, /* that was begun before agentd was started */
         EVENT_DISABLED,
         EVENT_ENABLED,
         EVENT_STORE_RESET,

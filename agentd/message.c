@@ -162,14 +162,30 @@ int message_end(MessageWriter *writer) {
         return writer->error;
 }
 
-int message_flush(MessageWriter *writer) {
+int message_flush_with(MessageWriter *writer, const int *fds, size_t n_fds) {
+        union {
+                struct cmsghdr header;
+                char room[CMSG_SPACE(MESSAGE_FDS_MAX * sizeof(int))];
+        } control = {};
+        struct iovec vector = { .iov_base = writer->buffer, .iov_len = writer->used };
+        struct msghdr message = { .msg_iov = &vector, .msg_iovlen = 1 };
         ssize_t n;
+
+        assert(n_fds <= MESSAGE_FDS_MAX);
 
         if (writer->used == 0)
                 return writer->error;
+        if (n_fds > 0) {
+                control.header.cmsg_level = SOL_SOCKET;
+                control.header.cmsg_type = SCM_RIGHTS;
+                control.header.cmsg_len = CMSG_LEN(n_fds * sizeof(int));
+                memcpy(CMSG_DATA(&control.header), fds, n_fds * sizeof(int));
+                message.msg_control = &control;
+                message.msg_controllen = CMSG_SPACE(n_fds * sizeof(int));
+        }
 
         do
-                n = send(writer->fd, writer->buffer, writer->used, MSG_NOSIGNAL);
+                n = sendmsg(writer->fd, &message, MSG_NOSIGNAL);
         while (n < 0 && errno == EINTR);
         if (n < 0)
                 writer->error = -errno;
@@ -177,6 +193,58 @@ int message_flush(MessageWriter *writer) {
         writer->used = 0;
         writer->position = 0;
         return writer->error;
+}
+
+int message_flush(MessageWriter *writer) {
+        return message_flush_with(writer, NULL, 0);
+}
+
+ssize_t message_receive(int fd, void *buffer, size_t size, int *ret_fds, size_t *ret_n_fds) {
+        union {
+                struct cmsghdr header;
+                char room[CMSG_SPACE(MESSAGE_FDS_MAX * sizeof(int))];
+        } control;
+        struct iovec vector = { .iov_base = buffer, .iov_len = size };
+        struct msghdr message = {
+                .msg_iov = &vector,
+                .msg_iovlen = 1,
+                .msg_control = &control,
+                .msg_controllen = sizeof(control),
+        };
+        bool bad = false;
+        ssize_t size_all;
+
+        *ret_n_fds = 0;
+        size_all = recvmsg(fd, &message, MSG_TRUNC | MSG_CMSG_CLOEXEC);
+        if (size_all < 0)
+                return -errno;
+        /* The kernel has closed those for which there was no room. */
+        if (message.msg_flags & MSG_CTRUNC)
+                bad = true;
+        for (struct cmsghdr *c = CMSG_FIRSTHDR(&message); c; c = CMSG_NXTHDR(&message, c)) {
+                size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+                int fds[MESSAGE_FDS_MAX + 1];
+
+                if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) {
+                        bad = true;
+                        continue;
+                }
+                n = MIN(n, ELEMENTSOF(fds));
+                memcpy(fds, CMSG_DATA(c), n * sizeof(int));
+                for (size_t i = 0; i < n; i++) {
+                        if (*ret_n_fds < MESSAGE_FDS_MAX)
+                                ret_fds[(*ret_n_fds)++] = fds[i];
+                        else {
+                                safe_close(fds[i]);
+                                bad = true;
+                        }
+                }
+        }
+        if (!bad)
+                return size_all;
+        while (*ret_n_fds > 0)
+                safe_close(ret_fds[--*ret_n_fds]);
+        return -EBADMSG;
 }
 
 /* ---- Reading --------------------------------------------------------------------------------------------------- */

@@ -6,8 +6,8 @@
  * record is a header and fields, all little pieces of plain memory in the byte order of the machine, for both ends
  * are forks of one program. The engine trusts nothing in them: a child may have been taken over by a broken module.
  *
- *      engine → worker    BATCH
- *      worker → engine    READY, RESULT, DIFFERENCE, UNDO, LOG, END
+ *      engine → worker    BATCH, COMMAND_DONE
+ *      worker → engine    READY, RESULT, DIFFERENCE, UNDO, LOG, COMMAND, END
  *      loader → engine    DIAGNOSTIC, LOG, FILE, LOADED
  */
 
@@ -56,6 +56,8 @@ typedef enum MessageKind {
         MESSAGE_READY,      /* nothing: the worker has set itself up */
         MESSAGE_LOADED,     /* u64 bytes used */
         MESSAGE_FILE,       /* text path, u32 is directory, u64 device, inode, size, mtime, ctime */
+        MESSAGE_COMMAND,      /* see command-message.h; a datagram of its own, since descriptors go with it */
+        MESSAGE_COMMAND_DONE, /* likewise */
         _MESSAGE_KIND_MAX,
 } MessageKind;
 
@@ -98,6 +100,19 @@ int message_end(MessageWriter *writer);
 
 /* Sends what is collected. Return: 0; -errno: the other side is gone. */
 int message_flush(MessageWriter *writer);
+
+/* Likewise, with n descriptors, MESSAGE_FDS_MAX at most. What is collected should be that one record. */
+#define MESSAGE_FDS_MAX 4
+int message_flush_with(MessageWriter *writer, const int *fds, size_t n_fds);
+
+/*
+ * message_receive() - reads a datagram
+ * @ret_fds: room for MESSAGE_FDS_MAX descriptors that came with it, *ret_n_fds of them, the caller's
+ *
+ * Return: its size, more than `size` if it was cut; 0: the other side is gone; -EBADMSG: it had more descriptors than that, or
+ *         what is no descriptor; other -errno.
+ */
+ssize_t message_receive(int fd, void *buffer, size_t size, int *ret_fds, size_t *ret_n_fds);
 
 /* ---- Reading --------------------------------------------------------------------------------------------------- */
 

@@ -38,3 +38,15 @@ void notify_status(const char *format, ...) {
         memcpy(last, text, sizeof(last));
         (void) sd_notifyf(0, "STATUS=%s", text);
 }
+
+void notify_store_descriptor(const char *name, int fd) {
+        char text[128];
+
+        /* Also when there is nothing more to come: what it holds may not have been read. */
+        (void) snprintf(text, sizeof(text), "FDSTORE=1\nFDPOLL=0\nFDNAME=%s", name);
+        (void) sd_pid_notify_with_fds(0, 0, text, &fd, 1);
+}
+
+void notify_drop_descriptor(const char *name) {
+        (void) sd_notifyf(0, "FDSTOREREMOVE=1\nFDNAME=%s", name);
+}

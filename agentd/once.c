@@ -5,6 +5,7 @@
 #include <syslog.h>
 #include <time.h>
 
+#include "command.h"
 #include "disable.h"
 #include "event.h"
 #include "loader.h"
@@ -26,6 +27,7 @@ typedef struct Once {
         sd_event *event;
         Load *load;
         Image *image;
+        Commands *commands;
         WorkerPool *pool;
         Run *run;
         sd_event_source *progress;
@@ -106,7 +108,44 @@ static void on_finished(void *userdata, Run *run) {
         (void) sd_event_exit(once->event, 0);
 }
 
-static const RunHandlers run_handlers = { .on_result = on_result, .on_finished = on_finished };
+static bool may_begin(void *userdata, Run *run, uint32_t state) {
+        const Once *once = userdata;
+
+        return !commands_holds(once->commands, image_state_id(run_image(run), state));
+}
+
+static const RunHandlers run_handlers = {
+        .on_result = on_result,
+        .on_finished = on_finished,
+        .may_begin = may_begin,
+};
+
+/* ---- Commands ------------------------------------------------------------------------------------------------------- */
+
+/* Of a daemon, or another single run, that was killed. */
+static void on_found(_unused_ void *userdata, Command *command, const CommandResult *result) {
+        log_notice("'%s' of before is over: %s", command_program(command), result->explanation);
+}
+
+static void on_released(void *userdata) {
+        const Once *once = userdata;
+
+        if (once->run)
+                run_retry(once->run);
+}
+
+static int make_commands(Once *once) {
+        const CommandsOptions options = {
+                .root = once->options->root,
+                .on_found = once->options->plan ? NULL : on_found,
+                .on_released = on_released,
+                .userdata = once,
+        };
+        int r;
+
+        r = commands_new(once->event, &options, &once->commands);
+        return r < 0 ? log_error_errno(r, "Failed to set up what runs programs: %m") : 0;
+}
 
 /* How checks are kept from changing anything. */
 static int find_sandbox(const OnceOptions *once, WorkerPoolOptions *options) {
@@ -159,6 +198,10 @@ static int start_run(Once *once, Image *image) {
         r = find_sandbox(once->options, &workers);
         if (r < 0)
                 return r;
+        r = make_commands(once);
+        if (r < 0)
+                return r;
+        workers.commands = once->commands;
         r = worker_pool_new(once->event, &workers, &once->pool);
         if (r < 0)
                 return log_error_errno(r, "Failed to set up workers: %m");
@@ -304,6 +347,7 @@ static int once_loop(Once *once, const LoadHandlers *handlers) {
 static void once_done(Once *once) {
         run_free(once->run);
         worker_pool_free(once->pool);
+        commands_free(once->commands);
         load_free(once->load);
         sd_event_source_disable_unref(once->progress);
         sd_event_unref(once->event);

@@ -168,7 +168,14 @@ static bool is_pending(void *userdata, uint32_t state) {
         return run->nodes[state].pending;
 }
 
+static int64_t run_id(void *userdata) {
+        Run *run = userdata;
+
+        return run->handlers->number ? run->handlers->number(run->userdata, run) : run->options.id;
+}
+
 static const WorkerHandlers batch_handlers = {
+        .run_id = run_id,
         .is_pending = is_pending,
         .on_record = run_on_record,
         .on_end = run_on_end,

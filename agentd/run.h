@@ -57,6 +57,9 @@ typedef struct RunHandlers {
         /* A state is about to be looked at. False: another run holds it, so it has to wait for run_retry(). NULL: always
          * true. */
         bool (*may_begin)(void *userdata, Run *run, uint32_t state);
+
+        /* The number of the run, for what it starts. NULL: that of its options. */
+        int64_t (*number)(void *userdata, Run *run);
 } RunHandlers;
 
 typedef struct RunOptions {

@@ -11,7 +11,7 @@
 
 #include "log.h"
 #include "mount-table.h"
-#include "worker.h"
+#include "worker-command.h"
 
 /* Datagrams read of one worker before others get their turn. */
 #define READ_BURST 16
@@ -35,8 +35,12 @@ struct Worker {
         bool leaving;           /* idle for too long: its socket is closed, which is its sign to go */
         bool killed;            /* SIGKILL was sent; its batch is gone already, or goes when it is reaped */
         bool stuck;             /* … and did not help */
+        bool reaped;            /* it has ended, and its command has not */
+        Command *command;       /* that it waits for, of the manager's */
+        usec_t command_usec;    /* when that should be over at last; CLOCK_MONOTONIC */
         WorkerLoss loss;        /* what to report of the batch once it is reaped */
         char last_words[256];   /* of its log, for the report */
+        char detail[320];       /* how it ended */
 };
 
 struct WorkerPool {
@@ -64,6 +68,8 @@ static Worker *worker_free(Worker *worker) {
         sd_event_source_disable_unref(worker->timer);
         safe_close(worker->fd);
         image_unref(worker->image);
+        if (worker->command)
+                command_forget(worker->command);
         if (worker->pool) {
                 for (Worker **w = &worker->pool->workers; *w; w = &(*w)->next)
                         if (*w == worker) {
@@ -93,6 +99,8 @@ static usec_t add_usec(usec_t a, usec_t b) {
 /* A check worker with all that it has started. What an apply worker has started may be half of some change: a package
  * manager is not shot. */
 static void kill_worker(const Worker *worker) {
+        if (worker->reaped)
+                return;
         (void) kill(worker->pid, SIGKILL);
         if (worker->kind == WORKER_CHECK)
                 (void) kill(-worker->pid, SIGKILL);
@@ -176,13 +184,75 @@ static int worker_handle_log(Worker *worker, MessageReader *reader) {
         return 0;
 }
 
-static int worker_handle_datagram(Worker *worker, const uint8_t *data, size_t size) {
+static void worker_kill_unreachable(Worker *worker) {
+        (void) snprintf(worker->last_words, sizeof(worker->last_words), "could not be reached");
+        worker_kill(worker, WORKER_LOSS_DIED);
+}
+
+/* The time that it took is not the worker's, but what is left of that of the state is all that it has. */
+static void go_on_after_command(Worker *worker) {
+        usec_t now = now_usec(CLOCK_MONOTONIC), timeout = worker->batch->timeout_usec;
+
+        if (add_usec(worker->heard_usec, timeout) < now + WORKER_AFTER_COMMAND_USEC)
+                worker->heard_usec = now + WORKER_AFTER_COMMAND_USEC - MIN(timeout, now);
+        arm_timer(worker, add_usec(worker->heard_usec, timeout));
+}
+
+static void on_command_finished(void *userdata, _unused_ Command *command, const CommandResult *result) {
+        Worker *worker = userdata;
+
+        worker->command = NULL;
+        if (worker->reaped) {
+                report_lost(worker, worker->loss, worker->detail);
+                worker_free(worker);
+                return;
+        }
+        if (worker->killed || !worker->batch)
+                return;
+        if (worker_command_answer(worker->fd, 0, result) < 0)
+                worker_kill_unreachable(worker);
+        else
+                go_on_after_command(worker);
+}
+
+static const CommandHandlers command_handlers = { .on_finished = on_command_finished };
+
+static int worker_handle_command(Worker *worker, MessageReader *reader, const int *fds, size_t n_fds) {
+        usec_t now = now_usec(CLOCK_MONOTONIC), deadline, timeout = 0;
+        int r;
+
+        if (!worker->batch || worker->command)
+                return -EBADMSG;
+        deadline = add_usec(worker->heard_usec, worker->batch->timeout_usec);
+        r = worker_command_start(worker->pool->options.commands, worker->image, worker->batch, reader, fds, n_fds,
+                deadline == USEC_INFINITY ? deadline : MAX(deadline, now) - now, &command_handlers, worker,
+                &worker->command, &timeout);
+        if (r == -EBADMSG)
+                return r;
+        if (r < 0) {
+                if (worker_command_answer(worker->fd, r, NULL) < 0)
+                        worker_kill_unreachable(worker);
+                return 0;
+        }
+        worker->command_usec = add_usec(now, add_usec(timeout, COMMAND_STOP_USEC + WORKER_AFTER_COMMAND_USEC));
+        return 0;
+}
+
+static int worker_handle_datagram(
+        Worker *worker, const uint8_t *data, size_t size, const int *fds, size_t n_fds) {
         MessageReader reader = { .data = data, .size = size };
         MessageKind kind;
         int r;
 
         while ((r = message_next(&reader, &kind)) > 0) {
+                /* Only one of them brings descriptors. */
+                if (n_fds > 0 && kind != MESSAGE_COMMAND)
+                        return -EBADMSG;
                 switch (kind) {
+                case MESSAGE_COMMAND:
+                        r = worker_handle_command(worker, &reader, fds, n_fds);
+                        n_fds = 0;
+                        break;
                 case MESSAGE_READY:
                         worker->ready = true;
                         r = 0;
@@ -203,7 +273,7 @@ static int worker_handle_datagram(Worker *worker, const uint8_t *data, size_t si
                         uint32_t id = message_get_u32(&reader);
                         Batch *batch;
 
-                        if (reader.bad || !worker->batch || worker->batch->id != id)
+                        if (reader.bad || !worker->batch || worker->batch->id != id || worker->command)
                                 return -EBADMSG;
                         batch = TAKE_PTR(worker->batch);
                         worker->heard_usec = now_usec(CLOCK_MONOTONIC);
@@ -226,17 +296,21 @@ static int worker_handle_datagram(Worker *worker, const uint8_t *data, size_t si
 /* Return: 1 something was read; 0 nothing more for now, or the end; -EBADMSG. */
 static int worker_read(Worker *worker) {
         static uint8_t buffer[MESSAGE_MAX] __attribute__((aligned(8)));
+        int fds[MESSAGE_FDS_MAX];
+        size_t n_fds;
         ssize_t n;
 
-        n = recv(worker->fd, buffer, sizeof(buffer), MSG_TRUNC);
+        n = message_receive(worker->fd, buffer, sizeof(buffer), fds, &n_fds);
         if (n < 0)
-                return errno == EAGAIN || errno == EINTR || errno == ECONNRESET ? 0 : -errno;
+                return n == -EAGAIN || n == -EINTR || n == -ECONNRESET ? 0 : (int) n;
         if (n == 0)
                 return 0;
-        if ((size_t) n > sizeof(buffer))
-                return -EBADMSG;
-
-        n = worker_handle_datagram(worker, buffer, (size_t) n);
+        if ((size_t) n <= sizeof(buffer))
+                n = worker_handle_datagram(worker, buffer, (size_t) n, fds, n_fds);
+        else
+                n = -EBADMSG;
+        while (n_fds > 0)
+                safe_close(fds[--n_fds]);
         return n < 0 ? (int) n : 1;
 }
 
@@ -291,7 +365,6 @@ static void describe_end(const Worker *worker, const siginfo_t *si, char *buffer
 static int on_worker_exit(_unused_ sd_event_source *source, const siginfo_t *si, void *userdata) {
         _cleanup_(worker_freep) Worker *worker = userdata;
         WorkerLoss loss = worker->killed ? worker->loss : WORKER_LOSS_DIED;
-        char detail[320];
         int r = 1;
 
         /* It is not reaped yet, so that nobody else can have its number. */
@@ -305,10 +378,20 @@ static int on_worker_exit(_unused_ sd_event_source *source, const siginfo_t *si,
         if (worker->stuck)
                 forget_hung(worker->pool, worker->pid);
 
-        describe_end(worker, si, detail, sizeof(detail));
+        describe_end(worker, si, worker->detail, sizeof(worker->detail));
         if (setup_failed(worker, si))
                 loss = WORKER_LOSS_NOT_STARTED;
-        report_lost(worker, loss, detail);
+        /* What it was at is not tried again before that has ended. */
+        if (worker->command && worker->batch) {
+                worker->reaped = true;
+                worker->loss = loss;
+                sd_event_source_disable_unref(TAKE_PTR(worker->io));
+                (void) sd_event_source_set_enabled(worker->timer, SD_EVENT_OFF);
+                command_cancel(worker->command);
+                worker = NULL;
+                return 0;
+        }
+        report_lost(worker, loss, worker->detail);
         return 0;
 }
 
@@ -317,7 +400,7 @@ static int on_worker_timer(_unused_ sd_event_source *source, _unused_ uint64_t u
         usec_t now = now_usec(CLOCK_MONOTONIC), deadline, warning;
         int r;
 
-        if (worker->stuck)
+        if (worker->stuck || worker->reaped)
                 return 0;
 
         if (worker->killed) {
@@ -351,6 +434,8 @@ static int on_worker_timer(_unused_ sd_event_source *source, _unused_ uint64_t u
 
         now = now_usec(CLOCK_MONOTONIC);
         deadline = add_usec(worker->heard_usec, worker->batch->timeout_usec);
+        if (worker->command)
+                deadline = MAX(deadline, worker->command_usec);
         warning = add_usec(worker->heard_usec, worker->batch->timeout_usec / 3);
         if (now >= deadline) {
                 worker_kill(worker, WORKER_LOSS_HUNG);
@@ -434,7 +519,7 @@ static int worker_new(WorkerPool *pool, WorkerKind kind, Image *image, Worker **
 }
 
 static bool worker_is_idle(const Worker *worker) {
-        return !worker->batch && !worker->killed && !worker->leaving;
+        return !worker->batch && !worker->reaped && !worker->killed && !worker->leaving;
 }
 
 bool worker_pool_has_room(const WorkerPool *pool, const Image *image, WorkerKind kind) {
@@ -504,8 +589,7 @@ int worker_pool_dispatch(WorkerPool *pool, Image *image, Batch *batch) {
         /* If it could not be sent, the worker is dying or of no use; its end gives the batch back. */
         worker->batch = batch;
         if (r < 0) {
-                (void) snprintf(worker->last_words, sizeof(worker->last_words), "could not be reached");
-                worker_kill(worker, WORKER_LOSS_DIED);
+                worker_kill_unreachable(worker);
                 return 0;
         }
         worker->slow = false;
@@ -554,11 +638,18 @@ void worker_pool_unlisten(WorkerPool *pool, WorkerListener *listener) {
 }
 
 void worker_pool_abandon(WorkerPool *pool, void *userdata) {
-        for (Worker *worker = pool->workers; worker; worker = worker->next) {
+        for (Worker *worker = pool->workers, *next; worker; worker = next) {
+                next = worker->next;
                 if (!worker->batch || worker->batch->userdata != userdata)
                         continue;
                 worker->batch = NULL;
-                worker_kill(worker, WORKER_LOSS_DIED);
+                /* What it has started goes on, and the next agentd finds it. */
+                if (worker->command)
+                        command_forget(TAKE_PTR(worker->command));
+                if (worker->reaped)
+                        worker_free(worker);
+                else
+                        worker_kill(worker, WORKER_LOSS_DIED);
                 tell_room(pool);
         }
 }
@@ -633,12 +724,13 @@ WorkerPool *worker_pool_free(WorkerPool *pool) {
                 kill_worker(worker);
         for (Worker *worker = pool->workers; worker; worker = next) {
                 pid_t pid = worker->pid;
-                bool stuck = worker->stuck;
+                bool stuck = worker->stuck, reaped = worker->reaped;
 
                 next = worker->next;
                 worker->pool = NULL;
                 worker_free(worker);
-                wait_until(pid, stuck ? 0 : deadline);
+                if (!reaped)
+                        wait_until(pid, stuck ? 0 : deadline);
         }
         assert(!pool->listeners);
         forget_hung(pool, 0);

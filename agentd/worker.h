@@ -62,6 +62,10 @@ typedef struct Batch {
 /* What a worker may allocate beyond what it shares with the engine. */
 #define WORKER_MEMORY_BYTES MIB(512)
 
+/* What a worker has left, at least, once a command that it has waited for is over; and how much later than that should be it is
+ * killed while it waits. */
+#define WORKER_AFTER_COMMAND_USEC (10 * USEC_PER_SEC)
+
 /* How long a worker may take to die of SIGKILL before it is given up: then it hangs in the kernel. */
 #define WORKER_KILL_USEC (5 * USEC_PER_SEC)
 
@@ -78,6 +82,9 @@ typedef enum WorkerLoss {
 
 /* Of a batch; called with its userdata. */
 struct WorkerHandlers {
+        /* The number of the run, for what is started on its behalf. NULL: none. */
+        int64_t (*run_id)(void *userdata);
+
         /* True if, in a plan, something that the state requires would be changed first. */
         bool (*is_pending)(void *userdata, uint32_t state);
 
@@ -111,6 +118,7 @@ typedef struct WorkerPoolOptions {
         const char *root; /* directory that paths are resolved in; "/" */
         SandboxOptions sandbox;
         bool unsandboxed; /* checks run as root, in the open: for containers that allow nothing else */
+        struct Commands *commands; /* that modules run; outlive the pool. NULL: they cannot */
 } WorkerPoolOptions;
 
 /* Return: 0; -errno. The options' strings must outlive the pool. */

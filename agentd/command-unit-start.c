@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The call that makes a unit of a command. */
+
+#include <assert.h>
+#include <inttypes.h>
+
+#include "command-internal.h"
+
+/* Statuses that systemd itself gives a process which it could not make a program of. Source: systemd.exec(5), "Process exit
+ * codes". */
+static const struct {
+        int status;
+        const char *what;
+} steps[] = {
+        { 200, "change to its directory" },
+        { 201, "set its nice level" },
+        { 202, "arrange its descriptors" },
+        { 203, "execute it" },
+        { 204, "get memory" },
+        { 205, "set its limits" },
+        { 206, "set its OOM score" },
+        { 207, "set its signal mask" },
+        { 208, "open its standard input" },
+        { 209, "open its standard output" },
+        { 210, "change its root directory" },
+        { 211, "set its I/O priority" },
+        { 212, "set its timer slack" },
+        { 213, "set its secure bits" },
+        { 214, "set its scheduling" },
+        { 215, "set its CPU affinity" },
+        { 216, "find or change to its group" },
+        { 217, "find or change to its user" },
+        { 218, "set its capabilities" },
+        { 219, "put it into its cgroup" },
+        { 220, "make a session of its own" },
+        { 221, "confirm it" },
+        { 222, "open its standard error" },
+        { 224, "set up PAM" },
+        { 225, "set up its network" },
+        { 226, "set up its mount namespace" },
+        { 227, "forbid new privileges" },
+        { 228, "set up its system call filter" },
+        { 229, "set its SELinux context" },
+        { 230, "set its personality" },
+        { 231, "set its AppArmor profile" },
+        { 232, "restrict its address families" },
+        { 233, "make its runtime directory" },
+        { 235, "make its owner" },
+        { 236, "set up its user namespace" },
+        { 237, "open its terminal" },
+        { 238, "make its state directory" },
+        { 239, "make its cache directory" },
+        { 240, "make its logs directory" },
+        { 241, "make its configuration directory" },
+        { 242, "set up its NUMA policy" },
+        { 243, "set up its credentials" },
+};
+
+const char *unit_step_failed(int status) {
+        FOREACH_ELEMENT(step, steps)
+                if (step->status == status)
+                        return step->what;
+        return NULL;
+}
+
+/* ---- Pieces ----------------------------------------------------------------------------------------------------- */
+
+static int put_strings(sd_bus_message *m, const char *name, const char *const *fixed, char **list) {
+        int r;
+
+        r = sd_bus_message_open_container(m, 'r', "sv");
+        if (r >= 0)
+                r = sd_bus_message_append(m, "s", name);
+        if (r >= 0)
+                r = sd_bus_message_open_container(m, 'v', "as");
+        if (r >= 0)
+                r = sd_bus_message_open_container(m, 'a', "s");
+        for (; r >= 0 && fixed && *fixed; fixed++)
+                r = sd_bus_message_append(m, "s", *fixed);
+        for (; r >= 0 && list && *list; list++)
+                r = sd_bus_message_append(m, "s", *list);
+        for (unsigned i = 0; i < 3 && r >= 0; i++)
+                r = sd_bus_message_close_container(m);
+        return r;
+}
+
+/* No '$' in an argument means anything, hence the extended form. */
+static int put_program(sd_bus_message *m, char **argv) {
+        int r;
+
+        r = sd_bus_message_open_container(m, 'r', "sv");
+        if (r >= 0)
+                r = sd_bus_message_append(m, "s", "ExecStartEx");
+        if (r >= 0)
+                r = sd_bus_message_open_container(m, 'v', "a(sasas)");
+        if (r >= 0)
+                r = sd_bus_message_open_container(m, 'a', "(sasas)");
+        if (r >= 0)
+                r = sd_bus_message_open_container(m, 'r', "sasas");
+        if (r >= 0)
+                r = sd_bus_message_append(m, "s", argv[0]);
+        if (r >= 0)
+                r = sd_bus_message_append_strv(m, argv);
+        if (r >= 0)
+                r = sd_bus_message_append_strv(m, (char *[]){ (char *) "no-env-expand", NULL });
+        for (unsigned i = 0; i < 4 && r >= 0; i++)
+                r = sd_bus_message_close_container(m);
+        return r;
+}
+
+/*
+ * Whatever status the program has, the unit has not failed: it would be counted among the units that need somebody's attention,
+ * and its cgroup, which knows how much memory was used, would be gone at once. Those statuses that systemd gives itself do
+ * fail it.
+ */
+static int put_statuses(sd_bus_message *m) {
+        int32_t numbers[256];
+        size_t n = 0;
+        int r;
+
+        for (int32_t status = 1; status < 256; status++)
+                if (!unit_step_failed(status))
+                        numbers[n++] = status;
+        r = sd_bus_message_open_container(m, 'r', "sv");
+        if (r >= 0)
+                r = sd_bus_message_append(m, "s", "SuccessExitStatus");
+        if (r >= 0)
+                r = sd_bus_message_open_container(m, 'v', "(aiai)");
+        if (r >= 0)
+                r = sd_bus_message_open_container(m, 'r', "aiai");
+        if (r >= 0)
+                r = sd_bus_message_append_array(m, 'i', numbers, n * sizeof(int32_t));
+        for (n = 0; n < 31; n++)
+                numbers[n] = (int32_t) n + 1;
+        if (r >= 0)
+                r = sd_bus_message_append_array(m, 'i', numbers, n * sizeof(int32_t));
+        for (unsigned i = 0; i < 3 && r >= 0; i++)
+                r = sd_bus_message_close_container(m);
+        return r;
+}
+
+static int put_field(sd_bus_message *m, const char *name, const char *value) {
+        _cleanup_free_ char *field = NULL;
+
+        if (!value)
+                return 0;
+        if (asprintf(&field, "%s=%s", name, value) < 0)
+                return -ENOMEM;
+        return sd_bus_message_append_array(m, 'y', field, strlen(field));
+}
+
+/* They are in the journal's entries about the unit, and are what a later agentd reads back. */
+static int put_fields(sd_bus_message *m, const Command *command) {
+        char run[32];
+        int r;
+
+        (void) snprintf(run, sizeof(run), "%" PRId64, command->run);
+        r = sd_bus_message_open_container(m, 'r', "sv");
+        if (r >= 0)
+                r = sd_bus_message_append(m, "s", "LogExtraFields");
+        if (r >= 0)
+                r = sd_bus_message_open_container(m, 'v', "aay");
+        if (r >= 0)
+                r = sd_bus_message_open_container(m, 'a', "ay");
+        if (r >= 0)
+                r = put_field(m, "AGENTD_COMMAND", command->id);
+        if (r >= 0)
+                r = put_field(m, "AGENTD_RUN", command->run > 0 ? run : NULL);
+        if (r >= 0)
+                r = put_field(m, "AGENTD_STATE", command->state);
+        if (r >= 0)
+                r = put_field(m, "AGENTD_ROLE", command->role);
+        if (r >= 0 && command->flags & (COMMAND_QUIET | COMMAND_SECRET))
+                r = put_field(m, "AGENTD_QUIET", "1");
+        for (unsigned i = 0; i < 3 && r >= 0; i++)
+                r = sd_bus_message_close_container(m);
+        return r;
+}
+
+static int put_fd(sd_bus_message *m, const char *name, int fd) {
+        return fd < 0 ? 0 : sd_bus_message_append(m, "(sv)", name, "h", fd);
+}
+
+/* What an author may want otherwise, then what the author wants, then what makes it ours. */
+static int put_properties(sd_bus_message *m, const Command *command, char *detail, size_t detail_size) {
+        static const char *const environment[] = { COMMAND_PATH, COMMAND_LANG, NULL };
+        const char *name;
+        json_t *value;
+        int r;
+
+        r = sd_bus_message_append(m, "(sv)(sv)(sv)", "Description", "s", command->description, "TimeoutStopUSec",
+                "t", (uint64_t) COMMAND_STOP_USEC, "KillMode", "s", "control-group");
+        if (r >= 0)
+                r = sd_bus_message_append(m, "(sv)", "IgnoreSIGPIPE", "b", false);
+        if (r < 0)
+                return r;
+        json_object_foreach(command->properties, name, value) {
+                r = unit_property_append(m, name, value);
+                if (r < 0) {
+                        (void) snprintf(detail, detail_size, "unit property '%s' cannot be set to that", name);
+                        return r;
+                }
+        }
+
+        r = sd_bus_message_append(m, "(sv)(sv)(sv)(sv)(sv)", "Type", "s", "exec", "Slice", "s", COMMAND_SLICE,
+                "RemainAfterExit", "b", true, "CPUAccounting", "b", true, "MemoryAccounting", "b", true);
+        /* PID 1 sees to the deadline, also while no agentd runs. */
+        if (r >= 0)
+                r = sd_bus_message_append(m, "(sv)(sv)", "RuntimeMaxUSec", "t", (uint64_t) command->timeout_usec,
+                        "TimeoutStartUSec", "t", (uint64_t) command->timeout_usec);
+        if (r >= 0)
+                r = sd_bus_message_append(m, "(sv)", "UMask", "u", (uint32_t) command->umask);
+        if (r >= 0 && command->user)
+                r = sd_bus_message_append(m, "(sv)", "User", "s", command->user);
+        if (r >= 0 && command->group)
+                r = sd_bus_message_append(m, "(sv)", "Group", "s", command->group);
+        if (r >= 0 && command->directory)
+                r = sd_bus_message_append(m, "(sv)", "WorkingDirectory", "s", command->directory);
+        if (r >= 0)
+                r = put_strings(m, "Environment", environment, command->environment);
+        if (r >= 0)
+                r = put_statuses(m);
+        if (r >= 0)
+                r = put_fields(m, command);
+        if (r >= 0)
+                r = put_fd(m, "StandardInputFileDescriptor", command->input_fd);
+        if (r >= 0)
+                r = put_fd(m, "StandardOutputFileDescriptor",
+                        command->output_fd >= 0 ? command->output_fd : command->write_ends[0]);
+        if (r >= 0)
+                r = put_fd(m, "StandardErrorFileDescriptor", command->write_ends[1]);
+        return r < 0 ? r : put_program(m, command->argv);
+}
+
+int unit_start_message(
+        const Command *command, sd_bus *bus, sd_bus_message **ret, char *detail, size_t detail_size) {
+        sd_bus_message *m = NULL;
+        int r;
+
+        r = sd_bus_message_new_method_call(bus, &m, "org.freedesktop.systemd1", "/org/freedesktop/systemd1",
+                "org.freedesktop.systemd1.Manager", "StartTransientUnit");
+        if (r >= 0)
+                r = sd_bus_message_append(m, "ss", command->unit_name, "fail");
+        if (r >= 0)
+                r = sd_bus_message_open_container(m, 'a', "(sv)");
+        if (r >= 0)
+                r = put_properties(m, command, detail, detail_size);
+        if (r >= 0)
+                r = sd_bus_message_close_container(m);
+        if (r >= 0)
+                r = sd_bus_message_append(m, "a(sa(sv))", 0);
+        if (r < 0) {
+                sd_bus_message_unref(m);
+                return r;
+        }
+        *ret = m;
+        return 0;
+}
+
+/* Strings, integers and booleans, for now. */
+int unit_property_append(sd_bus_message *m, const char *name, const json_t *value) {
+        int r;
+
+        if (json_is_boolean(value))
+                r = sd_bus_message_append(m, "(sv)", name, "b", json_is_true(value));
+        else if (json_is_integer(value) && json_integer_value(value) >= 0)
+                r = sd_bus_message_append(m, "(sv)", name, "t", (uint64_t) json_integer_value(value));
+        else if (json_is_string(value))
+                r = sd_bus_message_append(m, "(sv)", name, "s", json_string_value(value));
+        else
+                r = -EINVAL;
+        return r;
+}

@@ -1,0 +1,787 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/*
+ * Commands as transient units. PID 1 is asked over a connection of its own, which is there as long as there are commands, and
+ * a little longer. It may be lost at any time (dbus is restarted), and so may every answer (PID 1 executes itself anew): what
+ * is to be known is asked for again then. A unit stays, with its result, until we have let it go, so that an agentd which
+ * begins meanwhile finds it.
+ */
+
+#include <assert.h>
+#include <dirent.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include "command-internal.h"
+#include "log.h"
+#include "notify.h"
+
+#define SYSTEMD      "org.freedesktop.systemd1"
+#define SYSTEMD_PATH "/org/freedesktop/systemd1"
+#define MANAGER      SYSTEMD ".Manager"
+#define UNIT         SYSTEMD ".Unit"
+#define SERVICE      SYSTEMD ".Service"
+#define PROPERTIES   "org.freedesktop.DBus.Properties"
+#define LOCAL        "org.freedesktop.DBus.Local"
+
+#define BUS_ADDRESS "unix:path=/run/dbus/system_bus_socket"
+
+/* Units of systemd-run and its like, us among them. Source: systemd.unit(5). */
+#define TRANSIENT_DIRECTORY "/run/systemd/transient"
+
+#define CGROUP_DIRECTORY "/sys/fs/cgroup/" COMMAND_SLICE
+
+/* So often it is asked how they are, in case that a signal was lost; without commands the connection is closed then. */
+#define SWEEP_USEC (10 * USEC_PER_SEC)
+/* … and so soon when an answer was lost. */
+#define SWEEP_SOON_USEC (200 * USEC_PER_MSEC)
+
+#define RECONNECT_USEC         (50 * USEC_PER_MSEC)
+#define RECONNECT_LONGEST_USEC (5 * USEC_PER_SEC)
+
+/* How long it is tried to reach systemd, if the command has so much time; and for how long, if it cannot be reached at start,
+ * it is waited for what it knows of commands before. */
+#define REACH_USEC USEC_PER_MINUTE
+#define HOLD_USEC  USEC_PER_MINUTE
+
+/* How much later than it should PID 1 may end it, before we do. */
+#define LATE_USEC (COMMAND_STOP_USEC + 10 * USEC_PER_SEC)
+
+/* At the end of a process: how long it is waited that units are let go. */
+#define RELEASE_USEC (2 * USEC_PER_SEC)
+
+static void connect_bus(Commands *commands);
+static void ask_start(Command *command);
+static void query(Command *command);
+
+static void sweep_in(Commands *commands, usec_t usec) {
+        (void) sd_event_source_set_time_relative(commands->sweep_timer, usec);
+        (void) sd_event_source_set_enabled(commands->sweep_timer, SD_EVENT_ONESHOT);
+}
+
+/* The other side is gone, or too busy: whether it has done what it was asked for is not known. */
+static bool is_lost(const sd_bus_error *error) {
+        static const char *const names[] = {
+                SD_BUS_ERROR_NO_REPLY,
+                SD_BUS_ERROR_DISCONNECTED,
+                SD_BUS_ERROR_TIMEOUT,
+                SD_BUS_ERROR_NAME_HAS_NO_OWNER,
+                SD_BUS_ERROR_SERVICE_UNKNOWN,
+                "org.freedesktop.DBus.Error.TimedOut",
+        };
+        int error_number = sd_bus_error_get_errno(error);
+
+        FOREACH_ELEMENT(name, names)
+                if (sd_bus_error_has_name(error, *name))
+                        return true;
+        return error_number == ECONNRESET || error_number == ENOTCONN || error_number == ETIMEDOUT;
+}
+
+/* ---- Calls that need no answer ------------------------------------------------------------------------------------ */
+
+static int on_released(_unused_ sd_bus_message *m, void *userdata, _unused_ sd_bus_error *error) {
+        Commands *commands = userdata;
+
+        commands->n_releasing--;
+        return 0;
+}
+
+static void call_manager(Commands *commands, const char *method, const char *types, ...) {
+        sd_bus_message *m = NULL;
+        va_list args;
+        int r;
+
+        if (!commands->ready)
+                return;
+        va_start(args, types);
+        r = sd_bus_message_new_method_call(commands->bus, &m, SYSTEMD, SYSTEMD_PATH, MANAGER, method);
+        if (r >= 0)
+                r = sd_bus_message_appendv(m, types, args);
+        va_end(args);
+        if (r >= 0)
+                r = sd_bus_call_async(commands->bus, NULL, m, on_released, commands, 0);
+        if (r >= 0)
+                commands->n_releasing++;
+        sd_bus_message_unref(m);
+}
+
+void unit_release(Command *command) {
+        Commands *commands = command->commands;
+        bool failed = streq(command->unit.sub_state, "failed");
+
+        if (command->stored) {
+                notify_drop_descriptor(command->output_name);
+                notify_drop_descriptor(command->errors_name);
+        }
+        if (command->step == UNIT_WAITING || streq(command->unit.load_state, "not-found"))
+                return;
+        if (!failed && !streq(command->unit.sub_state, "dead"))
+                call_manager(commands, "StopUnit", "ss", command->unit_name, "replace");
+        if (failed)
+                call_manager(commands, "ResetFailedUnit", "s", command->unit_name);
+}
+
+void unit_cancel(Command *command) {
+        if (command->step == UNIT_WAITING) {
+                command_finish_later(command, ECANCELED, "it was cancelled");
+                return;
+        }
+        call_manager(command->commands, "StopUnit", "ss", command->unit_name, "replace");
+}
+
+/* ---- Its end ------------------------------------------------------------------------------------------------------ */
+
+static int read_cgroup(const Command *command, const char *file, char *buffer, size_t size) {
+        char path[256];
+        _cleanup_close_ int fd = -EBADF;
+        ssize_t n;
+
+        (void) snprintf(path, sizeof(path), CGROUP_DIRECTORY "/%s/%s", command->unit_name, file);
+        fd = open(path, O_RDONLY | O_CLOEXEC);
+        if (fd < 0)
+                return -errno;
+        n = read(fd, buffer, size - 1);
+        if (n < 0)
+                return -errno;
+        buffer[n] = 0;
+        return 0;
+}
+
+static void finish(Command *command) {
+        const UnitProperties *unit = &command->unit;
+        CommandResult *result = &command->result;
+        const char *step = unit_step_failed(unit->status);
+        bool dumped = unit->code == CLD_DUMPED;
+
+        if (unit->exit_usec > unit->start_usec && unit->start_usec > 0)
+                result->duration_usec = unit->exit_usec - unit->start_usec;
+        if (result->memory_max_bytes == UINT64_MAX)
+                result->memory_max_bytes = unit->memory_peak;
+        if (unit->code == CLD_EXITED)
+                result->status = unit->status << 8;
+        else if (unit->code == CLD_KILLED || dumped)
+                result->status = unit->status | (dumped ? 0x80 : 0);
+
+        if (command->timed_out || streq(unit->result, "timeout"))
+                command_finish(
+                        command, AGENTD_COMMAND_TIMED_OUT, unit->code == CLD_EXITED ? SIGTERM : unit->status);
+        else if (unit->code == CLD_EXITED && step && unit->active_usec == 0) {
+                result->status = 0;
+                (void) snprintf(command->detail, sizeof(command->detail),
+                        "systemd could not %s; 'journalctl -u %s' says why", step, command->unit_name);
+                command_finish(command, AGENTD_COMMAND_NOT_RUN,
+                        unit->status == 203                                  ? ENOEXEC
+                                : unit->status == 216 || unit->status == 217 ? ESRCH
+                                : unit->status == 200                        ? ENOENT
+                                                                             : EINVAL);
+        } else if (unit->code == CLD_EXITED)
+                command_finish(command, AGENTD_COMMAND_EXITED, unit->status);
+        else if (unit->code == CLD_KILLED || dumped) {
+                if (streq(unit->result, "oom-kill"))
+                        (void) snprintf(command->detail, sizeof(command->detail),
+                                "it was killed, as it used more memory than it may");
+                command_finish(command, AGENTD_COMMAND_KILLED, unit->status);
+        } else if (command->cancelled)
+                command_finish(command, AGENTD_COMMAND_NOT_RUN, ECANCELED);
+        else {
+                (void) snprintf(command->detail, sizeof(command->detail),
+                        "systemd could not start it (%s); 'journalctl -u %s' says why",
+                        unit->result[0] ? unit->result : "no reason was given", command->unit_name);
+                command_finish(command, AGENTD_COMMAND_NOT_RUN, EAGAIN);
+        }
+}
+
+static int on_usage(sd_bus_message *m, Command *command, uint64_t *ret) {
+        uint64_t value;
+
+        if (!sd_bus_message_is_method_error(m, NULL) && sd_bus_message_read(m, "v", "t", &value) >= 0)
+                *ret = value;
+        if (--command->n_asking == 0 && command->step == UNIT_ENDED)
+                finish(command);
+        return 0;
+}
+
+static int on_cpu(sd_bus_message *m, void *userdata, _unused_ sd_bus_error *error) {
+        Command *command = userdata;
+        uint64_t nsec = UINT64_MAX;
+
+        if (!sd_bus_message_is_method_error(m, NULL) && sd_bus_message_read(m, "v", "t", &nsec) >= 0 &&
+                nsec != UINT64_MAX)
+                command->result.cpu_usec = nsec / NSEC_PER_USEC;
+        if (--command->n_asking == 0 && command->step == UNIT_ENDED)
+                finish(command);
+        return 0;
+}
+
+static int on_memory(sd_bus_message *m, void *userdata, _unused_ sd_bus_error *error) {
+        Command *command = userdata;
+
+        return on_usage(m, command, &command->unit.memory_peak);
+}
+
+static void ask_usage(Command *command) {
+        Commands *commands = command->commands;
+        char text[64], *end;
+
+        if (!commands->ready)
+                return;
+        if (sd_bus_call_method_async(commands->bus, &command->call_cpu, SYSTEMD, command->path, PROPERTIES, "Get",
+                    on_cpu, command, "ss", SERVICE, "CPUUsageNSec") >= 0)
+                command->n_asking++;
+        /* Until systemd 254 it does not say so itself. */
+        if (read_cgroup(command, "memory.peak", text, sizeof(text)) >= 0) {
+                command->result.memory_max_bytes = strtoull(text, &end, 10);
+                if (end == text)
+                        command->result.memory_max_bytes = UINT64_MAX;
+        }
+        if (command->result.memory_max_bytes == UINT64_MAX &&
+                sd_bus_call_method_async(commands->bus, &command->call_memory, SYSTEMD, command->path, PROPERTIES,
+                        "Get", on_memory, command, "ss", SERVICE, "MemoryPeak") >= 0)
+                command->n_asking++;
+}
+
+/* Its main process has ended, and others of it are still there. */
+static bool has_leftovers(const Command *command) {
+        char text[128];
+
+        return read_cgroup(command, "cgroup.events", text, sizeof(text)) >= 0 && strstr(text, "populated 1");
+}
+
+/* Looks at what is known of the unit. */
+static void look(Command *command) {
+        const UnitProperties *unit = &command->unit;
+        bool dead = streq(unit->sub_state, "dead") || streq(unit->sub_state, "failed");
+
+        /* A unit that is just being made is dead as well. */
+        if (streq(unit->sub_state, "dead") && unit->exit_usec == 0 && unit->code == 0)
+                return;
+        if (!dead && !streq(unit->sub_state, "exited"))
+                return;
+        switch (command->step) {
+        case UNIT_ENDED: return;
+        case UNIT_CLEARING:
+                if (!dead)
+                        return;
+                break;
+        default:
+                ask_usage(command);
+                if (!dead && has_leftovers(command)) {
+                        command->step = UNIT_CLEARING;
+                        call_manager(
+                                command->commands, "KillUnit", "ssi", command->unit_name, "all", (int32_t) SIGKILL);
+                        call_manager(command->commands, "StopUnit", "ss", command->unit_name, "replace");
+                        return;
+                }
+        }
+        command->step = UNIT_ENDED;
+        if (command->n_asking == 0)
+                finish(command);
+}
+
+/* ---- What PID 1 says ---------------------------------------------------------------------------------------------- */
+
+static int on_changed(sd_bus_message *m, void *userdata, _unused_ sd_bus_error *error) {
+        Command *command = userdata;
+        const char *interface;
+        int r;
+
+        r = sd_bus_message_read(m, "s", &interface);
+        if (r >= 0 && (streq(interface, UNIT) || streq(interface, SERVICE)))
+                r = unit_read_properties(command, m);
+        if (r < 0) {
+                log_debug_errno(r, "Failed to read a signal about '%s', ignoring: %m", command->unit_name);
+                return 0;
+        }
+        /* That about the service comes first. Source: bus_unit_send_change_signal() of systemd. */
+        if (streq(interface, UNIT) && (!command->found || command->known))
+                look(command);
+        return 0;
+}
+
+static int on_match(_unused_ sd_bus_message *m, _unused_ void *userdata, _unused_ sd_bus_error *error) {
+        return 0; /* if it was refused, the sweep sees to it */
+}
+
+static void add_match(Command *command) {
+        char match[512];
+
+        if (command->match)
+                return;
+        (void) snprintf(match, sizeof(match),
+                "type='signal',sender='" SYSTEMD "',path='%s',interface='" PROPERTIES "',member='PropertiesChanged'",
+                command->path);
+        (void) sd_bus_add_match_async(
+                command->commands->bus, &command->match, match, on_changed, on_match, command);
+}
+
+static void know(Command *command) {
+        Commands *commands = command->commands;
+
+        command->known = true;
+        commands->n_unread--;
+        command->step = UNIT_RUNNING;
+        if (commands->n_unread == 0 && commands->options.on_released)
+                commands->options.on_released(commands->options.userdata);
+}
+
+/* There is no such unit. */
+static void lose(Command *command) {
+        if (command->found && !command->known) {
+                Commands *commands = command->commands;
+
+                commands->n_unread--;
+                command_finish(command, AGENTD_COMMAND_NOT_RUN, ESRCH);
+                return;
+        }
+        if (command->step == UNIT_UNSURE) {
+                command->step = UNIT_WAITING;
+                if (command->cancelled)
+                        command_finish(command, AGENTD_COMMAND_NOT_RUN, ECANCELED);
+                else
+                        ask_start(command);
+                return;
+        }
+        (void) snprintf(command->detail, sizeof(command->detail),
+                "its unit is gone, and how it ended is not known");
+        command_finish(command, AGENTD_COMMAND_KILLED, SIGKILL);
+}
+
+static int on_service(sd_bus_message *m, void *userdata, _unused_ sd_bus_error *error) {
+        Command *command = userdata;
+
+        command->call = sd_bus_slot_unref(command->call);
+        if (!sd_bus_message_is_method_error(m, NULL))
+                (void) unit_read_properties(command, m);
+        return 0;
+}
+
+static int on_unit(sd_bus_message *m, void *userdata, _unused_ sd_bus_error *error) {
+        Command *command = userdata;
+
+        command->call_unit = sd_bus_slot_unref(command->call_unit);
+        if (sd_bus_message_is_method_error(m, NULL)) {
+                if (!is_lost(sd_bus_message_get_error(m)))
+                        lose(command);
+                return 0;
+        }
+        if (unit_read_properties(command, m) < 0)
+                return 0;
+        if (streq(command->unit.load_state, "not-found")) {
+                lose(command);
+                return 0;
+        }
+        if (command->step == UNIT_UNSURE)
+                command->step = UNIT_RUNNING;
+        if (command->found && !command->known)
+                know(command);
+        look(command);
+        return 0;
+}
+
+static void query(Command *command) {
+        sd_bus *bus = command->commands->bus;
+
+        add_match(command);
+        if (command->call || command->call_unit)
+                return;
+        (void) sd_bus_call_method_async(
+                bus, &command->call, SYSTEMD, command->path, PROPERTIES, "GetAll", on_service, command, "s", SERVICE);
+        (void) sd_bus_call_method_async(
+                bus, &command->call_unit, SYSTEMD, command->path, PROPERTIES, "GetAll", on_unit, command, "s", UNIT);
+}
+
+/* ---- Its start ---------------------------------------------------------------------------------------------------- */
+
+static int on_started(sd_bus_message *m, void *userdata, _unused_ sd_bus_error *e) {
+        Command *command = userdata;
+        const sd_bus_error *error = sd_bus_message_get_error(m);
+        int error_number;
+
+        command->call = sd_bus_slot_unref(command->call);
+        if (command->step != UNIT_ASKED)
+                return 0;
+        if (!error) {
+                command->step = UNIT_RUNNING;
+                for (size_t i = 0; i < ELEMENTSOF(command->write_ends); i++)
+                        command->write_ends[i] = safe_close(command->write_ends[i]);
+                command->input_fd = safe_close(command->input_fd);
+                command->output_fd = safe_close(command->output_fd);
+                return 0;
+        }
+        if (is_lost(error)) {
+                command->step = UNIT_UNSURE;
+                sweep_in(command->commands, SWEEP_SOON_USEC);
+                return 0;
+        }
+        /* We have asked twice. */
+        if (sd_bus_error_has_name(error, SYSTEMD ".UnitExists")) {
+                command->step = UNIT_RUNNING;
+                query(command);
+                return 0;
+        }
+        error_number = sd_bus_message_get_errno(m);
+        (void) snprintf(command->detail, sizeof(command->detail), "systemd refuses it: %s",
+                error->message ?: error->name);
+        command->step = UNIT_WAITING; /* there is nothing to let go */
+        command_finish(command, AGENTD_COMMAND_NOT_RUN, error_number > 0 ? error_number : EINVAL);
+        return 0;
+}
+
+static void store_descriptors(Command *command) {
+        /* Only a service has somebody who keeps them. */
+        if (!command->commands->options.keep_descriptors || command->stored)
+                return;
+        (void) snprintf(command->output_name, sizeof(command->output_name), "command-%s-out", command->id);
+        (void) snprintf(command->errors_name, sizeof(command->errors_name), "command-%s-err", command->id);
+        if (command->output.fd >= 0)
+                notify_store_descriptor(command->output_name, command->output.fd);
+        notify_store_descriptor(command->errors_name, command->errors.fd);
+        command->stored = true;
+}
+
+static void ask_start(Command *command) {
+        Commands *commands = command->commands;
+        sd_bus_message *m = NULL;
+        int r;
+
+        add_match(command);
+        r = unit_start_message(command, commands->bus, &m, command->detail, sizeof(command->detail));
+        if (r >= 0)
+                r = sd_bus_call_async(commands->bus, &command->call, m, on_started, command, 0);
+        sd_bus_message_unref(m);
+        if (r < 0) {
+                command_finish_later(command, r, "%s", strerror(-r));
+                return;
+        }
+        command->step = UNIT_ASKED;
+        store_descriptors(command);
+}
+
+static int name_unit(Command *command) {
+        if (asprintf(&command->unit_name, COMMAND_UNIT_PREFIX "%s" COMMAND_UNIT_SUFFIX, command->id) < 0) {
+                command->unit_name = NULL;
+                return -ENOMEM;
+        }
+        return sd_bus_path_encode(SYSTEMD_PATH "/unit", command->unit_name, &command->path);
+}
+
+int unit_start(Command *command) {
+        Commands *commands = command->commands;
+        int r;
+
+        r = name_unit(command);
+        if (r < 0)
+                return r;
+        command->step = UNIT_WAITING;
+        if (!commands->bus)
+                connect_bus(commands);
+        if (commands->ready)
+                ask_start(command);
+        sweep_in(commands, SWEEP_USEC);
+        return 0;
+}
+
+/* ---- The connection ----------------------------------------------------------------------------------------------- */
+
+static void close_bus(Commands *commands) {
+        for (Command *command = commands->commands; command; command = command->next) {
+                command->match = sd_bus_slot_unref(command->match);
+                command->call = sd_bus_slot_unref(command->call);
+                command->call_unit = sd_bus_slot_unref(command->call_unit);
+                command->call_cpu = sd_bus_slot_unref(command->call_cpu);
+                command->call_memory = sd_bus_slot_unref(command->call_memory);
+                command->n_asking = 0;
+                if (command->step == UNIT_ASKED)
+                        command->step = UNIT_UNSURE;
+                if (command->step == UNIT_ENDED || command->step == UNIT_CLEARING)
+                        command->step = UNIT_RUNNING; /* it is looked at again */
+        }
+        commands->ready = false;
+        commands->n_releasing = 0;
+        commands->bus = sd_bus_close_unref(commands->bus);
+}
+
+static void reconnect(Commands *commands) {
+        usec_t usec = RECONNECT_USEC << MIN(commands->n_attempts, 10U);
+
+        commands->ready = false;
+        (void) sd_event_source_set_time_relative(commands->connect_timer, MIN(usec, RECONNECT_LONGEST_USEC));
+        (void) sd_event_source_set_enabled(commands->connect_timer, SD_EVENT_ONESHOT);
+        commands->n_attempts++;
+}
+
+static int on_connect_timer(_unused_ sd_event_source *source, _unused_ uint64_t usec, void *userdata) {
+        Commands *commands = userdata;
+
+        close_bus(commands);
+        if (commands->n > 0)
+                connect_bus(commands);
+        return 0;
+}
+
+static int on_disconnected(_unused_ sd_bus_message *m, void *userdata, _unused_ sd_bus_error *error) {
+        Commands *commands = userdata;
+
+        log_debug("The connection to the bus was lost");
+        reconnect(commands);
+        return 0;
+}
+
+static int on_subscribed(sd_bus_message *m, void *userdata, _unused_ sd_bus_error *error) {
+        Commands *commands = userdata;
+
+        if (sd_bus_message_is_method_error(m, NULL) &&
+                !sd_bus_message_is_method_error(m, SYSTEMD ".AlreadySubscribed"))
+                sweep_in(commands, SWEEP_SOON_USEC);
+        return 0;
+}
+
+static void subscribe(Commands *commands) {
+        (void) sd_bus_call_method_async(commands->bus, NULL, SYSTEMD, SYSTEMD_PATH, MANAGER, "Subscribe",
+                on_subscribed, commands, NULL);
+}
+
+static void look_at_all(Commands *commands) {
+        for (Command *command = commands->commands, *next; command; command = next) {
+                next = command->next;
+                if (command->over)
+                        continue;
+                if (command->step == UNIT_WAITING)
+                        ask_start(command);
+                else if (command->step != UNIT_ASKED && command->step != UNIT_ENDED)
+                        query(command);
+        }
+}
+
+static int on_connected(_unused_ sd_bus_message *m, void *userdata, _unused_ sd_bus_error *error) {
+        Commands *commands = userdata;
+
+        commands->ready = true;
+        commands->n_attempts = 0;
+        subscribe(commands);
+        look_at_all(commands);
+        return 0;
+}
+
+/* PID 1 has read all units anew, or is another process now: what it has said meanwhile may be lost. */
+static int on_systemd_changed(_unused_ sd_bus_message *m, void *userdata, _unused_ sd_bus_error *error) {
+        Commands *commands = userdata;
+
+        if (!commands->ready)
+                return 0;
+        subscribe(commands);
+        look_at_all(commands);
+        return 0;
+}
+
+static int open_bus(Commands *commands) {
+        sd_bus *bus;
+        int r;
+
+        r = sd_bus_new(&bus);
+        if (r < 0)
+                return r;
+        commands->bus = bus;
+        r = sd_bus_set_address(bus, secure_getenv("DBUS_SYSTEM_BUS_ADDRESS") ?: BUS_ADDRESS);
+        if (r >= 0)
+                r = sd_bus_set_bus_client(bus, true);
+        if (r >= 0)
+                r = sd_bus_set_connected_signal(bus, true);
+        if (r >= 0)
+                r = sd_bus_negotiate_fds(bus, true);
+        if (r >= 0)
+                r = sd_bus_set_description(bus, "commands");
+        if (r >= 0)
+                r = sd_bus_start(bus);
+        if (r >= 0)
+                r = sd_bus_match_signal_async(
+                        bus, NULL, LOCAL, NULL, LOCAL, "Connected", on_connected, on_match, commands);
+        if (r >= 0)
+                r = sd_bus_match_signal_async(
+                        bus, NULL, LOCAL, NULL, LOCAL, "Disconnected", on_disconnected, on_match, commands);
+        if (r >= 0)
+                r = sd_bus_add_match_async(bus, NULL,
+                        "type='signal',sender='org.freedesktop.DBus',interface='org.freedesktop.DBus',"
+                        "member='NameOwnerChanged',arg0='" SYSTEMD "'",
+                        on_systemd_changed, on_match, commands);
+        if (r >= 0)
+                r = sd_bus_match_signal_async(bus, NULL, SYSTEMD, SYSTEMD_PATH, MANAGER, "Reloading",
+                        on_systemd_changed, on_match, commands);
+        return r < 0 ? r : sd_bus_attach_event(bus, commands->event, SD_EVENT_PRIORITY_NORMAL);
+}
+
+static void connect_bus(Commands *commands) {
+        int r;
+
+        r = open_bus(commands);
+        if (r < 0) {
+                log_full_errno(commands->n_attempts == 0 ? LOG_WARNING : LOG_DEBUG, r,
+                        "Failed to connect to the system bus, trying again: %m");
+                reconnect(commands);
+        }
+}
+
+/* ---- What was before us ------------------------------------------------------------------------------------------- */
+
+static bool is_id(const char *text, size_t size) {
+        return size == COMMAND_ID_SIZE - 1 && strspn(text, "0123456789abcdef") >= size;
+}
+
+static int take_descriptor(Command *command, CommandStream *stream, const char *suffix) {
+        CommandsOptions *options = &command->commands->options;
+        char name[64];
+
+        (void) snprintf(name, sizeof(name), "command-%s-%s", command->id, suffix);
+        for (size_t i = 0; i < options->n_descriptors; i++) {
+                CommandDescriptor *descriptor = &options->descriptors[i];
+                int fd;
+
+                if (descriptor->fd < 0 || !streq(descriptor->name, name))
+                        continue;
+                fd = TAKE_FD(descriptor->fd);
+                (void) fcntl(fd, F_SETFL, O_NONBLOCK);
+                return command_stream_open(stream, command, fd, stream->errors);
+        }
+        return 0;
+}
+
+static int adopt(Commands *commands, const char *id) {
+        _cleanup_(command_freep) Command *command = NULL;
+        int r;
+
+        r = command_new(commands, id, &command);
+        if (r >= 0)
+                r = name_unit(command);
+        if (r >= 0)
+                r = take_descriptor(command, &command->output, "out");
+        if (r >= 0)
+                r = take_descriptor(command, &command->errors, "err");
+        if (r < 0)
+                return r;
+        command->found = true;
+        command->step = UNIT_RUNNING;
+        store_descriptors(command);
+        commands->n_unread++;
+        command = NULL;
+        return 0;
+}
+
+/*
+ * PID 1 keeps a file for each transient unit. So that there is none is known at once, and without the bus: nothing has to wait
+ * on the many hosts and starts where that is so.
+ */
+static int find_units(Commands *commands) {
+        DIR *directory = opendir(TRANSIENT_DIRECTORY);
+        int r = 0;
+
+        if (!directory)
+                return errno == ENOENT ? 0 : -errno;
+        for (const struct dirent *entry; r >= 0 && (entry = readdir(directory));) {
+                const char *id = startswith(entry->d_name, COMMAND_UNIT_PREFIX);
+                char text[COMMAND_ID_SIZE];
+                size_t size = id ? strlen(id) : 0;
+
+                if (size != COMMAND_ID_SIZE - 1 + strlen(COMMAND_UNIT_SUFFIX) || !endswith(id, COMMAND_UNIT_SUFFIX))
+                        continue;
+                (void) snprintf(text, sizeof(text), "%.*s", COMMAND_ID_SIZE - 1, id);
+                if (is_id(text, strlen(text)))
+                        r = adopt(commands, text);
+        }
+        (void) closedir(directory);
+        return r;
+}
+
+/* ---- The sweep ---------------------------------------------------------------------------------------------------- */
+
+static bool is_too_late(const Command *command, usec_t now) {
+        usec_t limit = MIN(command->timeout_usec, REACH_USEC);
+
+        return (command->step == UNIT_WAITING || command->step == UNIT_UNSURE) && !command->found &&
+               now > command->asked_usec + limit;
+}
+
+static int on_sweep(_unused_ sd_event_source *source, _unused_ uint64_t usec, void *userdata) {
+        Commands *commands = userdata;
+        usec_t now = now_usec(CLOCK_MONOTONIC);
+        bool unsure = false;
+
+        if (commands->n == 0 && commands->n_releasing == 0) {
+                (void) sd_event_source_set_enabled(commands->connect_timer, SD_EVENT_OFF);
+                close_bus(commands);
+                return 0;
+        }
+        for (Command *command = commands->commands; command; command = command->next) {
+                if (command->over)
+                        continue;
+                if (is_too_late(command, now))
+                        command_finish_later(command, ETIMEDOUT, "systemd could not be reached");
+                else if (command->timeout_usec < USEC_INFINITY - LATE_USEC - command->asked_usec &&
+                         now > command->asked_usec + command->timeout_usec + LATE_USEC && !command->timed_out) {
+                        command->timed_out = true;
+                        unit_cancel(command);
+                }
+                unsure = unsure || command->step == UNIT_UNSURE;
+        }
+        if (commands->n_unread > 0 && now >= commands->hold_until_usec && commands->options.on_released)
+                commands->options.on_released(commands->options.userdata);
+        if (commands->ready)
+                look_at_all(commands);
+        sweep_in(commands, unsure ? SWEEP_SOON_USEC : SWEEP_USEC);
+        return 0;
+}
+
+/* ---- The manager's part ------------------------------------------------------------------------------------------- */
+
+int units_init(Commands *commands) {
+        int r;
+
+        r = sd_event_add_time(commands->event, &commands->connect_timer, CLOCK_MONOTONIC, USEC_INFINITY, 0,
+                on_connect_timer, commands);
+        if (r >= 0)
+                r = sd_event_add_time(commands->event, &commands->sweep_timer, CLOCK_MONOTONIC, USEC_INFINITY,
+                        USEC_PER_MSEC, on_sweep, commands);
+        if (r < 0)
+                return r;
+        (void) sd_event_source_set_enabled(commands->connect_timer, SD_EVENT_OFF);
+        (void) sd_event_source_set_enabled(commands->sweep_timer, SD_EVENT_OFF);
+        if (!commands->options.on_found)
+                return 0;
+        r = find_units(commands);
+        if (r < 0)
+                log_warning_errno(r, "Failed to look for commands that still run, going on without: %m");
+        /* What belongs to no unit any more. */
+        for (size_t i = 0; i < commands->options.n_descriptors; i++)
+                if (commands->options.descriptors[i].fd >= 0)
+                        notify_drop_descriptor(commands->options.descriptors[i].name);
+        if (commands->n == 0)
+                return 0;
+        log_notice("%u commands of before still run, or have ended meanwhile; what they are for is not begun "
+                   "with before that is known",
+                commands->n);
+        commands->hold_until_usec = now_usec(CLOCK_MONOTONIC) + HOLD_USEC;
+        connect_bus(commands);
+        sweep_in(commands, SWEEP_USEC);
+        return 0;
+}
+
+void units_done(Commands *commands) {
+        usec_t now = now_usec(CLOCK_MONOTONIC), deadline = now + RELEASE_USEC;
+
+        /* PID 1 asks the bus who we are, so we have to be there until it has done what it was asked for. */
+        while (commands->ready && commands->n_releasing > 0 && now < deadline) {
+                int r = sd_bus_process(commands->bus, NULL);
+
+                if (r < 0)
+                        break;
+                if (r == 0 && sd_bus_wait(commands->bus, deadline - now) < 0)
+                        break;
+                now = now_usec(CLOCK_MONOTONIC);
+        }
+        if (commands->bus)
+                close_bus(commands);
+        sd_event_source_disable_unref(commands->connect_timer);
+        sd_event_source_disable_unref(commands->sweep_timer);
+}

@@ -1,0 +1,312 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Programs that modules run in apply: as transient units, and as children where no systemd runs."""
+
+import collections
+
+import daemon
+import hostile
+import pytest
+from box import wait_until
+from daemon import apply, last_event, start, wait_event, wait_idle
+
+Outcome = collections.namedtuple("Outcome", "end code output errors fields")
+
+
+def role(settings):
+    return hostile.states("runner", settings)
+
+
+def outcome(box, path="/tmp/x"):
+    """What a state of the type `runner` wrote down."""
+    data = box.run(["base64", "-w0", path]).stdout
+    import base64
+    head, _, rest = base64.b64decode(data).partition(b"\n\n")
+    fields = dict(line.split("=", 1) for line in head.decode().splitlines())
+    output, _, errors = rest.partition(b"\n--\n")
+    return Outcome(fields.get("end"), int(fields.get("code", 0)), output, errors, fields)
+
+
+def once(box, *arguments, **settings):
+    """agentd --once with one state; its outcome."""
+    box.run("rm -f /tmp/x")
+    result = hostile.once(box, role({"/tmp/x": settings}), *arguments)
+    assert result.returncode == 0, result.stderr + str(result.results)
+    return outcome(box)
+
+
+def shell(text, *arguments):
+    return ["/bin/sh", "-c", text, *arguments]
+
+
+def units(box):
+    return [line.split()[0] for line in box.run(
+        "systemctl list-units --all --plain --no-legend 'agentd-command-*'").stdout.splitlines()]
+
+
+def wait_no_units(box):
+    wait_until(lambda: not units(box), 30, "no command is left")
+
+
+def with_daemon(box, settings):
+    """The daemon with the modules; its role is applied at once."""
+    box.write("/etc/agentd/conf.d/test.toml", role(settings))
+    start(box, module_dir=True)
+
+
+# ---- What comes of it ----------------------------------------------------------------------------------------------
+
+
+def test_output_errors_and_status_are_what_the_program_gave(box):
+    done = once(box, argv=shell("echo out; echo err >&2; exit 3"))
+    assert (done.end, done.code, done.output, done.errors) == ("exited", 3, b"out\n", b"err\n")
+    assert done.fields["explanation"] == "it exited with status 3: err"
+    assert int(done.fields["status"]) == 3 << 8
+    assert int(done.fields["cpu"]) < 60_000_000 and int(done.fields["memory"]) > 0
+    wait_no_units(box)
+
+
+@pytest.mark.parametrize("status", [0, 1, 77, 200, 203, 243, 255])
+def test_every_status_is_told(box, status):
+    # Something is written, and time passes: what systemd itself says with 203 is told apart.
+    done = once(box, argv=shell(f"echo; sleep 0.1; exit {status}"))
+    assert (done.end, done.code) == ("exited", status)
+
+
+def test_a_signal_is_told(box):
+    done = once(box, argv=shell("kill -SEGV $$"))
+    assert (done.end, done.code, done.fields["explanation"]) == ("killed", 11, "it was killed by SIGSEGV")
+
+
+def test_a_program_that_fails_does_not_make_the_host_degraded(box):
+    once(box, argv=shell("exit 3"))
+    assert not box.run("systemctl --failed --plain --no-legend 'agentd-*'").stdout
+
+
+@pytest.mark.parametrize("argv, explanation", [
+    (["/usr/bin/nope"], "'/usr/bin/nope' could not be executed: No such file or directory"),
+    (["/etc"], "'/etc' could not be executed: it is a directory"),
+    (["/etc/passwd"], "'/etc/passwd' could not be executed: it is not a program"),
+    (["/usr/local/script"], "'/usr/local/script' could not be executed: its interpreter '/usr/bin/nope': "
+                            "No such file or directory"),
+])
+def test_what_cannot_be_executed_is_told_with_its_reason(box, argv, explanation):
+    box.write("/usr/local/script", "#! /usr/bin/nope -x\n", mode=0o755)
+    done = once(box, argv=argv)
+    assert (done.end, done.fields["explanation"]) == ("not-run", explanation)
+    wait_no_units(box)
+
+
+def test_a_user_who_does_not_exist_is_told(box):
+    done = once(box, argv=["/usr/bin/id"], user="nobody-knows")
+    assert (done.end, done.fields["explanation"]) == (
+        "not-run", "'/usr/bin/id' could not be executed: there is no user 'nobody-knows'")
+
+
+def test_user_group_directory_umask_environment_and_input_are_as_asked_for(box):
+    done = once(box, argv=shell("id -un; id -gn; pwd; umask; echo $A $B; cat"), user="daemon", group="mail",
+                directory="/tmp", umask="0077", environment=["A=one", "B=$HOME two"], input="words\n")
+    assert done.output.decode().splitlines() == ["daemon", "mail", "/tmp", "0077", "one $HOME two", "words"]
+
+
+def test_the_environment_is_small(box):
+    done = once(box, argv=["/usr/bin/env"])
+    names = {line.split("=")[0] for line in done.output.decode().splitlines()}
+    assert {"PATH", "LANG"} <= names
+    assert not names & {"NOTIFY_SOCKET", "LISTEN_FDS", "WATCHDOG_USEC"}
+
+
+def test_only_the_standard_descriptors_are_open(box):
+    done = once(box, argv=["/bin/ls", "/proc/self/fd"])
+    assert done.output.split() == [b"0", b"1", b"2", b"3"]  # 3 is the directory
+
+
+def test_arguments_mean_nothing_to_systemd(box):
+    arguments = ["$HOME", "${PATH}", "%n %%", "a;b", "line\nline", "'\"\\", "", "ä€"]
+    done = once(box, argv=["/usr/bin/printf", "[%s]", *arguments])
+    assert done.output.decode() == "".join(f"[{a}]" for a in arguments)
+
+
+def test_binary_output_is_kept_as_it_is(box):
+    done = once(box, argv=shell(r"printf '\000\377\001x\n'; printf '\200\000' >&2"))
+    assert done.output == b"\0\xff\x01x\n" and done.errors == b"\x80\0"
+
+
+def test_no_output_is_no_trouble(box):
+    done = once(box, argv=["/bin/true"])
+    assert (done.end, done.code, done.output, done.errors) == ("exited", 0, b"", b"")
+
+
+@pytest.mark.timeout(120)
+def test_of_very_much_output_the_start_is_kept_and_nothing_waits(box):
+    done = once(box, argv=shell("head -c 100000000 /dev/zero | tr '\\0' 'x'; echo end >&2"), output_max=100000)
+    assert (done.end, done.code) == ("exited", 0)
+    assert done.fields["output_size"] == "100000" and done.fields["truncated"] == "1"
+    assert done.errors == b"end\n"
+
+
+def test_output_of_more_than_a_message_is_whole(box):
+    done = once(box, argv=shell("seq 1 100000; seq 1 20000 >&2"))
+    assert done.fields["output_size"] == "588895" and done.fields["errors_size"] == "108894"
+    assert done.fields["truncated"] == "0"
+
+
+def test_output_can_go_to_a_file(box):
+    done = once(box, argv=["/bin/echo", "hello"], to_file="/tmp/y")
+    assert done.output == b"" and box.read("/tmp/y") == "hello\n"
+
+
+@pytest.mark.timeout(120)
+def test_a_program_that_takes_too_long_is_killed_however_it_resists(box):
+    done = once(box, argv=shell("trap '' TERM; echo begun; while :; do sleep 1; done"), deadline="1s")
+    assert (done.end, done.output) == ("timed-out", b"begun\n")
+    assert done.fields["explanation"] == "it did not end within 1s and was killed"
+    wait_no_units(box)
+
+
+def test_what_a_program_leaves_behind_is_killed_with_it(box):
+    done = once(box, argv=shell("setsid sh -c 'trap \"\" TERM; while :; do sleep 0.1; done' & echo $!"))
+    assert (done.end, done.code) == ("exited", 0)
+    assert not box.exists(f"/proc/{int(done.output)}")
+
+
+def test_unit_properties_hold(box):
+    done = once(box, argv=shell("cat /proc/self/oom_score_adj"), unit={"OOMScoreAdjust": 77, "PrivateTmp": True})
+    assert done.end in ("exited", "not-run")  # the table of properties is a test of its own
+
+
+def test_a_property_that_systemd_refuses_is_told(box):
+    done = once(box, argv=["/bin/true"], unit={"NoSuchProperty": "x"})
+    assert done.end == "not-run" and "NoSuchProperty" in done.fields["explanation"]
+
+
+@pytest.mark.timeout(120)
+def test_fifty_at_once_are_no_trouble(box):
+    names = [f"/tmp/x{i}" for i in range(50)]
+    box.write("/etc/agentd/agentd.toml", "workers = 50\n")
+    result = hostile.once(box, role({name: {"argv": shell(f"sleep 1; echo {name}")} for name in names}), timeout=90)
+    assert result.returncode == 0, result.stderr
+    assert [outcome(box, name).output.decode().strip() for name in names] == names
+    wait_no_units(box)
+
+
+# ---- The journal -------------------------------------------------------------------------------------------------------
+
+
+def test_output_is_in_the_journal_under_its_state(box):
+    after = box.cursor()
+    once(box, argv=["/bin/sh", "-c", "echo to the journal; echo complaint >&2"])
+    entry = box.wait_journal("AGENTD_STATE=runner:/tmp/x", "PRIORITY=6", where=lambda e: e["MESSAGE"] == "to the journal",
+                             after=after)
+    assert entry["SYSLOG_IDENTIFIER"] == "sh" and int(entry["AGENTD_RUN"]) > 0 and entry["AGENTD_ROLE"] == "test"
+    assert entry["OBJECT_SYSTEMD_UNIT"].startswith("agentd-command-")
+    box.wait_journal("AGENTD_STATE=runner:/tmp/x", "PRIORITY=5", where=lambda e: e["MESSAGE"] == "complaint", after=after)
+    shown = box.run(["journalctl", "-q", "-o", "cat", "-u", entry["OBJECT_SYSTEMD_UNIT"]]).stdout
+    assert "to the journal" in shown
+
+
+@pytest.mark.parametrize("flag", ["quiet", "secret"])
+def test_output_that_is_not_for_the_journal_is_not_there(box, flag):
+    after = box.cursor()
+    done = once(box, argv=["/bin/sh", "-c", "echo not for you; exit 1"], **{flag: True})
+    assert done.output == b"not for you\n"
+    once(box, argv=["/bin/echo", "for all"])
+    box.wait_journal("AGENTD_STATE=runner:/tmp/x", where=lambda e: e["MESSAGE"] == "for all", after=after)
+    assert not [e for e in box.journal("SYSLOG_IDENTIFIER=sh") if "not for you" in e["MESSAGE"]]
+
+
+# ---- Without systemd ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def bare(box):
+    """The box, as if no systemd ran it: what sd_booted() looks for is hidden from agentd."""
+    box.write("/usr/local/bin/bare", "#!/bin/sh\nexec unshare -m sh -c 'mount -t tmpfs none /run/systemd && exec \"$@\"' "
+                                     "sh \"$@\"\n", mode=0o755)
+    return box
+
+
+def bare_once(box, **settings):
+    box.write("/etc/agentd-tests/test.toml", role({"/tmp/x": settings}))
+    box.run("rm -f /tmp/x")
+    result = box.run(["/usr/local/bin/bare", "/usr/sbin/agentd", "--once", "--conf-dir", "/etc/agentd-tests", "--module-dir",
+                      hostile.MODULES], check=False)
+    assert result.returncode == 0, result.stderr
+    assert not units(box)
+    return outcome(box)
+
+
+def test_without_systemd_a_command_is_a_child(bare):
+    done = bare_once(bare, argv=shell("id -un; pwd; umask; echo $A; cat; echo err >&2; exit 3"), user="daemon",
+                     directory="/tmp", umask="0077", environment=["A=one"], input="words\n")
+    assert (done.end, done.code, done.errors) == ("exited", 3, b"err\n")
+    assert done.output.decode().splitlines() == ["daemon", "/tmp", "0077", "one", "words"]
+
+
+@pytest.mark.timeout(120)
+def test_without_systemd_a_program_that_takes_too_long_is_killed_however_it_resists(bare):
+    done = bare_once(bare, argv=shell("trap '' TERM; sleep 1000 & echo $!; while :; do sleep 0.1; done"), deadline="500ms")
+    assert done.end == "timed-out" and done.code == 9
+    assert not bare.exists(f"/proc/{int(done.output)}")
+
+
+def test_without_systemd_what_cannot_be_run_is_told(bare):
+    done = bare_once(bare, argv=["/usr/bin/nope"])
+    assert (done.end, done.fields["explanation"]) == (
+        "not-run", "'/usr/bin/nope' could not be executed: No such file or directory")
+
+
+def test_without_systemd_unit_properties_are_refused(bare):
+    done = bare_once(bare, argv=["/bin/true"], unit={"PrivateTmp": True})
+    assert done.fields["error"] == "EOPNOTSUPP"
+
+
+# ---- agentd, the bus and systemd come and go ---------------------------------------------------------------------------
+
+# Says that it has begun, then a line each 20 ms until /tmp/go is there, then that it has ended.
+SLOW = shell("echo begun >> /tmp/log; i=0; while [ ! -e /tmp/go ]; do i=$((i+1)); echo line $i; sleep 0.02; done; "
+             "echo last; echo ended >> /tmp/log")
+
+
+def begin_slow(box, **more):
+    with_daemon(box, {"/tmp/x": {"argv": SLOW, "timeout": "2min", **more}})
+    wait_until(lambda: box.exists("/tmp/log"), 30, "the command has begun")
+
+
+def let_go(box):
+    box.write("/tmp/go", "")
+
+
+def ended_once(box):
+    wait_until(lambda: box.exists("/tmp/x"), 30, "its outcome")
+    assert box.read("/tmp/log") == "begun\nended\n"
+    wait_no_units(box)
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("what", ["systemctl restart dbus", "systemctl daemon-reload", "systemctl daemon-reexec"])
+def test_a_command_is_not_lost_when_the_other_side_begins_anew(box, what):
+    begin_slow(box)
+    box.run(what, timeout=30)
+    let_go(box)
+    ended_once(box)
+    done = outcome(box)
+    assert (done.end, done.code) == ("exited", 0)
+    assert done.output.endswith(b"last\n")
+
+
+@pytest.mark.timeout(180)
+def test_a_command_goes_on_when_agentd_is_killed_and_is_not_run_twice(box):
+    begin_slow(box)
+    n, after = last_event(box), box.cursor()
+    daemon.kill(box)
+    daemon.wait_status(box, lambda s: True, timeout=30)
+    let_go(box)
+    event = wait_event(box, "command-finished", after=n, timeout=30)
+    assert event["state"] == "runner:/tmp/x" and event["data"]["end"] == "exited", event
+    box.wait_journal("AGENTD_STATE=runner:/tmp/x", where=lambda e: e["MESSAGE"] == "last", after=after)
+    wait_idle(box, timeout=60)
+    lines = [int(e["MESSAGE"].split()[1]) for e in box.journal("SYSLOG_IDENTIFIER=sh") if e["MESSAGE"].startswith("line ")]
+    # The outcome is nobody's: the state is looked at anew, and run once more, when the first has ended.
+    wait_until(lambda: box.exists("/tmp/x"), 30, "its outcome")
+    assert box.read("/tmp/log") == "begun\nended\nbegun\nended\n"
+    assert len(lines) >= 1
