@@ -222,22 +222,38 @@ static int on_memory(sd_bus_message *m, void *userdata, _unused_ sd_bus_error *e
         return on_usage(m, command, &command->unit.memory_peak);
 }
 
+/* From the cgroup, which is still there, as no main process has failed its unit. */
+static void read_usage(Command *command) {
+        CommandResult *result = &command->result;
+        char text[512], *end;
+        const char *usage;
+
+        if (read_cgroup(command, "cpu.stat", text, sizeof(text)) >= 0) {
+                usage = startswith(text, "usage_usec ");
+                if (usage)
+                        result->cpu_usec = strtoull(usage, NULL, 10);
+        }
+        if (read_cgroup(command, "memory.peak", text, sizeof(text)) >= 0) {
+                result->memory_max_bytes = strtoull(text, &end, 10);
+                if (end == text)
+                        result->memory_max_bytes = UINT64_MAX;
+        }
+}
+
+/* What cannot be read PID 1 may know: it has looked before it took the cgroup away. */
 static void ask_usage(Command *command) {
         Commands *commands = command->commands;
-        char text[64], *end;
+        const CommandResult *result = &command->result;
 
+        read_usage(command);
         if (!commands->ready)
                 return;
-        if (sd_bus_call_method_async(commands->bus, &command->call_cpu, SYSTEMD, command->path, PROPERTIES, "Get",
-                    on_cpu, command, "ss", SERVICE, "CPUUsageNSec") >= 0)
+        if (result->cpu_usec == UINT64_MAX &&
+                sd_bus_call_method_async(commands->bus, &command->call_cpu, SYSTEMD, command->path, PROPERTIES,
+                        "Get", on_cpu, command, "ss", SERVICE, "CPUUsageNSec") >= 0)
                 command->n_asking++;
-        /* Until systemd 254 it does not say so itself. */
-        if (read_cgroup(command, "memory.peak", text, sizeof(text)) >= 0) {
-                command->result.memory_max_bytes = strtoull(text, &end, 10);
-                if (end == text)
-                        command->result.memory_max_bytes = UINT64_MAX;
-        }
-        if (command->result.memory_max_bytes == UINT64_MAX &&
+        /* From systemd 254 on. */
+        if (result->memory_max_bytes == UINT64_MAX &&
                 sd_bus_call_method_async(commands->bus, &command->call_memory, SYSTEMD, command->path, PROPERTIES,
                         "Get", on_memory, command, "ss", SERVICE, "MemoryPeak") >= 0)
                 command->n_asking++;

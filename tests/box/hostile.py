@@ -8,6 +8,8 @@ MODULES = "/usr/lib/agentd-tests/modules"
 
 def quote(value):
     """A value as TOML."""
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {quote(v)}" for key, v in value.items()) + " }"
     return json.dumps(value, ensure_ascii=False)
 
 
