@@ -130,21 +130,23 @@ static int open_archive(
 
 /* ---- The program ----------------------------------------------------------------------------------------------- */
 
+#define YES \
+        { .type = AGENTD_BOOLEAN, .boolean = true }
 #define TEXT(text) \
         { .type = AGENTD_STRING, .string = (text), .size = sizeof(text) - 1 }
+#define NUMBER(n) \
+        { .type = AGENTD_INTEGER, .integer = (n) }
 
 /* It gets a file and a directory as descriptors, and needs nothing else of the host. */
 static const AgentdMember unit_members[] = {
-        { "CapabilityBoundingSet", TEXT("") },
-        { "NoNewPrivileges", TEXT("yes") },
-        { "PrivateDevices", TEXT("yes") },
-        { "PrivateNetwork", TEXT("yes") },
-        { "PrivateTmp", TEXT("yes") },
+        { "NoNewPrivileges", YES },
+        { "PrivateDevices", YES },
+        { "PrivateNetwork", YES },
+        { "PrivateTmp", YES },
         { "ProtectHome", TEXT("yes") },
         { "ProtectSystem", TEXT("strict") },
-        { "MemoryMax", TEXT("1G") },
-        { "MemorySwapMax", TEXT("0") },
-        { "TasksMax", TEXT("4") },
+        { "MemoryMax", NUMBER(INT64_C(2) << 30) },
+        { "TasksMax", NUMBER(4) },
 };
 static const AgentdValue unit = {
         .type = AGENTD_TABLE,
