@@ -262,7 +262,9 @@ static bool scope_admits(const WatchScope *scope, char *path, unsigned levels) {
                         pattern += strlen(pattern) + 1) {
                         bool whole = strchr(pattern, '/');
 
-                        if (fnmatch(pattern + (*pattern == '/'), whole ? path : name, whole ? FNM_PATHNAME : 0) == 0) {
+                        /* Behind the last one is nothing. */
+                        if (*pattern && fnmatch(pattern + (*pattern == '/'), whole ? path : name,
+                                                whole ? FNM_PATHNAME : 0) == 0) {
                                 if (!last)
                                         *end = '/';
                                 return false;
@@ -370,7 +372,8 @@ static uint32_t add_below(Arm *arm, const Level *level, const char *name) {
         struct statx st;
 
         /* Neither what is mounted there nor what would be. Of a mount that hangs this asks nothing. */
-        if (statx(level->fd, name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC, STATX_TYPE, &st) < 0 ||
+        if (statx(level->fd, name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC, STATX_TYPE,
+                    &st) < 0 ||
                 !S_ISDIR(st.stx_mode) || (st.stx_attributes & STATX_ATTR_MOUNT_ROOT))
                 return NODE_NONE;
         if (watch_tree_get_below(arm->tree, level->node, name, strlen(name), &node) < 0) {
@@ -416,7 +419,8 @@ static void walk_tree(Arm *arm, Stack *stack) {
                         fail(arm, -r);
                 return;
         }
-        for (uint32_t i = arm->tree->nodes[top].first_child; i != NODE_NONE; i = arm->tree->nodes[i].next_sibling)
+        for (uint32_t i = arm->tree->nodes[top].first_child; i != NODE_NONE;
+                i = arm->tree->nodes[i].next_sibling)
                 arm->tree->nodes[i].unseen = arm->tree->nodes[i].below;
         for (const char *name = names; name < names + size; name += strlen(name) + 1) {
                 uint32_t node = add_below(arm, &stack->levels[n - 1], name);
@@ -433,7 +437,8 @@ static void walk_tree(Arm *arm, Stack *stack) {
                 pop_to(stack, n);
         }
         /* What was there, or was looked into, and is not any more. What others want of it they walk to by themselves. */
-        for (uint32_t i = arm->tree->nodes[top].first_child; i != NODE_NONE; i = arm->tree->nodes[i].next_sibling)
+        for (uint32_t i = arm->tree->nodes[top].first_child; i != NODE_NONE;
+                i = arm->tree->nodes[i].next_sibling)
                 if (arm->tree->nodes[i].unseen && !(arm->tree->nodes[i].flags & (NODE_END | NODE_KNOWN)))
                         set_gone(arm, i);
 }

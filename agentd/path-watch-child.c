@@ -333,8 +333,7 @@ static bool collect(PathWatch *watch) {
                 if (old->nodes[i].flags & NODE_LISTED) {
                         if (watch_tree_get(tree, watch_tree_path(old, i, path), &node) < 0)
                                 return false;
-                        watch_tree_list(
-                                tree, node, old->nodes[i].flags & NODE_ENTRIES, old->nodes[i].tree);
+                        watch_tree_list(tree, node, old->nodes[i].flags & NODE_ENTRIES, old->nodes[i].tree);
                 }
         if (watch_tree_adopt(tree, old) < 0)
                 return false;

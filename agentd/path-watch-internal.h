@@ -65,8 +65,8 @@ typedef struct WatchLink {
 typedef struct WatchScope {
         uint32_t node; /* listed */
         unsigned depth;
-        char *exclude; /* owned; see PathToWatch */
-        size_t exclude_size;
+        char *exclude;       /* owned: patterns, each ended by a NUL; NULL: none */
+        size_t exclude_size; /* with the last NUL */
 } WatchScope;
 
 typedef struct WatchTree {
@@ -221,7 +221,7 @@ struct PathWatch {
         uint32_t *indices;        /* in the caller's list, by node */
         WatchScope *scopes;       /* by node, in this order */
         size_t n_scopes;
-        uint32_t *changed_nodes;  /* that are to be told */
+        uint32_t *changed_nodes; /* that are to be told */
         uint32_t n_changed, n_changed_allocated;
         size_t max, n_invalid;
 

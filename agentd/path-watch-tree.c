@@ -411,7 +411,8 @@ static int adopt_below(WatchTree *tree, const WatchTree *old, uint32_t *map) {
                 uint32_t parent = map[was->parent];
                 int r;
 
-                if (!was->below || parent == NODE_NONE || !(tree->nodes[parent].tree || tree->nodes[parent].below) ||
+                if (!was->below || parent == NODE_NONE ||
+                        !(tree->nodes[parent].tree || tree->nodes[parent].below) ||
                         (was->wd < 0 && !(was->flags & (NODE_DIRTY | NODE_WORKING))))
                         continue;
                 r = watch_tree_get_below(tree, parent, old->names + was->name, was->name_length, &map[i]);

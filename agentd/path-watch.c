@@ -257,16 +257,16 @@ static int make_scopes(
                         continue;
                 *scope = (WatchScope){ .node = nodes[i], .depth = paths[i].depth };
                 n_scopes++;
-                if (paths[i].exclude_size == 0)
+                if (!paths[i].exclude || !paths[i].exclude[0])
                         continue;
-                scope->exclude = malloc(paths[i].exclude_size);
+                scope->exclude = strdup(paths[i].exclude);
                 if (!scope->exclude) {
                         free_scopes(scopes, n_scopes);
                         return -ENOMEM;
                 }
-                memcpy(scope->exclude, paths[i].exclude, paths[i].exclude_size);
-                scope->exclude[paths[i].exclude_size - 1] = '\0';
-                scope->exclude_size = paths[i].exclude_size;
+                scope->exclude_size = strlen(scope->exclude) + 1;
+                for (char *end = scope->exclude; (end = strchr(end, '\n'));)
+                        *end++ = '\0';
         }
         qsort(scopes, n_scopes, sizeof(*scopes), compare_scopes);
         *ret = scopes;
@@ -284,8 +284,9 @@ static void choose_scopes(PathWatch *watch, WatchTree *tree, const WatchScope *s
                 for (size_t k = 0; k < watch->n_scopes && !same; k++)
                         same = watch->scopes[k].depth == scopes[i].depth &&
                                watch->scopes[k].exclude_size == scopes[i].exclude_size &&
-                               (scopes[i].exclude_size == 0 || memcmp(watch->scopes[k].exclude, scopes[i].exclude,
-                                                                       scopes[i].exclude_size) == 0) &&
+                               (scopes[i].exclude_size == 0 ||
+                                       memcmp(watch->scopes[k].exclude, scopes[i].exclude,
+                                               scopes[i].exclude_size) == 0) &&
                                streq(watch_tree_path(watch->tree, watch->scopes[k].node, was), path);
                 if (!same)
                         tree->nodes[scopes[i].node].flags |= NODE_DIRTY;
