@@ -365,7 +365,8 @@ void path_watch_finish(PathWatch *watch) {
         watch->identities = NULL;
         watch->n_deaths = 0;
         watch->died_at = NODE_NONE;
-        removed |= collect(watch);
+        removed |= collect(watch) || watch->room;
+        watch->room = false;
 
         for (uint32_t i = NODE_ROOT; i < watch->tree->n_nodes; i++) {
                 uint16_t *flags = &watch->tree->nodes[i].flags;

@@ -88,8 +88,13 @@ void path_watch_add_orphan(PathWatch *watch, int32_t wd) {
 static void forget_wd(PathWatch *watch, int32_t wd) {
         uint32_t node;
 
-        while ((node = watch_tree_first_with(watch->tree, wd)) != NODE_NONE)
+        while ((node = watch_tree_first_with(watch->tree, wd)) != NODE_NONE) {
                 (void) watch_tree_set_wd(watch->tree, node, -1);
+                if (watch->tree->nodes[node].below && (watch->no_space || watch->limited)) {
+                        watch->room = true;
+                        path_watch_schedule(watch);
+                }
+        }
 }
 
 /* The node below a watched one that an event is about; NODE_NONE if it is about none that matters. */

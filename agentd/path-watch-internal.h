@@ -233,6 +233,7 @@ struct PathWatch {
         usec_t left_out_usec; /* when something was left out last */
         bool sweep;
         bool no_space, limited;
+        bool room; /* … and then a directory of a tree went */
         int other_error;
         uint32_t other_node;
 
