@@ -115,7 +115,9 @@ static inline bool test_image_walk(const Image *image) {
                                 image_array(image, watches, ImageWatch) + state->watches.offset + k;
 
                         good = good && watch->kind < _IMAGE_WATCH_MAX &&
-                               test_image_text_is_good(image, watch->what);
+                               test_image_text_is_good(image, watch->what) &&
+                               (watch->kind != IMAGE_WATCH_TREE ||
+                                       test_image_text_is_good(image, watch->exclude));
                 }
         }
         good = good && h->nodes.n >= h->states.n;
