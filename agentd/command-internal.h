@@ -25,9 +25,9 @@ typedef struct CommandStream {
 
 /* How far a unit is. */
 typedef enum UnitStep {
-        UNIT_WAITING,  /* for the bus */
-        UNIT_ASKED,    /* PID 1 was asked to start it */
-        UNIT_UNSURE,   /* … but the answer was lost */
+        UNIT_WAITING, /* for the bus */
+        UNIT_ASKED,   /* PID 1 was asked to start it */
+        UNIT_UNSURE,  /* … but the answer was lost */
         UNIT_RUNNING,
         UNIT_CLEARING, /* it has ended, and what it has left behind is being killed */
         UNIT_ENDED,    /* what it took is being asked for */
@@ -36,7 +36,7 @@ typedef enum UnitStep {
 /* What PID 1 says of it. */
 typedef struct UnitProperties {
         char active_state[24], sub_state[24], load_state[24], result[32];
-        int32_t code, status; /* as of waitid(2) */
+        int32_t code, status;                        /* as of waitid(2) */
         uint64_t start_usec, exit_usec, active_usec; /* CLOCK_MONOTONIC; 0: never */
         uint64_t memory_peak;
 } UnitProperties;
@@ -79,7 +79,7 @@ struct Command {
 
         /* As a unit. */
         UnitStep step;
-        bool known; /* found: what it is for has been read back */
+        bool known;        /* found: what it is for has been read back */
         unsigned n_asking; /* answers at the end */
         UnitProperties unit;
         sd_bus_slot *match, *call, *call_unit, *call_cpu, *call_memory;
@@ -124,6 +124,9 @@ void command_finish_later(Command *command, int error, const char *format, ...) 
 
 /* command-output.c */
 int command_stream_open(CommandStream *stream, Command *command, int fd, bool errors);
+/* Likewise, but nothing is read for now. */
+int command_stream_open_paused(CommandStream *stream, Command *command, int fd, bool errors);
+void command_stream_resume(CommandStream *stream);
 void command_stream_done(CommandStream *stream);
 /* Reads what is there now, and says the last words. */
 void command_stream_finish(CommandStream *stream);

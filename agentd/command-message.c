@@ -147,7 +147,8 @@ int command_message_read(MessageReader *reader, const int *fds, size_t n_fds, Re
         spec->output_max = output_max;
         spec->input_fd = which & FD_FIRST && n < n_fds ? fds[n++] : -EBADF;
         spec->output_fd = which & FD_SECOND && n < n_fds ? fds[n++] : -EBADF;
-        if (n != n_fds || (which & FD_FIRST && spec->input_fd < 0) || (which & FD_SECOND && spec->output_fd < 0))
+        if (n != n_fds || (which & FD_FIRST && spec->input_fd < 0) ||
+                (which & FD_SECOND && spec->output_fd < 0))
                 return -EBADMSG;
 
         r = get_list(reader, &received->argv);
@@ -222,8 +223,10 @@ int command_result_send(MessageWriter *writer, int error, const CommandResult *r
         message_put_u64(writer, result->memory_max_bytes);
         message_put_string(writer, result->explanation);
         message_put_u32(writer, which);
-        message_put_text(writer, result->output, which & FD_FIRST ? 0 : result->output_size, COMMAND_INLINE_MAX);
-        message_put_text(writer, result->errors, which & FD_SECOND ? 0 : result->errors_size, COMMAND_INLINE_MAX);
+        message_put_text(
+                writer, result->output, which & FD_FIRST ? 0 : result->output_size, COMMAND_INLINE_MAX);
+        message_put_text(
+                writer, result->errors, which & FD_SECOND ? 0 : result->errors_size, COMMAND_INLINE_MAX);
         r = message_end(writer);
         return r < 0 ? r : message_flush_with(writer, fds, n);
 }

@@ -67,8 +67,9 @@ static bool may_log(Command *command) {
                 return false;
         if (command->log_left == 0) {
                 now = now_usec(CLOCK_MONOTONIC);
-                command->log_left = (unsigned) MIN((now - command->log_usec) * COMMAND_LOG_PER_SEC / USEC_PER_SEC,
-                        (usec_t) COMMAND_LOG_BURST);
+                command->log_left =
+                        (unsigned) MIN((now - command->log_usec) * COMMAND_LOG_PER_SEC / USEC_PER_SEC,
+                                (usec_t) COMMAND_LOG_BURST);
                 if (command->log_left > 0)
                         command->log_usec = now;
         }
@@ -131,7 +132,8 @@ static void take_lines(CommandStream *stream, const char *data, size_t size) {
                 if (part < n && !stream->line_cut) {
                         static const char ellipsis[] = "…";
 
-                        memcpy(stream->line + sizeof(stream->line) - strlen(ellipsis), ellipsis, strlen(ellipsis));
+                        memcpy(stream->line + sizeof(stream->line) - strlen(ellipsis), ellipsis,
+                                strlen(ellipsis));
                         stream->line_cut = true;
                 }
                 if (!end)
@@ -150,9 +152,11 @@ static void keep(CommandStream *stream, const char *data, size_t size) {
         if (n == 0)
                 return;
         if (stream->used + n + 1 > stream->allocated) {
-                size_t wanted = MIN(MAX(MAX(2 * stream->allocated, (size_t) 4096), stream->used + n + 1), max + 1);
-                char *more = realloc(stream->data, wanted);
+                size_t wanted = MAX(2 * stream->allocated, stream->used + n + 1);
+                char *more;
 
+                wanted = MIN(wanted, max + 1);
+                more = realloc(stream->data, wanted);
                 if (!more) {
                         stream->truncated = true;
                         return;
@@ -208,6 +212,18 @@ int command_stream_open(CommandStream *stream, Command *command, int fd, bool er
         return fd < 0 ? 0
                       : sd_event_add_io(
                                 command->commands->event, &stream->io, fd, EPOLLIN, on_stream_io, stream);
+}
+
+int command_stream_open_paused(CommandStream *stream, Command *command, int fd, bool errors) {
+        int r;
+
+        r = command_stream_open(stream, command, fd, errors);
+        return r < 0 || fd < 0 ? r : sd_event_source_set_enabled(stream->io, SD_EVENT_OFF);
+}
+
+void command_stream_resume(CommandStream *stream) {
+        if (stream->io)
+                (void) sd_event_source_set_enabled(stream->io, SD_EVENT_ON);
 }
 
 void command_stream_finish(CommandStream *stream) {

@@ -118,7 +118,8 @@ _noreturn_ static void run_child(const Command *command, int error_fd) {
         /* All beyond the standard ones first, so that none of these is overwritten before it is in its place. */
         fds[0] = command->input_fd >= 0 ? command->input_fd : open("/dev/null", O_RDONLY | O_CLOEXEC);
         if (fds[0] < 0)
-                fds[0] = open("/", O_PATH | O_CLOEXEC); /* in a chroot without devices: nothing that could be read */
+                fds[0] = open("/",
+                        O_PATH | O_CLOEXEC); /* in a chroot without devices: nothing that could be read */
         fds[1] = command->output_fd >= 0 ? command->output_fd : command->write_ends[0];
         fds[2] = command->write_ends[1];
         error_fd = fcntl(error_fd, F_DUPFD_CLOEXEC, 10);
@@ -166,8 +167,9 @@ static int on_child_exit(_unused_ sd_event_source *source, _unused_ const siginf
         kill_group(command, SIGKILL);
         result->duration_usec = now_usec(CLOCK_MONOTONIC) - command->asked_usec;
         if (wait4(command->pid, &status, WNOHANG, &usage) == command->pid) {
-                result->cpu_usec = (uint64_t) (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * USEC_PER_SEC +
-                                   (uint64_t) (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
+                result->cpu_usec =
+                        (uint64_t) (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * USEC_PER_SEC +
+                        (uint64_t) (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
                 result->memory_max_bytes = (uint64_t) usage.ru_maxrss * 1024;
                 result->status = status;
         }
@@ -177,8 +179,10 @@ static int on_child_exit(_unused_ sd_event_source *source, _unused_ const siginf
                 result->status = 0;
                 failure.step[sizeof(failure.step) - 1] = 0;
                 if (failure.step[0])
-                        (void) snprintf(command->detail, sizeof(command->detail), "could not %s: %s", failure.step,
-                                failure.error == ESRCH ? "there is no such user or group" : strerror(failure.error));
+                        (void) snprintf(command->detail, sizeof(command->detail), "could not %s: %s",
+                                failure.step,
+                                failure.error == ESRCH ? "there is no such user or group"
+                                                       : strerror(failure.error));
                 command_finish(command, AGENTD_COMMAND_NOT_RUN, failure.error);
         } else if (command->timed_out)
                 command_finish(command, AGENTD_COMMAND_TIMED_OUT,

@@ -189,8 +189,8 @@ static int put_properties(sd_bus_message *m, const Command *command, char *detai
         json_t *value;
         int r;
 
-        r = sd_bus_message_append(m, "(sv)(sv)(sv)", "Description", "s", command->description, "TimeoutStopUSec",
-                "t", (uint64_t) COMMAND_STOP_USEC, "KillMode", "s", "control-group");
+        r = sd_bus_message_append(m, "(sv)(sv)(sv)", "Description", "s", command->description,
+                "TimeoutStopUSec", "t", (uint64_t) COMMAND_STOP_USEC, "KillMode", "s", "control-group");
         if (r >= 0)
                 r = sd_bus_message_append(m, "(sv)", "IgnoreSIGPIPE", "b", false);
         if (r < 0)
@@ -198,17 +198,20 @@ static int put_properties(sd_bus_message *m, const Command *command, char *detai
         json_object_foreach(command->properties, name, value) {
                 r = unit_property_append(m, name, value);
                 if (r < 0) {
-                        (void) snprintf(detail, detail_size, "unit property '%s' cannot be set to that", name);
+                        (void) snprintf(
+                                detail, detail_size, "unit property '%s' cannot be set to that", name);
                         return r;
                 }
         }
 
-        r = sd_bus_message_append(m, "(sv)(sv)(sv)(sv)(sv)", "Type", "s", "exec", "Slice", "s", COMMAND_SLICE,
-                "RemainAfterExit", "b", true, "CPUAccounting", "b", true, "MemoryAccounting", "b", true);
+        r = sd_bus_message_append(m, "(sv)(sv)(sv)(sv)(sv)", "Type", "s", "exec", "Slice", "s",
+                COMMAND_SLICE, "RemainAfterExit", "b", true, "CPUAccounting", "b", true, "MemoryAccounting",
+                "b", true);
         /* PID 1 sees to the deadline, also while no agentd runs. */
         if (r >= 0)
-                r = sd_bus_message_append(m, "(sv)(sv)", "RuntimeMaxUSec", "t", (uint64_t) command->timeout_usec,
-                        "TimeoutStartUSec", "t", (uint64_t) command->timeout_usec);
+                r = sd_bus_message_append(m, "(sv)(sv)", "RuntimeMaxUSec", "t",
+                        (uint64_t) command->timeout_usec, "TimeoutStartUSec", "t",
+                        (uint64_t) command->timeout_usec);
         if (r >= 0)
                 r = sd_bus_message_append(m, "(sv)", "UMask", "u", (uint32_t) command->umask);
         if (r >= 0 && command->user)

@@ -166,17 +166,17 @@ static void finish(Command *command) {
                 result->status = unit->status | (dumped ? 0x80 : 0);
 
         if (command->timed_out || streq(unit->result, "timeout"))
-                command_finish(
-                        command, AGENTD_COMMAND_TIMED_OUT, unit->code == CLD_EXITED ? SIGTERM : unit->status);
+                command_finish(command, AGENTD_COMMAND_TIMED_OUT,
+                        unit->code == CLD_EXITED ? SIGTERM : unit->status);
         else if (unit->code == CLD_EXITED && step && unit->active_usec == 0) {
                 result->status = 0;
                 (void) snprintf(command->detail, sizeof(command->detail),
                         "systemd could not %s; 'journalctl -u %s' says why", step, command->unit_name);
                 command_finish(command, AGENTD_COMMAND_NOT_RUN,
-                        unit->status == 203                                  ? ENOEXEC
-                                : unit->status == 216 || unit->status == 217 ? ESRCH
-                                : unit->status == 200                        ? ENOENT
-                                                                             : EINVAL);
+                        unit->status == 203                          ? ENOEXEC
+                        : unit->status == 216 || unit->status == 217 ? ESRCH
+                        : unit->status == 200                        ? ENOENT
+                                                                     : EINVAL);
         } else if (unit->code == CLD_EXITED)
                 command_finish(command, AGENTD_COMMAND_EXITED, unit->status);
         else if (unit->code == CLD_KILLED || dumped) {
@@ -249,13 +249,13 @@ static void ask_usage(Command *command) {
         if (!commands->ready)
                 return;
         if (result->cpu_usec == UINT64_MAX &&
-                sd_bus_call_method_async(commands->bus, &command->call_cpu, SYSTEMD, command->path, PROPERTIES,
-                        "Get", on_cpu, command, "ss", SERVICE, "CPUUsageNSec") >= 0)
+                sd_bus_call_method_async(commands->bus, &command->call_cpu, SYSTEMD, command->path,
+                        PROPERTIES, "Get", on_cpu, command, "ss", SERVICE, "CPUUsageNSec") >= 0)
                 command->n_asking++;
         /* From systemd 254 on. */
         if (result->memory_max_bytes == UINT64_MAX &&
-                sd_bus_call_method_async(commands->bus, &command->call_memory, SYSTEMD, command->path, PROPERTIES,
-                        "Get", on_memory, command, "ss", SERVICE, "MemoryPeak") >= 0)
+                sd_bus_call_method_async(commands->bus, &command->call_memory, SYSTEMD, command->path,
+                        PROPERTIES, "Get", on_memory, command, "ss", SERVICE, "MemoryPeak") >= 0)
                 command->n_asking++;
 }
 
@@ -286,8 +286,8 @@ static void look(Command *command) {
                 ask_usage(command);
                 if (!dead && has_leftovers(command)) {
                         command->step = UNIT_CLEARING;
-                        call_manager(
-                                command->commands, "KillUnit", "ssi", command->unit_name, "all", (int32_t) SIGKILL);
+                        call_manager(command->commands, "KillUnit", "ssi", command->unit_name, "all",
+                                (int32_t) SIGKILL);
                         call_manager(command->commands, "StopUnit", "ss", command->unit_name, "replace");
                         return;
                 }
@@ -327,7 +327,8 @@ static void add_match(Command *command) {
         if (command->match)
                 return;
         (void) snprintf(match, sizeof(match),
-                "type='signal',sender='" SYSTEMD "',path='%s',interface='" PROPERTIES "',member='PropertiesChanged'",
+                "type='signal',sender='" SYSTEMD "',path='%s',interface='" PROPERTIES
+                "',member='PropertiesChanged'",
                 command->path);
         (void) sd_bus_add_match_async(
                 command->commands->bus, &command->match, match, on_changed, on_match, command);
@@ -337,6 +338,8 @@ static void know(Command *command) {
         Commands *commands = command->commands;
 
         command->known = true;
+        command_stream_resume(&command->output);
+        command_stream_resume(&command->errors);
         commands->n_unread--;
         command->step = UNIT_RUNNING;
         if (commands->n_unread == 0 && commands->options.on_released)
@@ -360,8 +363,8 @@ static void lose(Command *command) {
                         ask_start(command);
                 return;
         }
-        (void) snprintf(command->detail, sizeof(command->detail),
-                "its unit is gone, and how it ended is not known");
+        (void) snprintf(
+                command->detail, sizeof(command->detail), "its unit is gone, and how it ended is not known");
         command_finish(command, AGENTD_COMMAND_KILLED, SIGKILL);
 }
 
@@ -403,10 +406,10 @@ static void query(Command *command) {
         add_match(command);
         if (command->call || command->call_unit)
                 return;
-        (void) sd_bus_call_method_async(
-                bus, &command->call, SYSTEMD, command->path, PROPERTIES, "GetAll", on_service, command, "s", SERVICE);
-        (void) sd_bus_call_method_async(
-                bus, &command->call_unit, SYSTEMD, command->path, PROPERTIES, "GetAll", on_unit, command, "s", UNIT);
+        (void) sd_bus_call_method_async(bus, &command->call, SYSTEMD, command->path, PROPERTIES, "GetAll",
+                on_service, command, "s", SERVICE);
+        (void) sd_bus_call_method_async(bus, &command->call_unit, SYSTEMD, command->path, PROPERTIES,
+                "GetAll", on_unit, command, "s", UNIT);
 }
 
 /* ---- Its start ---------------------------------------------------------------------------------------------------- */
@@ -659,7 +662,8 @@ static int take_descriptor(Command *command, CommandStream *stream, const char *
                         continue;
                 fd = TAKE_FD(descriptor->fd);
                 (void) fcntl(fd, F_SETFL, O_NONBLOCK);
-                return command_stream_open(stream, command, fd, stream->errors);
+                /* Nothing is read before it is known under what it is to be logged. */
+                return command_stream_open_paused(stream, command, fd, stream->errors);
         }
         return 0;
 }
@@ -700,7 +704,8 @@ static int find_units(Commands *commands) {
                 char text[COMMAND_ID_SIZE];
                 size_t size = id ? strlen(id) : 0;
 
-                if (size != COMMAND_ID_SIZE - 1 + strlen(COMMAND_UNIT_SUFFIX) || !endswith(id, COMMAND_UNIT_SUFFIX))
+                if (size != COMMAND_ID_SIZE - 1 + strlen(COMMAND_UNIT_SUFFIX) ||
+                        !endswith(id, COMMAND_UNIT_SUFFIX))
                         continue;
                 (void) snprintf(text, sizeof(text), "%.*s", COMMAND_ID_SIZE - 1, id);
                 if (is_id(text, strlen(text)))
@@ -735,7 +740,8 @@ static int on_sweep(_unused_ sd_event_source *source, _unused_ uint64_t usec, vo
                 if (is_too_late(command, now))
                         command_finish_later(command, ETIMEDOUT, "systemd could not be reached");
                 else if (command->timeout_usec < USEC_INFINITY - LATE_USEC - command->asked_usec &&
-                         now > command->asked_usec + command->timeout_usec + LATE_USEC && !command->timed_out) {
+                         now > command->asked_usec + command->timeout_usec + LATE_USEC &&
+                         !command->timed_out) {
                         command->timed_out = true;
                         unit_cancel(command);
                 }
@@ -757,8 +763,8 @@ int units_init(Commands *commands) {
         r = sd_event_add_time(commands->event, &commands->connect_timer, CLOCK_MONOTONIC, USEC_INFINITY, 0,
                 on_connect_timer, commands);
         if (r >= 0)
-                r = sd_event_add_time(commands->event, &commands->sweep_timer, CLOCK_MONOTONIC, USEC_INFINITY,
-                        USEC_PER_MSEC, on_sweep, commands);
+                r = sd_event_add_time(commands->event, &commands->sweep_timer, CLOCK_MONOTONIC,
+                        USEC_INFINITY, USEC_PER_MSEC, on_sweep, commands);
         if (r < 0)
                 return r;
         (void) sd_event_source_set_enabled(commands->connect_timer, SD_EVENT_OFF);
@@ -774,8 +780,9 @@ int units_init(Commands *commands) {
                         notify_drop_descriptor(commands->options.descriptors[i].name);
         if (commands->n == 0)
                 return 0;
-        log_notice("%u commands of before still run, or have ended meanwhile; what they are for is not begun "
-                   "with before that is known",
+        log_notice(
+                "%u commands of before still run, or have ended meanwhile; what they are for is not begun "
+                "with before that is known",
                 commands->n);
         commands->hold_until_usec = now_usec(CLOCK_MONOTONIC) + HOLD_USEC;
         connect_bus(commands);

@@ -26,7 +26,8 @@ static bool is_assignment(const char *text) {
         if (!equals || equals == text || (*text >= '0' && *text <= '9'))
                 return false;
         for (const char *p = text; p < equals; p++)
-                if (!((*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') || (*p >= '0' && *p <= '9') || *p == '_'))
+                if (!((*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') || (*p >= '0' && *p <= '9') ||
+                            *p == '_'))
                         return false;
         return true;
 }
@@ -263,8 +264,8 @@ static int make_id(char *buffer) {
         return snprintf(buffer, COMMAND_ID_SIZE, "%016" PRIx64, id);
 }
 
-int command_start(Commands *commands, const CommandSpec *spec, const CommandHandlers *handlers, void *userdata,
-        Command **ret) {
+int command_start(Commands *commands, const CommandSpec *spec, const CommandHandlers *handlers,
+        void *userdata, Command **ret) {
         _cleanup_(command_freep) Command *command = NULL;
         char id[COMMAND_ID_SIZE];
         int r;
@@ -352,7 +353,8 @@ static char *explain(const Command *command, const CommandResult *result) {
                 if (result->code == 0)
                         r = asprintf(&text, "it succeeded");
                 else
-                        r = asprintf(&text, "it exited with status %d%s%s", result->code, *last ? ": " : "", last);
+                        r = asprintf(&text, "it exited with status %d%s%s", result->code, *last ? ": " : "",
+                                last);
                 break;
         case AGENTD_COMMAND_KILLED:
                 if (command->cancelled)
@@ -360,8 +362,8 @@ static char *explain(const Command *command, const CommandResult *result) {
                 else if (command->detail[0])
                         r = asprintf(&text, "%s", command->detail);
                 else
-                        r = asprintf(&text, "it was killed by SIG%s%s%s", signal_name(result->code), *last ? ": " : "",
-                                last);
+                        r = asprintf(&text, "it was killed by SIG%s%s%s", signal_name(result->code),
+                                *last ? ": " : "", last);
                 break;
         case AGENTD_COMMAND_TIMED_OUT:
                 r = asprintf(&text, "it did not end within %s and was killed%s%s",

@@ -61,8 +61,8 @@ static int look_first(AgentdContext *context, const AgentdCommand *command) {
                 return not_run(context, errno, "'%s' could not be executed: directory '%s': %s", program,
                         command->directory, strerror(errno));
         if (command->directory && !S_ISDIR(st.st_mode))
-                return not_run(context, ENOTDIR, "'%s' could not be executed: '%s' is not a directory", program,
-                        command->directory);
+                return not_run(context, ENOTDIR, "'%s' could not be executed: '%s' is not a directory",
+                        program, command->directory);
         if (command->user && agentd_user_id(context, command->user, &uid) == -ESRCH)
                 return not_run(context, ESRCH, "'%s' could not be executed: there is no user '%s'", program,
                         command->user);
@@ -90,8 +90,8 @@ static int look_for_interpreter(AgentdContext *context, const AgentdCommand *com
                 return 0;
         n = errno;
         context_free_command(context);
-        return not_run(context, (int) n, "'%s' could not be executed: its interpreter '%s': %s", command->argv[0],
-                interpreter, strerror((int) n));
+        return not_run(context, (int) n, "'%s' could not be executed: its interpreter '%s': %s",
+                command->argv[0], interpreter, strerror((int) n));
 }
 
 /* ---- What the engine is asked -------------------------------------------------------------------------------------- */
@@ -126,7 +126,8 @@ static int resolve(AgentdContext *context, const AgentdCommand *command, Command
         if (command->user) {
                 r = agentd_user_id(context, command->user, &uid);
                 if (r < 0)
-                        return r == -ESRCH ? not_run(context, ESRCH, "'%s' could not be executed: there is no user '%s'",
+                        return r == -ESRCH ? not_run(context, ESRCH,
+                                                     "'%s' could not be executed: there is no user '%s'",
                                                      command->argv[0], command->user)
                                            : r;
                 (void) snprintf(user, size, "%u", (unsigned) uid);
@@ -135,7 +136,8 @@ static int resolve(AgentdContext *context, const AgentdCommand *command, Command
         if (command->group) {
                 r = agentd_group_id(context, command->group, &gid);
                 if (r < 0)
-                        return r == -ESRCH ? not_run(context, ESRCH, "'%s' could not be executed: there is no group '%s'",
+                        return r == -ESRCH ? not_run(context, ESRCH,
+                                                     "'%s' could not be executed: there is no group '%s'",
                                                      command->argv[0], command->group)
                                            : r;
                 (void) snprintf(group, size, "%u", (unsigned) gid);

@@ -8,8 +8,8 @@
 #include "command.h"
 #include "context.h"
 
-#define FLAGS_ALL                                                                                 \
-        (AGENTD_COMMAND_SECRET | AGENTD_COMMAND_QUIET | AGENTD_COMMAND_INPUT_FD |                 \
+#define FLAGS_ALL                                                                 \
+        (AGENTD_COMMAND_SECRET | AGENTD_COMMAND_QUIET | AGENTD_COMMAND_INPUT_FD | \
                 AGENTD_COMMAND_OUTPUT_FD | AGENTD_COMMAND_UMASK)
 
 /* The structs as the first header had them. */
@@ -29,7 +29,8 @@ static bool is_zero(const void *data, size_t size) {
 static int take_command(const AgentdCommand *given, AgentdCommand *ret) {
         if (!given || given->size < COMMAND_SIZE_FIRST)
                 return -EINVAL;
-        if (given->size > sizeof(*ret) && !is_zero((const uint8_t *) given + sizeof(*ret), given->size - sizeof(*ret)))
+        if (given->size > sizeof(*ret) &&
+                !is_zero((const uint8_t *) given + sizeof(*ret), given->size - sizeof(*ret)))
                 return -EINVAL;
         *ret = (AgentdCommand){};
         memcpy(ret, given, MIN(given->size, sizeof(*ret)));

@@ -29,8 +29,8 @@ typedef struct Daemon {
         sd_event *event;
         Engine *engine;
         Api *api;
-        int lock, socket; /* the socket only if it is our own */
-        int n_sockets;    /* of the service manager */
+        int lock, socket;               /* the socket only if it is our own */
+        int n_sockets;                  /* of the service manager */
         CommandDescriptor *descriptors; /* of commands, to be passed on */
         size_t n_descriptors;
         char *executable;
@@ -246,7 +246,8 @@ static int exec_replaced(Daemon *daemon) {
 
         r = pass_descriptors(daemon);
         if (r < 0)
-                (void) log_warning_errno(r, "Failed to pass on the output of commands, going on without: %m");
+                (void) log_warning_errno(
+                        r, "Failed to pass on the output of commands, going on without: %m");
         for (int fd = SD_LISTEN_FDS_START; fd < SD_LISTEN_FDS_START + n; fd++)
                 (void) fcntl(fd, F_SETFD, 0);
         /* The signals that we wait for stay blocked: those that come now wait for the next program, and do not kill. */

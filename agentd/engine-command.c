@@ -25,8 +25,8 @@ static void on_found(void *userdata, Command *command, const CommandResult *resu
         json_t *data = json_pack("{s:s, s:s, s:s, s:i, s:o, s:o, s:o, s:s}", "command", command_id(command),
                 "program", command_program(command), "end", ends[result->end], "code", result->code,
                 "duration_usec", number_or_null(result->duration_usec), "cpu_usec",
-                number_or_null(result->cpu_usec), "memory_max_bytes", number_or_null(result->memory_max_bytes),
-                "explanation", result->explanation);
+                number_or_null(result->cpu_usec), "memory_max_bytes",
+                number_or_null(result->memory_max_bytes), "explanation", result->explanation);
 
         event_emit(engine->events, EVENT_COMMAND_FINISHED,
                 &(EventDetails){

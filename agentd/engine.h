@@ -26,7 +26,7 @@ typedef struct EngineOptions {
         int log_level;               /* counts more than agentd.toml; -1: that counts */
         const char *executable;      /* of agentd itself, for the housekeeper and after an upgrade */
 
-        bool units;                  /* systemd runs commands */
+        bool units;                     /* systemd runs commands */
         CommandDescriptor *descriptors; /* of commands that a former agentd has begun; taken */
         size_t n_descriptors;
 

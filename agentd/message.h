@@ -56,7 +56,7 @@ typedef enum MessageKind {
         MESSAGE_READY,      /* nothing: the worker has set itself up */
         MESSAGE_LOADED,     /* u64 bytes used */
         MESSAGE_FILE,       /* text path, u32 is directory, u64 device, inode, size, mtime, ctime */
-        MESSAGE_COMMAND,      /* see command-message.h; a datagram of its own, since descriptors go with it */
+        MESSAGE_COMMAND,    /* see command-message.h; a datagram of its own, since descriptors go with it */
         MESSAGE_COMMAND_DONE, /* likewise */
         _MESSAGE_KIND_MAX,
 } MessageKind;

@@ -224,9 +224,9 @@ static int worker_handle_command(Worker *worker, MessageReader *reader, const in
         if (!worker->batch || worker->command)
                 return -EBADMSG;
         deadline = add_usec(worker->heard_usec, worker->batch->timeout_usec);
-        r = worker_command_start(worker->pool->options.commands, worker->image, worker->batch, reader, fds, n_fds,
-                deadline == USEC_INFINITY ? deadline : MAX(deadline, now) - now, &command_handlers, worker,
-                &worker->command, &timeout);
+        r = worker_command_start(worker->pool->options.commands, worker->image, worker->batch, reader, fds,
+                n_fds, deadline == USEC_INFINITY ? deadline : MAX(deadline, now) - now, &command_handlers,
+                worker, &worker->command, &timeout);
         if (r == -EBADMSG)
                 return r;
         if (r < 0) {
@@ -234,7 +234,8 @@ static int worker_handle_command(Worker *worker, MessageReader *reader, const in
                         worker_kill_unreachable(worker);
                 return 0;
         }
-        worker->command_usec = add_usec(now, add_usec(timeout, COMMAND_STOP_USEC + WORKER_AFTER_COMMAND_USEC));
+        worker->command_usec =
+                add_usec(now, add_usec(timeout, COMMAND_STOP_USEC + WORKER_AFTER_COMMAND_USEC));
         return 0;
 }
 

@@ -67,8 +67,8 @@ static double run_floor(sd_bus *bus, char **argv) {
                 path);
         inactive = false;
         check(sd_bus_add_match_async(bus, &slot, match, on_changed, NULL, NULL), "add a match");
-        check(sd_bus_message_new_method_call(bus, &m, SYSTEMD, "/org/freedesktop/systemd1", SYSTEMD ".Manager",
-                      "StartTransientUnit"),
+        check(sd_bus_message_new_method_call(bus, &m, SYSTEMD, "/org/freedesktop/systemd1",
+                      SYSTEMD ".Manager", "StartTransientUnit"),
                 "make the call");
         check(sd_bus_message_append(m, "ssa(sv)", unit, "fail", 5, "Type", "s", "exec", "CollectMode", "s",
                       "inactive-or-failed", "StandardOutputFileDescriptor", "h", output[1],
@@ -147,11 +147,12 @@ int main(int argc, char **argv) {
         (void) sigaddset(&mask, SIGCHLD);
         (void) sigprocmask(SIG_BLOCK, &mask, NULL);
         check(sd_event_new(&event), "make an event loop");
-        check(commands_new(event, &(CommandsOptions){ .backend = COMMAND_BACKEND_UNIT, .root = "/" }, &commands),
+        check(commands_new(
+                      event, &(CommandsOptions){ .backend = COMMAND_BACKEND_UNIT, .root = "/" }, &commands),
                 "set up commands");
         check(sd_bus_open_system(&bus), "connect to the bus");
-        check(sd_bus_call_method(bus, SYSTEMD, "/org/freedesktop/systemd1", SYSTEMD ".Manager", "Subscribe", NULL,
-                      NULL, NULL),
+        check(sd_bus_call_method(bus, SYSTEMD, "/org/freedesktop/systemd1", SYSTEMD ".Manager", "Subscribe",
+                      NULL, NULL, NULL),
                 "subscribe");
         /* The first ones read what the others have in memory. */
         (void) run_floor(bus, argv + 2);

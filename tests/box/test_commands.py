@@ -306,8 +306,94 @@ def test_a_command_goes_on_when_agentd_is_killed_and_is_not_run_twice(box):
     assert event["state"] == "runner:/tmp/x" and event["data"]["end"] == "exited", event
     box.wait_journal("AGENTD_STATE=runner:/tmp/x", where=lambda e: e["MESSAGE"] == "last", after=after)
     wait_idle(box, timeout=60)
-    lines = [int(e["MESSAGE"].split()[1]) for e in box.journal("SYSLOG_IDENTIFIER=sh") if e["MESSAGE"].startswith("line ")]
+    lines = [int(e["MESSAGE"].split()[1]) for e in box.journal("AGENTD_STATE=runner:/tmp/x") if e["MESSAGE"].startswith("line ")]
     # The outcome is nobody's: the state is looked at anew, and run once more, when the first has ended.
     wait_until(lambda: box.exists("/tmp/x"), 30, "its outcome")
     assert box.read("/tmp/log") == "begun\nended\nbegun\nended\n"
-    assert len(lines) >= 1
+    assert lines and lines == list(range(1, len(lines) + 1)), "nothing is missing, also of the time when no agentd was there"
+    wait_no_units(box)
+
+
+@pytest.mark.timeout(180)
+def test_the_state_of_a_command_that_goes_on_is_held_and_others_are_not(box):
+    begin_slow(box)
+    box.write("/etc/agentd/conf.d/other.toml", role({"/tmp/other": {"argv": ["/bin/true"]}}))
+    daemon.kill(box)
+    daemon.wait_status(box, lambda s: True, timeout=30)
+    wait_until(lambda: box.exists("/tmp/other"), 60, "the other state is applied")
+    assert box.read("/tmp/log") == "begun\n" and not box.exists("/tmp/x")
+    assert len(units(box)) == 1
+    let_go(box)
+    wait_until(lambda: box.exists("/tmp/x"), 60, "its outcome")
+    assert box.read("/tmp/log") == "begun\nended\nbegun\nended\n"
+
+
+@pytest.mark.timeout(180)
+def test_a_command_that_ended_while_no_agentd_was_there_is_told_of(box):
+    daemon.set_unit(box, RestartSec="5s")
+    begin_slow(box)
+    n = last_event(box)
+    daemon.kill(box)
+    let_go(box)
+    wait_until(lambda: box.read("/tmp/log") == "begun\nended\n", 30, "the command has ended")
+    daemon.wait_status(box, lambda s: True, timeout=30)
+    event = wait_event(box, "command-finished", after=n, timeout=30)
+    assert (event["data"]["end"], event["data"]["code"], event["role"]) == ("exited", 0, "test")
+    box.wait_journal("AGENTD_STATE=runner:/tmp/x", where=lambda e: e["MESSAGE"] == "last")
+
+
+@pytest.mark.timeout(180)
+def test_a_command_goes_on_over_a_restart(box):
+    begin_slow(box)
+    n, after = last_event(box), box.cursor()
+    daemon.restart(box, timeout=60)
+    assert len(units(box)) == 1 and box.read("/tmp/log") == "begun\n"
+    let_go(box)
+    assert wait_event(box, "command-finished", after=n, timeout=30)["data"]["end"] == "exited"
+    box.wait_journal("AGENTD_STATE=runner:/tmp/x", where=lambda e: e["MESSAGE"] == "last", after=after)
+
+
+@pytest.mark.timeout(180)
+def test_a_command_that_was_found_goes_on_over_an_upgrade(box):
+    begin_slow(box)
+    # A run that waits for the command would keep the upgrade off.
+    box.run("rm /etc/agentd/conf.d/test.toml")
+    daemon.kill(box)
+    daemon.wait_status(box, lambda s: True, timeout=30)
+    wait_idle(box, timeout=60)
+    n, after, pid = last_event(box), box.cursor(), daemon.main_pid(box)
+    before = daemon.status(box)["started"]
+    box.run("cp /usr/sbin/agentd /usr/sbin/agentd.new && mv /usr/sbin/agentd.new /usr/sbin/agentd")
+    daemon.wait_status(box, lambda s: s["started"] != before, timeout=30)
+    assert daemon.main_pid(box) == pid and len(units(box)) == 1
+    let_go(box)
+    assert wait_event(box, "command-finished", after=n, timeout=30)["data"]["end"] == "exited"
+    box.wait_journal("AGENTD_STATE=runner:/tmp/x", where=lambda e: e["MESSAGE"] == "last", after=after)
+    wait_no_units(box)
+
+
+@pytest.mark.timeout(120)
+def test_a_worker_that_dies_takes_its_command_with_it_before_the_state_is_tried_again(box):
+    begin_slow(box, dies="/tmp/die")
+    box.write("/tmp/die", "")
+    wait_until(lambda: box.read("/tmp/log").count("begun") >= 1 and not box.exists("/tmp/die"), 30, "the worker has died")
+    wait_until(lambda: box.exists("/tmp/x") or daemon.state(box, "runner:/tmp/x")["result"] == "failed", 60, "the result")
+    wait_no_units(box)
+    assert "ended" not in box.read("/tmp/log")
+
+
+@pytest.mark.timeout(120)
+def test_an_administrator_can_stop_a_command(box):
+    begin_slow(box)
+    box.run(["systemctl", "stop", units(box)[0]])
+    wait_until(lambda: box.exists("/tmp/x"), 30, "its outcome")
+    assert outcome(box).end == "killed"
+    wait_no_units(box)
+
+
+@pytest.mark.timeout(120)
+def test_when_nothing_runs_there_is_no_connection_to_the_bus(box):
+    with_daemon(box, {"/tmp/x": {"argv": ["/bin/true"]}})
+    wait_until(lambda: box.exists("/tmp/x"), 30, "its outcome")
+    pid = daemon.main_pid(box)
+    wait_until(lambda: "bus" not in box.run(["sh", "-c", f"ss -xpH | grep 'pid={pid},' || true"]).stdout, 60, "no connection")

@@ -39,7 +39,10 @@ enum {
 };
 
 static const AgentdParameter parameters[] = {
-        [P_ARGV] = { .name = "argv", .type = AGENTD_LIST, .flags = AGENTD_REQUIRED, .documentation = "what is run" },
+        [P_ARGV] = { .name = "argv",
+                .type = AGENTD_LIST,
+                .flags = AGENTD_REQUIRED,
+                .documentation = "what is run" },
         [P_ENVIRONMENT] = { .name = "environment", .type = AGENTD_LIST, .documentation = "NAME=value" },
         [P_INPUT] = { .name = "input", .type = AGENTD_STRING, .documentation = "standard input" },
         [P_USER] = { .name = "user", .type = AGENTD_STRING, .documentation = "who runs it" },
@@ -48,12 +51,23 @@ static const AgentdParameter parameters[] = {
         [P_DEADLINE] = { .name = "deadline", .type = AGENTD_TIMESPAN, .documentation = "its time" },
         [P_OUTPUT_MAX] = { .name = "output_max", .type = AGENTD_INTEGER, .documentation = "bytes kept" },
         [P_UMASK] = { .name = "umask", .type = AGENTD_MODE, .documentation = "umask" },
-        [P_SECRET] = { .name = "secret", .type = AGENTD_BOOLEAN, .default_value = "false", .documentation = "flag" },
-        [P_QUIET] = { .name = "quiet", .type = AGENTD_BOOLEAN, .default_value = "false", .documentation = "flag" },
+        [P_SECRET] = { .name = "secret",
+                .type = AGENTD_BOOLEAN,
+                .default_value = "false",
+                .documentation = "flag" },
+        [P_QUIET] = { .name = "quiet",
+                .type = AGENTD_BOOLEAN,
+                .default_value = "false",
+                .documentation = "flag" },
         [P_UNIT] = { .name = "unit", .type = AGENTD_TABLE, .documentation = "unit properties" },
         [P_TO_FILE] = { .name = "to_file", .type = AGENTD_STRING, .documentation = "gets the output" },
-        [P_TIMES] = { .name = "times", .type = AGENTD_INTEGER, .default_value = "1", .documentation = "so often" },
-        [P_DIES] = { .name = "dies", .type = AGENTD_STRING, .documentation = "the worker kills itself once this is there" },
+        [P_TIMES] = { .name = "times",
+                .type = AGENTD_INTEGER,
+                .default_value = "1",
+                .documentation = "so often" },
+        [P_DIES] = { .name = "dies",
+                .type = AGENTD_STRING,
+                .documentation = "the worker kills itself once this is there" },
         {},
 };
 
@@ -87,15 +101,18 @@ static int write_outcome(const AgentdState *state, int r, const AgentdCommandRes
         if (r < 0)
                 (void) fprintf(f, "error=%s\n", strerrorname_np(-r));
         else {
-                (void) fprintf(f, "end=%s\ncode=%d\nstatus=%d\ntruncated=%u\n", ends[result->end], result->code,
-                        result->status, result->truncated);
-                (void) fprintf(f, "output_size=%zu\nerrors_size=%zu\nduration=%" PRIu64 "\ncpu=%" PRIu64 "\n",
+                (void) fprintf(f, "end=%s\ncode=%d\nstatus=%d\ntruncated=%u\n", ends[result->end],
+                        result->code, result->status, result->truncated);
+                (void) fprintf(f,
+                        "output_size=%zu\nerrors_size=%zu\nduration=%" PRIu64 "\ncpu=%" PRIu64 "\n",
                         result->output_size, result->errors_size, result->duration_usec, result->cpu_usec);
-                (void) fprintf(
-                        f, "memory=%" PRIu64 "\nexplanation=%s\n\n", result->memory_max_bytes, result->explanation);
-                (void) fwrite(result->output, 1, result->output_size < 65536 ? result->output_size : 65536, f);
+                (void) fprintf(f, "memory=%" PRIu64 "\nexplanation=%s\n\n", result->memory_max_bytes,
+                        result->explanation);
+                (void) fwrite(
+                        result->output, 1, result->output_size < 65536 ? result->output_size : 65536, f);
                 (void) fputs("\n--\n", f);
-                (void) fwrite(result->errors, 1, result->errors_size < 65536 ? result->errors_size : 65536, f);
+                (void) fwrite(
+                        result->errors, 1, result->errors_size < 65536 ? result->errors_size : 65536, f);
         }
         return fclose(f) == 0 ? 0 : -errno;
 }
@@ -111,7 +128,9 @@ static int run_once(AgentdContext *c, const AgentdState *state, size_t i) {
                 .environment = environment,
                 .input = string(&values[P_INPUT]),
                 .input_size = values[P_INPUT].size,
-                .timeout_usec = values[P_DEADLINE].type == AGENTD_INTEGER ? (uint64_t) values[P_DEADLINE].integer : 0,
+                .timeout_usec = values[P_DEADLINE].type == AGENTD_INTEGER
+                                        ? (uint64_t) values[P_DEADLINE].integer
+                                        : 0,
                 .flags = (values[P_SECRET].boolean ? AGENTD_COMMAND_SECRET : 0) |
                          (values[P_QUIET].boolean ? AGENTD_COMMAND_QUIET : 0) |
                          (values[P_UMASK].type == AGENTD_INTEGER ? AGENTD_COMMAND_UMASK : 0) |
@@ -121,7 +140,9 @@ static int run_once(AgentdContext *c, const AgentdState *state, size_t i) {
                 .user = string(&values[P_USER]),
                 .group = string(&values[P_GROUP]),
                 .unit = values[P_UNIT].type == AGENTD_TABLE ? &values[P_UNIT] : NULL,
-                .output_max = values[P_OUTPUT_MAX].type == AGENTD_INTEGER ? (size_t) values[P_OUTPUT_MAX].integer : 0,
+                .output_max = values[P_OUTPUT_MAX].type == AGENTD_INTEGER
+                                      ? (size_t) values[P_OUTPUT_MAX].integer
+                                      : 0,
         };
         FILE *file = to_file ? fopen(to_file, "we") : NULL;
         int r;
