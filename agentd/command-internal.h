@@ -145,9 +145,6 @@ void unit_release(Command *command);
 /* The call that starts it. Return: 0; -errno, and why for people in the command's detail. */
 int unit_start_message(const Command *command, sd_bus *bus, sd_bus_message **ret, char *detail, size_t size);
 
-/* For the property of that name: as systemd-run -p takes it. Return: 0; -EINVAL. */
-int unit_property_append(sd_bus_message *m, const char *name, const json_t *value);
-
 /* What the exit status means that systemd gives when it could not start a program; NULL: none of these. */
 const char *unit_step_failed(int status);
 

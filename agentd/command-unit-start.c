@@ -6,6 +6,7 @@
 #include <inttypes.h>
 
 #include "command-internal.h"
+#include "unit-property.h"
 
 /* Statuses that systemd itself gives a process which it could not make a program of. Source: systemd.exec(5), "Process exit
  * codes". */
@@ -189,8 +190,9 @@ static int put_properties(sd_bus_message *m, const Command *command, char *detai
         json_t *value;
         int r;
 
-        r = sd_bus_message_append(m, "(sv)(sv)(sv)", "Description", "s", command->description,
-                "TimeoutStopUSec", "t", (uint64_t) COMMAND_STOP_USEC, "KillMode", "s", "control-group");
+        r = sd_bus_message_append(m, "(sv)(sv)(sv)(sv)", "Description", "s", command->description,
+                "TimeoutStopUSec", "t", (uint64_t) COMMAND_STOP_USEC, "KillMode", "s", "control-group",
+                "Slice", "s", COMMAND_SLICE);
         if (r >= 0)
                 r = sd_bus_message_append(m, "(sv)", "IgnoreSIGPIPE", "b", false);
         if (r < 0)
@@ -204,9 +206,8 @@ static int put_properties(sd_bus_message *m, const Command *command, char *detai
                 }
         }
 
-        r = sd_bus_message_append(m, "(sv)(sv)(sv)(sv)(sv)", "Type", "s", "exec", "Slice", "s",
-                COMMAND_SLICE, "RemainAfterExit", "b", true, "CPUAccounting", "b", true, "MemoryAccounting",
-                "b", true);
+        r = sd_bus_message_append(m, "(sv)(sv)(sv)(sv)", "Type", "s", "exec", "RemainAfterExit", "b", true,
+                "CPUAccounting", "b", true, "MemoryAccounting", "b", true);
         /* PID 1 sees to the deadline, also while no agentd runs. */
         if (r >= 0)
                 r = sd_bus_message_append(m, "(sv)(sv)", "RuntimeMaxUSec", "t",
@@ -259,19 +260,4 @@ int unit_start_message(
         }
         *ret = m;
         return 0;
-}
-
-/* Strings, integers and booleans, for now. */
-int unit_property_append(sd_bus_message *m, const char *name, const json_t *value) {
-        int r;
-
-        if (json_is_boolean(value))
-                r = sd_bus_message_append(m, "(sv)", name, "b", json_is_true(value));
-        else if (json_is_integer(value) && json_integer_value(value) >= 0)
-                r = sd_bus_message_append(m, "(sv)", name, "t", (uint64_t) json_integer_value(value));
-        else if (json_is_string(value))
-                r = sd_bus_message_append(m, "(sv)", name, "s", json_string_value(value));
-        else
-                r = -EINVAL;
-        return r;
 }

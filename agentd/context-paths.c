@@ -89,9 +89,50 @@ int agentd_make_parents(AgentdContext *context, const char *path, const AgentdAt
         return path_cache_parent(&context->paths, path, &create, &fd, &name);
 }
 
-int agentd_replace_file(AgentdContext *context, const char *path, const void *content, size_t size,
-        const AgentdAttributes *attributes) {
-        _cleanup_(path_replace_abort) PathReplacement replacement = {};
+/* Shows the new file to the module, as it is going to be, under the name that it has for the moment. */
+static int finish(AgentdContext *context, const PathReplacement *p, const char *path, const char *name,
+        const AgentdReplacement *replacement) {
+        const AgentdAttributes *attributes = &replacement->attributes;
+        char temporary[PATH_MAX];
+        struct stat st;
+        int n;
+
+        n = snprintf(temporary, sizeof(temporary), "%.*s%s", (int) (name - path), path, p->temporary);
+        if (n < 0 || (size_t) n >= sizeof(temporary))
+                return -ENAMETOOLONG;
+        if (fstat(p->fd, &st) < 0)
+                return -errno;
+        /* The owner first: changing it clears set-id bits. */
+        if ((st.st_uid != attributes->uid || st.st_gid != attributes->gid) &&
+                fchown(p->fd, attributes->uid, attributes->gid) < 0)
+                return -errno;
+        if ((st.st_mode & 07777) != (attributes->mode & 07777) &&
+                fchmod(p->fd, attributes->mode & 07777) < 0)
+                return -errno;
+        return replacement->finish(context, p->fd, temporary, replacement->userdata);
+}
+
+int context_fill_replacement(AgentdContext *context, PathReplacement *p, int dir_fd, const char *path,
+        const char *name, const AgentdReplacement *replacement) {
+        int r;
+
+        if (replacement->fd >= 0 && lseek(replacement->fd, 0, SEEK_SET) < 0)
+                return -errno;
+        r = path_replace_begin(p, dir_fd, name);
+        if (r < 0)
+                return r;
+        r = replacement->fd >= 0 ? path_replace_copy(p, replacement->fd, UINT64_MAX, NULL)
+                                 : path_replace_write(p, replacement->content, replacement->content_size);
+        if (r >= 0 && replacement->finish)
+                r = finish(context, p, path, name, replacement);
+        if (r < 0)
+                path_replace_abort(p);
+        return r;
+}
+
+int context_replace(AgentdContext *context, const char *path, const AgentdReplacement *replacement) {
+        const AgentdAttributes *attributes = &replacement->attributes;
+        _cleanup_(path_replace_abort) PathReplacement p = {};
         const char *name;
         int fd, r;
 
@@ -99,34 +140,27 @@ int agentd_replace_file(AgentdContext *context, const char *path, const void *co
         r = agentd_open_parent(context, path, &fd, &name);
         if (r < 0)
                 return r;
-        r = path_replace_begin(&replacement, fd, name);
+        r = context_fill_replacement(context, &p, fd, path, name, replacement);
         if (r < 0)
                 return r;
-        r = path_replace_write(&replacement, content, size);
-        if (r < 0)
-                return r;
-        return path_replace_commit(&replacement, attributes->uid, attributes->gid, attributes->mode, 0);
+        return path_replace_commit(&p, attributes->uid, attributes->gid, attributes->mode, 0);
+}
+
+int agentd_replace_file(AgentdContext *context, const char *path, const void *content, size_t size,
+        const AgentdAttributes *attributes) {
+        return context_replace(context, path,
+                &(AgentdReplacement){
+                        .content = content,
+                        .content_size = size,
+                        .fd = -1,
+                        .attributes = *attributes,
+                });
 }
 
 int agentd_replace_file_from(
         AgentdContext *context, const char *path, int source, const AgentdAttributes *attributes) {
-        _cleanup_(path_replace_abort) PathReplacement replacement = {};
-        const char *name;
-        int fd, r;
-
-        context_will_change(context);
-        r = agentd_open_parent(context, path, &fd, &name);
-        if (r < 0)
-                return r;
-        if (lseek(source, 0, SEEK_SET) < 0)
-                return -errno;
-        r = path_replace_begin(&replacement, fd, name);
-        if (r < 0)
-                return r;
-        r = path_replace_copy(&replacement, source, UINT64_MAX, NULL);
-        if (r < 0)
-                return r;
-        return path_replace_commit(&replacement, attributes->uid, attributes->gid, attributes->mode, 0);
+        return context_replace(
+                context, path, &(AgentdReplacement){ .fd = source, .attributes = *attributes });
 }
 
 int agentd_replace_symlink(

@@ -172,9 +172,7 @@ static int stage_directory(Stage *stage, int dir_fd, size_t *ret, dev_t *ret_dev
         return 0;
 }
 
-/* Content from memory, or (source >= 0) of a file. */
-static int stage_file(AgentdContext *context, size_t i, const char *path, const void *content, size_t size,
-        int source, const AgentdAttributes *attributes) {
+static int stage(AgentdContext *context, size_t i, const char *path, const AgentdReplacement *replacement) {
         Stage *stage = stage_of(context);
         StagedFile *file;
         const char *name;
@@ -192,24 +190,16 @@ static int stage_file(AgentdContext *context, size_t i, const char *path, const 
         *file = (StagedFile){
                 .state = i,
                 .path = path,
-                .uid = attributes->uid,
-                .gid = attributes->gid,
-                .mode = attributes->mode,
+                .uid = replacement->attributes.uid,
+                .gid = replacement->attributes.gid,
+                .mode = replacement->attributes.mode,
         };
         r = stage_directory(stage, fd, &file->directory, &file->device);
         if (r < 0)
                 return r;
-        if (source >= 0 && lseek(source, 0, SEEK_SET) < 0)
-                return -errno;
-        r = path_replace_begin(&file->replacement, fd, name);
+        r = context_fill_replacement(context, &file->replacement, fd, path, name, replacement);
         if (r < 0)
                 return r;
-        r = source >= 0 ? path_replace_copy(&file->replacement, source, UINT64_MAX, NULL)
-                        : path_replace_write(&file->replacement, content, size);
-        if (r < 0) {
-                path_replace_abort(&file->replacement);
-                return r;
-        }
         stage->n_files++;
         /* Whoever looks for the state that is to blame wants each result by itself. */
         if (context->careful)
@@ -219,10 +209,26 @@ static int stage_file(AgentdContext *context, size_t i, const char *path, const 
 
 int agentd_stage_file(AgentdContext *context, size_t i, const char *path, const void *content, size_t size,
         const AgentdAttributes *attributes) {
-        return stage_file(context, i, path, content, size, -1, attributes);
+        return stage(context, i, path,
+                &(AgentdReplacement){
+                        .content = content,
+                        .content_size = size,
+                        .fd = -1,
+                        .attributes = *attributes,
+                });
 }
 
 int agentd_stage_file_from(
         AgentdContext *context, size_t i, const char *path, int fd, const AgentdAttributes *attributes) {
-        return stage_file(context, i, path, NULL, 0, fd, attributes);
+        return stage(context, i, path, &(AgentdReplacement){ .fd = fd, .attributes = *attributes });
+}
+
+int agentd_replace(
+        AgentdContext *context, size_t i, const char *path, const AgentdReplacement *replacement) {
+        AgentdReplacement known = { .fd = -1 };
+
+        /* A module that was built with a later header has more to say, of which we know nothing. */
+        memcpy(&known, replacement, MIN(replacement->size, sizeof(known)));
+        return known.flags & AGENTD_REPLACE_STAGED ? stage(context, i, path, &known)
+                                                   : context_replace(context, path, &known);
 }

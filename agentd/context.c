@@ -21,9 +21,11 @@ int context_init(AgentdContext *context, const WorkerSetup *setup, int root_fd) 
         *context = (AgentdContext){
                 .image = setup->image,
                 .kind = setup->kind,
+                .options = setup->options,
                 .root_fd = root_fd,
                 .root_is_host = streq(setup->options->root, "/"),
                 .host_fd = -EBADF,
+                .content_directory = setup->kind == WORKER_APPLY ? setup->options->content_directory : NULL,
         };
         r = message_writer_init(&context->writer, setup->fd);
         if (r < 0)
@@ -38,7 +40,10 @@ void context_done(AgentdContext *context) {
         path_cache_done(&context->sources);
         safe_close(context->host_fd);
         free(context->identities);
+        free(context->download_error);
         context_free_stage(context);
+        content_store_free(context->content);
+        context_stop_runner(context);
         context_free_command(context);
         userdb_free(context->userdb);
         sd_bus_flush_close_unref(context->bus);
@@ -95,7 +100,7 @@ static bool may_report(const AgentdContext *context, size_t i) {
         return i < context->n && !context->finished[i];
 }
 
-static bool is_sensitive(const AgentdContext *context, size_t i) {
+bool context_is_sensitive(const AgentdContext *context, size_t i) {
         return image_state(context->image, context->states[i])->flags & IMAGE_STATE_SENSITIVE;
 }
 
@@ -157,7 +162,7 @@ static void put_difference(AgentdContext *context, size_t i, const char *attribu
         if (!may_report(context, i) || context->phase == PHASE_APPLY)
                 return;
 
-        if (is_sensitive(context, i)) {
+        if (context_is_sensitive(context, i)) {
                 is = is && is->type != AGENTD_NONE ? &hidden : NULL;
                 should = should && should->type != AGENTD_NONE ? &hidden : NULL;
                 diff = NULL;
@@ -252,7 +257,7 @@ void agentd_differs_text(AgentdContext *context, size_t i, const char *attribute
 
         if (!may_report(context, i) || context->phase == PHASE_APPLY)
                 return;
-        if (is_sensitive(context, i)) {
+        if (context_is_sensitive(context, i)) {
                 agentd_differs_string(context, i, attribute, is ? "" : NULL, should ? "" : NULL);
                 return;
         }
@@ -285,7 +290,7 @@ static void finish_with_text(
         if (vasprintf(&text, format, args) < 0)
                 text = NULL;
         finish(context, i, verdict,
-                is_sensitive(context, i) ? "why is not shown, as the state is sensitive" : text ?: "out of memory");
+                context_is_sensitive(context, i) ? "why is not shown, as the state is sensitive" : text ?: "out of memory");
 }
 
 void agentd_failed(AgentdContext *context, size_t i, const char *format, ...) {
@@ -304,13 +309,13 @@ void agentd_unknown(AgentdContext *context, size_t i, const char *format, ...) {
         va_end(args);
 }
 
-void agentd_undo(AgentdContext *context, size_t i, const char *what, const AgentdValue *old) {
-        if (!may_report(context, i) || context->phase != PHASE_APPLY)
-                return;
-        /* Half of a text would undo nothing. */
-        if (old && old->type == AGENTD_STRING && old->size > MESSAGE_TEXT_MAX)
-                old = NULL;
-        if (context->differences[i] >= MESSAGE_DIFFERENCES_MAX || !begin_record(context, i, MESSAGE_UNDO))
+bool context_may_undo(const AgentdContext *context, size_t i) {
+        return may_report(context, i) && context->phase == PHASE_APPLY &&
+               context->differences[i] < MESSAGE_DIFFERENCES_MAX;
+}
+
+void context_put_undo(AgentdContext *context, size_t i, const char *what, const AgentdValue *old) {
+        if (!begin_record(context, i, MESSAGE_UNDO))
                 return;
         message_put_string(&context->writer, what);
         message_put_value(&context->writer, old);
@@ -323,6 +328,10 @@ void context_will_change(AgentdContext *context) {
                 return;
         context->undo_waits = false;
         (void) message_flush(&context->writer);
+}
+
+void agentd_will_change(AgentdContext *context) {
+        context_will_change(context);
 }
 
 static void put_log(AgentdContext *context, int level, const char *text) {

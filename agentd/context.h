@@ -8,6 +8,7 @@
 
 #include <systemd/sd-bus.h>
 
+#include "content.h"
 #include "identity.h"
 #include "message.h"
 #include "module-load.h"
@@ -21,6 +22,9 @@ typedef struct FoundIdentity {
         uint32_t good_for_sec; /* 0: nothing */
 } FoundIdentity;
 
+/* Starts the commands that decide. */
+typedef struct Runner Runner;
+
 /* Files that take their places together. */
 typedef struct Stage Stage;
 
@@ -32,15 +36,21 @@ struct AgentdContext {
         ReceivedResult *command_result;
         Image *image; /* not owned */
         WorkerKind kind;
+        const WorkerPoolOptions *options;    /* not owned */
+        Runner *runner;                      /* NULL: none yet */
+        char *output, *errors, *explanation; /* of the last command that decided */
         int root_fd;
         bool root_is_host; /* paths are resolved in "/" */
         MessageWriter writer;
         sd_bus *bus;
         UserDb *userdb;
+        const char *content_directory; /* below which old content is kept; NULL: none is. Not owned */
+        ContentStore *content;         /* NULL before the first */
         PathCache paths;
         PathCache sources; /* in the host's root, whatever is managed */
         int host_fd;       /* that one, if it is not root_fd; opened when needed */
         char name[64];     /* of the user or group that was looked up last */
+        char *download_error;
 
         /* Of the call that is under way. */
         const Module *module; /* that is called, and … */
@@ -71,8 +81,22 @@ void context_flush_stage(AgentdContext *context);
 void context_drop_stage(AgentdContext *context);
 void context_free_stage(AgentdContext *context);
 
+/* context-paths.c: writes the new file beside the old one, and lets the module finish it. Return: as agentd_replace(). */
+int context_fill_replacement(AgentdContext *context, PathReplacement *p, int dir_fd, const char *path,
+        const char *name, const AgentdReplacement *replacement);
+
+/* The whole of it, at once. */
+int context_replace(AgentdContext *context, const char *path, const AgentdReplacement *replacement);
+
 void context_begin(AgentdContext *context, Phase phase, unsigned flags, const uint32_t *states, size_t n,
         bool *finished, uint32_t *differences, size_t *bytes);
+
+/* Nothing of the state is to be shown. */
+bool context_is_sensitive(const AgentdContext *context, size_t i);
+
+/* context-content.c: whether undo data is taken now; sends a record of it as it is. */
+bool context_may_undo(const AgentdContext *context, size_t i);
+void context_put_undo(AgentdContext *context, size_t i, const char *what, const AgentdValue *old);
 
 /* Before anything is changed: sends what undoes it, so that it is known even if this worker dies in the middle. */
 void context_will_change(AgentdContext *context);
@@ -84,11 +108,15 @@ void context_end(AgentdContext *context, int r);
  * context-command-unit.c, context-command-sandbox.c: run a command that context-command.c has found to be well-formed. Both
  * structs are those of today's header, whatever the module was built with; *ret is all zero but for its size, and what it is
  * made to point to stays until the next command. i: index in the batch. Return: as agentd_run_command().
+ *
+ * context_start_runner() is called before the worker enters its sandbox, and does nothing where no check runs commands.
  */
 int context_run_in_unit(
         AgentdContext *context, size_t i, const AgentdCommand *command, AgentdCommandResult *ret);
 int context_run_in_sandbox(
         AgentdContext *context, size_t i, const AgentdCommand *command, AgentdCommandResult *ret);
+int context_start_runner(const WorkerSetup *setup, Runner **ret);
+void context_stop_runner(AgentdContext *context);
 void context_free_command(AgentdContext *context);
 
 /* Sends a result that needs no module: of a state by its index in the image. */

@@ -22,6 +22,8 @@ static const char *type_word(const AgentdParameter *parameter) {
                 return "user";
         if (parameter->flags & AGENTD_GROUP)
                 return "group";
+        if (parameter->flags & AGENTD_CHECKSUM)
+                return "checksum";
         switch ((uint32_t) parameter->type) {
         case AGENTD_BOOLEAN: return "boolean";
         case AGENTD_INTEGER: return "integer";
@@ -30,7 +32,9 @@ static const char *type_word(const AgentdParameter *parameter) {
         case AGENTD_LIST: return "array of strings";
         case AGENTD_TABLE:
         case AGENTD_RECORD: return "table";
-        case AGENTD_MODE: return "string of octal digits";
+        case AGENTD_MODE:
+                return parameter->flags & AGENTD_SYMBOLIC ? "mode, octal or symbolic"
+                                                          : "string of octal digits";
         case AGENTD_TIMESPAN: return "time span";
         case AGENTD_BYTES: return "size";
         default: return "any";

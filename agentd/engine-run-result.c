@@ -85,10 +85,9 @@ void engine_run_store(EngineRun *run, usec_t finished, const char *error) {
         json_decref(json);
 }
 
-static void store_result_row(EngineRun *run, uint32_t state, const json_t *differences) {
+static void store_result_row(EngineRun *run, uint32_t state, const json_t *json) {
         const RunDetail *detail = run_detail(run->run, state);
-        bool sensitive = image_state(run->image, state)->flags & IMAGE_STATE_SENSITIVE;
-
+        const json_t *undo = json_object_get(json, "undo");
         /* The run first, unfinished: if agentd is killed, its next start finds it. */
         if (!run->stored)
                 engine_run_store(run, 0, NULL);
@@ -99,8 +98,8 @@ static void store_result_row(EngineRun *run, uint32_t state, const json_t *diffe
                                                      .type = image_state_type(run->image, state),
                                                      .role = image_state_role(run->image, state),
                                                      .result = result_to_string(run_result(run->run, state)),
-                                                     .differences = differences,
-                                                     .undo = detail && !sensitive ? detail->undo : NULL,
+                                                     .differences = json_object_get(json, "differences"),
+                                                     .undo = json_array_size(undo) > 0 ? undo : NULL,
                                                      .error = detail ? detail->error : NULL,
                                                      .duration_usec = run_duration(run->run, state),
                                              });
@@ -180,7 +179,7 @@ void engine_run_on_result(void *userdata, Run *r, uint32_t state) {
         }
         if (json) {
                 if (applies && notable) {
-                        store_result_row(run, state, json_object_get(json, "differences"));
+                        store_result_row(run, state, json);
                         run->n_notable++;
                         if (run->heal && result == RESULT_CHANGED && now != NO_STATE)
                                 heal_state_changed(engine->heal, now);

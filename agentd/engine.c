@@ -119,8 +119,12 @@ static int on_idle(_unused_ sd_event_source *source, void *userdata) {
                 return 0;
         if (engine->stopping)
                 return leave(engine);
-        /* What a run needed is given back: an idle agent is to be small. */
-        (void) malloc_trim(0);
+        /* What a run needed is given back: an idle agent is to be small. Not after each file that was healed, as the next one
+         * would have to ask the kernel for all of it again. */
+        if (engine->is_fat) {
+                engine->is_fat = false;
+                (void) malloc_trim(0);
+        }
         if (engine->replaced && !engine_load_is_asked(engine)) {
                 log_notice("The program was replaced; starting the new one");
                 engine_stop(engine, ENGINE_EXIT_REPLACED);
@@ -223,6 +227,7 @@ void engine_apply_settings(Engine *engine, const Settings *settings) {
         store_set_limits(engine->store, &(StoreLimits){
                                                 .size_bytes = settings->store_size_bytes,
                                                 .age_usec = settings->store_age_usec,
+                                                .content_bytes = settings->store_content_bytes,
                                         });
         if (rescheduled)
                 engine_schedule(engine);
@@ -370,6 +375,7 @@ static int make_pool(Engine *engine) {
         WorkerPoolOptions options = {
                 .root = "/",
                 .sandbox.memory_bytes = WORKER_MEMORY_BYTES,
+                .content_directory = engine->options->state_directory,
                 .commands = engine->commands,
         };
         int r;

@@ -160,8 +160,8 @@ static void on_difference(void *userdata, size_t i, const char *attribute, const
 static void on_undo(void *userdata, size_t i, const char *what, const AgentdValue *old) {
         Call *call = userdata;
 
-        /* What the engine bears of one state is limited, and nobody else counts these. */
-        call->undo_bytes[i] += strlen(what) + (old->type == AGENTD_STRING ? old->size : 256);
+        /* What the engine bears of one state is limited, and nobody else counts these. Longer text is kept apart. */
+        call->undo_bytes[i] += strlen(what) + (old->type == AGENTD_STRING ? MIN(old->size, KIB(1)) : 256);
         if (call->undo_bytes[i] <= MESSAGE_STATE_BYTES / 2)
                 agentd_undo(call->context, call->indices[i], what, old);
 }

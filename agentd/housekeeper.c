@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <time.h>
 
+#include "content.h"
 #include "log.h"
 #include "store-internal.h"
 
@@ -17,6 +18,7 @@
  *      delete what is too old or too much, oldest first
  *      give the file's free pages back
  *      move the log into the database again, and empty it
+ *      remove old contents that no result refers to, or that are too much
  *
  * While it writes the engine has to wait. So each transaction aims at STEP_USEC, and the lock is let go for longer
  * than it was held.
@@ -28,7 +30,8 @@
 
 typedef struct Keeper {
         sqlite3 *db;
-        uint64_t size_bytes;
+        const char *directory;
+        uint64_t size_bytes, content_bytes;
         int64_t oldest_usec;           /* what is older goes; 0: nothing is too old */
         int n_rows, n_pages;           /* to do at a time */
         int wal_pages, wal_pages_then; /* in the log now; when they were last moved */
@@ -159,6 +162,12 @@ static int delete_runs(Keeper *k, int64_t last) {
                 "DELETE FROM results WHERE position IN (SELECT position FROM results WHERE run <= ?1"
                 " AND run NOT IN (SELECT id FROM runs WHERE finished IS NULL) LIMIT ?2)",
                 last);
+        if (rc == SQLITE_OK)
+                rc = delete_up_to(k,
+                        "DELETE FROM contents WHERE (hash, run) IN (SELECT hash, run FROM contents WHERE "
+                        "run <= ?1"
+                        " AND run NOT IN (SELECT id FROM runs WHERE finished IS NULL) LIMIT ?2)",
+                        last);
         if (rc != SQLITE_OK)
                 return rc;
         return delete_up_to(k,
@@ -284,6 +293,41 @@ static int give_pages_back(Keeper *k) {
         }
 }
 
+/* ---- Old contents ------------------------------------------------------------------------------------------------ */
+
+typedef struct Wanted {
+        sqlite3_stmt *statement;
+        int rc;
+} Wanted;
+
+static int is_wanted(void *userdata, const char *name) {
+        Wanted *wanted = userdata;
+        int rc;
+
+        (void) sqlite3_bind_text(wanted->statement, 1, name, -1, SQLITE_STATIC);
+        rc = sqlite3_step(wanted->statement);
+        (void) sqlite3_reset(wanted->statement);
+        if (rc == SQLITE_ROW || rc == SQLITE_DONE)
+                return rc == SQLITE_ROW;
+        wanted->rc = rc;
+        return -EIO;
+}
+
+static int collect_contents(Keeper *k) {
+        Wanted wanted = { .rc = SQLITE_OK };
+        int rc, r;
+
+        rc = sqlite3_prepare_v2(
+                k->db, "SELECT 1 FROM contents WHERE hash = ?1 LIMIT 1", -1, &wanted.statement, NULL);
+        if (rc != SQLITE_OK)
+                return rc;
+        r = content_collect(k->directory, k->content_bytes, now_usec(CLOCK_REALTIME), is_wanted, &wanted);
+        (void) sqlite3_finalize(wanted.statement);
+        if (r < 0 && wanted.rc == SQLITE_OK)
+                log_warning_errno(r, "Failed to collect old contents in '%s': %m", k->directory);
+        return wanted.rc;
+}
+
 /* ---- All of it ------------------------------------------------------------------------------------------------- */
 
 static int check(Keeper *k) {
@@ -338,6 +382,8 @@ static int keep_house(Keeper *k) {
                 rc = note_time(k);
         if (rc == SQLITE_OK)
                 rc = empty_log(k);
+        if (rc == SQLITE_OK)
+                rc = collect_contents(k);
         return rc;
 }
 
@@ -351,14 +397,16 @@ static int parse_number(const char *text, uint64_t *ret) {
         return *end ? -EINVAL : -errno;
 }
 
-int housekeeper_main(const char *directory, const char *size_bytes, const char *age_usec) {
+int housekeeper_main(
+        const char *directory, const char *size_bytes, const char *age_usec, const char *content_bytes) {
         _cleanup_free_ char *path = NULL;
         usec_t age, now = now_usec(CLOCK_REALTIME);
-        Keeper k = { .n_rows = 64, .n_pages = 64 };
+        Keeper k = { .directory = directory, .n_rows = 64, .n_pages = 64 };
         int rc;
 
-        if (parse_number(size_bytes, &k.size_bytes) < 0 || parse_number(age_usec, &age) < 0) {
-                log_error("The housekeeper takes DIRECTORY BYTES AGE_USEC");
+        if (parse_number(size_bytes, &k.size_bytes) < 0 || parse_number(age_usec, &age) < 0 ||
+                parse_number(content_bytes, &k.content_bytes) < 0) {
+                log_error("The housekeeper takes DIRECTORY BYTES AGE_USEC CONTENT_BYTES");
                 return 2;
         }
         if (age < now)

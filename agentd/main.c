@@ -9,7 +9,9 @@
 #include <sys/stat.h>
 #include <syslog.h>
 
+#include "content.h"
 #include "daemon.h"
+#include "disable.h"
 #include "doc.h"
 #include "log.h"
 #include "once.h"
@@ -18,7 +20,8 @@
 #include "store.h"
 #include "util.h"
 
-static bool arg_once, arg_validate, arg_doc, arg_style;
+static bool arg_once, arg_validate, arg_doc, arg_style, arg_force;
+static const char *arg_content;
 static int arg_log_level = -1;
 static DocOptions arg_doc_options;
 static OnceOptions arg_options = { .root = "/" };
@@ -28,9 +31,10 @@ static void help(void) {
                       "agentd --once [--plan [--check]] [--diff] [--json] [OPTION…]\n"
                       "agentd --validate [OPTION…] [FILE…]\n"
                       "agentd --doc [NAME]\n"
+                      "agentd --content HASH [--force]\n"
                       "\n"
                       "Keeps this host in the state that the roles in conf.d declare. Without --once,\n"
-                      "--validate or --doc it is the service, which 'agentctl' talks to.\n"
+                      "--validate, --doc or --content it is the service, which 'agentctl' talks to.\n"
                       "\n"
                       "  --once             do a single run, without daemon\n"
                       "  --plan             only say what would change\n"
@@ -42,6 +46,8 @@ static void help(void) {
                       "  --doc              show what a state type or agentd.toml takes, or\n"
                       "                     list what there is\n"
                       "  --style STYLE      with --doc: text (default), markdown, roff or toml\n"
+                      "  --content HASH     write out old content that a change has replaced\n"
+                      "  --force            with --content: to a terminal, even if it is no text\n"
                       "  --root DIR         manage the tree in DIR instead of this host\n"
                       "  --conf-dir DIR     roles are DIR/*.toml, instead of those in conf.d\n"
                       "  --module-dir DIR   look for modules in DIR first\n"
@@ -93,6 +99,8 @@ enum {
         ARG_VALIDATE,
         ARG_DOC,
         ARG_STYLE,
+        ARG_CONTENT,
+        ARG_FORCE,
         ARG_ROOT,
         ARG_CONF_DIR,
         ARG_MODULE_DIR,
@@ -112,6 +120,8 @@ static int parse_argv(int argc, char **argv) {
                 { "validate", no_argument, NULL, ARG_VALIDATE },
                 { "doc", no_argument, NULL, ARG_DOC },
                 { "style", required_argument, NULL, ARG_STYLE },
+                { "content", required_argument, NULL, ARG_CONTENT },
+                { "force", no_argument, NULL, ARG_FORCE },
                 { "root", required_argument, NULL, ARG_ROOT },
                 { "conf-dir", required_argument, NULL, ARG_CONF_DIR },
                 { "module-dir", required_argument, NULL, ARG_MODULE_DIR },
@@ -139,6 +149,8 @@ static int parse_argv(int argc, char **argv) {
                                         "--style '%s' is not one of text, markdown, roff, toml", optarg);
                         arg_style = true;
                         break;
+                case ARG_CONTENT: arg_content = optarg; break;
+                case ARG_FORCE: arg_force = true; break;
                 case ARG_ROOT:
                 case ARG_CONF_DIR:
                 case ARG_MODULE_DIR:
@@ -168,6 +180,17 @@ static int parse_argv(int argc, char **argv) {
 
         if (arg_style && !arg_doc)
                 return -usage("--style goes with --doc");
+        if (arg_force && !arg_content)
+                return -usage("--force goes with --content");
+        if (arg_content) {
+                if (arg_doc || arg_once || arg_validate || arg_options.plan || arg_options.diff ||
+                        arg_options.json)
+                        return -usage(
+                                "--content excludes --once, --validate, --doc and what goes with them");
+                if (optind < argc)
+                        return -usage("'%s' is one word too many", argv[optind]);
+                return 1;
+        }
         if (arg_doc) {
                 if (arg_once || arg_validate || arg_options.plan || arg_options.diff || arg_options.json)
                         return -usage("--doc excludes --once, --validate and what goes with them");
@@ -214,8 +237,8 @@ int main(int argc, char **argv) {
         (void) signal(SIGXFSZ, SIG_IGN);
         open_standard_descriptors();
         /* What the store starts; not for people. */
-        if (argc == 5 && streq(argv[1], "--housekeeper"))
-                return housekeeper_main(argv[2], argv[3], argv[4]);
+        if (argc == 6 && streq(argv[1], "--housekeeper"))
+                return housekeeper_main(argv[2], argv[3], argv[4], argv[5]);
         (void) setvbuf(stdout, NULL, isatty(STDOUT_FILENO) ? _IOLBF : _IOFBF, KIB(64));
         r = parse_argv(argc, argv);
         if (r == 0)
@@ -227,6 +250,8 @@ int main(int argc, char **argv) {
                 return EXIT_STATE_FAILED;
         }
 
+        if (arg_content)
+                return content_print(STATE_DIRECTORY, arg_content, arg_force);
         if (arg_doc)
                 return doc_run(&arg_doc_options);
         if (arg_once)

@@ -102,6 +102,8 @@ struct AgentdMember {
         (1u << 8) /* of a table: properties of a unit, as systemd-run -p takes them; agentd checks them */
 #define AGENTD_CHECKSUM \
         (1u << 9) /* of a string: as agentd_has_checksum() wants it; agentd checks its form */
+#define AGENTD_SYMBOLIC \
+        (1u << 10) /* of a mode: what is not octal digits ("u=rwX,go-w") is given on as AGENTD_STRING */
 
 typedef struct AgentdParameter AgentdParameter;
 
@@ -140,6 +142,9 @@ typedef struct AgentdState {
                                        * refuses a second owner, and orders the state after those that own a parent
                                        * directory */
 #define AGENTD_NO_PLAN (1u << 1) /* check cannot tell without changing: in a plan the result is `unknown` */
+#define AGENTD_CHECK_RUNS \
+        (1u << 2) /* check may call agentd_run_command(). Without it, it may as well, but what it runs has
+                   * no /tmp of its own and can write nothing at all, and not with --root */
 
 /* Flags of a call of check and apply. */
 #define AGENTD_PLAN (1u << 0) /* this is a plan: nothing will be applied after */
@@ -239,6 +244,9 @@ AGENTD_EXPORT void agentd_prepare_error(AgentdPrepare *prepare, int parameter, c
 /* The state comes after the state of this id ("package:nginx"), if such a one is declared, and is blocked if that one
  * fails. */
 AGENTD_EXPORT void agentd_prepare_after(AgentdPrepare *prepare, const char *id);
+
+/* What this state takes at most, if the role does not say it: it is one of those that take longer than others of its type. */
+AGENTD_EXPORT void agentd_prepare_timeout(AgentdPrepare *prepare, uint64_t timeout_usec);
 
 /* What a state of a type with AGENTD_NAME_IS_PATH makes of its path. Without a word it is a directory. */
 typedef enum AgentdPathKind {
@@ -537,6 +545,21 @@ AGENTD_EXPORT int agentd_download(
         AgentdContext *context, size_t i, const AgentdDownload *download, int *ret_fd);
 AGENTD_EXPORT const char *agentd_download_error(AgentdContext *context);
 
+/* For text like "sha512:HEX", with the NUL. */
+#define AGENTD_CHECKSUM_SIZE 160
+
+/*
+ * agentd_is_downloaded() - is an open file what a download would bring?
+ * @ret_is: its checksum, of the kind that is wanted; of what is signed, SHA-256, unless it is what it should be
+ *
+ * With a checksum it must be that of the file. What is only signed must fit the signature that came with the state's last
+ * download, which agentd keeps. Nothing is fetched.
+ *
+ * Return: 1; 0; -EINVAL: checksum or keys are not well-formed; -errno of reading.
+ */
+AGENTD_EXPORT int agentd_is_downloaded(AgentdContext *context, size_t i, int fd,
+        const AgentdDownload *download, char ret_is[AGENTD_CHECKSUM_SIZE]);
+
 /* ---- In check: what need not be read again --------------------------------------------------------------------- */
 /*
  * A check that reads whole files can remember that it has found them as declared, and what they were then: device, inode,
@@ -577,9 +600,54 @@ AGENTD_EXPORT bool agentd_unchanged(
  */
 AGENTD_EXPORT void agentd_remember(AgentdContext *context, size_t i, const int *fds, size_t n_fds);
 
+/*
+ * agentd_remember_seen() - likewise, with what statx(2) said of the files before they were opened, in this call of check, so that
+ * they are not looked at once more
+ *
+ * It was said of the name in the directory's descriptor that the file was opened by: had another file been put there in between, the
+ * time of change of the one would tell.
+ */
+AGENTD_EXPORT void agentd_remember_seen(
+        AgentdContext *context, size_t i, const int *fds, const struct statx *files, size_t n_files);
+
 /* Looks at what agentd_open_source() would open, without opening it. Return: 0; -ELOOP if it is a symlink: open it to
  * see where it leads; otherwise as that. */
 AGENTD_EXPORT int agentd_stat_source(AgentdContext *context, const char *path, struct statx *ret);
+
+/* ---- In apply: replacing a file, in detail --------------------------------------------------------------------- */
+
+/* Flags of a replacement. */
+#define AGENTD_REPLACE_STAGED \
+        (1u << 0) /* as agentd_stage_file() has it: state i is finished by agentd, if the call returns 0 */
+
+typedef struct AgentdReplacement {
+        size_t size;         /* sizeof(AgentdReplacement) */
+        const void *content; /* unless fd is one */
+        size_t content_size;
+        int fd; /* whose content is taken, from its start; -1: none */
+        uint32_t flags;
+        AgentdAttributes attributes;
+
+        /*
+         * finish - optional; called within the call, when the new file is complete but has not taken its place
+         * @fd:   the new file, open for writing, with the owner and mode that it is to have
+         * @path: where it lies, in the directory of the old one; only until this returns
+         *
+         * May set what else there is to set, and look whether the content is any good. A mode that it changes is set back.
+         *
+         * Return: 0; -errno: the old file stays as it is, and that is what the call returns.
+         */
+        int (*finish)(AgentdContext *context, int fd, const char *path, void *userdata);
+        void *userdata;
+} AgentdReplacement;
+
+/* Like agentd_replace_file() or, by its flags, agentd_stage_file(). Return: as they; what finish returned. */
+AGENTD_EXPORT int agentd_replace(
+        AgentdContext *context, size_t i, const char *path, const AgentdReplacement *replacement);
+
+/* Before a module changes something by itself: what agentd_undo() was told is sent off, so that it is known even if this
+ * process dies in the middle. The functions here that change something do so themselves. */
+AGENTD_EXPORT void agentd_will_change(AgentdContext *context);
 
 #ifdef __cplusplus
 }

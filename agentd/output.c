@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <time.h>
 
+#include "content.h"
 #include "log.h"
 #include "output.h"
 #include "value-json.h"
@@ -31,14 +32,57 @@ static json_t *differences_to_json(const RunDetail *detail, bool with_diff) {
         return copy;
 }
 
+/* Of a sensitive state only where to find it: whatever a worker says, no value of it is to be stored or shown. */
+static json_t *sealed_reference(const json_t *old) {
+        const char *stored = json_string_value(json_object_get(old, "stored"));
+        json_t *reference = NULL;
+
+        if (json_is_null(old))
+                return json_null();
+        if (json_is_false(json_object_get(old, "kept")))
+                reference = json_pack("{s:b}", "kept", false);
+        else if (stored && content_name_is_valid(stored) && json_is_true(json_object_get(old, "sealed")))
+                reference = json_pack("{s:s, s:b}", "stored", stored, "sealed", true);
+        if (!reference)
+                return NULL;
+        (void) json_object_set_new(
+                reference, "size", json_integer(json_integer_value(json_object_get(old, "size"))));
+        if (json_is_true(json_object_get(old, "json")))
+                (void) json_object_set_new(reference, "json", json_true());
+        return reference;
+}
+
+static json_t *undo_to_json(const RunDetail *detail, bool sensitive) {
+        json_t *copy, *item;
+        size_t i;
+
+        if (!detail || !detail->undo)
+                return json_array();
+        if (!sensitive)
+                return json_incref(detail->undo);
+        copy = json_array();
+        json_array_foreach(detail->undo, i, item) {
+                json_t *reference = sealed_reference(json_object_get(item, "old"));
+
+                if (reference)
+                        (void) json_array_append_new(
+                                copy, json_pack("{s:O, s:o}", "what", json_object_get(item, "what"), "old",
+                                              reference));
+        }
+        return copy;
+}
+
 json_t *output_result(const Run *run, uint32_t state, bool with_diff) {
         const Image *image = run_image(run);
         const RunDetail *detail = run_detail(run, state);
 
-        return json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:I}", "state", image_state_id(image, state),
-                "type", image_state_type(image, state), "name", image_state_name(image, state), "role",
-                image_state_role(image, state), "result", result_to_string(run_result(run, state)),
-                "differences", differences_to_json(detail, with_diff), "error",
+        bool sensitive = image_state(image, state)->flags & IMAGE_STATE_SENSITIVE;
+
+        return json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:I}", "state",
+                image_state_id(image, state), "type", image_state_type(image, state), "name",
+                image_state_name(image, state), "role", image_state_role(image, state), "result",
+                result_to_string(run_result(run, state)), "differences",
+                differences_to_json(detail, with_diff), "undo", undo_to_json(detail, sensitive), "error",
                 detail && detail->error ? json_string(detail->error) : json_null(), "duration_usec",
                 (json_int_t) run_duration(run, state));
 }

@@ -9,8 +9,10 @@
 #include <math.h>
 #include <sys/syscall.h>
 
+#include "checksum.h"
 #include "paths.h"
 #include "role.h"
+#include "unit-property.h"
 
 const char *parameter_wants(AgentdType type) {
         switch (type) {
@@ -280,6 +282,14 @@ static int convert_string(
                         words);
         }
 
+        if (parameter->flags & AGENTD_CHECKSUM) {
+                Checksum checksum;
+
+                if (memchr(value->text, 0, value->size) || checksum_parse(value->text, &checksum) < 0)
+                        return fail(c, value, parameter,
+                                "is '%s', which is no checksum; it must be " CHECKSUM_FORMS,
+                                shown(c, parameter, value));
+        }
         if (parameter->flags & (AGENTD_USER | AGENTD_GROUP)) {
                 if (value->size == 0 || memchr(value->text, 0, value->size) || strpbrk(value->text, ":/\n"))
                         return fail(c, value, parameter, "is '%s', which is no name of a %s",
@@ -402,6 +412,58 @@ static int convert_record(
         return r;
 }
 
+/* NULL: it is nothing that a property could be, or there is no memory. */
+static json_t *property_json(const AgentdValue *value) {
+        json_t *array, *item;
+
+        switch (value->type) {
+        case AGENTD_BOOLEAN: return json_boolean(value->boolean);
+        case AGENTD_INTEGER: return json_integer(value->integer);
+        case AGENTD_FLOAT: return json_real(value->real);
+        case AGENTD_STRING: return json_stringn(value->string, value->size);
+        case AGENTD_TABLE: return json_object();
+        case AGENTD_LIST:
+                array = json_array();
+                for (uint32_t i = 0; array && i < value->n; i++) {
+                        item = property_json(&value->items[i]);
+                        if (!item || json_array_append_new(array, item) < 0) {
+                                json_decref(array);
+                                return NULL;
+                        }
+                }
+                return array;
+        default: return json_null();
+        }
+}
+
+/* The properties of a unit, each with its own place. */
+static int check_unit(
+        Conversion *c, const AgentdParameter *parameter, const Value *value, const AgentdValue *table) {
+        bool hidden = (parameter->flags & AGENTD_SECRET) || (c->state->flags & IMAGE_STATE_SENSITIVE);
+        Diagnostics *diagnostics = &c->names->loader->diagnostics;
+        int r = 0;
+
+        for (uint32_t i = 0; i < table->n; i++) {
+                const Member *member = &value->members[i];
+                _cleanup_free_ char *reason = NULL;
+                json_t *json = property_json(&table->members[i].value);
+                int k = json ? unit_property_check(member->key, json, &reason) : -EINVAL;
+
+                json_decref(json);
+                if (k >= 0)
+                        continue;
+                r = -EINVAL;
+                if (k != -ENOENT && (hidden || value_is_tainted(&member->value)))
+                        diagnostics_add(diagnostics, member->value.place,
+                                "in '%s': the value of '%s', which is not shown, is not right",
+                                parameter->name, member->key);
+                else
+                        diagnostics_add(diagnostics, member->value.place, "in '%s': %s", parameter->name,
+                                reason ?: "a value cannot be used");
+        }
+        return r;
+}
+
 /* 0644 in TOML is an error already, so it was 644 or 0o644: say how either is written, as far as it is a mode. */
 static int fail_mode(Conversion *c, const Value *value, const AgentdParameter *parameter) {
         bool octal = value->integer >= 0 && value->integer <= 07777;
@@ -434,8 +496,12 @@ static int convert(Conversion *c, const AgentdParameter *parameter, const Value 
         switch ((uint32_t) parameter->type) {
         case AGENTD_ANY: return convert_any(c, parameter, value, ret);
         case AGENTD_TABLE:
-                if (value->type == VALUE_TABLE)
-                        return convert_any(c, parameter, value, ret);
+                if (value->type == VALUE_TABLE) {
+                        r = convert_any(c, parameter, value, ret);
+                        return r >= 0 && (parameter->flags & AGENTD_UNIT)
+                                       ? check_unit(c, parameter, value, ret)
+                                       : r;
+                }
                 break;
         case AGENTD_RECORD:
                 if (value->type == VALUE_TABLE)
@@ -503,6 +569,9 @@ static int convert(Conversion *c, const AgentdParameter *parameter, const Value 
         if ((uint32_t) parameter->type <= AGENTD_FLOAT && rendered.text == value->text)
                 return fail(
                         c, value, parameter, "is a string; it must be %s", parameter_wants(parameter->type));
+        if ((parameter->flags & AGENTD_SYMBOLIC) && rendered.size > 0 &&
+                (rendered.text[0] < '0' || rendered.text[0] > '9'))
+                return convert_string(c, parameter, &rendered, ret);
         r = parse_text(parameter, rendered.text, ret);
         if (r < 0)
                 return fail(c, value, parameter, "is '%s'; it must be %s", shown(c, parameter, &rendered),

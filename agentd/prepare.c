@@ -47,6 +47,11 @@ void agentd_prepare_path_kind(AgentdPrepare *prepare, AgentdPathKind kind) {
         prepare->state->path_kind = kind;
 }
 
+void agentd_prepare_timeout(AgentdPrepare *prepare, uint64_t timeout_usec) {
+        if (!prepare->state->timeout_given && timeout_usec > 0)
+                prepare->state->timeout_usec = timeout_usec;
+}
+
 void agentd_prepare_edits(AgentdPrepare *prepare, const char *path) {
         (void) prepare;
         (void) path;

@@ -197,6 +197,7 @@ static void set_timeout(Loader *loader, State *state, const Value *value) {
                 return;
         }
         state->timeout_usec = span;
+        state->timeout_given = true;
 }
 
 static void set_when(Names *names, State *state, const Value *value) {

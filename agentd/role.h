@@ -37,6 +37,7 @@ typedef struct Map {
         struct {
                 const char *key; /* not owned */
                 uint32_t value;
+                uint32_t hash; /* of the key */
         } * slots;
         uint32_t n, n_slots; /* a power of two, or 0 */
 } Map;
@@ -95,6 +96,7 @@ typedef struct State {
         const void *data;
         uint32_t flags;
         usec_t timeout_usec;
+        bool timeout_given; /* by the role */
         uint8_t hash[IMAGE_HASH_SIZE];
         AgentdPathKind path_kind;
         bool broken; /* has an error: it is not prepared */

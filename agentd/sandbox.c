@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <grp.h>
+#include <limits.h>
 #include <linux/audit.h>
 #include <linux/capability.h>
 #include <linux/filter.h>
@@ -32,6 +33,10 @@
 /* Major number of /dev/null and its like. Source: Documentation/admin-guide/devices.txt of the kernel. */
 #define MEMORY_DEVICES 1
 
+/* Files in the /tmp of commands. */
+#define TMP_OPTIONS "mode=1777,size=67108864,nr_inodes=16384"
+_Static_assert(SANDBOX_TMP_BYTES == 67108864, "as above");
+
 /* Processes of the user, workers and what they start, on the whole host. */
 #define PROCESSES_MAX 1024
 
@@ -58,11 +63,12 @@ struct sandbox_mount_attr {
 #define MOVE_MOUNT_F_EMPTY_PATH 0x00000004
 #endif
 
-int sandbox_find_user(uid_t *ret_uid, gid_t *ret_gid) {
+/* Ids that are made up are the `skip`th that are free. */
+static int find_user(const char *name, unsigned skip, uid_t *ret_uid, gid_t *ret_gid) {
         struct passwd *passwd;
 
         errno = 0;
-        passwd = getpwnam(CHECK_USER);
+        passwd = getpwnam(name);
         if (passwd && passwd->pw_uid != 0) {
                 *ret_uid = passwd->pw_uid;
                 *ret_gid = passwd->pw_gid;
@@ -70,13 +76,21 @@ int sandbox_find_user(uid_t *ret_uid, gid_t *ret_gid) {
         }
 
         for (uid_t id = SPARE_ID_LAST; id >= SPARE_ID_FIRST; id--)
-                if (!getpwuid(id) && !getgrgid(id)) {
+                if (!getpwuid(id) && !getgrgid(id) && skip-- == 0) {
                         *ret_uid = id;
                         *ret_gid = id;
                         return 0;
                 }
 
         return -ENOENT;
+}
+
+int sandbox_find_user(uid_t *ret_uid, gid_t *ret_gid) {
+        return find_user(CHECK_USER, 0, ret_uid, ret_gid);
+}
+
+int sandbox_find_fetch_user(uid_t *ret_uid, gid_t *ret_gid) {
+        return find_user(SANDBOX_FETCH_USER, 1, ret_uid, ret_gid);
 }
 
 int limit_memory(size_t more_bytes) {
@@ -191,6 +205,23 @@ static int seal_mounts(void) {
         return keep_device("/dev/urandom", 9);
 }
 
+/* Over the read-only one. Where it cannot be, nothing can be written at all, which most commands get on with. */
+static int mount_tmp(const char *root) {
+        char path[PATH_MAX];
+
+        if (snprintf(path, sizeof(path), "%s/tmp", streq(root, "/") ? "" : root) >= (int) sizeof(path))
+                return -ENAMETOOLONG;
+        if (syscall(SYS_mount, "tmpfs", path, "tmpfs", MS_NOSUID | MS_NODEV, TMP_OPTIONS) < 0)
+                return -errno;
+        return 0;
+}
+
+static int enter_root(const char *root) {
+        if (!streq(root, "/") && chroot(root) < 0)
+                return -errno;
+        return chdir("/") < 0 ? -errno : 0;
+}
+
 /* Answers a system call, by the number that is loaded. */
 #define REFUSE(number, error)                                \
         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (number), 0, 1), \
@@ -268,8 +299,11 @@ static int refuse_system_calls(void) {
 }
 
 /* A check writes no files; a memfd is one, which no limit of the address space counts. */
-static int limit_leaks(void) {
-        if (setrlimit(RLIMIT_FSIZE, &(struct rlimit){}) < 0)
+static int limit_leaks(bool for_commands) {
+        /* A command raises it for itself. */
+        const struct rlimit file_size = { .rlim_max = for_commands ? SANDBOX_FILE_BYTES : 0 };
+
+        if (setrlimit(RLIMIT_FSIZE, &file_size) < 0)
                 return -errno;
         if (setrlimit(RLIMIT_NPROC, &(struct rlimit){ PROCESSES_MAX, PROCESSES_MAX }) < 0)
                 return -errno;
@@ -320,8 +354,18 @@ int sandbox_enter(const SandboxOptions *options, const char **ret_step) {
         if (r < 0)
                 return r;
 
+        if (options->for_commands) {
+                const char *root = options->root ?: "/";
+
+                (void) mount_tmp(root);
+                *ret_step = "change to the root directory";
+                r = enter_root(root);
+                if (r < 0)
+                        return r;
+        }
+
         *ret_step = "set limits";
-        r = limit_leaks();
+        r = limit_leaks(options->for_commands);
         if (r < 0)
                 return r;
 

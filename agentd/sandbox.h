@@ -5,6 +5,8 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+#include "util.h"
+
 /*
  * What keeps a check from changing the host. Each of these alone leaks; together they refuse write, chmod, remount,
  * setns, kill, block devices and StartUnit (tests/box/test_sandbox.py tries them all):
@@ -19,6 +21,9 @@
  *        that leaves the process group, with which all that it started is killed
  *      - limits of memory and processes; files of no size
  *
+ * Commands that decide are started by a process beside the worker (runner.h), which has the same walls around it and a few of
+ * its own: process ids of which it is the first, so that whatever it started ends with it, and a /tmp in memory.
+ *
  * What is left to it: it can kill other check workers, which costs a retry; lock files that it can read, while it lives;
  * read from pipes that have a name; and say to daemons what any local user may say to them. It can spoil the image as
  * far as it sees it itself, so a module that is broken may harm the checks of others in the same worker.
@@ -28,7 +33,16 @@ typedef struct SandboxOptions {
         uid_t uid;
         gid_t gid;
         size_t memory_bytes; /* beyond what the process maps now; 0: no limit */
+
+        /* For what starts commands that decide: a /tmp of its own, if there is a place for it, which can be written, files
+         * of some size, and a root, as a command resolves its paths by itself. */
+        bool for_commands;
+        const char *root; /* with for_commands only; NULL: as it is */
 } SandboxOptions;
+
+/* What commands may write into their /tmp, and into one file. */
+#define SANDBOX_TMP_BYTES  MIB(64)
+#define SANDBOX_FILE_BYTES MIB(64)
 
 /*
  * sandbox_find_user() - the user that checks run as
@@ -37,6 +51,11 @@ typedef struct SandboxOptions {
  * Return: 1 if the user exists; 0 if ids were made up; -errno.
  */
 int sandbox_find_user(uid_t *ret_uid, gid_t *ret_gid);
+
+#define SANDBOX_FETCH_USER "agentd-fetch"
+
+/* Likewise the user that downloads run as; never that of the checks. */
+int sandbox_find_fetch_user(uid_t *ret_uid, gid_t *ret_gid);
 
 /*
  * sandbox_is_possible() - whether this process may build the sandbox at all; in many containers root may not

@@ -20,6 +20,8 @@ const Settings settings_default = {
         .log_level = LOG_INFO,
         .store_size_bytes = MIB(64),
         .store_age_usec = 90 * USEC_PER_DAY,
+        .store_content_bytes = MIB(256),
+        .store_content_file_bytes = MIB(64),
         .facts_deadline_usec = 5 * USEC_PER_SEC,
         .watches_max = 65536,
 };
@@ -150,6 +152,27 @@ const Setting settings_table[] = {
                 .max = 100 * 365 * USEC_PER_DAY,
                 .summary = "how long runs, results and events are kept at most",
                 .text = "With \"infinity\" the size alone decides.",
+                .since = "1",
+        },
+        {
+                .name = "store.content",
+                .kind = SETTING_BYTES,
+                .offset = offsetof(Settings, store_content_bytes),
+                .max = GIB(1024),
+                .summary = "how much of old content is kept, as of files that were replaced or removed",
+                .text = "It lies compressed in /var/lib/agentd/content, for as long as the run that has "
+                        "replaced it is on record. If it becomes too much the oldest goes. With \"0\" none "
+                        "is "
+                        "kept.",
+                .since = "1",
+        },
+        {
+                .name = "store.content_file",
+                .kind = SETTING_BYTES,
+                .offset = offsetof(Settings, store_content_file_bytes),
+                .max = GIB(1024),
+                .summary = "what is larger than that is not kept when it is replaced or removed",
+                .text = "That it was there, and how large it was, is recorded all the same.",
                 .since = "1",
         },
 };

@@ -21,6 +21,8 @@ typedef struct Settings {
         uint64_t log_level; /* LOG_ERR … LOG_DEBUG */
         uint64_t store_size_bytes;
         uint64_t store_age_usec;
+        uint64_t store_content_bytes;      /* old contents, all of them; 0: none are kept */
+        uint64_t store_content_file_bytes; /* the largest one that is kept */
         uint64_t facts_deadline_usec; /* of each local program */
         uint64_t watches_max;         /* how many inotify watches agentd takes at most */
 } Settings;

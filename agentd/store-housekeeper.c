@@ -56,14 +56,16 @@ static int on_exit_of_housekeeper(sd_event_source *source, const siginfo_t *info
 }
 
 static void start(Store *s) {
-        char size[32], age[32];
-        char *argv[] = { s->housekeeper, (char *) "--housekeeper", s->directory, size, age, NULL };
+        char size[32], age[32], content[32];
+        char *argv[] = { s->housekeeper, (char *) "--housekeeper", s->directory, size, age, content, NULL };
         pid_t parent = getpid();
         int r;
 
         (void) snprintf(size, sizeof(size), "%" PRIu64, s->limits.size_bytes);
         (void) snprintf(age, sizeof(age), "%" PRIu64, s->limits.age_usec);
+        (void) snprintf(content, sizeof(content), "%" PRIu64, s->limits.content_bytes);
         s->housekeeper_wanted = false;
+        s->content_bytes = 0;
         s->wal_pages_then = s->wal_pages;
 
         /* Executed, not only forked: SQLite's table of locks would survive the fork while the locks do not. */
@@ -112,9 +114,10 @@ void store_set_limits(Store *s, const StoreLimits *limits) {
         assert(s);
         assert(limits);
 
-        s->limits = *limits;
-        if (store_size(s) > limits->size_bytes)
+        if (store_size(s) > limits->size_bytes ||
+                (s->limits.content_bytes != UINT64_MAX && limits->content_bytes < s->limits.content_bytes))
                 s->housekeeper_wanted = true;
+        s->limits = *limits;
         store_keep_house(s);
 }
 

@@ -31,6 +31,8 @@
  * stall is better than a full disk. */
 #define STORE_HOUSEKEEPER_RETRY_USEC USEC_PER_MINUTE
 #define STORE_HOUSEKEEPER_USEC       (24 * 60 * USEC_PER_MINUTE)
+/* Old contents that make a housekeeper worth while, whatever the limit is. */
+#define STORE_CONTENT_BYTES MIB(1)
 #define STORE_WAL_PAGES_ALONE        (16 * STORE_WAL_PAGES)
 
 /* Exit status of the housekeeper that says: the store is corrupt. */
@@ -39,6 +41,7 @@
 typedef enum RowKind {
         ROW_RUN,
         ROW_RESULT,
+        ROW_CONTENT,
         ROW_STATUS,
         ROW_STATUS_REMOVE,
         ROW_EVENT,
@@ -108,6 +111,7 @@ struct Store {
         pid_t pid;
         sd_event_source *child;
         bool housekeeper_wanted;
+        uint64_t content_bytes; /* that results referred to since it was started */
         usec_t housekeeper_hold_usec;
         usec_t kept_usec; /* CLOCK_REALTIME: when it last was done */
         int wal_pages, wal_pages_then;

@@ -254,11 +254,11 @@ static json_t *make_result(sqlite3_stmt *statement) {
         const char *state = text(statement, 1) ?: "", *type = text(statement, 2) ?: "",
                    *name = startswith(state, type);
 
-        return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "state", text_to_json(state), "type",
-                text_to_json(type), "name", text_to_json(name && *name == ':' ? name + 1 : state), "role",
-                text_column(statement, 3), "result", text_column(statement, 4), "differences",
-                array_column(statement, 5), "error", text_column(statement, 6), "duration_usec",
-                integer_column(statement, 7));
+        return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "state", text_to_json(state),
+                "type", text_to_json(type), "name", text_to_json(name && *name == ':' ? name + 1 : state),
+                "role", text_column(statement, 3), "result", text_column(statement, 4), "differences",
+                array_column(statement, 5), "undo", array_column(statement, 6), "error",
+                text_column(statement, 7), "duration_usec", integer_column(statement, 8));
 }
 
 json_t *store_results(Store *s, int64_t run, int64_t after, unsigned limit, int64_t *ret_last) {
@@ -273,7 +273,7 @@ json_t *store_results(Store *s, int64_t run, int64_t after, unsigned limit, int6
         assert(s);
 
         statement = query(s,
-                "SELECT position, state, type, role, result, differences, error, duration FROM results"
+                "SELECT position, state, type, role, result, differences, undo, error, duration FROM results"
                 " WHERE run = ?1 AND position > ?2 ORDER BY position LIMIT ?3",
                 parameters, ELEMENTSOF(parameters));
         if (!statement)
@@ -294,9 +294,10 @@ json_t *store_results(Store *s, int64_t run, int64_t after, unsigned limit, int6
 }
 
 static json_t *make_history(sqlite3_stmt *statement) {
-        return json_pack("{s:o, s:o, s:o, s:o, s:o}", "run", integer_column(statement, 0), "time",
+        return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "run", integer_column(statement, 0), "time",
                 time_column(statement, 1), "result", text_column(statement, 2), "differences",
-                array_column(statement, 3), "error", text_column(statement, 4));
+                array_column(statement, 3), "undo", array_column(statement, 4), "error",
+                text_column(statement, 5));
 }
 
 json_t *store_history(Store *s, const char *state, unsigned limit) {
@@ -306,7 +307,7 @@ json_t *store_history(Store *s, const char *state, unsigned limit) {
         assert(state);
 
         return list(s,
-                "SELECT run, time, result, differences, error FROM results"
+                "SELECT run, time, result, differences, undo, error FROM results"
                 " WHERE state = ?1 AND result NOT IN ('ok', 'skipped') ORDER BY position DESC LIMIT ?2",
                 parameters, ELEMENTSOF(parameters), make_history, STORE_READ_BYTES);
 }

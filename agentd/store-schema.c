@@ -8,6 +8,7 @@
  * Versions of the schema, in PRAGMA user_version:
  *
  *      1   runs, results, status, events, meta
+ *      2   contents: which old contents the results of a run refer to
  *
  * A version that was released never changes: what is to be different is a further step. Times are microseconds since 1970;
  * summary, differences, undo and data are JSON.
@@ -73,6 +74,13 @@ const char *const store_schema_steps[] = {
         "CREATE INDEX events_kind ON events (kind);"
         "CREATE INDEX events_run ON events (run) WHERE run IS NOT NULL;"
         "CREATE INDEX events_state ON events (state) WHERE state IS NOT NULL;",
+
+        "CREATE TABLE contents ("
+        "        hash TEXT NOT NULL,"
+        "        run INTEGER NOT NULL,"
+        "        PRIMARY KEY (hash, run)"
+        ") STRICT, WITHOUT ROWID;"
+        "CREATE INDEX contents_run ON contents (run);",
 };
 
 const int store_schema_version = ELEMENTSOF(store_schema_steps);

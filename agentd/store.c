@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <time.h>
 
+#include "content.h"
 #include "log.h"
 #include "store-internal.h"
 
@@ -233,6 +234,7 @@ static const char *const statements[_ROW_KIND_MAX] = {
                     " VALUES (?, ?, ?, ?, ?, ?, ?)",
         [ROW_RESULT] = "INSERT INTO results (run, time, state, type, role, result, differences, undo, error,"
                        " duration) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [ROW_CONTENT] = "INSERT OR IGNORE INTO contents (hash, run) VALUES (?, ?)",
         [ROW_STATUS] = "INSERT OR REPLACE INTO status (state, result, since, changed, error)"
                        " VALUES (?, ?, ?, ?, ?)",
         [ROW_STATUS_REMOVE] = "DELETE FROM status WHERE state = ?",
@@ -489,7 +491,9 @@ int store_new(sd_event *event, const StoreOptions *options, const StoreHandlers 
                 .event = sd_event_ref(event),
                 .handlers = handlers,
                 .userdata = userdata,
-                .limits = { .size_bytes = UINT64_MAX, .age_usec = USEC_INFINITY },
+                .limits = { .size_bytes = UINT64_MAX,
+                        .age_usec = USEC_INFINITY,
+                        .content_bytes = UINT64_MAX },
         };
         s->last = &s->first;
         s->last_notice = &s->notices;
@@ -612,6 +616,28 @@ void store_put_run(Store *s, const StoreRun *run) {
         enqueue(s, row_new(ROW_RUN, columns, ELEMENTSOF(columns)), 0);
 }
 
+/* What the result refers to. Before it: a reference too many does no harm, one too few loses the content. */
+static void put_contents(Store *s, int64_t run, const json_t *undo) {
+        const json_t *item;
+        size_t i;
+
+        json_array_foreach(undo, i, item) {
+                const json_t *old = json_object_get(item, "old");
+                const char *hash = json_string_value(json_object_get(old, "stored"));
+                const Column columns[] = { column_text(hash), column_integer(run) };
+
+                if (!hash || !content_name_is_valid(hash))
+                        continue;
+                enqueue(s, row_new(ROW_CONTENT, columns, ELEMENTSOF(columns)), 0);
+                s->content_bytes +=
+                        (uint64_t) MAX(json_integer_value(json_object_get(old, "size")), (json_int_t) 0);
+        }
+        /* Collected before it is much more than there may be. */
+        if (s->content_bytes > 0 &&
+                s->content_bytes >= MAX(s->limits.content_bytes / 4, (uint64_t) STORE_CONTENT_BYTES))
+                s->housekeeper_wanted = true;
+}
+
 void store_put_result(Store *s, const StoreResult *result) {
         _cleanup_free_ char *differences = json_to_text(result->differences),
                             *undo = json_to_text(result->undo);
@@ -630,6 +656,7 @@ void store_put_result(Store *s, const StoreResult *result) {
 
         assert(s);
 
+        put_contents(s, result->run, result->undo);
         enqueue(s, row_new(ROW_RESULT, columns, ELEMENTSOF(columns)), 0);
 }
 

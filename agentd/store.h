@@ -50,13 +50,14 @@ typedef struct StoreHandlers {
 typedef struct StoreOptions {
         const char *directory; /* copied */
         const char
-                *housekeeper; /* program to exec with "--housekeeper DIRECTORY BYTES AGE_USEC"; NULL: none */
+                *housekeeper; /* program to exec with "--housekeeper DIRECTORY BYTES AGE_USEC CONTENT_BYTES"; NULL: none */
 } StoreOptions;
 
 /* Limits, which the housekeeper keeps: oldest runs with their results, and oldest events, go first. */
 typedef struct StoreLimits {
         uint64_t size_bytes;
         usec_t age_usec;
+        uint64_t content_bytes; /* of old contents (content.h) */
 } StoreLimits;
 
 /* Return: 0, also if there is trouble; -ENOMEM and other -errno of the event loop. */
@@ -81,7 +82,8 @@ uint64_t store_n_lost(const Store *store); /* rows given up so far */
 pid_t store_housekeeper(const Store *store);
 
 /* The life of the housekeeper. Return: its exit status. */
-int housekeeper_main(const char *directory, const char *size_bytes, const char *age_usec);
+int housekeeper_main(
+        const char *directory, const char *size_bytes, const char *age_usec, const char *content_bytes);
 
 /* ---- Numbers --------------------------------------------------------------------------------------------------- */
 
@@ -108,7 +110,7 @@ typedef struct StoreResult {
         usec_t time_usec;
         const char *state, *type, *role, *result;
         const json_t *differences; /* array, or NULL */
-        const json_t *undo;        /* likewise */
+        const json_t *undo;        /* likewise; contents that it refers to are kept as long as the run */
         const char *error;         /* NULL */
         usec_t duration_usec;
 } StoreResult;

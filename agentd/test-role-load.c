@@ -423,6 +423,24 @@ TEST(names_and_paths) {
                         "a.toml:3:17: error: 'paths' is '/a/../b', which has a '..' in it; write the path "
                         "that it leads to\n"
                         "a.toml:3:28: error: 'paths' is '', which is relative; a path begins with '/'" },
+                { "[kinds.x]\nchecksum = \"sha1:12\"\n[kinds.y]\nchecksum = \"sha256:"
+                  "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015a\"\n"
+                  "[kinds.z]\nchecksum = "
+                  "\"BA7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\"\n"
+                  "[kinds.secret]\nsensitive = true\nchecksum = \"x\\u0000\"\n",
+                        "a.toml:2:12: error: 'checksum' is 'sha1:12', which is no checksum; it must be "
+                        "sha256: and 64 hex "
+                        "digits, sha512: and 128, or blake2b: and 64 or 128; or 64 hex digits of SHA-256 "
+                        "alone\n"
+                        "a.toml:4:12: error: 'checksum' is 'sha256:"
+                        "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015a', which is no "
+                        "checksum; it must be "
+                        "sha256: and 64 hex digits, sha512: and 128, or blake2b: and 64 or 128; or 64 hex "
+                        "digits of SHA-256 alone\n"
+                        "a.toml:9:12: error: 'checksum' is '<sensitive>', which is no checksum; it must be "
+                        "sha256: and 64 hex "
+                        "digits, sha512: and 128, or blake2b: and 64 or 128; or 64 hex digits of SHA-256 "
+                        "alone" },
                 { "[kinds.x]\npath = \"/a\\u0000b\"\n",
                         "a.toml:2:8: error: 'path' has a NUL in it, which no path can have" },
                 { "[file.\"/x\"]\nsource = \"a\\u0000b\"\n", "a.toml:2:10: error: 'source' is empty or has "

@@ -229,6 +229,8 @@ TEST(values) {
                 .log_level = LOG_DEBUG,
                 .store_size_bytes = GIB(1),
                 .store_age_usec = 48 * 60 * USEC_PER_MINUTE,
+                .store_content_bytes = 0,
+                .store_content_file_bytes = MIB(1),
                 .facts_deadline_usec = 1500 * USEC_PER_MSEC,
                 .watches_max = 1000,
         };
@@ -236,7 +238,7 @@ TEST(values) {
 
         put(MAIN, "interval = \"1h 30min\"\njitter = 0\nmode = \"audit\"\nmax_changes = 10\nworkers = 64\n"
                   "log_level = \"debug\"\nfacts_deadline = \"1.5s\"\nwatches_max = 1_000\n"
-                  "[store]\nsize = \"1G\"\nage = \"2d\"\n");
+                  "[store]\nsize = \"1G\"\nage = \"2d\"\ncontent = \"0\"\ncontent_file = \"1024K\"\n");
         assert_memory_equal(loads(), &expected, sizeof(Settings));
 
         put(MAIN, "interval = \"infinity\"\nmax_changes = \"infinity\"\nstore.age = \"infinity\"\n"

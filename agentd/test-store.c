@@ -3,6 +3,7 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 
+#include "content.h"
 #include "test-store.h"
 
 static void assert_json(json_t *json, const char *expected) {
@@ -155,12 +156,13 @@ TEST(results_are_read_page_by_page) {
                 "[{\"state\":\"file:/etc/a:b\",\"type\":\"file\",\"name\":\"/etc/a:b\",\"role\":\"web\","
                 "\"result\":\"failed\",\"differences\":[{\"attribute\":\"mode\",\"is\":\"0600\",\"should\":"
                 "null}],"
+                "\"undo\":[{\"attribute\":\"mode\",\"is\":\"0600\",\"should\":null}],"
                 "\"error\":\"no \xef\xbf\xbd space\",\"duration_usec\":412}]");
         ASSERT_EQ(last, 1);
         assert_json(store_results(f.store, 3, last, 10, &last),
                 "[{\"state\":\"odd\",\"type\":\"file\",\"name\":\"odd\",\"role\":\"web\",\"result\":"
                 "\"changed\","
-                "\"differences\":[],\"error\":null,\"duration_usec\":412}]");
+                "\"differences\":[],\"undo\":[],\"error\":null,\"duration_usec\":412}]");
         ASSERT_EQ(last, 3);
         assert_json(store_results(f.store, 3, last, 10, &last), "[]");
         ASSERT_EQ(last, 3);
@@ -170,9 +172,9 @@ TEST(results_are_read_page_by_page) {
         put_result(&f, 6, "file:/h", "ok");
         assert_json(store_history(f.store, "file:/h", 2),
                 "[{\"run\":5,\"time\":\"1970-01-01T00:00:00.000001Z\",\"result\":\"changed\","
-                "\"differences\":[],"
+                "\"differences\":[],\"undo\":[],"
                 "\"error\":null},{\"run\":5,\"time\":\"1970-01-01T00:00:00.000001Z\",\"result\":\"failed\","
-                "\"differences\":[],\"error\":null}]");
+                "\"differences\":[],\"undo\":[],\"error\":null}]");
         json_decref(differences);
         fixture_done(&f);
 }
@@ -1106,6 +1108,37 @@ TEST(a_schema_is_brought_up_step_by_step) {
         ASSERT_OK(sqlite3_close(db));
 }
 
+/* What version 1 held is there after it. */
+TEST(a_file_of_version_1_is_migrated) {
+        char *error = NULL;
+        sqlite3 *db;
+        Fixture f;
+
+        fixture_init(&f);
+        ASSERT_OK(sqlite3_open(fixture_path(&f, STORE_FILE), &db));
+        ASSERT_OK(sqlite3_exec(
+                db, "PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL", NULL, NULL, NULL));
+        ASSERT_OK(store_schema_migrate(db, store_schema_steps, 1, &error));
+        ASSERT_OK(sqlite3_exec(db,
+                "INSERT INTO runs VALUES (1, 'apply', 'boot', 1, 2, NULL, NULL);"
+                "INSERT INTO results VALUES (1, 1, 1, 'file:/a', 'file', 'web', 'changed', NULL,"
+                " '[{\"what\":\"mode\",\"old\":384}]', NULL, 3);"
+                "UPDATE meta SET next_run = 2",
+                NULL, NULL, NULL));
+        ASSERT_OK(sqlite3_close(db));
+
+        fixture_open(&f);
+        ASSERT_OK(store_flush(f.store));
+        ASSERT_EQ(ask(fixture_path(&f, STORE_FILE), "PRAGMA user_version"), store_schema_version);
+        ASSERT_EQ(ask(fixture_path(&f, STORE_FILE), "SELECT count(*) FROM contents"), 0);
+        assert_json(store_results(f.store, 1, 0, 10, NULL),
+                "[{\"state\":\"file:/a\",\"type\":\"file\",\"name\":\"/a\",\"role\":\"web\",\"result\":"
+                "\"changed\",\"differences\":[],\"undo\":[{\"what\":\"mode\",\"old\":384}],\"error\":null,"
+                "\"duration_usec\":3}]");
+        ASSERT_EQ(f.n_told[STORE_RESET] + f.n_told[STORE_FAILED], 0);
+        fixture_done(&f);
+}
+
 TEST(a_file_of_version_0_is_migrated) {
         Fixture f;
 
@@ -1272,7 +1305,8 @@ static pid_t start_housekeeper(const Fixture *f, const char *size, const char *a
 
         ASSERT_TRUE(pid >= 0);
         if (pid == 0) {
-                (void) execl("/proc/self/exe", "test-store", "--housekeeper", f->directory, size, age, NULL);
+                (void) execl("/proc/self/exe", "test-store", "--housekeeper", f->directory, size, age,
+                        "1000000000", NULL);
                 _exit(127);
         }
         return pid;
@@ -1366,6 +1400,85 @@ TEST(the_housekeeper_keeps_to_the_size) {
         ASSERT_EQ(n_status(&f), 1);
         ASSERT_EQ(fixture_n_events(&f), 0);
         fixture_done(&f);
+}
+
+/* A result of a run that refers to contents: stored hashes, ended by NULL. */
+static void put_referring(Fixture *f, int64_t run, usec_t started, const char *const *hashes) {
+        json_t *undo = json_array();
+
+        for (; *hashes; hashes++)
+                (void) json_array_append_new(undo, json_pack("{s:s, s:{s:s, s:i}}", "what", "content", "old",
+                                                           "stored", *hashes, "size", 5));
+        put_run(f, run, "apply", started);
+        store_put_result(f->store, &(StoreResult){ .run = run,
+                                           .time_usec = 1,
+                                           .state = "file:/a",
+                                           .type = "file",
+                                           .role = "web",
+                                           .result = "changed",
+                                           .undo = undo });
+        json_decref(undo);
+}
+
+#define HASH_A "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+#define HASH_B "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+
+TEST(references_to_contents_live_as_long_as_the_run) {
+        static const char *const both[] = { HASH_A, HASH_B, HASH_A, "no hash", "", NULL }, *const one[] = {
+                HASH_A, NULL
+        };
+        usec_t now = now_usec(CLOCK_REALTIME);
+        Fixture f;
+
+        fixture_init(&f);
+        fixture_open(&f);
+        put_referring(&f, 1, now - 100 * USEC_PER_MINUTE, both);
+        put_referring(&f, 2, now - USEC_PER_MINUTE, one);
+        ASSERT_OK(store_flush(f.store));
+        ASSERT_EQ(ask(fixture_path(&f, STORE_FILE), "SELECT count(*) FROM contents"), 3);
+        ASSERT_EQ(end_of(start_housekeeper(&f, NO_LIMIT, "3000000000")), 0); /* 50 minutes */
+        ASSERT_EQ(ask(fixture_path(&f, STORE_FILE), "SELECT count(*) FROM contents"), 1);
+        ASSERT_EQ(
+                ask(fixture_path(&f, STORE_FILE), "SELECT run FROM contents WHERE hash = '" HASH_A "'"), 2);
+        ASSERT_EQ(end_of(start_housekeeper(&f, NO_LIMIT, "0")), 0);
+        ASSERT_EQ(ask(fixture_path(&f, STORE_FILE), "SELECT count(*) FROM contents"), 0);
+        fixture_done(&f);
+}
+
+TEST(old_contents_are_collected) {
+        static const struct timespec old[2] = { { .tv_sec = 1000 }, { .tv_sec = 1000 } };
+        const char *why, *hashes[] = { NULL, NULL };
+        ContentKept wanted, unwanted, young;
+        ContentStore *contents = NULL;
+        char path[256];
+        Fixture f;
+
+        fixture_init(&f);
+        fixture_open(&f);
+        ASSERT_OK(content_store_open(f.directory, true, &contents));
+        ASSERT_OK(content_put(contents, "wanted", 6, false, &wanted));
+        ASSERT_OK(content_put(contents, "unwanted", 8, false, &unwanted));
+        ASSERT_OK(content_put(contents, "young", 5, false, &young));
+        (void) snprintf(path, sizeof(path), "%s/content/%.2s/%s", f.directory, wanted.name, wanted.name);
+        ASSERT_OK(utimensat(AT_FDCWD, path, old, 0));
+        (void) snprintf(path, sizeof(path), "%s/content/%.2s/%s", f.directory, unwanted.name, unwanted.name);
+        ASSERT_OK(utimensat(AT_FDCWD, path, old, 0));
+        hashes[0] = wanted.name;
+        put_referring(&f, 1, now_usec(CLOCK_REALTIME), hashes);
+        ASSERT_OK(store_flush(f.store));
+
+        ASSERT_EQ(end_of(start_housekeeper(&f, NO_LIMIT, NO_LIMIT)), 0);
+        ASSERT_OK(content_get(contents, wanted.name, NULL, NULL, NULL, &why));
+        ASSERT_OK(content_get(contents, young.name, NULL, NULL, NULL, &why));
+        ASSERT_EQ(content_get(contents, unwanted.name, NULL, NULL, NULL, &why), -ENOENT);
+
+        /* Until the limit is known none is kept to. */
+        store_keep_house(f.store);
+        ASSERT_TRUE(f.store->limits.content_bytes == UINT64_MAX);
+        contents = content_store_free(contents);
+        fixture_done(&f);
+        (void) snprintf(path, sizeof(path), "rm -r %s", f.directory);
+        ASSERT_OK(system(path));
 }
 
 TEST(the_housekeeper_refuses_nonsense) {
@@ -1578,6 +1691,9 @@ int main(int argc, char **argv) {
                 RUN(no_permission_is_waited_for),
                 RUN(a_lock_of_others_is_waited_for_without_blocking),
                 RUN(a_schema_is_brought_up_step_by_step),
+                RUN(a_file_of_version_1_is_migrated),
+                RUN(references_to_contents_live_as_long_as_the_run),
+                RUN(old_contents_are_collected),
                 RUN(a_file_of_version_0_is_migrated),
                 RUN(what_cannot_be_migrated_is_kept),
                 RUN(a_table_that_is_missing_is_trouble),
@@ -1595,7 +1711,7 @@ int main(int argc, char **argv) {
                 RUN(every_write_may_fail_once_or_for_long),
         };
 
-        if (argc == 5 && streq(argv[1], "--housekeeper"))
-                return housekeeper_main(argv[2], argv[3], argv[4]);
+        if (argc == 6 && streq(argv[1], "--housekeeper"))
+                return housekeeper_main(argv[2], argv[3], argv[4], argv[5]);
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

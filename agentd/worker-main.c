@@ -63,7 +63,7 @@ static void setup_signals(void) {
         (void) signal(SIGHUP, SIG_IGN);
 }
 
-static int setup_worker(const WorkerSetup *setup, const char **ret_step) {
+static int setup_worker(const WorkerSetup *setup, Runner **ret_runner, const char **ret_step) {
         int r;
 
         *ret_step = "end with the engine";
@@ -85,6 +85,10 @@ static int setup_worker(const WorkerSetup *setup, const char **ret_step) {
                 return -errno;
 
         if (setup->kind == WORKER_CHECK && !setup->options->unsandboxed) {
+                *ret_step = "start what runs commands";
+                r = context_start_runner(setup, ret_runner);
+                if (r < 0)
+                        return r;
                 r = sandbox_enter(&setup->options->sandbox, ret_step);
                 if (r < 0)
                         return r;
@@ -318,6 +322,7 @@ void worker_main(const WorkerSetup *setup) {
         const ImageHeader *header = setup->image->header;
         const char *step = "arrange descriptors";
         _cleanup_close_ int root_fd = -EBADF;
+        Runner *runner = NULL;
         int r;
 
         log_open_journal(false);
@@ -327,7 +332,7 @@ void worker_main(const WorkerSetup *setup) {
                 _exit(WORKER_EXIT_SETUP);
         mine.fd = SOCKET_FD;
 
-        r = setup_worker(&mine, &step);
+        r = setup_worker(&mine, &runner, &step);
         if (r >= 0) {
                 /* Opened only now: a descriptor from before would lead around the read-only mounts. */
                 step = "open the root directory";
@@ -340,6 +345,7 @@ void worker_main(const WorkerSetup *setup) {
         if (r >= 0)
                 r = context_init(&worker.context, &mine, root_fd);
         if (r >= 0) {
+                worker.context.runner = runner;
                 worker.modules = calloc(MAX(header->modules.n, 1U), sizeof(Module *));
                 worker.types = calloc(MAX(header->types.n, 1U), sizeof(AgentdStateType *));
                 if (!worker.modules || !worker.types)
@@ -360,6 +366,13 @@ void worker_main(const WorkerSetup *setup) {
         message_begin(&worker.context.writer, MESSAGE_READY);
         (void) message_end(&worker.context.writer);
         (void) message_flush(&worker.context.writer);
+        if (setup->type != WORKER_NO_TYPE) {
+                _cleanup_free_ char *error = NULL;
+                const AgentdStateType *type;
+
+                /* What is wrong with it is told when it is asked for. */
+                (void) open_type(&worker, setup->type, &type, &error);
+        }
         r = worker_loop(&worker);
         for (uint32_t i = 0; i < header->modules.n; i++)
                 module_close(worker.modules[i]);

@@ -269,7 +269,7 @@ def run(number=7, mode="apply", error=None, **counts):
 def result(state, what="ok", error=None, differences=()):
     kind, _, name = state.partition(":")
     return {"state": state, "type": kind, "name": name, "role": "web", "result": what,
-            "differences": list(differences), "error": error, "duration_usec": 412}
+            "differences": list(differences), "undo": [], "error": error, "duration_usec": 412}
 
 
 MODE = {"attribute": "mode", "is": "0600", "should": "0644"}

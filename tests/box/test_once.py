@@ -110,7 +110,7 @@ def test_something_else_at_the_path_is_not_replaced(box, there, state):
     before = snapshot(box, "/srv", "/etc")
     once = box.agentd_once()
     assert once.returncode == 1 and results(once) == {"file:/srv/x": "failed"}
-    assert "is not replaced" in once.results[0]["error"]
+    assert "is not replaced without force = true" in once.results[0]["error"]
     assert changes(before, snapshot(box, "/srv", "/etc")) == []
 
 

@@ -35,6 +35,7 @@ static const AgentdParameter kinds[] = {
         { .name = "literal", .type = AGENTD_STRING, .flags = AGENTD_LITERAL },
         { .name = "user", .type = AGENTD_STRING, .flags = AGENTD_USER },
         { .name = "after", .type = AGENTD_STRING },
+        { .name = "checksum", .type = AGENTD_STRING, .flags = AGENTD_CHECKSUM },
         {},
 };
 

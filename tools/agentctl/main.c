@@ -73,6 +73,11 @@ static const Option watch_options[] = {
         {},
 };
 
+static const Option content_options[] = {
+        { .name = "force", .help = "Write to a terminal even if it is no text" },
+        {},
+};
+
 static const Option disable_options[] = {
         { .name = "for", .argument = "TIME", .help = "Enable again by itself after that, as in 2h" },
         {},
@@ -140,6 +145,15 @@ const Verb verbs[] = {
                 .handle = verb_validate,
                 .help = "Look for errors in the roles, or in files",
                 .more = "Needs no agentd that runs." },
+        { .name = "content",
+                .arguments = "HASH",
+                .min = 1,
+                .max = 1,
+                .options = content_options,
+                .handle = verb_content,
+                .help = "Write out old content that a change has replaced",
+                .more = "HASH is what 'stored' says in the 'undo' of a result: run ID --json.\n"
+                        "Needs root, and no agentd that runs." },
         { .name = "facts",
                 .arguments = "[NAME]",
                 .max = 1,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* validate and doc: what agentd itself does, without a daemon. */
+/* validate, content and doc: what agentd itself does, without a daemon. */
 
 #include <fcntl.h>
 #include <signal.h>
@@ -152,6 +152,19 @@ int verb_validate(Invocation *invocation) {
                 arguments[n++] = invocation->words[i];
         if (invocation->json)
                 return validate_to_json(arguments);
+        (void) execv(arguments[0], (char *const *) arguments);
+        (void) log_error_errno(errno, "Failed to run '%s': %m", arguments[0]);
+        return EXIT_UNREACHABLE;
+}
+
+/* ---- content --------------------------------------------------------------------------------------------------- */
+
+int verb_content(Invocation *invocation) {
+        char option[sizeof("--content=") + 256];
+        const char *arguments[] = { agentd_path(), option,
+                option_value(invocation, "force") ? "--force" : NULL, NULL };
+
+        (void) snprintf(option, sizeof(option), "--content=%s", invocation->words[0]);
         (void) execv(arguments[0], (char *const *) arguments);
         (void) log_error_errno(errno, "Failed to run '%s': %m", arguments[0]);
         return EXIT_UNREACHABLE;

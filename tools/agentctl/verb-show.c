@@ -85,6 +85,35 @@ static char *describe(const json_t *entry) {
         return text;
 }
 
+/* Where the last old content is. */
+static void print_contents(const json_t *history) {
+        json_t *entry, *undo;
+        size_t i, k;
+
+        json_array_foreach(history, i, entry) {
+                bool any = false;
+
+                json_array_foreach(json_object_get(entry, "undo"), k, undo) {
+                        const json_t *old = json_object_get(undo, "old");
+                        const char *stored = get_text(old, "stored"), *what = get_text(undo, "what");
+
+                        if (!stored)
+                                continue;
+                        if (!any)
+                                (void) printf("\nBefore run %" JSON_INTEGER_FORMAT ":\n",
+                                        get_integer(entry, "run"));
+                        any = true;
+                        (void) fputs("  ", stdout);
+                        print_text(what ?: "?");
+                        (void) fputs(": agentctl content ", stdout);
+                        print_text(stored);
+                        (void) fputc('\n', stdout);
+                }
+                if (any)
+                        return;
+        }
+}
+
 static int print_history(const Invocation *invocation, const json_t *history) {
         _cleanup_(table_freep) Table *table = NULL;
         json_t *entry;
@@ -160,6 +189,7 @@ static int print_state(const Invocation *invocation, const json_t *state) {
                         get_integer(last, "run"), FORMAT_RELATIVE(get_time(last, "time"), now));
                 result_text_print_differences(stdout, json_object_get(last, "differences"), &style);
         }
+        print_contents(history);
         return print_history(invocation, history);
 }
 
