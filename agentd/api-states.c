@@ -258,6 +258,7 @@ static json_t *watches_to_json(const Image *image, const ImageState *state) {
                 [IMAGE_WATCH_PATH] = "path",
                 [IMAGE_WATCH_UNIT] = "unit",
                 [IMAGE_WATCH_BUS] = "bus",
+                [IMAGE_WATCH_TREE] = "tree",
         };
         json_t *list = json_array();
 

@@ -284,7 +284,23 @@ static const PathWatchHandlers watch_handlers = { .on_changed = on_changed, .on_
 typedef struct WatchedPath {
         const char *path;
         uint32_t state;
+        const ImageWatch *tree; /* NULL: the path alone */
 } WatchedPath;
+
+/* A path that is one of a list already: a tree of one state is looked into as far as any other wants that. */
+static void add_tree(const Image *image, PathToWatch *path, const ImageWatch *tree) {
+        const char *exclude = image_text(image, tree->exclude);
+
+        if (!path->tree) {
+                path->tree = true;
+                path->depth = tree->depth;
+                path->exclude = exclude;
+                return;
+        }
+        path->depth = path->depth == 0 || tree->depth == 0 ? 0 : MAX(path->depth, tree->depth);
+        if (!streq_ptr(path->exclude, exclude))
+                path->exclude = NULL;
+}
 
 static int compare_paths(const void *a, const void *b) {
         const WatchedPath *x = a, *y = b;
@@ -308,8 +324,12 @@ static int collect(const Image *image, WatchedPath **ret, uint32_t *ret_n) {
                 for (uint32_t k = 0; k < state->watches.n; k++) {
                         const ImageWatch *watch = &watches[state->watches.offset + k];
 
-                        if (watch->kind == IMAGE_WATCH_PATH)
-                                list[n++] = (WatchedPath){ image_text(image, watch->what), i };
+                        if (watch->kind == IMAGE_WATCH_PATH || watch->kind == IMAGE_WATCH_TREE)
+                                list[n++] = (WatchedPath){
+                                        .path = image_text(image, watch->what),
+                                        .state = i,
+                                        .tree = watch->kind == IMAGE_WATCH_TREE ? watch : NULL,
+                                };
                 }
         }
         qsort(list, n, sizeof(*list), compare_paths);
@@ -338,6 +358,8 @@ static int set_paths(Heal *heal, const Image *image) {
                         paths[n_paths] = (PathToWatch){ .path = list[i].path };
                         first[n_paths++] = i;
                 }
+                if (list[i].tree)
+                        add_tree(image, &paths[n_paths - 1], list[i].tree);
                 states[i] = list[i].state;
         }
         first[n_paths] = n;

@@ -244,7 +244,8 @@ const char *image_validate(const uint8_t *base, size_t size) {
         for (uint32_t i = 0; i < h->watches.n; i++) {
                 const ImageWatch *watch = ARRAY(&v, h->watches, ImageWatch) + i;
 
-                if (!text_fits(&v, watch->what) || watch->kind >= _IMAGE_WATCH_MAX)
+                if (!text_fits(&v, watch->what) || watch->kind >= _IMAGE_WATCH_MAX ||
+                        (watch->kind == IMAGE_WATCH_TREE && !text_fits(&v, watch->exclude)))
                         return "a watch is not well-formed";
         }
 

@@ -110,12 +110,15 @@ typedef enum ImageWatchKind {
         IMAGE_WATCH_PATH,
         IMAGE_WATCH_UNIT,
         IMAGE_WATCH_BUS,
+        IMAGE_WATCH_TREE,
         _IMAGE_WATCH_MAX,
 } ImageWatchKind;
 
 typedef struct ImageWatch {
         uint32_t kind;
+        uint32_t depth; /* of a tree: levels; 0: all */
         ImageText what;
+        ImageText exclude; /* of a tree: patterns, a line each */
 } ImageWatch;
 
 /* A file or directory that the load read or looked for, and what it was then, so that a change can be told. */

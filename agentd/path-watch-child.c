@@ -23,6 +23,7 @@
 #define RETRY_USEC     USEC_PER_SEC         /* if one could not be started */
 #define STUCK_MAX      4                    /* children that do not end; then what hangs is left alone */
 #define STUCK_USEC     USEC_PER_SEC         /* who takes that long to die was stuck */
+#define DEAD_MIN       64                   /* directories that are gone are not worth it before */
 #define DEATHS_MAX     3                    /* of children, before they have begun */
 
 usec_t path_watch_arm_usec = PATH_WATCH_ARM_USEC;
@@ -50,11 +51,40 @@ static int handle_place(PathWatch *watch, const ArmRecord *record, const char *t
         return r < 0 ? r : 0;
 }
 
+static int handle_below(PathWatch *watch, const ArmRecord *record, const char *text) {
+        WatchTree *tree = watch->tree;
+        uint32_t node;
+        int r;
+
+        if (!tree->nodes[record->node].tree && !tree->nodes[record->node].below)
+                return -EBADMSG;
+        r = watch_tree_get_below(tree, record->node, text, record->extra, &node);
+        if (r < 0)
+                return r;
+        return node == (uint32_t) record->value ? 0 : -EBADMSG;
+}
+
+/* Whether a tree that a directory lies in was walked to its end once: then what comes to be watched in it was not there, or
+ * something was there before it was watched. */
+static bool is_in_armed_tree(const WatchTree *tree, uint32_t node) {
+        while (tree->nodes[node].below) {
+                node = tree->nodes[node].parent;
+                if (!tree->nodes[node].tree)
+                        continue;
+                if (tree->nodes[node].flags & NODE_ARMED)
+                        return true;
+                for (uint32_t link = 0; (link = watch_tree_next_link(tree, node, link)) != 0;)
+                        if (tree->nodes[tree->links[link].from].flags & NODE_ARMED)
+                                return true;
+        }
+        return false;
+}
+
 static void handle_watch(PathWatch *watch, const ArmRecord *record) {
         WatchTree *tree = watch->tree;
         uint32_t top = record->node;
 
-        if (tree->nodes[top].flags & NODE_KNOWN)
+        if ((tree->nodes[top].flags & NODE_KNOWN) || is_in_armed_tree(tree, top))
                 path_watch_note_below(watch, top);
         if (record->flags & ARM_GONE)
                 for (uint32_t node = top; node != NODE_NONE; node = watch_tree_next(tree, top, node))
@@ -105,6 +135,13 @@ static void handle_done(PathWatch *watch, const ArmRecord *record) {
                         make_known(tree, tree->links[link].to);
 }
 
+/* A directory in a tree that was walked by itself. That it cannot be watched is said of the tree, which is walked for that. */
+static void handle_done_below(PathWatch *watch, const ArmRecord *record) {
+        watch->tree->nodes[record->node].flags &= (uint16_t) ~NODE_WORKING;
+        if (record->flags & (ARM_NO_SPACE | ARM_LIMITED | ARM_FAILED))
+                path_watch_dirty_trees(watch, record->node);
+}
+
 static int handle_datagram(PathWatch *watch, WatchChild *child, const uint8_t *data, size_t size) {
         size_t at = 0;
         int r = 0;
@@ -127,20 +164,25 @@ static int handle_datagram(PathWatch *watch, WatchChild *child, const uint8_t *d
                 listed = watch->tree->nodes[record.node].flags & NODE_LISTED;
 
                 switch (record.kind) {
+                case ARM_BELOW:
                 case ARM_PLACE:
-                        if (!listed || record.extra >= sizeof(text) ||
+                        if ((record.kind == ARM_PLACE && !listed) || record.extra >= sizeof(text) ||
                                 size - at < ((record.extra + 3) & ~3u))
                                 return -EBADMSG;
                         memcpy(text, data + at, record.extra);
                         text[record.extra] = '\0';
                         at += (record.extra + 3) & ~3u;
-                        r = handle_place(watch, &record, text);
+                        r = record.kind == ARM_PLACE ? handle_place(watch, &record, text)
+                                                     : handle_below(watch, &record, text);
                         break;
                 case ARM_WATCH: handle_watch(watch, &record); break;
                 case ARM_DONE:
-                        if (!listed)
+                        if (listed)
+                                handle_done(watch, &record);
+                        else if (watch->tree->nodes[record.node].below)
+                                handle_done_below(watch, &record);
+                        else
                                 return -EBADMSG;
-                        handle_done(watch, &record);
                         break;
                 default: return -EBADMSG;
                 }
@@ -270,6 +312,17 @@ bool path_watch_remove_unused(PathWatch *watch, const WatchTree *old) {
         return any;
 }
 
+/* Names of directories that have come and gone pile up. */
+static bool has_dead_below(const WatchTree *tree) {
+        uint32_t n = 0;
+
+        if (tree->n_below < DEAD_MIN)
+                return false;
+        for (uint32_t i = NODE_ROOT; i < tree->n_nodes; i++)
+                n += tree->nodes[i].below && tree->nodes[i].wd < 0;
+        return n >= DEAD_MIN && n > tree->n_nodes / 4;
+}
+
 /* Where links lead to other places than before, those are not needed any more. */
 static bool collect(PathWatch *watch) {
         _cleanup_(watch_tree_freep) WatchTree *tree = NULL;
@@ -277,13 +330,13 @@ static bool collect(PathWatch *watch) {
         char path[PATH_MAX];
         uint32_t node;
 
-        if (old->n_links_dead == 0 || watch_tree_new(&tree) < 0)
+        if ((old->n_links_dead == 0 && !has_dead_below(old)) || watch_tree_new(&tree) < 0)
                 return false;
         for (uint32_t i = NODE_ROOT; i < old->n_nodes; i++)
                 if (old->nodes[i].flags & NODE_LISTED) {
                         if (watch_tree_get(tree, watch_tree_path(old, i, path), &node) < 0)
                                 return false;
-                        watch_tree_list(tree, node, old->nodes[i].flags & NODE_ENTRIES);
+                        watch_tree_list(tree, node, old->nodes[i].flags & NODE_ENTRIES, old->nodes[i].tree);
                 }
         if (watch_tree_adopt(tree, old) < 0)
                 return false;
@@ -315,7 +368,8 @@ void path_watch_finish(PathWatch *watch) {
         watch->identities = NULL;
         watch->n_deaths = 0;
         watch->died_at = NODE_NONE;
-        removed |= collect(watch);
+        removed |= collect(watch) || watch->room;
+        watch->room = false;
 
         for (uint32_t i = NODE_ROOT; i < watch->tree->n_nodes; i++) {
                 uint16_t *flags = &watch->tree->nodes[i].flags;
@@ -326,6 +380,9 @@ void path_watch_finish(PathWatch *watch) {
                 /* Written only if need be: the pages are shared with children. */
                 if (*flags & NODE_IDENTITY)
                         *flags &= (uint16_t) ~NODE_IDENTITY;
+                /* Reached on the way, by who walked the tree. */
+                if ((*flags & NODE_WORKING) && watch->tree->nodes[i].below && !(*flags & NODE_LISTED))
+                        *flags &= (uint16_t) ~NODE_WORKING;
                 unwatched |= (*flags & NODE_UNWATCHED) != 0;
                 dirty |= (*flags & NODE_DIRTY) != 0;
         }
@@ -507,6 +564,8 @@ int watch_child_fork(PathWatch *watch, WatchChild **ret) {
                 path_watch_arm_main(&(ArmSetup){
                         .tree = watch->tree,
                         .identities = watch->identities,
+                        .scopes = watch->scopes,
+                        .n_scopes = watch->n_scopes,
                         .max = watch->max,
                         .inotify_fd = watch->fd,
                         .socket_fd = child_fd,

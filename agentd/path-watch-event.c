@@ -27,7 +27,7 @@ typedef struct HeldEvent {
 static void make_dirty(PathWatch *watch, uint32_t node) {
         uint16_t *flags = &watch->tree->nodes[node].flags;
 
-        if ((*flags & NODE_LISTED) && !(*flags & NODE_LEFT_OUT))
+        if (((*flags & NODE_LISTED) && !(*flags & NODE_LEFT_OUT)) || watch->tree->nodes[node].below)
                 *flags |= NODE_DIRTY;
 }
 
@@ -39,7 +39,9 @@ static void spread_dirt(PathWatch *watch, uint32_t top) {
                 return;
         for (uint32_t node = top; node != NODE_NONE; node = watch_tree_next(tree, top, node)) {
                 tree->nodes[node].flags |= NODE_SPREAD;
-                make_dirty(watch, node);
+                /* Who walks a tree comes to all that is in it. */
+                if (node == top || !tree->nodes[node].below || (tree->nodes[node].flags & NODE_LISTED))
+                        make_dirty(watch, node);
                 for (uint32_t link = 0; (link = watch_tree_next_link(tree, node, link)) != 0;)
                         make_dirty(watch, tree->links[link].from);
         }
@@ -86,8 +88,13 @@ void path_watch_add_orphan(PathWatch *watch, int32_t wd) {
 static void forget_wd(PathWatch *watch, int32_t wd) {
         uint32_t node;
 
-        while ((node = watch_tree_first_with(watch->tree, wd)) != NODE_NONE)
+        while ((node = watch_tree_first_with(watch->tree, wd)) != NODE_NONE) {
                 (void) watch_tree_set_wd(watch->tree, node, -1);
+                if (watch->tree->nodes[node].below && (watch->no_space || watch->limited)) {
+                        watch->room = true;
+                        path_watch_schedule(watch);
+                }
+        }
 }
 
 /* The node below a watched one that an event is about; NODE_NONE if it is about none that matters. */
@@ -130,6 +137,19 @@ static void note_event(PathWatch *watch, uint32_t node, uint32_t child, uint32_t
 }
 
 /*
+ * A directory that is new in a tree is to be watched. While a child runs no node can be made, as it numbers its own: then the one
+ * that it lies in is walked again.
+ */
+static void add_directory(PathWatch *watch, uint32_t node, const char *name) {
+        uint32_t child;
+
+        if (watch->child || watch_tree_get_below(watch->tree, node, name, strlen(name), &child) < 0)
+                child = node;
+        make_dirty(watch, child);
+        path_watch_schedule(watch);
+}
+
+/*
  * Return: how many nodes it concerns.
  * @done: if these are no more than before, it was told already
  */
@@ -145,6 +165,9 @@ static uint32_t handle_event(PathWatch *watch, int32_t wd, uint32_t mask, const 
                         spread_dirt(watch, node);
                 if (child != NODE_NONE && (mask & STRUCTURE_EVENTS))
                         spread_dirt(watch, child);
+                if (*name && (mask & (IN_CREATE | IN_MOVED_TO)) && (mask & IN_ISDIR) &&
+                        (tree->nodes[node].tree || tree->nodes[node].below))
+                        add_directory(watch, node, name);
                 n++;
         }
         if (n > done)

@@ -48,7 +48,10 @@ typedef struct WatchNode {
         int32_t wd;         /* -1: not watched */
         uint16_t flags;
         uint8_t name_length;
-        bool changed; /* listed, and among what is to be told */
+        bool changed : 1; /* listed, and among what is to be told */
+        bool tree : 1;    /* a place: all that lies below it counts */
+        bool below : 1;   /* a directory in such a tree, found by a child */
+        bool unseen : 1;  /* child only: below, and not found again yet */
 } WatchNode;
 
 /* The way to a listed path leads, by a link, through this place as well. */
@@ -57,6 +60,14 @@ typedef struct WatchLink {
         uint32_t next_from, next_to; /* the lists that begin in the nodes */
         bool confirmed;              /* by the walk that is under way */
 } WatchLink;
+
+/* What of a tree is looked into. */
+typedef struct WatchScope {
+        uint32_t node; /* listed */
+        unsigned depth;
+        char *exclude;       /* owned: patterns, each ended by a NUL; NULL: none */
+        size_t exclude_size; /* with the last NUL */
+} WatchScope;
 
 typedef struct WatchTree {
         WatchNode *nodes;
@@ -71,6 +82,7 @@ typedef struct WatchTree {
         uint32_t n_links_dead;
         uint32_t n_mapped;  /* nodes with a watch */
         uint32_t n_watches; /* … different ones */
+        uint32_t n_below;   /* nodes that are below, also of what is there no more */
 } WatchTree;
 
 int watch_tree_new(WatchTree **ret);
@@ -92,7 +104,13 @@ uint32_t watch_tree_child(const WatchTree *tree, uint32_t parent, const char *na
 const char *watch_tree_path(const WatchTree *tree, uint32_t node, char *buffer);
 
 /* Makes a node a place, and one of the caller's. */
-void watch_tree_list(WatchTree *tree, uint32_t node, bool entries);
+void watch_tree_list(WatchTree *tree, uint32_t node, bool entries, bool all);
+
+/*
+ * The node of a directory in a tree, made if need be. parent: the tree's own place, or below it.
+ * Return: 0; -ENOMEM; -E2BIG; -EINVAL: it is no name.
+ */
+int watch_tree_get_below(WatchTree *tree, uint32_t parent, const char *name, size_t length, uint32_t *ret);
 
 /*
  * watch_tree_link() - a listed path leads through another place as well
@@ -129,6 +147,7 @@ typedef enum ArmRecordKind {
                 1, /* node (listed) leads through the place in the text, whose node is value; extra: its length; flags */
         ARM_WATCH, /* node is watched by value, or by none (-1) */
         ARM_DONE,  /* node (listed) is walked; flags; extra: errno */
+        ARM_BELOW, /* a directory in a tree: node is the one that it lies in, value its own, the text its name; extra: its length */
         ARM_END,
 } ArmRecordKind;
 
@@ -159,6 +178,8 @@ typedef struct ArmProgress {
 typedef struct ArmSetup {
         WatchTree *tree;
         const PathIdentity *identities; /* by node */
+        const WatchScope *scopes;       /* by node, in this order */
+        size_t n_scopes;
         size_t max;
         int inotify_fd, socket_fd;
         bool sweep; /* watches may be left that nobody knows */
@@ -167,6 +188,9 @@ typedef struct ArmSetup {
 } ArmSetup;
 
 _noreturn_ void path_watch_arm_main(const ArmSetup *setup);
+
+/* Whether a directory in a tree is to be watched, for any of the trees that it lies in. */
+bool watch_scopes_admit(const WatchTree *tree, const WatchScope *scopes, size_t n_scopes, uint32_t node);
 
 /* ---- The engine ------------------------------------------------------------------------------------------------ */
 
@@ -195,7 +219,9 @@ struct PathWatch {
         WatchTree *tree;
         PathIdentity *identities; /* by node, until they are compared; NULL */
         uint32_t *indices;        /* in the caller's list, by node */
-        uint32_t *changed_nodes;  /* that are to be told */
+        WatchScope *scopes;       /* by node, in this order */
+        size_t n_scopes;
+        uint32_t *changed_nodes; /* that are to be told */
         uint32_t n_changed, n_changed_allocated;
         size_t max, n_invalid;
 
@@ -207,6 +233,7 @@ struct PathWatch {
         usec_t left_out_usec; /* when something was left out last */
         bool sweep;
         bool no_space, limited;
+        bool room; /* … and then a directory of a tree went */
         int other_error;
         uint32_t other_node;
 
@@ -225,6 +252,8 @@ struct PathWatch {
 
 /* What is at a node is different: all paths that lead there. */
 void path_watch_note(PathWatch *watch, uint32_t node);
+/* A directory in a tree could not be watched, or can be again: the tree is to be walked as a whole. */
+void path_watch_dirty_trees(PathWatch *watch, uint32_t node);
 /* … or may be, there and anywhere below. */
 void path_watch_note_below(PathWatch *watch, uint32_t top);
 /* Nobody knows what is different. */

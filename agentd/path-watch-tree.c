@@ -196,9 +196,32 @@ static void make_end(WatchTree *tree, uint32_t node, bool whole) {
         tree->nodes[tree->nodes[node].parent].flags |= NODE_HOLDS_END;
 }
 
-void watch_tree_list(WatchTree *tree, uint32_t node, bool entries) {
+void watch_tree_list(WatchTree *tree, uint32_t node, bool entries, bool all) {
+        entries |= all;
         tree->nodes[node].flags |= NODE_LISTED | (entries ? NODE_ENTRIES : 0);
+        tree->nodes[node].tree |= all;
         make_end(tree, node, entries);
+}
+
+int watch_tree_get_below(WatchTree *tree, uint32_t parent, const char *name, size_t length, uint32_t *ret) {
+        uint32_t node;
+        int r;
+
+        if (length == 0 || memchr(name, '/', length) || (length <= 2 && memcmp(name, "..", length) == 0))
+                return -EINVAL;
+        node = watch_tree_child(tree, parent, name, length);
+        if (node == NODE_NONE) {
+                r = add_child(tree, parent, name, length, &node);
+                if (r < 0)
+                        return r;
+        }
+        if (!tree->nodes[node].below) {
+                tree->nodes[node].below = true;
+                tree->n_below++;
+        }
+        tree->nodes[node].flags |= NODE_WHOLE;
+        *ret = node;
+        return 0;
 }
 
 /* ---- Links ----------------------------------------------------------------------------------------------------- */
@@ -225,6 +248,7 @@ int watch_tree_link(WatchTree *tree, uint32_t from, uint32_t to, bool whole) {
         int r;
 
         make_end(tree, to, whole);
+        tree->nodes[to].tree |= whole && tree->nodes[from].tree;
         if (from == to)
                 return 0;
 
@@ -379,6 +403,25 @@ static void map_nodes(const WatchTree *tree, const WatchTree *old, uint32_t *map
         }
 }
 
+/* Directories in trees that are trees still; not those that are there no more. Parents come before their children. */
+static int adopt_below(WatchTree *tree, const WatchTree *old, uint32_t *map) {
+        map_nodes(tree, old, map);
+        for (uint32_t i = NODE_ROOT + 1; i < old->n_nodes; i++) {
+                const WatchNode *was = &old->nodes[i];
+                uint32_t parent = map[was->parent];
+                int r;
+
+                if (!was->below || parent == NODE_NONE ||
+                        !(tree->nodes[parent].tree || tree->nodes[parent].below) ||
+                        (was->wd < 0 && !(was->flags & (NODE_DIRTY | NODE_WORKING))))
+                        continue;
+                r = watch_tree_get_below(tree, parent, old->names + was->name, was->name_length, &map[i]);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
 int watch_tree_adopt(WatchTree *tree, const WatchTree *old) {
         _cleanup_free_ uint32_t *map = NULL;
         char path[PATH_MAX];
@@ -414,6 +457,10 @@ int watch_tree_adopt(WatchTree *tree, const WatchTree *old) {
                                 return r;
                 }
 
+        r = adopt_below(tree, old, map);
+        if (r < 0)
+                return r;
+
         map_nodes(tree, old, map);
         for (uint32_t i = NODE_ROOT; i < old->n_nodes; i++) {
                 const WatchNode *was = &old->nodes[i];
@@ -425,6 +472,8 @@ int watch_tree_adopt(WatchTree *tree, const WatchTree *old) {
                 if (node->first_child != NODE_NONE || (node->flags & NODE_WHOLE))
                         (void) watch_tree_set_wd(tree, map[i], was->wd);
                 node->flags |= was->flags & (NODE_KNOWN | NODE_DEAD);
+                if (node->below && was->below && (was->flags & (NODE_DIRTY | NODE_WORKING)))
+                        node->flags |= NODE_DIRTY;
                 if (!(node->flags & NODE_LISTED) || !(was->flags & NODE_LISTED))
                         continue;
                 node->flags |= was->flags & (NODE_ARMED | NODE_MOUNT | NODE_LEFT_OUT | NODE_UNWATCHED);

@@ -45,15 +45,50 @@ static void note_listed(PathWatch *watch, uint32_t node) {
         tell(watch);
 }
 
-void path_watch_note(PathWatch *watch, uint32_t node) {
+static void note_place(PathWatch *watch, uint32_t node) {
         note_listed(watch, node);
         for (uint32_t link = 0; (link = watch_tree_next_link(watch->tree, node, link)) != 0;)
                 note_listed(watch, watch->tree->links[link].from);
 }
 
+/* In a tree, all trees that it lies in. */
+void path_watch_note(PathWatch *watch, uint32_t node) {
+        const WatchNode *nodes = watch->tree->nodes;
+
+        note_place(watch, node);
+        while (nodes[node].below) {
+                node = nodes[node].parent;
+                if (nodes[node].tree)
+                        note_place(watch, node);
+        }
+}
+
 void path_watch_note_below(PathWatch *watch, uint32_t top) {
         for (uint32_t node = top; node != NODE_NONE; node = watch_tree_next(watch->tree, top, node))
-                path_watch_note(watch, node);
+                /* One note for a tree is as good as one for each of its directories. */
+                if (node == top || !watch->tree->nodes[node].below ||
+                        (watch->tree->nodes[node].flags & (NODE_LISTED | NODE_END)))
+                        path_watch_note(watch, node);
+}
+
+static void dirty_listed(PathWatch *watch, uint32_t node) {
+        uint16_t *flags = &watch->tree->nodes[node].flags;
+
+        if ((*flags & NODE_LISTED) && !(*flags & (NODE_LEFT_OUT | NODE_UNWATCHED)))
+                *flags |= NODE_DIRTY;
+}
+
+void path_watch_dirty_trees(PathWatch *watch, uint32_t node) {
+        const WatchNode *nodes = watch->tree->nodes;
+
+        while (nodes[node].below) {
+                node = nodes[node].parent;
+                if (!nodes[node].tree)
+                        continue;
+                dirty_listed(watch, node);
+                for (uint32_t link = 0; (link = watch_tree_next_link(watch->tree, node, link)) != 0;)
+                        dirty_listed(watch, watch->tree->links[link].from);
+        }
 }
 
 /* The list was replaced: what was to be told still is, as far as it is in the new one. */
@@ -190,9 +225,77 @@ void path_watch_set_armed(PathWatch *watch) {
 }
 /* ---- The watch ------------------------------------------------------------------------------------------------- */
 
+static WatchScope *free_scopes(WatchScope *scopes, size_t n) {
+        for (size_t i = 0; i < n; i++)
+                free(scopes[i].exclude);
+        free(scopes);
+        return NULL;
+}
+
+static int compare_scopes(const void *a, const void *b) {
+        const WatchScope *x = a, *y = b;
+
+        return (x->node > y->node) - (x->node < y->node);
+}
+
+/* If a path is there twice, both count. */
+static int make_scopes(
+        const PathToWatch *paths, const uint32_t *nodes, size_t n, WatchScope **ret, size_t *ret_n) {
+        WatchScope *scopes;
+        size_t n_scopes = 0;
+
+        for (size_t i = 0; i < n; i++)
+                n_scopes += nodes[i] != NODE_NONE && paths[i].tree;
+        scopes = calloc(n_scopes + 1, sizeof(*scopes));
+        if (!scopes)
+                return -ENOMEM;
+        n_scopes = 0;
+        for (size_t i = 0; i < n; i++) {
+                WatchScope *scope = &scopes[n_scopes];
+
+                if (nodes[i] == NODE_NONE || !paths[i].tree)
+                        continue;
+                *scope = (WatchScope){ .node = nodes[i], .depth = paths[i].depth };
+                n_scopes++;
+                if (!paths[i].exclude || !paths[i].exclude[0])
+                        continue;
+                scope->exclude = strdup(paths[i].exclude);
+                if (!scope->exclude) {
+                        free_scopes(scopes, n_scopes);
+                        return -ENOMEM;
+                }
+                scope->exclude_size = strlen(scope->exclude) + 1;
+                for (char *end = scope->exclude; (end = strchr(end, '\n'));)
+                        *end++ = '\0';
+        }
+        qsort(scopes, n_scopes, sizeof(*scopes), compare_scopes);
+        *ret = scopes;
+        *ret_n = n_scopes;
+        return 0;
+}
+
+/* Trees of which something else is looked into than before are walked again. */
+static void choose_scopes(PathWatch *watch, WatchTree *tree, const WatchScope *scopes, size_t n) {
+        for (size_t i = 0; i < n; i++) {
+                bool same = false;
+                char path[PATH_MAX], was[PATH_MAX];
+
+                (void) watch_tree_path(tree, scopes[i].node, path);
+                for (size_t k = 0; k < watch->n_scopes && !same; k++)
+                        same = watch->scopes[k].depth == scopes[i].depth &&
+                               watch->scopes[k].exclude_size == scopes[i].exclude_size &&
+                               (scopes[i].exclude_size == 0 ||
+                                       memcmp(watch->scopes[k].exclude, scopes[i].exclude,
+                                               scopes[i].exclude_size) == 0) &&
+                               streq(watch_tree_path(watch->tree, watch->scopes[k].node, was), path);
+                if (!same)
+                        tree->nodes[scopes[i].node].flags |= NODE_DIRTY;
+        }
+}
+
 /* Return: 0; -ENOMEM; -E2BIG. Paths that cannot be are counted. */
 static int make_tree(const PathToWatch *paths, size_t n, WatchTree **ret, PathIdentity **ret_identities,
-        uint32_t **ret_indices, size_t *ret_n_invalid) {
+        uint32_t **ret_indices, WatchScope **ret_scopes, size_t *ret_n_scopes, size_t *ret_n_invalid) {
         _cleanup_(watch_tree_freep) WatchTree *tree = NULL;
         _cleanup_free_ PathIdentity *identities = NULL;
         _cleanup_free_ uint32_t *nodes = NULL, *indices = NULL;
@@ -218,7 +321,7 @@ static int make_tree(const PathToWatch *paths, size_t n, WatchTree **ret, PathId
                 r = watch_tree_get(tree, path, &nodes[i]);
                 if (r < 0)
                         return r;
-                watch_tree_list(tree, nodes[i], paths[i].entries);
+                watch_tree_list(tree, nodes[i], paths[i].entries, paths[i].tree);
         }
 
         identities = calloc(tree->n_nodes, sizeof(*identities));
@@ -234,6 +337,9 @@ static int make_tree(const PathToWatch *paths, size_t n, WatchTree **ret, PathId
                         tree->nodes[nodes[i]].flags |= NODE_IDENTITY;
                 }
 
+        r = make_scopes(paths, nodes, n, ret_scopes, ret_n_scopes);
+        if (r < 0)
+                return r;
         *ret = TAKE_PTR(tree);
         *ret_identities = TAKE_PTR(identities);
         *ret_indices = TAKE_PTR(indices);
@@ -265,7 +371,8 @@ int path_watch_set(PathWatch *watch, const PathToWatch *paths, size_t n, size_t 
         _cleanup_free_ PathIdentity *identities = NULL;
         _cleanup_free_ uint32_t *indices = NULL;
         WatchChild *child = NULL;
-        size_t n_invalid, old_max = watch->max;
+        WatchScope *scopes = NULL;
+        size_t n_invalid, n_scopes = 0, old_max = watch->max;
         bool work;
         int r;
 
@@ -274,14 +381,17 @@ int path_watch_set(PathWatch *watch, const PathToWatch *paths, size_t n, size_t 
                 (void) watch_child_drain(watch, watch->child);
         path_watch_replay(watch);
 
-        r = make_tree(paths, n, &tree, &identities, &indices, &n_invalid);
+        r = make_tree(paths, n, &tree, &identities, &indices, &scopes, &n_scopes, &n_invalid);
         if (r < 0)
                 return r;
         r = watch_tree_adopt(tree, watch->tree);
-        if (r < 0)
+        if (r < 0) {
+                free_scopes(scopes, n_scopes);
                 return r;
+        }
         watch_tree_trim(tree);
         choose_work(watch, tree);
+        choose_scopes(watch, tree, scopes, n_scopes);
 
 #define SWAP(a, b)                      \
         do {                            \
@@ -291,6 +401,8 @@ int path_watch_set(PathWatch *watch, const PathToWatch *paths, size_t n, size_t 
         } while (false)
         SWAP(watch->tree, tree);
         SWAP(watch->identities, identities);
+        SWAP(watch->scopes, scopes);
+        SWAP(watch->n_scopes, n_scopes);
         watch->max = max;
         work = watch_tree_take_work(watch->tree);
         watch->sweep |= watch->child != NULL;
@@ -298,9 +410,13 @@ int path_watch_set(PathWatch *watch, const PathToWatch *paths, size_t n, size_t 
         if (r < 0) {
                 SWAP(watch->tree, tree);
                 SWAP(watch->identities, identities);
+                SWAP(watch->scopes, scopes);
+                SWAP(watch->n_scopes, n_scopes);
                 watch->max = old_max;
+                free_scopes(scopes, n_scopes);
                 return r;
         }
+        free_scopes(scopes, n_scopes);
 
         SWAP(watch->indices, indices);
         carry_changed(watch, tree);
@@ -401,6 +517,7 @@ PathWatch *path_watch_free(PathWatch *watch) {
         watch_tree_free(watch->tree);
         free(watch->identities);
         free(watch->indices);
+        free_scopes(watch->scopes, watch->n_scopes);
         free(watch->changed_nodes);
         free(watch->held);
         free(watch->orphans);

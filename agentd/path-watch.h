@@ -29,6 +29,11 @@ typedef struct PathToWatch {
         const char *path;             /* absolute; copied. Need not exist: it is reported when it appears */
         const PathIdentity *identity; /* NULL: not known, so a difference at arming is not told */
         bool entries;                 /* a directory: whatever happens to its entries counts as well */
+        bool tree;                    /* … and to all that lies below it, on the same file system */
+        unsigned depth;               /* of a tree: levels below the path; 0: all */
+        const char *
+                exclude; /* of a tree: what is not looked into, as agentd_watch_tree() has it, a line each; NULL: all is;
+                              * copied */
 } PathToWatch;
 
 typedef struct PathWatch PathWatch;

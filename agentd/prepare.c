@@ -60,7 +60,7 @@ void agentd_prepare_owned(AgentdPrepare *prepare) {
         prepare->loader->wants_paths = true;
 }
 
-static void add_watch(Loader *loader, State *state, ImageWatchKind kind, const char *what) {
+static ImageWatch *add_watch(Loader *loader, State *state, ImageWatchKind kind, const char *what) {
         ImageWatch *watch;
 
         state->watches = arena_grow(&loader->scratch, state->watches, state->n_watches,
@@ -70,22 +70,35 @@ static void add_watch(Loader *loader, State *state, ImageWatchKind kind, const c
         watch->what.n = (uint32_t) strlen(what);
         watch->what.offset =
                 (uint32_t) ((uint8_t *) arena_strdup(&loader->image, what) - loader->image.base);
+        return watch;
 }
 
 void agentd_watch_path(AgentdWatch *watch, const char *path) {
-        add_watch(watch->loader, watch->state, IMAGE_WATCH_PATH, path);
+        (void) add_watch(watch->loader, watch->state, IMAGE_WATCH_PATH, path);
 }
 
 void agentd_watch_tree(AgentdWatch *watch, const char *path, unsigned depth, const char *const *exclude) {
-        agentd_watch_path(watch, path);
+        Loader *loader = watch->loader;
+        ImageWatch *tree = add_watch(loader, watch->state, IMAGE_WATCH_TREE, path);
+        size_t size = 0;
+        char *text;
+
+        for (size_t i = 0; exclude && exclude[i]; i++)
+                size += strlen(exclude[i]) + 1;
+        text = arena_alloc(&loader->image, size + 1);
+        tree->depth = depth;
+        tree->exclude.n = (uint32_t) size;
+        tree->exclude.offset = (uint32_t) ((uint8_t *) text - loader->image.base);
+        for (size_t i = 0; exclude && exclude[i]; i++)
+                text = stpcpy(stpcpy(text, exclude[i]), "\n");
 }
 
 void agentd_watch_unit(AgentdWatch *watch, const char *unit) {
-        add_watch(watch->loader, watch->state, IMAGE_WATCH_UNIT, unit);
+        (void) add_watch(watch->loader, watch->state, IMAGE_WATCH_UNIT, unit);
 }
 
 void agentd_watch_bus(AgentdWatch *watch, const char *match) {
-        add_watch(watch->loader, watch->state, IMAGE_WATCH_BUS, match);
+        (void) add_watch(watch->loader, watch->state, IMAGE_WATCH_BUS, match);
 }
 
 static void hash_state(State *state) {

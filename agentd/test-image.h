@@ -28,7 +28,7 @@ static inline void test_image_build(Arena *arena) {
         ImageState *states = test_image_array(arena, &h->states, 3, sizeof(ImageState));
         ImageNode *nodes = test_image_array(arena, &h->nodes, 4, sizeof(ImageNode));
         uint32_t *dependents = test_image_array(arena, &h->dependents, 3, sizeof(uint32_t));
-        ImageWatch *watches = test_image_array(arena, &h->watches, 2, sizeof(ImageWatch));
+        ImageWatch *watches = test_image_array(arena, &h->watches, 3, sizeof(ImageWatch));
         ImageFile *files = test_image_array(arena, &h->files, 1, sizeof(ImageFile));
         ImageFact *facts = test_image_array(arena, &h->facts, 1, sizeof(ImageFact));
         ImagePath *paths = test_image_array(arena, &h->paths, 2, sizeof(ImagePath));
@@ -48,7 +48,7 @@ static inline void test_image_build(Arena *arena) {
                         .line = i + 1,
                         .column = 1,
                         .timeout_usec = USEC_PER_SEC,
-                        .watches = { .offset = MIN(i, 1U), .n = i < 2 },
+                        .watches = { .offset = i, .n = 1 },
                 };
 
         /* /a ─▶ /a/b ─▶ a group ─▶ c */
@@ -62,6 +62,12 @@ static inline void test_image_build(Arena *arena) {
         nodes[2].dependents.offset = 3;
         watches[0] = (ImageWatch){ .kind = IMAGE_WATCH_PATH, .what = test_image_text(arena, "/a") };
         watches[1] = (ImageWatch){ .kind = IMAGE_WATCH_BUS, .what = test_image_text(arena, "") };
+        watches[2] = (ImageWatch){
+                .kind = IMAGE_WATCH_TREE,
+                .depth = 3,
+                .what = test_image_text(arena, "/c"),
+                .exclude = test_image_text(arena, "*.log\n"),
+        };
         files[0] = (ImageFile){ .path = test_image_text(arena, "/etc/agentd/conf.d"), .device = 1 };
         for (uint32_t i = 0; i < 2; i++)
                 paths[i] = (ImagePath){
@@ -115,7 +121,9 @@ static inline bool test_image_walk(const Image *image) {
                                 image_array(image, watches, ImageWatch) + state->watches.offset + k;
 
                         good = good && watch->kind < _IMAGE_WATCH_MAX &&
-                               test_image_text_is_good(image, watch->what);
+                               test_image_text_is_good(image, watch->what) &&
+                               (watch->kind != IMAGE_WATCH_TREE ||
+                                       test_image_text_is_good(image, watch->exclude));
                 }
         }
         good = good && h->nodes.n >= h->states.n;
