@@ -51,7 +51,7 @@
 #define LATE_USEC (COMMAND_STOP_USEC + 10 * USEC_PER_SEC)
 
 /* At the end of a process: how long it is waited that units are let go. */
-#define RELEASE_USEC (2 * USEC_PER_SEC)
+#define RELEASE_USEC (10 * USEC_PER_SEC)
 
 static void connect_bus(Commands *commands);
 static void ask_start(Command *command);
