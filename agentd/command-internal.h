@@ -102,7 +102,7 @@ struct Commands {
         /* As units. */
         sd_bus *bus;
         bool ready;
-        sd_event_source *connect_timer, *sweep_timer;
+        sd_event_source *connect_timer, *sweep_timer, *exit_event;
         unsigned n_attempts;
         unsigned n_unread;    /* found, and not known yet */
         unsigned n_releasing; /* answers that nobody needs, but PID 1 needs us for */
@@ -124,6 +124,9 @@ void command_finish_later(Command *command, int error, const char *format, ...) 
 
 /* command-output.c */
 int command_stream_open(CommandStream *stream, Command *command, int fd, bool errors);
+/* Likewise, but nothing is read for now. */
+int command_stream_open_paused(CommandStream *stream, Command *command, int fd, bool errors);
+void command_stream_resume(CommandStream *stream);
 void command_stream_done(CommandStream *stream);
 /* Reads what is there now, and says the last words. */
 void command_stream_finish(CommandStream *stream);

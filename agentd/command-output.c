@@ -214,6 +214,18 @@ int command_stream_open(CommandStream *stream, Command *command, int fd, bool er
                                 command->commands->event, &stream->io, fd, EPOLLIN, on_stream_io, stream);
 }
 
+int command_stream_open_paused(CommandStream *stream, Command *command, int fd, bool errors) {
+        int r;
+
+        r = command_stream_open(stream, command, fd, errors);
+        return r < 0 || fd < 0 ? r : sd_event_source_set_enabled(stream->io, SD_EVENT_OFF);
+}
+
+void command_stream_resume(CommandStream *stream) {
+        if (stream->io)
+                (void) sd_event_source_set_enabled(stream->io, SD_EVENT_ON);
+}
+
 void command_stream_finish(CommandStream *stream) {
         /* A pipe holds no more than what was written before its end. Somebody may still write to it, who is not waited for. */
         for (unsigned i = 0; i < 64; i++)

@@ -306,7 +306,7 @@ def test_a_command_goes_on_when_agentd_is_killed_and_is_not_run_twice(box):
     assert event["state"] == "runner:/tmp/x" and event["data"]["end"] == "exited", event
     box.wait_journal("AGENTD_STATE=runner:/tmp/x", where=lambda e: e["MESSAGE"] == "last", after=after)
     wait_idle(box, timeout=60)
-    lines = [int(e["MESSAGE"].split()[1]) for e in box.journal("SYSLOG_IDENTIFIER=sh") if e["MESSAGE"].startswith("line ")]
+    lines = [int(e["MESSAGE"].split()[1]) for e in box.journal("AGENTD_STATE=runner:/tmp/x") if e["MESSAGE"].startswith("line ")]
     # The outcome is nobody's: the state is looked at anew, and run once more, when the first has ended.
     wait_until(lambda: box.exists("/tmp/x"), 30, "its outcome")
     assert box.read("/tmp/log") == "begun\nended\nbegun\nended\n"
@@ -362,8 +362,9 @@ def test_a_command_that_was_found_goes_on_over_an_upgrade(box):
     daemon.wait_status(box, lambda s: True, timeout=30)
     wait_idle(box, timeout=60)
     n, after, pid = last_event(box), box.cursor(), daemon.main_pid(box)
+    before = daemon.status(box)["started"]
     box.run("cp /usr/sbin/agentd /usr/sbin/agentd.new && mv /usr/sbin/agentd.new /usr/sbin/agentd")
-    wait_event(box, "started", after=n, timeout=30)
+    daemon.wait_status(box, lambda s: s["started"] != before, timeout=30)
     assert daemon.main_pid(box) == pid and len(units(box)) == 1
     let_go(box)
     assert wait_event(box, "command-finished", after=n, timeout=30)["data"]["end"] == "exited"
