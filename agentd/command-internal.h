@@ -102,7 +102,7 @@ struct Commands {
         /* As units. */
         sd_bus *bus;
         bool ready;
-        sd_event_source *connect_timer, *sweep_timer;
+        sd_event_source *connect_timer, *sweep_timer, *exit_event;
         unsigned n_attempts;
         unsigned n_unread;    /* found, and not known yet */
         unsigned n_releasing; /* answers that nobody needs, but PID 1 needs us for */

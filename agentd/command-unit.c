@@ -51,7 +51,7 @@
 #define LATE_USEC (COMMAND_STOP_USEC + 10 * USEC_PER_SEC)
 
 /* At the end of a process: how long it is waited that units are let go. */
-#define RELEASE_USEC (2 * USEC_PER_SEC)
+#define RELEASE_USEC (10 * USEC_PER_SEC)
 
 static void connect_bus(Commands *commands);
 static void ask_start(Command *command);
@@ -757,6 +757,30 @@ static int on_sweep(_unused_ sd_event_source *source, _unused_ uint64_t usec, vo
 
 /* ---- The manager's part ------------------------------------------------------------------------------------------- */
 
+/* PID 1 asks the bus who we are, so we have to be there until it has done what it was asked for. */
+static void wait_released(Commands *commands) {
+        usec_t now = now_usec(CLOCK_MONOTONIC), deadline = now + RELEASE_USEC;
+
+        while (commands->ready && commands->n_releasing > 0 && now < deadline) {
+                int r = sd_bus_process(commands->bus, NULL);
+
+                if (r < 0)
+                        break;
+                if (r == 0 && sd_bus_wait(commands->bus, deadline - now) < 0)
+                        break;
+                now = now_usec(CLOCK_MONOTONIC);
+        }
+}
+
+/* The event loop is left. After us, by its priority, sd-bus closes the connection. */
+static int on_exit_event(_unused_ sd_event_source *source, void *userdata) {
+        Commands *commands = userdata;
+
+        wait_released(commands);
+        commands->ready = false;
+        return 0;
+}
+
 int units_init(Commands *commands) {
         int r;
 
@@ -765,8 +789,11 @@ int units_init(Commands *commands) {
         if (r >= 0)
                 r = sd_event_add_time(commands->event, &commands->sweep_timer, CLOCK_MONOTONIC,
                         USEC_INFINITY, USEC_PER_MSEC, on_sweep, commands);
+        if (r >= 0)
+                r = sd_event_add_exit(commands->event, &commands->exit_event, on_exit_event, commands);
         if (r < 0)
                 return r;
+        (void) sd_event_source_set_priority(commands->exit_event, SD_EVENT_PRIORITY_IMPORTANT);
         (void) sd_event_source_set_enabled(commands->connect_timer, SD_EVENT_OFF);
         (void) sd_event_source_set_enabled(commands->sweep_timer, SD_EVENT_OFF);
         if (!commands->options.on_found)
@@ -791,20 +818,10 @@ int units_init(Commands *commands) {
 }
 
 void units_done(Commands *commands) {
-        usec_t now = now_usec(CLOCK_MONOTONIC), deadline = now + RELEASE_USEC;
-
-        /* PID 1 asks the bus who we are, so we have to be there until it has done what it was asked for. */
-        while (commands->ready && commands->n_releasing > 0 && now < deadline) {
-                int r = sd_bus_process(commands->bus, NULL);
-
-                if (r < 0)
-                        break;
-                if (r == 0 && sd_bus_wait(commands->bus, deadline - now) < 0)
-                        break;
-                now = now_usec(CLOCK_MONOTONIC);
-        }
+        wait_released(commands);
         if (commands->bus)
                 close_bus(commands);
+        sd_event_source_disable_unref(commands->exit_event);
         sd_event_source_disable_unref(commands->connect_timer);
         sd_event_source_disable_unref(commands->sweep_timer);
 }

@@ -81,7 +81,7 @@ def test_tmp_is_empty_for_each_command_and_never_that_of_the_host(box):
     done = decide(box, {f"n{i}": fill for i in range(6)})
     for told_ in done.values():
         assert told_[:4] == (EXITED, 0, "", "")
-    assert box.run("ls -A /tmp").stdout == "of-the-host\n" or "deep" not in box.run("ls -A /tmp").stdout
+    assert "deep" not in box.run("ls -A /tmp").stdout
     assert box.exists("/etc/passwd"), "a link was not followed"
 
 
@@ -131,8 +131,7 @@ def test_nothing_that_it_starts_survives(box):
     away = "sleep 4321 & (sleep 4321 & sleep 4321 &) & setsid sleep 4321 & nohup setsid sh -c 'sleep 4321' 2>/dev/null & "
     done = decide(box, {
         "left": away + "echo gone",
-        "python": "python3 -c \"import os,time\nfor _ in range(3): os.fork()\nif os.getpid() % 2 or os.fork(): "
-                  "os.setpgrp\ntime.sleep(0.1)\" & echo begun",
+        "forks": "sh -c 'while :; do sh -c \"sleep 4321 &\"; done' & echo begun",
         "next": "echo next",
     })
     assert done["left"].output == "gone\n"
