@@ -261,6 +261,14 @@ def test_without_systemd_unit_properties_are_refused(bare):
     assert done.fields["error"] == "EOPNOTSUPP"
 
 
+def test_in_another_root_a_command_runs_there(box):
+    box.run("mkdir -p /srv/root && mount --bind / /srv/root && mount -t tmpfs none /srv/root/mnt && "
+            "echo here > /srv/root/mnt/file")
+    done = once(box, "--root", "/srv/root", argv=shell("cat /mnt/file; id -un; pwd"), user="daemon", directory="/mnt")
+    assert (done.end, done.output) == ("exited", b"here\ndaemon\n/mnt\n")
+    assert not units(box)
+
+
 # ---- agentd, the bus and systemd come and go ---------------------------------------------------------------------------
 
 # Says that it has begun, then a line each 20 ms until /tmp/go is there, then that it has ended.
