@@ -328,7 +328,7 @@ TEST(settings_of_the_wrong_type) {
                         "file, directory, symlink, hardlink, absent)" },
                 { "[file.\"/x\"]\nensure = \"file\\u0000\"\n",
                         "a.toml:2:10: error: 'ensure' has a NUL in it; it must be one of file, directory, "
-                        "symlink, absent" },
+                        "symlink, hardlink, absent" },
                 { "[file.\"/x\"]\nowner = \"\"\ngroup = \"a:b\"\n",
                         "a.toml:2:9: error: 'owner' is '', which is no name of a user\n"
                         "a.toml:3:9: error: 'group' is 'a:b', which is no name of a group" },
