@@ -305,10 +305,12 @@ TEST(settings_of_the_wrong_type) {
                                                 "string of octal digits like \"0644\"" },
                 { "[file.\"/x\"]\nmode = \"0689\"\n", "a.toml:2:8: error: 'mode' is '0689'; it must be a "
                                                       "string of octal digits like \"0644\"" },
-                { "[file.\"/x\"]\nmode = \"rw-r--r--\"\n",
-                        "a.toml:2:8: error: 'mode' is 'rw-r--r--'; it must be octal digits like \"0644\", "
-                        "or symbolic like "
-                        "\"u=rw,go=r\"" },
+                { "[file.\"/x\"]\nmode = \"rw-r--r--\"\n", "a.toml:2:8: error: 'mode' is 'rw-r--r--'; it "
+                                                           "must be octal digits like \"0644\", or "
+                                                           "symbolic like \"u=rw,go=r\"" },
+                { "[file.\"/x\"]\nparents = { mode = \"u=rw\" }\n",
+                        "a.toml:2:20: error: 'mode' is 'u=rw'; it must be a string of octal digits like "
+                        "\"0644\"" },
                 { "[file.\"/x\"]\nmode = \"17777\"\n", "a.toml:2:8: error: 'mode' is '17777'; it must be a "
                                                        "string of octal digits like \"0644\"" },
                 { "[file.\"/x\"]\nmode = \"0644\\u0000\"\n",
@@ -575,13 +577,13 @@ TEST(paths_that_contradict_each_other) {
 
 TEST(a_sensitive_state_shows_nothing_in_errors) {
         static const Case cases[] = {
+                { "[file.\"/x\"]\nmode = \"2hunters\"\nsensitive = true\n",
+                        "a.toml:2:8: error: 'mode' is '<sensitive>'; it must be a string of octal digits "
+                        "like "
+                        "\"0644\"" },
                 { "[file.\"/x\"]\nmode = \"hunter2\"\nsensitive = true\n",
                         "a.toml:2:8: error: module 'file' refuses it; why is not shown, as the state is "
                         "sensitive" },
-                { "[file.\"/x\"]\nparents = { mode = \"hunter2\" }\nsensitive = true\n",
-                        "a.toml:2:20: error: 'mode' is '<sensitive>'; it must be a string of octal digits "
-                        "like "
-                        "\"0644\"" },
         };
 
         ALL_FAIL(cases);
