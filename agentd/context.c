@@ -42,7 +42,6 @@ void context_done(AgentdContext *context) {
         free(context->identities);
         free(context->download_error);
         context_free_stage(context);
-        content_store_free(context->content);
         context_stop_runner(context);
         context_free_command(context);
         content_store_free(context->content);
