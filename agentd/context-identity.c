@@ -34,24 +34,22 @@ static bool file_system_is_good(AgentdContext *context, int fd, const struct sta
         return context->device_is_good;
 }
 
-void agentd_remember(AgentdContext *context, size_t i, const int *fds, size_t n_fds) {
+void agentd_remember_seen(
+        AgentdContext *context, size_t i, const int *fds, const struct statx *files, size_t n) {
         const IdentityTable *table = context->image->identities;
-        struct statx files[IDENTITY_FILES_MAX];
         uint32_t good_for_sec = UINT32_MAX;
         Identity identity;
 
-        if (!table || context->phase == PHASE_APPLY || i >= context->n || context->finished[i] ||
-                n_fds == 0 || n_fds > IDENTITY_FILES_MAX)
+        if (!table || context->phase == PHASE_APPLY || i >= context->n || context->finished[i])
                 return;
-        for (size_t k = 0; k < n_fds; k++) {
-                if (statx(fds[k], "", AT_EMPTY_PATH, STATX_BASIC_STATS, &files[k]) < 0 ||
-                        !file_system_is_good(context, fds[k], &files[k]))
+        for (size_t k = 0; k < n; k++) {
+                if (!file_system_is_good(context, fds[k], &files[k]))
                         return;
                 good_for_sec = MIN(good_for_sec, identity_good_for(&files[k], context->began_nsec));
         }
         if (good_for_sec == 0)
                 return;
-        if (identity_make(table, files, n_fds, &identity) < 0)
+        if (identity_make(table, files, n, &identity) < 0)
                 return;
 
         if (!context->identities)
@@ -59,4 +57,15 @@ void agentd_remember(AgentdContext *context, size_t i, const int *fds, size_t n_
         if (context->identities)
                 context->identities[i] =
                         (FoundIdentity){ .identity = identity, .good_for_sec = good_for_sec };
+}
+
+void agentd_remember(AgentdContext *context, size_t i, const int *fds, size_t n_fds) {
+        struct statx files[IDENTITY_FILES_MAX];
+
+        if (n_fds > IDENTITY_FILES_MAX)
+                return;
+        for (size_t k = 0; k < n_fds; k++)
+                if (statx(fds[k], "", AT_EMPTY_PATH, STATX_BASIC_STATS, &files[k]) < 0)
+                        return;
+        agentd_remember_seen(context, i, fds, files, n_fds);
 }

@@ -103,6 +103,7 @@ struct Engine {
         EngineCounts counts;
         bool replaced; /* the program is another one now */
         bool stopping;
+        bool is_fat; /* a run over more than a few states has left its traces in the heap */
         int exit_code;
         sd_event_source *stop_timer;
         sd_event_source *leave_timer;

@@ -21,6 +21,9 @@
 /* Plans, whose results no store has: those of so many are remembered. */
 #define RESULTS_REMEMBER_RUNS 3
 
+/* What a run over so many leaves in the heap is not worth giving back. */
+#define FEW_STATES 64
+
 #define PROGRESS_EVERY_USEC (500 * USEC_PER_MSEC)
 #define PROGRESS_RUNNING    10
 
@@ -218,6 +221,7 @@ static void finish(EngineRun *run, const char *error) {
                         break;
                 }
         run->next = NULL;
+        engine->is_fat = engine->is_fat || !run->heal || (run->run && run_n_selected(run->run) > FEW_STATES);
         if (run->heal && run->n_notable == 0 && !run->followers) {
                 end_silently(run);
                 return;
@@ -289,6 +293,7 @@ static int start(EngineRun *run) {
                 .cause = run->cause,
                 .diff = run->diff,
                 .audit = engine->settings.audit,
+                .urgent = run->heal,
                 .max_changes = engine->settings.max_changes,
                 .selected = run->selected,
         };

@@ -119,8 +119,12 @@ static int on_idle(_unused_ sd_event_source *source, void *userdata) {
                 return 0;
         if (engine->stopping)
                 return leave(engine);
-        /* What a run needed is given back: an idle agent is to be small. */
-        (void) malloc_trim(0);
+        /* What a run needed is given back: an idle agent is to be small. Not after each file that was healed, as the next one
+         * would have to ask the kernel for all of it again. */
+        if (engine->is_fat) {
+                engine->is_fat = false;
+                (void) malloc_trim(0);
+        }
         if (engine->replaced && !engine_load_is_asked(engine)) {
                 log_notice("The program was replaced; starting the new one");
                 engine_stop(engine, ENGINE_EXIT_REPLACED);

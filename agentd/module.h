@@ -577,6 +577,16 @@ AGENTD_EXPORT bool agentd_unchanged(
  */
 AGENTD_EXPORT void agentd_remember(AgentdContext *context, size_t i, const int *fds, size_t n_fds);
 
+/*
+ * agentd_remember_seen() - likewise, with what statx(2) said of the files before they were opened, in this call of check, so that
+ * they are not looked at once more
+ *
+ * It was said of the name in the directory's descriptor that the file was opened by: had another file been put there in between, the
+ * time of change of the one would tell.
+ */
+AGENTD_EXPORT void agentd_remember_seen(
+        AgentdContext *context, size_t i, const int *fds, const struct statx *files, size_t n_files);
+
 /* Looks at what agentd_open_source() would open, without opening it. Return: 0; -ELOOP if it is a symlink: open it to
  * see where it leads; otherwise as that. */
 AGENTD_EXPORT int agentd_stat_source(AgentdContext *context, const char *path, struct statx *ret);

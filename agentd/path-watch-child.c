@@ -14,6 +14,9 @@
 #include "mount-table.h"
 #include "path-watch-internal.h"
 
+/* Whoever was told of the change goes first: a fork in his way would cost him more. */
+#define REARM_SETTLE_USEC (10 * USEC_PER_MSEC)
+
 #define REARM_USEC     (50 * USEC_PER_MSEC) /* between the starts of two children */
 #define REARM_USEC_MAX USEC_PER_SEC         /* … if each works for long */
 #define REARM_SHARE    4                    /* of the time, they work one part in so many */
@@ -374,9 +377,11 @@ void path_watch_finish(PathWatch *watch) {
                 /* There is room again. */
                 if ((*flags & NODE_UNWATCHED) && removed && (watch->no_space || watch->limited))
                         *flags |= NODE_DIRTY;
-                *flags &= (uint16_t) ~NODE_IDENTITY;
+                /* Written only if need be: the pages are shared with children. */
+                if (*flags & NODE_IDENTITY)
+                        *flags &= (uint16_t) ~NODE_IDENTITY;
                 /* Reached on the way, by who walked the tree. */
-                if (watch->tree->nodes[i].below && !(*flags & NODE_LISTED))
+                if ((*flags & NODE_WORKING) && watch->tree->nodes[i].below && !(*flags & NODE_LISTED))
                         *flags &= (uint16_t) ~NODE_WORKING;
                 unwatched |= (*flags & NODE_UNWATCHED) != 0;
                 dirty |= (*flags & NODE_DIRTY) != 0;
@@ -509,7 +514,8 @@ bool watch_tree_take_work(WatchTree *tree) {
         for (uint32_t i = NODE_ROOT; i < tree->n_nodes; i++) {
                 uint16_t *flags = &tree->nodes[i].flags;
 
-                *flags &= (uint16_t) ~NODE_SPREAD;
+                if (*flags & NODE_SPREAD)
+                        *flags &= (uint16_t) ~NODE_SPREAD;
                 if (*flags & NODE_DIRTY) {
                         *flags = (uint16_t) ((*flags & ~NODE_DIRTY) | NODE_WORKING);
                         any = true;
@@ -628,14 +634,16 @@ int path_watch_on_rearm(_unused_ sd_event_source *source, _unused_ uint64_t usec
 
 /* The next child, once the present one is done. */
 void path_watch_schedule(PathWatch *watch) {
-        usec_t took = watch->took_usec * REARM_SHARE, interval = MIN(took, (usec_t) REARM_USEC_MAX);
+        usec_t interval = watch->took_usec * REARM_SHARE,
+               settled = now_usec(CLOCK_MONOTONIC) + REARM_SETTLE_USEC;
         int enabled;
 
         if (watch->child)
                 return;
         if (sd_event_source_get_enabled(watch->rearm, &enabled) >= 0 && enabled != SD_EVENT_OFF)
                 return;
-        (void) sd_event_source_set_time(
-                watch->rearm, watch->started_usec + MAX(interval, (usec_t) REARM_USEC));
+        interval = MIN(interval, (usec_t) REARM_USEC_MAX);
+        interval = MAX(interval, (usec_t) REARM_USEC);
+        (void) sd_event_source_set_time(watch->rearm, MAX(settled, watch->started_usec + interval));
         (void) sd_event_source_set_enabled(watch->rearm, SD_EVENT_ONESHOT);
 }

@@ -165,5 +165,6 @@ void image_compile(Loader *loader) {
         header->magic = IMAGE_MAGIC;
         header->version = IMAGE_VERSION;
         header->base = (uint64_t) (uintptr_t) loader->image.base;
+        arena_trim(&loader->image);
         header->used = loader->image.used;
 }

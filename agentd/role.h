@@ -37,6 +37,7 @@ typedef struct Map {
         struct {
                 const char *key; /* not owned */
                 uint32_t value;
+                uint32_t hash; /* of the key */
         } * slots;
         uint32_t n, n_slots; /* a power of two, or 0 */
 } Map;

@@ -25,7 +25,7 @@ typedef struct Node {
         uint8_t result;
         bool pending; /* in a plan: something that it depends on would change first */
         bool held;    /* it has been begun */
-        bool outside; /* not part of the run */
+        bool inside;  /* part of the run; all that is not is 0, and its memory was never touched */
         RunDetail *detail;
 } Node;
 
@@ -45,6 +45,7 @@ struct Run {
         sd_event_source *dispatch_event;
         Node *nodes;
         uint32_t n_nodes, n_states, n_done;
+        uint32_t *selected; /* states that are part of it: most runs are over a handful of thousands */
         uint32_t n_selected;
         Queue *queues; /* ready states by type; then those that are checked as root, by type */
         uint32_t n_queues;

@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <sys/mman.h>
 #include <time.h>
 
 #include "log.h"
@@ -418,18 +419,23 @@ static void send_batch(Run *run, Batch *batch) {
 
                 (void) snprintf(detail, sizeof(detail), "no worker could be started (%s)", strerror(-r));
                 run_on_lost(run, batch, WORKER_LOSS_NOT_STARTED, detail, 0);
-        }
+        } else if (run->options.urgent && batch->phase == PHASE_CHECK && !run_plans(run))
+                /* While the check looks. */
+                worker_pool_warm(run->pool, run->image, WORKER_APPLY, batch->type);
 }
 
 static void give_up(Run *run) {
         /* Nothing runs and nothing is ready: what is left waits for itself. The loader refuses cycles, so this is an
          * image gone wrong. */
-        for (uint32_t i = 0; i < run->n_states; i++)
+        for (uint32_t k = 0; k < run->n_selected; k++) {
+                uint32_t i = run->selected[k];
+
                 if (run->nodes[i].step == STEP_WAITING) {
                         run->nodes[i].n_waiting = 0;
                         run_set_error(run, i, "it waits for itself");
                         set_result(run, i, RESULT_FAILED);
                 }
+        }
         for (uint32_t i = run->n_states; i < run->n_nodes; i++)
                 if (run->nodes[i].step == STEP_WAITING)
                         set_result(run, i, RESULT_FAILED);
@@ -487,35 +493,38 @@ static bool is_waiting(const Run *run) {
         return false;
 }
 
-/* From the beginning: what is selected waits for what is selected. */
-static void begin(Run *run) {
-        const uint32_t *dependents;
+static void count_dependents(Run *run, uint32_t i) {
+        const ImageNode *node = image_node(run->image, i);
+        const uint32_t *dependents = image_dependents(run->image, node);
 
-        for (uint32_t i = 0; i < run->n_nodes; i++) {
-                run->nodes[i] = (Node){ .cause = NO_NODE, .outside = run->nodes[i].outside };
-                if (run->nodes[i].outside)
-                        run->nodes[i].step = STEP_DONE;
-        }
+        for (uint32_t k = 0; k < node->dependents.n; k++)
+                if (run->nodes[dependents[k]].inside)
+                        run->nodes[dependents[k]].n_waiting++;
+}
+
+/* From the beginning: what is selected waits for what is selected. Groups are always part of it. */
+static void begin(Run *run) {
+        for (uint32_t k = 0; k < run->n_selected; k++)
+                run->nodes[run->selected[k]] = (Node){ .cause = NO_NODE, .inside = true };
+        for (uint32_t i = run->n_states; i < run->n_nodes; i++)
+                run->nodes[i] = (Node){ .cause = NO_NODE, .inside = true };
         run->n_done = run->n_states - run->n_selected;
         memset(run->counts, 0, sizeof(run->counts));
-        for (uint32_t i = 0; i < run->n_nodes; i++) {
-                const ImageNode *node = image_node(run->image, i);
-
-                if (run->nodes[i].outside)
-                        continue;
-                dependents = image_dependents(run->image, node);
-                for (uint32_t k = 0; k < node->dependents.n; k++)
-                        if (!run->nodes[dependents[k]].outside)
-                                run->nodes[dependents[k]].n_waiting++;
-        }
+        for (uint32_t k = 0; k < run->n_selected; k++)
+                count_dependents(run, run->selected[k]);
+        for (uint32_t i = run->n_states; i < run->n_nodes; i++)
+                count_dependents(run, i);
 
         /* Groups that wait for nothing first: run_finish_state() follows where they lead. */
         for (uint32_t i = run->n_states; i < run->n_nodes; i++)
                 if (run->nodes[i].step == STEP_WAITING && run->nodes[i].n_waiting == 0)
                         run_finish_state(run, i, RESULT_OK);
-        for (uint32_t i = 0; i < run->n_states; i++)
-                if (run->nodes[i].step == STEP_WAITING && run->nodes[i].n_waiting == 0)
-                        enqueue(run, i);
+        for (uint32_t k = 0; k < run->n_selected; k++) {
+                const Node *node = &run->nodes[run->selected[k]];
+
+                if (node->step == STEP_WAITING && node->n_waiting == 0)
+                        enqueue(run, run->selected[k]);
+        }
         run_schedule(run);
 }
 
@@ -523,8 +532,9 @@ static void begin(Run *run) {
 static void end_probing(Run *run) {
         uint64_t n = 0;
 
-        for (uint32_t i = 0; i < run->n_states; i++)
-                if (run->nodes[i].result == RESULT_DRIFTED && !run_audits(run, i))
+        for (uint32_t k = 0; k < run->n_selected; k++)
+                if (run->nodes[run->selected[k]].result == RESULT_DRIFTED &&
+                        !run_audits(run, run->selected[k]))
                         n++;
         run->probing = false;
         run->refused = n > run->options.max_changes;
@@ -601,6 +611,25 @@ static int on_dispatch(_unused_ sd_event_source *source, void *userdata) {
 
 /* ---- The object ----------------------------------------------------------------------------------------------------- */
 
+/* They are mapped: the kernel has zeroes for what is never touched, while calloc(3) would wipe all of it. */
+static size_t nodes_size(const Run *run) {
+        return MAX(run->n_nodes, 1U) * sizeof(Node);
+}
+
+static int select_states(Run *run, const uint8_t *selected) {
+        uint32_t n = 0;
+
+        for (uint32_t i = 0; i < run->n_states; i++)
+                n += !selected || selected[i];
+        run->selected = malloc(MAX(n, 1U) * sizeof(uint32_t));
+        if (!run->selected)
+                return -ENOMEM;
+        for (uint32_t i = 0; i < run->n_states; i++)
+                if (!selected || selected[i])
+                        run->selected[run->n_selected++] = i;
+        return 0;
+}
+
 int run_new(sd_event *event, Image *image, WorkerPool *pool, const RunOptions *options,
         const RunHandlers *handlers, void *userdata, Run **ret) {
         _cleanup_(run_freep) Run *run = NULL;
@@ -616,19 +645,22 @@ int run_new(sd_event *event, Image *image, WorkerPool *pool, const RunOptions *o
         run->handlers = handlers;
         run->userdata = userdata;
         run->last_batch = &run->batches;
-        run->n_states = run->n_selected = image_n_states(image);
+        run->n_states = image_n_states(image);
         run->n_nodes = image->header->nodes.n;
         run->n_queues = 2 * image->header->types.n;
-        run->nodes = calloc(MAX(run->n_nodes, 1U), sizeof(Node));
+        run->nodes = mmap(NULL, nodes_size(run), PROT_READ | PROT_WRITE,
+                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (run->nodes == MAP_FAILED) {
+                run->nodes = NULL;
+                return -errno;
+        }
         run->stack = malloc(MAX(run->n_nodes, 1U) * sizeof(uint32_t));
         run->queues = calloc(MAX(run->n_queues, 1U), sizeof(Queue));
-        if (!run->nodes || !run->stack || !run->queues)
+        if (!run->stack || !run->queues)
                 return -ENOMEM;
-        for (uint32_t i = 0; options->selected && i < run->n_states; i++)
-                if (!options->selected[i]) {
-                        run->nodes[i].outside = true;
-                        run->n_selected--;
-                }
+        r = select_states(run, options->selected);
+        if (r < 0)
+                return r;
 
         r = sd_event_add_defer(event, &run->dispatch_event, on_dispatch, run);
         if (r < 0)
@@ -651,8 +683,8 @@ Run *run_free(Run *run) {
                 worker_pool_abandon(run->pool, run);
         }
         sd_event_source_disable_unref(run->dispatch_event);
-        for (uint32_t i = 0; run->nodes && i < run->n_nodes; i++)
-                run_detail_free(run->nodes[i].detail);
+        for (uint32_t k = 0; run->nodes && k < run->n_selected; k++)
+                run_detail_free(run->nodes[run->selected[k]].detail);
         for (uint32_t q = 0; run->queues && q < run->n_queues; q++)
                 free(run->queues[q].states);
         for (Batch *batch = run->batches, *next; batch; batch = next) {
@@ -665,7 +697,9 @@ Run *run_free(Run *run) {
         }
         free(run->parked);
         free(run->queues);
-        free(run->nodes);
+        if (run->nodes)
+                (void) munmap(run->nodes, nodes_size(run));
+        free(run->selected);
         free(run->stack);
         image_unref(run->image);
         sd_event_unref(run->event);
@@ -715,7 +749,7 @@ bool run_holds(const Run *run, uint32_t state) {
 bool run_is_open(const Run *run, uint32_t state) {
         const Node *node = &run->nodes[state];
 
-        return !node->outside && (run->probing || node->step != STEP_DONE);
+        return node->inside && (run->probing || node->step != STEP_DONE);
 }
 
 uint32_t run_under_way(const Run *run, uint32_t *ret, uint32_t max) {

@@ -68,6 +68,7 @@ typedef struct RunOptions {
         const char *cause; /* "once", "boot", … */
         bool diff;         /* make text diffs */
         bool audit;        /* check only, whatever the states say */
+        bool urgent; /* something has changed, and is likely to be repaired: have an apply worker ready */
 
         /* A run that would change more states than this is refused: it then is told as a plan. UINT64_MAX: no limit. To
          * know beforehand, all states are checked once more. */

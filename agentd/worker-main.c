@@ -360,6 +360,13 @@ void worker_main(const WorkerSetup *setup) {
         message_begin(&worker.context.writer, MESSAGE_READY);
         (void) message_end(&worker.context.writer);
         (void) message_flush(&worker.context.writer);
+        if (setup->type != WORKER_NO_TYPE) {
+                _cleanup_free_ char *error = NULL;
+                const AgentdStateType *type;
+
+                /* What is wrong with it is told when it is asked for. */
+                (void) open_type(&worker, setup->type, &type, &error);
+        }
         r = worker_loop(&worker);
         for (uint32_t i = 0; i < header->modules.n; i++)
                 module_close(worker.modules[i]);

@@ -458,7 +458,7 @@ static int on_worker_timer(_unused_ sd_event_source *source, _unused_ uint64_t u
 
 /* ---- Its start ------------------------------------------------------------------------------------------------- */
 
-static int worker_new(WorkerPool *pool, WorkerKind kind, Image *image, Worker **ret) {
+static int worker_new(WorkerPool *pool, WorkerKind kind, Image *image, uint32_t type, Worker **ret) {
         _cleanup_(worker_freep) Worker *worker = NULL;
         pid_t engine = getpid(), pid;
         int pair[2], r;
@@ -488,6 +488,7 @@ static int worker_new(WorkerPool *pool, WorkerKind kind, Image *image, Worker **
                         .image = image,
                         .options = &pool->options,
                         .engine = engine,
+                        .type = type,
                 };
 
                 worker_main(&setup);
@@ -564,7 +565,7 @@ int worker_pool_dispatch(WorkerPool *pool, Image *image, Batch *batch) {
                 if (worker->kind == batch->kind && worker_is_idle(worker) && worker->image == image)
                         break;
         if (!worker) {
-                r = worker_new(pool, batch->kind, image, &worker);
+                r = worker_new(pool, batch->kind, image, WORKER_NO_TYPE, &worker);
                 if (r < 0)
                         return r;
         }
@@ -597,6 +598,16 @@ int worker_pool_dispatch(WorkerPool *pool, Image *image, Batch *batch) {
         worker->heard_usec = now_usec(CLOCK_MONOTONIC);
         arm_timer(worker, add_usec(worker->heard_usec, batch->timeout_usec / 3));
         return 0;
+}
+
+void worker_pool_warm(WorkerPool *pool, Image *image, WorkerKind kind, uint32_t type) {
+        Worker *worker;
+
+        for (worker = pool->workers; worker; worker = worker->next)
+                if (worker->kind == kind)
+                        return;
+        if (worker_new(pool, kind, image, type, &worker) >= 0)
+                arm_timer(worker, now_usec(CLOCK_MONOTONIC) + WORKER_IDLE_USEC);
 }
 
 /* ---- The pool -------------------------------------------------------------------------------------------------- */

@@ -169,6 +169,13 @@ bool worker_pool_is_exhausted(const WorkerPool *pool, WorkerKind kind);
  */
 int worker_pool_dispatch(WorkerPool *pool, Image *image, Batch *batch);
 
+/*
+ * worker_pool_warm() - starts a worker that will be wanted soon, unless there is one of that kind
+ *
+ * It opens the module of the type already, and goes when idle like any other. What goes wrong shows when it is wanted.
+ */
+void worker_pool_warm(WorkerPool *pool, Image *image, WorkerKind kind, uint32_t type);
+
 /* ---- The other side: worker-main.c ----------------------------------------------------------------------------- */
 
 typedef struct WorkerSetup {
@@ -177,7 +184,10 @@ typedef struct WorkerSetup {
         Image *image;
         const WorkerPoolOptions *options;
         pid_t engine;
+        uint32_t type; /* that it will be asked about first; WORKER_NO_TYPE: it is asked at once */
 } WorkerSetup;
+
+#define WORKER_NO_TYPE UINT32_MAX
 
 /* The life of a worker, from the fork to its end. */
 _noreturn_ void worker_main(const WorkerSetup *setup);

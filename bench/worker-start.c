@@ -56,6 +56,7 @@ int main(int argc, char **argv) {
                 .image = &image,
                 .options = &options,
                 .engine = getpid(),
+                .type = WORKER_NO_TYPE,
         };
         size_t size;
         char *heap;

@@ -28,6 +28,34 @@ void arena_unmap(Arena *arena) {
         *arena = (Arena){};
 }
 
+/* A large arena asks the kernel for many pages at once: one fault each would cost a quarter of a load. */
+#define READY_FROM KIB(256)
+#define READY_MAX  KIB(512)
+
+static size_t to_page(size_t size) {
+        return (size + 4095) & ~(size_t) 4095;
+}
+
+static void make_ready(Arena *arena) {
+        size_t begin = to_page(arena->used), more = MIN(to_page(arena->used / 8), (size_t) READY_MAX);
+
+        begin = MAX(begin, arena->ready);
+        more = MIN(more, arena->limit - begin);
+        /* Kernels before 5.14 do not know it, and without memory it is better to find out where it is wanted. */
+        if (more > 0 && madvise(arena->base + begin, more, MADV_POPULATE_WRITE) == 0)
+                arena->ready = begin + more;
+        else
+                arena->ready = arena->limit;
+}
+
+void arena_trim(Arena *arena) {
+        size_t begin = to_page(arena->used);
+
+        if (arena->ready > begin && arena->ready < arena->limit)
+                (void) madvise(arena->base + begin, arena->ready - begin, MADV_REMOVE);
+        arena->ready = 0;
+}
+
 static void *arena_take(Arena *arena, size_t size, size_t alignment) {
         size_t start = (arena->used + alignment - 1) & ~(alignment - 1);
 
@@ -38,6 +66,8 @@ static void *arena_take(Arena *arena, size_t size, size_t alignment) {
         }
 
         arena->used = start + size;
+        if (arena->used > arena->ready && arena->used > READY_FROM)
+                make_ready(arena);
         return arena->base + start;
 }
 

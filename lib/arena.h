@@ -19,6 +19,7 @@ typedef struct Arena {
         uint8_t *base;
         size_t used;  /* bytes */
         size_t limit; /* bytes */
+        size_t ready; /* bytes of which the kernel has made pages in advance */
         void (*full)(struct Arena *arena, size_t wanted);
 } Arena;
 
@@ -33,6 +34,9 @@ int arena_map(Arena *arena, size_t limit, void (*full)(Arena *arena, size_t want
 
 /* Releases what arena_map() made; takes a zeroed arena. */
 void arena_unmap(Arena *arena);
+
+/* Gives back the memory behind what is used, as far as it was got in advance: for shared memory that others will have. */
+void arena_trim(Arena *arena);
 
 /* size bytes, zeroed, aligned for any type; never NULL. A size of 0 gives a valid, unique-enough pointer. */
 void *arena_alloc(Arena *arena, size_t size);

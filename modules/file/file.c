@@ -394,8 +394,12 @@ static int compare_content(AgentdContext *c, size_t i, const File *file, Look *l
                         goto finish;
                 }
                 look->content_differs = r == 0;
-                if (!look->content_differs)
-                        agentd_remember(c, i, (const int[]){ fd, source }, source >= 0 ? 2 : 1);
+                if (!look->content_differs) {
+                        if (source >= 0)
+                                agentd_remember(c, i, (const int[]){ fd, source }, 2);
+                        else
+                                agentd_remember_seen(c, i, &fd, &look->st, 1);
+                }
         } else
                 look->content_differs = true;
 

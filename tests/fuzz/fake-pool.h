@@ -60,6 +60,10 @@ bool worker_pool_has_room(const WorkerPool *pool, _unused_ const Image *image, _
         return false;
 }
 
+void worker_pool_warm(
+        _unused_ WorkerPool *pool, _unused_ Image *image, _unused_ WorkerKind kind, _unused_ uint32_t type) {
+}
+
 int worker_pool_dispatch(WorkerPool *pool, Image *image, Batch *batch) {
         fuzz_check(batch->n > 0 && batch->timeout_usec > 0 && batch->next != batch);
         for (uint32_t i = 0; i < batch->n; i++) {
