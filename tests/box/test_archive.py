@@ -220,6 +220,42 @@ def test_a_checksum_must_be_right(box):
     assert not box.exists("/opt/app") and no_staging(box)
 
 
+def sha256(box, path=APP):
+    return "sha256:" + box.run(f"sha256sum {path}").stdout.split()[0]
+
+
+def test_with_the_right_checksum_it_is_not_read_in_a_check(box):
+    put(box, *version(1))
+    role = ROLE + f'checksum = "{sha256(box)}"\n'
+    once(box, role, changed=1)
+    put(box, *version(2))
+    once(box, ok=1)
+    # It is not what was promised, so what is missing cannot be brought back.
+    box.run("rm /opt/app/cur")
+    assert "does not have the checksum" in error(once(box, code=1, failed=1))
+    once(box, ROLE + f'checksum = "{sha256(box)}"\n', changed=1)
+    assert box.read("/opt/app/cur") == "run 2\n"
+
+
+def test_a_source_that_others_can_write_is_copied_first(box):
+    put(box, *version(1))
+    box.run(f"chown daemon {APP}")
+    once(box, ROLE + f'checksum = "{sha256(box)}"\n', changed=1)
+    assert box.read("/opt/app/cur") == "run 1\n" and no_staging(box)
+
+
+def test_it_is_fetched_from_a_url(box):
+    put(box, *version(1), path="/srv/app.tar.gz")
+    role = (f'[archive."/opt/app"]\nurl = "file:///srv/app.tar.gz"\nchecksum = "{sha256(box, "/srv/app.tar.gz")}"\n'
+            'strip = 1\n')
+    once(box, role, changed=1)
+    assert box.read("/opt/app/cur") == "run 1\n"
+    put(box, *version(2), path="/srv/app.tar.gz")
+    once(box, ok=1)
+    box.run("rm -r /opt/app")
+    assert "Failed to fetch" in error(once(box, code=1, failed=1))
+
+
 def test_what_a_crash_has_left_is_removed(box):
     put(box, *version(1))
     once(box, ROLE, changed=1)
