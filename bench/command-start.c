@@ -21,12 +21,14 @@
 
 /* ---- The floor -------------------------------------------------------------------------------------------------- */
 
-static bool inactive;
+/* A unit is inactive as well before it is begun: it counts once its process has ended. */
+static bool ended, inactive;
 
 static int on_changed(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         const char *interface, *name, *state;
+        int code;
 
-        if (sd_bus_message_read(m, "s", &interface) < 0 || strcmp(interface, SYSTEMD ".Unit") != 0 ||
+        if (sd_bus_message_read(m, "s", &interface) < 0 ||
                 sd_bus_message_enter_container(m, 'a', "{sv}") < 0)
                 return 0;
         while (sd_bus_message_enter_container(m, 'e', "sv") > 0) {
@@ -35,8 +37,12 @@ static int on_changed(sd_bus_message *m, void *userdata, sd_bus_error *error) {
                 if (strcmp(name, "ActiveState") == 0) {
                         if (sd_bus_message_read(m, "v", "s", &state) < 0)
                                 return 0;
-                        if (strcmp(state, "inactive") == 0 || strcmp(state, "failed") == 0)
+                        if (ended && (strcmp(state, "inactive") == 0 || strcmp(state, "failed") == 0))
                                 inactive = true;
+                } else if (strcmp(name, "ExecMainCode") == 0) {
+                        if (sd_bus_message_read(m, "v", "i", &code) < 0)
+                                return 0;
+                        ended = ended || code != 0;
                 } else
                         (void) sd_bus_message_skip(m, "v");
                 (void) sd_bus_message_exit_container(m);
@@ -65,7 +71,7 @@ static double run_floor(sd_bus *bus, char **argv) {
                 "type='signal',sender='" SYSTEMD "',path='%s',"
                 "interface='org.freedesktop.DBus.Properties',member='PropertiesChanged'",
                 path);
-        inactive = false;
+        ended = inactive = false;
         check(sd_bus_add_match_async(bus, &slot, match, on_changed, NULL, NULL), "add a match");
         check(sd_bus_message_new_method_call(bus, &m, SYSTEMD, "/org/freedesktop/systemd1",
                       SYSTEMD ".Manager", "StartTransientUnit"),
