@@ -2,7 +2,7 @@
 
 /*
  * How long a command takes as a transient unit, from the wish until its output and its end are known: by agentd's engine, and
- * beside it by a bare client, which asks PID 1 for a unit with two pipes, waits for the signal that it is inactive, and reads.
+ * beside it by a bare client, which asks PID 1 for a unit with two pipes, waits for the first signal that says how it ended, and reads.
  * Prints microseconds of wall time: the floor's, then agentd's; a line for each round, by turns.
  *
  *      command-start ROUNDS PROGRAM [ARGUMENT…]
@@ -21,22 +21,23 @@
 
 /* ---- The floor -------------------------------------------------------------------------------------------------- */
 
-static bool inactive;
+static bool ended;
 
+/* How the process ended is known from the first signal that has it; the unit is not inactive before some time later. */
 static int on_changed(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        const char *interface, *name, *state;
+        const char *interface, *name;
+        int code;
 
-        if (sd_bus_message_read(m, "s", &interface) < 0 || strcmp(interface, SYSTEMD ".Unit") != 0 ||
+        if (sd_bus_message_read(m, "s", &interface) < 0 ||
                 sd_bus_message_enter_container(m, 'a', "{sv}") < 0)
                 return 0;
         while (sd_bus_message_enter_container(m, 'e', "sv") > 0) {
                 if (sd_bus_message_read(m, "s", &name) < 0)
                         return 0;
-                if (strcmp(name, "ActiveState") == 0) {
-                        if (sd_bus_message_read(m, "v", "s", &state) < 0)
+                if (strcmp(name, "ExecMainCode") == 0) {
+                        if (sd_bus_message_read(m, "v", "i", &code) < 0)
                                 return 0;
-                        if (strcmp(state, "inactive") == 0 || strcmp(state, "failed") == 0)
-                                inactive = true;
+                        ended = ended || code != 0;
                 } else
                         (void) sd_bus_message_skip(m, "v");
                 (void) sd_bus_message_exit_container(m);
@@ -65,7 +66,7 @@ static double run_floor(sd_bus *bus, char **argv) {
                 "type='signal',sender='" SYSTEMD "',path='%s',"
                 "interface='org.freedesktop.DBus.Properties',member='PropertiesChanged'",
                 path);
-        inactive = false;
+        ended = false;
         check(sd_bus_add_match_async(bus, &slot, match, on_changed, NULL, NULL), "add a match");
         check(sd_bus_message_new_method_call(bus, &m, SYSTEMD, "/org/freedesktop/systemd1",
                       SYSTEMD ".Manager", "StartTransientUnit"),
@@ -78,7 +79,7 @@ static double run_floor(sd_bus *bus, char **argv) {
         check(sd_bus_message_append(m, "a(sa(sv))", 0), "write the call");
         check(sd_bus_call_async(bus, NULL, m, NULL, NULL, 0), "send the call");
         sd_bus_message_unref(m);
-        while (!inactive) {
+        while (!ended) {
                 int r = sd_bus_process(bus, NULL);
 
                 check(r, "read the bus");
