@@ -530,9 +530,6 @@ static int file_prepare(AgentdPrepare *prepare, const char *name, const AgentdVa
         if (file->kind == KIND_DIRECTORY &&
                 tree_prepare(prepare, name, p, &tree_parameters, &file->tree) < 0)
                 r = -EINVAL;
-        if (file->kind == KIND_DIRECTORY &&
-                tree_prepare(prepare, name, p, &tree_parameters, &file->tree) < 0)
-                r = -EINVAL;
         if (r < 0)
                 return r;
 
