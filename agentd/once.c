@@ -72,6 +72,8 @@ static void on_result(void *userdata, Run *run, uint32_t state) {
         if (once->options->json) {
                 json_t *json = output_result(run, state, once->options->diff);
 
+                /* Nothing is kept that could be undone. */
+                (void) json_object_del(json, "undo");
                 output_json_line(stdout, json);
                 json_decref(json);
         } else

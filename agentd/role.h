@@ -100,8 +100,8 @@ typedef struct State {
         uint8_t hash[IMAGE_HASH_SIZE];
         AgentdPathKind path_kind;
         const char *edits; /* the file that it is about a part of; or NULL */
-        bool broken; /* has an error: it is not prepared */
-        bool nested; /* its name had dots without quotes: what it seems to lack is no news */
+        bool broken;       /* has an error: it is not prepared */
+        bool nested;       /* its name had dots without quotes: what it seems to lack is no news */
 } State;
 
 typedef struct Edge {

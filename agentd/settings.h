@@ -23,8 +23,8 @@ typedef struct Settings {
         uint64_t store_age_usec;
         uint64_t store_content_bytes;      /* old contents, all of them; 0: none are kept */
         uint64_t store_content_file_bytes; /* the largest one that is kept */
-        uint64_t facts_deadline_usec; /* of each local program */
-        uint64_t watches_max;         /* how many inotify watches agentd takes at most */
+        uint64_t facts_deadline_usec;      /* of each local program */
+        uint64_t watches_max;              /* how many inotify watches agentd takes at most */
 } Settings;
 
 /* The built-in values, which hold until the first load. */

@@ -32,8 +32,8 @@
 #define STORE_HOUSEKEEPER_RETRY_USEC USEC_PER_MINUTE
 #define STORE_HOUSEKEEPER_USEC       (24 * 60 * USEC_PER_MINUTE)
 /* Old contents that make a housekeeper worth while, whatever the limit is. */
-#define STORE_CONTENT_BYTES MIB(1)
-#define STORE_WAL_PAGES_ALONE        (16 * STORE_WAL_PAGES)
+#define STORE_CONTENT_BYTES   MIB(1)
+#define STORE_WAL_PAGES_ALONE (16 * STORE_WAL_PAGES)
 
 /* Exit status of the housekeeper that says: the store is corrupt. */
 #define HOUSEKEEPER_CORRUPT 3

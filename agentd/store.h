@@ -49,8 +49,8 @@ typedef struct StoreHandlers {
 
 typedef struct StoreOptions {
         const char *directory; /* copied */
-        const char
-                *housekeeper; /* program to exec with "--housekeeper DIRECTORY BYTES AGE_USEC CONTENT_BYTES"; NULL: none */
+        const char *
+                housekeeper; /* program to exec with "--housekeeper DIRECTORY BYTES AGE_USEC CONTENT_BYTES"; NULL: none */
 } StoreOptions;
 
 /* Limits, which the housekeeper keeps: oldest runs with their results, and oldest events, go first. */

@@ -228,7 +228,8 @@ TEST(a_state_is_shown_with_its_neighbours) {
         assert_json(json_object_get(shown, "watches"), "[{\"kind\":\"bus\",\"what\":\"\"}]");
         assert_json(json_object_get(shown, "history"),
                 "[{\"run\":7,\"time\":\"2026-11-21T13:32:00.123456Z\",\"result\":\"changed\","
-                "\"differences\":[{\"attribute\":\"mode\",\"is\":\"0600\",\"should\":null}],\"undo\":[],\"error\":null}"
+                "\"differences\":[{\"attribute\":\"mode\",\"is\":\"0600\",\"should\":null}],\"undo\":[],"
+                "\"error\":null}"
                 "]");
         json_decref(shown);
 

@@ -45,8 +45,8 @@ typedef struct Archive {
         const char *checksum; /* NULL: that of the source as it is */
         int64_t strip;
         const AgentdValue *include, *exclude; /* lists; NULL */
-        const char *owner, *group; /* NULL: root */
-        bool names; /* owners are those of the archive, where there are such */
+        const char *owner, *group;            /* NULL: root */
+        bool names;                           /* owners are those of the archive, where there are such */
         mode_t file_mode, directory_mode;
         const char *creates;
         bool purge;

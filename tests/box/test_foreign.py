@@ -218,14 +218,15 @@ def test_a_check_cannot_change_the_host(box):
     wanted = {f"{i} {where}": told[k] for i, told in enumerate(attempts.values()) for k, where in enumerate(("in", "out"))
               if told[k] is not None}
     assert got == wanted
-    assert processes(box) == []
+    wait_until(lambda: processes(box) == [], 10, "all have ended")
 
 
 def test_programs_end_with_their_workers(box):
     box.start()
     for do in ("good", "hang", "leave-a-child", "close"):
         wrong(box, do)
-        assert processes(box, "wrong") == processes(box, "sleep") == [], do
+        # Who was killed may wait for a moment until somebody looks at how he ended.
+        wait_until(lambda: processes(box, "wrong") == processes(box, "sleep") == [], 10, f"all have ended after '{do}'")
 
 
 def test_a_load_runs_programs_in_the_sandbox(box):
@@ -357,7 +358,7 @@ def test_only_the_guilty_state_fails(box, do):
     assert re.match(ONE[do], results["guilty"]["error"]), results["guilty"]["error"]
     assert (done.returncode, len(results)) == (1, GOOD + 1)
     assert time.monotonic() - begin < 20
-    assert processes(box) == []
+    wait_until(lambda: processes(box) == [], 10, "all have ended")
 
 
 @pytest.mark.parametrize("do", ALL)
@@ -372,7 +373,7 @@ def test_an_answer_that_cannot_be_read_fails_the_batch(box, do):
     else:
         assert {r["result"] for r in results.values()} == {"failed"}
     assert re.match(SAID + ALL[do], results["guilty"]["error"]), results["guilty"]["error"]
-    assert processes(box) == []
+    wait_until(lambda: processes(box) == [], 10, "all have ended")
 
 
 def test_a_second_answer_is_not_taken_for_that_of_the_next_request(box):

@@ -126,6 +126,8 @@ static int on_result(Follow *follow, json_t *object) {
                 (void) json_array_append_new(follow->differing, json_string(id));
         progress_hide(&follow->invocation->progress);
         if (invocation->json) {
+                /* As agentd --once has it; `run ID --json` tells it. */
+                (void) json_object_del(object, "undo");
                 print_json(object);
                 return 0;
         }
