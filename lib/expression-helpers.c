@@ -1,11 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include <assert.h>
-#include <fcntl.h>
 #include <fnmatch.h>
-#include <linux/openat2.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
 
 #include "expression-internal.h"
 
@@ -177,6 +173,38 @@ HELPER(join) {
         return 0;
 }
 
+HELPER(replace) {
+        const char *text = args[0].text, *end = text + args[0].size, *found;
+        size_t size = args[0].size, count = 0;
+        char *copy, *p;
+        int r;
+
+        if (args[1].size == 0)
+                return helper_error(call, 1, "what is to be replaced is empty");
+        r = helper_charge(call, size);
+        if (r < 0)
+                return r;
+        for (const char *q = text; (q = memmem(q, (size_t) (end - q), args[1].text, args[1].size));
+                q += args[1].size)
+                count++;
+        /* Paid for before there is memory for it. */
+        size = size - count * args[1].size + count * args[2].size;
+        r = helper_charge(call, count + size);
+        if (r < 0)
+                return r;
+
+        p = copy = arena_alloc_text(call->arena, size + 1);
+        for (; (found = memmem(text, (size_t) (end - text), args[1].text, args[1].size));
+                text = found + args[1].size) {
+                p = mempcpy(p, text, (size_t) (found - text));
+                p = mempcpy(p, args[2].text, args[2].size);
+        }
+        p = mempcpy(p, text, (size_t) (end - text));
+        *p = 0;
+        *ret = slice(copy, size);
+        return 0;
+}
+
 HELPER(basename) {
         const char *text = args[0].text;
         size_t end = args[0].size, start;
@@ -210,191 +238,6 @@ HELPER(dirname) {
         while (end > 1 && text[end - 1] == '/')
                 end--;
         *ret = end > 0 ? value_string(call->arena, text, end) : value_string(call->arena, ".", 1);
-        return 0;
-}
-
-/*
- * Arrays and tables
- */
-
-HELPER(len) {
-        const Value *v = &args[0];
-        size_t length = 0;
-        int r;
-
-        switch (v->type) {
-        case VALUE_STRING:
-                r = helper_charge(call, v->size);
-                if (r < 0)
-                        return r;
-                for (size_t i = 0; i < v->size; i++)
-                        length += ((unsigned char) v->text[i] & 0xc0) != 0x80;
-                break;
-        case VALUE_ARRAY: length = v->n_items; break;
-        case VALUE_TABLE: length = v->n_members; break;
-        default: return helper_error(call, 0, "wants a string, an array or a table, not %s", value_kind(v));
-        }
-        *ret = value_integer((int64_t) length);
-        return 0;
-}
-
-HELPER(keys) {
-        int r;
-
-        *ret = value_array();
-        VALUE_FOREACH_MEMBER(member, &args[0]) {
-                Value key = value_string(call->arena, member->key, member->key_size);
-
-                r = helper_charge(call, 1 + member->key_size);
-                if (r < 0)
-                        return r;
-                (void) value_append(call->arena, ret, &key);
-        }
-        return 0;
-}
-
-HELPER(values) {
-        int r;
-
-        r = helper_charge(call, args[0].n_members);
-        if (r < 0)
-                return r;
-        *ret = value_array();
-        VALUE_FOREACH_MEMBER(member, &args[0])
-                (void) value_append(call->arena, ret, &member->value);
-        return 0;
-}
-
-HELPER(has) {
-        int r;
-
-        r = helper_charge(call, args[0].n_members);
-        if (r < 0)
-                return r;
-        *ret = value_boolean(value_find(&args[0], args[1].text, args[1].size));
-        return 0;
-}
-
-HELPER(first) {
-        if (args[0].n_items > 0)
-                *ret = args[0].items[0];
-        return 0;
-}
-
-HELPER(last) {
-        if (args[0].n_items > 0)
-                *ret = args[0].items[args[0].n_items - 1];
-        return 0;
-}
-
-static int order_items(HelperCall *call, const Value *a, const Value *b, int *ret) {
-        int r;
-
-        r = evaluation_order(call->evaluation, a, b, ret);
-        if (r == 1)
-                return helper_error(call, SIZE_MAX,
-                        "wants only numbers or only strings; there are %s and %s", value_kind(a),
-                        value_kind(b));
-        return r;
-}
-
-/* The smallest or greatest of the arguments, or of the items of the only one. */
-static int extreme(HelperCall *call, const Value *args, size_t n, int sign, Value *ret) {
-        const Value *best = NULL;
-        int order, r;
-
-        if (n == 1) {
-                if (args[0].type != VALUE_ARRAY)
-                        return helper_error(
-                                call, 0, "a single argument must be an array, not %s", value_kind(&args[0]));
-                n = args[0].n_items;
-                args = args[0].items;
-        }
-        for (size_t i = 0; i < n; i++) {
-                /* The first is compared with itself, for its type. */
-                r = order_items(call, &args[i], best ?: &args[i], &order);
-                if (r < 0)
-                        return r;
-                if (!best || (order != VALUES_UNORDERED && (sign < 0 ? order < 0 : order > 0)))
-                        best = &args[i];
-        }
-        if (best)
-                *ret = *best;
-        return 0;
-}
-
-HELPER(min) {
-        return extreme(call, args, n, -1, ret);
-}
-
-HELPER(max) {
-        return extreme(call, args, n, 1, ret);
-}
-
-HELPER(unique) {
-        int r;
-
-        *ret = value_array();
-        VALUE_FOREACH_ITEM(item, &args[0]) {
-                bool known = false;
-
-                VALUE_FOREACH_ITEM(other, ret) {
-                        r = evaluation_equal(call->evaluation, item, other, 1, &known);
-                        if (r < 0)
-                                return r;
-                        if (known)
-                                break;
-                }
-                r = helper_charge(call, 1);
-                if (r < 0)
-                        return r;
-                if (!known)
-                        (void) value_append(call->arena, ret, item);
-        }
-        return 0;
-}
-
-static int merge_sort(HelperCall *call, Value *items, Value *scratch, size_t n) {
-        size_t half = n / 2, i = 0, j = half, k = 0;
-        int order, r;
-
-        /* A single item is compared with itself, for its type. */
-        if (n < 2)
-                return n == 0 ? 0 : order_items(call, &items[0], &items[0], &order);
-        r = merge_sort(call, items, scratch, half);
-        if (r < 0)
-                return r;
-        r = merge_sort(call, items + half, scratch, n - half);
-        if (r < 0)
-                return r;
-
-        while (i < half && j < n) {
-                r = order_items(call, &items[i], &items[j], &order);
-                if (r < 0)
-                        return r;
-                scratch[k++] = order <= 0 ? items[i++] : items[j++];
-        }
-        while (i < half)
-                scratch[k++] = items[i++];
-        while (j < n)
-                scratch[k++] = items[j++];
-        memcpy(items, scratch, n * sizeof(Value));
-        return 0;
-}
-
-HELPER(sorted) {
-        Value array = args[0];
-        int r;
-
-        r = helper_charge(call, array.n_items);
-        if (r < 0)
-                return r;
-        array.items = arena_memdup(call->arena, args[0].items, args[0].n_items * sizeof(Value));
-        array.n_items_allocated = array.n_items;
-        r = merge_sort(call, array.items, arena_new_array(call->arena, Value, array.n_items), array.n_items);
-        if (r < 0)
-                return r;
-        *ret = array;
         return 0;
 }
 
@@ -585,131 +428,62 @@ static void split_version(const Value *v, Span *epoch, Span *upstream, Span *rev
         *upstream = all;
 }
 
+/* Whether an order, negative, zero or positive, is what the operator asks for. Return: 1; 0; -EINVAL. */
+static int order_matches(const Value *operator, int order) {
+        static const struct {
+                const char *text;
+                bool less, equal, greater;
+        } operators[] = {
+                { "==", false, true, false },
+                { "!=", true, false, true },
+                { "<", true, false, false },
+                { "<=", true, true, false },
+                { ">", false, false, true },
+                { ">=", false, true, true },
+        };
+
+        FOREACH_ELEMENT(o, operators)
+                if (strlen(o->text) == operator->size && memcmp(o->text, operator->text, operator->size) ==
+                        0)
+                        return order < 0 ? o->less : order > 0 ? o->greater : o->equal;
+        return -EINVAL;
+}
+
 HELPER(version_compare) {
         Span a[3], b[3];
         int order = 0, r;
 
-        r = helper_charge(call, args[0].size + args[1].size);
+        r = helper_charge(call, args[0].size + args[n - 1].size);
         if (r < 0)
                 return r;
         split_version(&args[0], &a[0], &a[1], &a[2]);
-        split_version(&args[1], &b[0], &b[1], &b[2]);
+        split_version(&args[n - 1], &b[0], &b[1], &b[2]);
         for (size_t i = 0; order == 0 && i < 3; i++)
                 order = compare_part(a[i], b[i]);
-        *ret = value_integer(order < 0 ? -1 : order > 0);
-        return 0;
-}
-
-/*
- * The host
- */
-
-/* No step below limits time: a file system may hang. Who evaluates these is a process that can be killed. */
-static int check_path(HelperCall *call, const Value *args, size_t n) {
-        if (args[0].size == 0 || args[0].text[0] != '/')
-                return helper_error(call, 0, "wants an absolute path");
-        if (memchr(args[0].text, 0, args[0].size))
-                return helper_error(call, 0, "the path holds a NUL");
-        return 0;
-}
-
-static int open_below(int root_fd, const char *path, uint64_t flags) {
-        struct open_how how = {
-                .flags = O_PATH | O_CLOEXEC | flags,
-                .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS,
-        };
-        _cleanup_close_ int own_root_fd = -EBADF;
-        int fd;
-
-        if (root_fd < 0) {
-                own_root_fd = open("/", O_PATH | O_CLOEXEC | O_DIRECTORY);
-                if (own_root_fd < 0)
-                        return -errno;
-                root_fd = own_root_fd;
-        }
-
-        /* EAGAIN: something was renamed meanwhile and the kernel cannot tell whether we left the root. */
-        for (unsigned i = 0; i < 16; i++) {
-                fd = (int) syscall(SYS_openat2, root_fd, path, &how, sizeof(how));
-                if (fd >= 0)
-                        return fd;
-                if (errno != EAGAIN && errno != EINTR)
-                        break;
-        }
-        return -errno;
-}
-
-/* The mode of a file; 0 if there is none. */
-static int stat_below(HelperCall *call, const Value *path, uint64_t flags, mode_t *ret) {
-        _cleanup_close_ int fd = -EBADF;
-        struct stat st;
-
-        fd = open_below(call->root_fd, path->text, flags);
-        if (fd == -ENOENT || fd == -ENOTDIR) {
-                *ret = 0;
+        if (n == 2) {
+                *ret = value_integer(order < 0 ? -1 : order > 0);
                 return 0;
         }
-        if (fd < 0 || fstat(fd, &st) < 0) {
-                int r = fd < 0 ? fd : -errno;
 
-                (void) helper_error(call, 0, "Failed to look at '%s': %s",
-                        call->tainted ? "(secret)" : path->text, strerror(-r));
-                return r;
-        }
-        *ret = st.st_mode;
-        return 0;
-}
-
-HELPER(exists) {
-        mode_t mode;
-        int r;
-
-        r = stat_below(call, &args[0], 0, &mode);
+        r = order_matches(&args[1], order);
         if (r < 0)
-                return r;
-        *ret = value_boolean(mode != 0);
-        return 0;
-}
-
-HELPER(is_file) {
-        mode_t mode;
-        int r;
-
-        r = stat_below(call, &args[0], 0, &mode);
-        if (r < 0)
-                return r;
-        *ret = value_boolean(S_ISREG(mode));
-        return 0;
-}
-
-HELPER(is_dir) {
-        mode_t mode;
-        int r;
-
-        r = stat_below(call, &args[0], 0, &mode);
-        if (r < 0)
-                return r;
-        *ret = value_boolean(S_ISDIR(mode));
-        return 0;
-}
-
-HELPER(is_symlink) {
-        mode_t mode;
-        int r;
-
-        r = stat_below(call, &args[0], O_NOFOLLOW, &mode);
-        if (r < 0)
-                return r;
-        *ret = value_boolean(S_ISLNK(mode));
+                return helper_error(call, 1, "the operator is none of ==, !=, <, <=, >, >=");
+        *ret = value_boolean(r);
         return 0;
 }
 
 /* clang-format off */
 static const Helper helpers[] = { /* sorted */
+        { "all", 1, 1, 0, "a", NULL, helper_all, "array",
+          "whether all of its booleans are true; also if there are none" },
+        { "any", 1, 1, 0, "a", NULL, helper_any, "array",
+          "whether one of its booleans is true" },
         { "basename", 1, 1, 0, "s", NULL, helper_basename, "path",
           "what follows the last `/`; slashes at the end do not count" },
         { "bool", 1, 1, 0, NULL, NULL, helper_bool, "value",
           "a boolean from a boolean, 0 or 1, or one of the strings true, yes, on, 1, false, no, off, 0" },
+        { "concat", 1, HELPER_ANY_NUMBER, 0, NULL, NULL, helper_concat, "array, …",
+          "the items of all the arrays as one array" },
         { "contains", 2, 2, 0, NULL, NULL, helper_contains, "where, what",
           "`what in where`" },
         { "default", 2, 2, HELPER_SPECIAL, NULL, NULL, NULL, "name, otherwise",
@@ -720,19 +494,26 @@ static const Helper helpers[] = { /* sorted */
           "what precedes the last `/`; `.` if there is none" },
         { "endswith", 2, 2, 0, "ss", NULL, helper_endswith, "text, suffix",
           "whether the text ends so" },
-        { "exists", 1, 1, HELPER_HOST, "s", check_path, helper_exists, "path",
+        { "env", 1, 1, HELPER_HOST, "s", helper_check_variable, helper_env, "name",
+          "a variable of agentd's own environment; null if it is not set" },
+        { "exists", 1, 1, HELPER_HOST, "s", helper_check_path, helper_exists, "path",
           "whether there is such a file of any kind; symlinks are followed" },
         { "first", 1, 1, 0, "a", NULL, helper_first, "array",
           "the first item; null if there is none" },
         { "has", 2, 2, 0, "ts", NULL, helper_has, "table, key",
           "whether the table has the key" },
+        { "has_command", 1, 1, HELPER_HOST, "s", helper_check_command, helper_has_command, "name",
+          "whether there is such a program in `/usr/local/sbin`, `/usr/local/bin`, `/usr/sbin`, `/usr/bin`, `/sbin` or "
+          "`/bin`" },
+        { "has_unit", 1, 1, HELPER_HOST, "s", helper_check_unit, helper_has_unit, "name",
+          "whether systemd finds a unit file of that name, or for `a@b.service` of its template, that is not masked" },
         { "int", 1, 1, 0, NULL, NULL, helper_int, "value",
           "an integer from an integer, a float (cut towards zero) or a string of decimal digits" },
-        { "is_dir", 1, 1, HELPER_HOST, "s", check_path, helper_is_dir, "path",
+        { "is_dir", 1, 1, HELPER_HOST, "s", helper_check_path, helper_is_dir, "path",
           "whether it is a directory; symlinks are followed" },
-        { "is_file", 1, 1, HELPER_HOST, "s", check_path, helper_is_file, "path",
+        { "is_file", 1, 1, HELPER_HOST, "s", helper_check_path, helper_is_file, "path",
           "whether it is a regular file; symlinks are followed" },
-        { "is_symlink", 1, 1, HELPER_HOST, "s", check_path, helper_is_symlink, "path",
+        { "is_symlink", 1, 1, HELPER_HOST, "s", helper_check_path, helper_is_symlink, "path",
           "whether it is a symlink" },
         { "join", 2, 2, 0, "as", NULL, helper_join, "array, separator",
           "the strings of the array as one" },
@@ -750,6 +531,10 @@ static const Helper helpers[] = { /* sorted */
           "the greatest of numbers or of strings; null if there is none" },
         { "min", 1, HELPER_ANY_NUMBER, 0, NULL, NULL, helper_min, "array | a, b, …",
           "the smallest of numbers or of strings; null if there is none" },
+        { "pluck", 2, 2, 0, "as", NULL, helper_pluck, "array, key",
+          "of an array of tables, the value that each has for the key" },
+        { "replace", 3, 3, 0, "sss", NULL, helper_replace, "text, what, by",
+          "the text with each `what` replaced, from left to right" },
         { "sorted", 1, 1, 0, "a", NULL, helper_sorted, "array",
           "numbers or strings in ascending order" },
         { "split", 2, 2, 0, "ss", NULL, helper_split, "text, separator",
@@ -766,8 +551,11 @@ static const Helper helpers[] = { /* sorted */
           "the text with the letters a to z made great" },
         { "values", 1, 1, 0, "t", NULL, helper_values, "table",
           "its values, in the order in which they were written" },
-        { "version_compare", 2, 2, 0, "ss", NULL, helper_version_compare, "a, b",
-          "-1, 0 or 1 as version a is older, the same or newer, by the rules of Debian (epoch, `~`, revision)" },
+        { "version_compare", 2, 3, 0, "sss", NULL, helper_version_compare, "a, b | a, operator, b",
+          "-1, 0 or 1 as version a is older, the same or newer, by the rules of Debian (epoch, `~`, revision); with one of "
+          "the operators `==` `!=` `<` `<=` `>` `>=`, whether that holds" },
+        { "where", 3, 3, 0, "as", NULL, helper_where, "array, key, value",
+          "of an array of tables, those that have this value for the key" },
 };
 /* clang-format on */
 

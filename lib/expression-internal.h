@@ -93,3 +93,38 @@ int evaluation_contains(Evaluation *evaluation, const Value *haystack, const Val
 int evaluation_order(Evaluation *evaluation, const Value *a, const Value *b, int *ret)
         __attribute__((warn_unused_result));
 #define VALUES_UNORDERED INT32_MIN
+
+/* ---- Helpers: expression-helpers.c has the table of them, and those of strings, numbers and versions -------------- */
+
+#define HELPER_FUNCTION(helper) \
+        int helper_##helper(HelperCall *call, const Value *args, size_t n, Value *ret)
+
+/* expression-lists.c */
+HELPER_FUNCTION(len);
+HELPER_FUNCTION(keys);
+HELPER_FUNCTION(values);
+HELPER_FUNCTION(has);
+HELPER_FUNCTION(first);
+HELPER_FUNCTION(last);
+HELPER_FUNCTION(min);
+HELPER_FUNCTION(max);
+HELPER_FUNCTION(unique);
+HELPER_FUNCTION(sorted);
+HELPER_FUNCTION(all);
+HELPER_FUNCTION(any);
+HELPER_FUNCTION(concat);
+HELPER_FUNCTION(pluck);
+HELPER_FUNCTION(where);
+
+/* expression-host.c */
+int helper_check_path(HelperCall *call, const Value *args, size_t n);
+int helper_check_unit(HelperCall *call, const Value *args, size_t n);
+int helper_check_command(HelperCall *call, const Value *args, size_t n);
+int helper_check_variable(HelperCall *call, const Value *args, size_t n);
+HELPER_FUNCTION(exists);
+HELPER_FUNCTION(is_file);
+HELPER_FUNCTION(is_dir);
+HELPER_FUNCTION(is_symlink);
+HELPER_FUNCTION(has_unit);
+HELPER_FUNCTION(has_command);
+HELPER_FUNCTION(env);
