@@ -46,9 +46,18 @@ static uint32_t add_group_node(Loader *loader, const char *pattern) {
         return loader->n_states + loader->n_groups++;
 }
 
-static Group *find_group(Graph *graph, const char *pattern) {
+static bool is_meant(const Reference *reference, const State *state) {
+        return reference->loop ? state->declaration == reference->loop
+                               : fnmatch(reference->pattern, state->id, 0) == 0;
+}
+
+static Group *find_group(Graph *graph, const Reference *reference) {
         Loader *loader = graph->loader;
-        uint32_t i = map_get(&loader->group_map, pattern);
+        /* Loops of two roles may be written alike; a line end is in no name. */
+        const char *key = reference->loop ? arena_printf(&loader->scratch, "%p\n%s",
+                                                    (const void *) reference->loop, reference->pattern)
+                                          : reference->pattern;
+        uint32_t i = map_get(&loader->group_map, key);
         Group *group;
 
         if (i != MAP_NOT_FOUND)
@@ -57,11 +66,11 @@ static Group *find_group(Graph *graph, const char *pattern) {
         i = loader->group_map.n;
         graph->groups =
                 arena_grow(&loader->scratch, graph->groups, i, &graph->n_groups_allocated, sizeof(Group));
-        map_put(&loader->group_map, &loader->scratch, pattern, i);
+        map_put(&loader->group_map, &loader->scratch, key, i);
         group = &graph->groups[i];
         *group = (Group){};
         for (uint32_t s = 0; s < loader->n_states; s++)
-                if (fnmatch(pattern, loader->states[s]->id, 0) == 0) {
+                if (is_meant(reference, loader->states[s])) {
                         group->members = arena_grow(&loader->scratch, group->members, group->n,
                                 &group->n_allocated, sizeof(uint32_t));
                         group->members[group->n++] = s;
@@ -69,10 +78,10 @@ static Group *find_group(Graph *graph, const char *pattern) {
         return group;
 }
 
-static void connect_glob(Graph *graph, const State *state, const Reference *reference) {
+static void connect_group(Graph *graph, const State *state, const Reference *reference) {
         Loader *loader = graph->loader;
-        Group *group = find_group(graph, reference->pattern);
-        bool itself = fnmatch(reference->pattern, state->id, 0) == 0;
+        Group *group = find_group(graph, reference);
+        bool itself = is_meant(reference, state);
 
         if (itself && group->n >= GROUP_MIN) {
                 /* Harmless in one member of the group, and otherwise a cycle: found here before it is a million edges. */
@@ -145,8 +154,13 @@ static bool glob_type_exists(Loader *loader, const char *pattern) {
 
 static void connect(Graph *graph, const State *state, const Reference *reference) {
         Loader *loader = graph->loader;
-        const State *other = loader_state(loader, reference->pattern);
+        const State *other;
 
+        if (reference->loop) {
+                connect_group(graph, state, reference);
+                return;
+        }
+        other = loader_state(loader, reference->pattern);
         if (other) {
                 if (other == state && !reference->weak)
                         diagnostics_add(
@@ -160,9 +174,8 @@ static void connect(Graph *graph, const State *state, const Reference *reference
         if (reference->weak || map_get(&loader->off_ids, reference->pattern) != MAP_NOT_FOUND)
                 return;
         if (is_glob(reference->pattern)) {
-                connect_glob(graph, state, reference);
-                if (find_group(graph, reference->pattern)->n > 0 ||
-                        glob_type_exists(loader, reference->pattern))
+                connect_group(graph, state, reference);
+                if (find_group(graph, reference)->n > 0 || glob_type_exists(loader, reference->pattern))
                         return;
         }
         unknown_reference(loader, reference);

@@ -6,6 +6,7 @@
 
 #include "paths.h"
 #include "role.h"
+#include "template.h"
 
 #define DEFAULT_TIMEOUT_USEC USEC_PER_MINUTE
 
@@ -134,6 +135,26 @@ static const char *normalise_reference(Loader *loader, const char *text) {
         return arena_printf(&loader->scratch, "%s:%s", type, path);
 }
 
+/*
+ * The name of a state with for_each, as it is written: "user:{{item.name}}" means all that the loop makes. In a loop it is that
+ * of the same item, as everywhere else. NULL: it is no such name.
+ */
+static const Member *find_loop(Names *names, const Value *text) {
+        const char *colon = memchr(text->text, ':', text->size);
+        const Member *table, *declaration = NULL;
+
+        if (names->item || !colon || !template_has_tags(text->text, text->size))
+                return NULL;
+        table = value_find(&names->role->table, text->text, (size_t) (colon - text->text));
+        if (table && table->value.type == VALUE_TABLE)
+                declaration =
+                        value_find(&table->value, colon + 1, text->size - (size_t) (colon + 1 - text->text));
+        return declaration && declaration->value.type == VALUE_TABLE &&
+                               value_get(&declaration->value, "for_each")
+                       ? declaration
+                       : NULL;
+}
+
 static void set_references(Names *names, State *state, const char *name, const Value *value, bool before) {
         Loader *loader = names->loader;
 
@@ -143,10 +164,25 @@ static void set_references(Names *names, State *state, const char *name, const V
                 return;
         }
         VALUE_FOREACH_ITEM(item, value) {
+                const Member *loop;
                 Value text;
 
-                if (!wants(loader, item, VALUE_STRING, name, "an array of strings") ||
-                        names_render(names, item, &text) < 0) {
+                if (!wants(loader, item, VALUE_STRING, name, "an array of strings")) {
+                        state->broken = true;
+                        continue;
+                }
+                loop = find_loop(names, item);
+                if (loop) {
+                        state_refer(loader, state,
+                                (Reference){
+                                        .pattern = item->text,
+                                        .loop = loop,
+                                        .place = item->place,
+                                        .before = before,
+                                });
+                        continue;
+                }
+                if (names_render(names, item, &text) < 0) {
                         state->broken = true;
                         continue;
                 }
@@ -404,20 +440,31 @@ static int state_name(Names *names, const TypeEntry *type, const Member *member,
         return 0;
 }
 
-static void twice(Loader *loader, const State *state, const State *first, const char *what) {
-        if (state->place.file == first->place.file && state->place.line == first->place.line &&
-                state->place.column == first->place.column)
-                diagnostics_add(
-                        &loader->diagnostics, state->place, "more than one item of the loop makes %s", what);
-        else
+/* Which item of its loop a state is of: 0, or 'key'. */
+static const char *item_label(Loader *loader, const State *state) {
+        const Value *key = state->item_keyed ? value_get(state->item, "key") : NULL;
+
+        return key ? arena_printf(&loader->scratch, "'%s'", key->text)
+                   : arena_printf(&loader->scratch, "%u", state->item_number);
+}
+
+static void twice(Loader *loader, const State *state, State *first, const char *what) {
+        if (state->item && state->declaration == first->declaration) {
+                /* One pair tells it: a loop over thousands that forgot its item makes thousands. */
+                if (!first->made_twice)
+                        diagnostics_add(&loader->diagnostics, state->place,
+                                "items %s and %s of the loop both make %s", item_label(loader, first),
+                                item_label(loader, state), what);
+                first->made_twice = true;
+        } else
                 diagnostics_add(&loader->diagnostics, state->place,
                         "%s is declared twice; first at %s:%u:%u", what, first->place.file,
                         first->place.line, first->place.column);
 }
 
-static void make_state(
-        Loader *loader, const Role *role, TypeEntry *type, const Member *member, const Value *item) {
-        const State *first;
+static void make_state(Loader *loader, const Role *role, TypeEntry *type, const Member *member,
+        const Value *item, uint32_t item_number, bool item_keyed) {
+        State *first;
         Names names;
         State *state;
 
@@ -427,7 +474,10 @@ static void make_state(
                 .role = role,
                 .type = type,
                 .place = member->place,
+                .declaration = member,
                 .item = item,
+                .item_number = item_number,
+                .item_keyed = item_keyed,
                 .timeout_usec = type->type->timeout_usec ?: DEFAULT_TIMEOUT_USEC,
         };
         if (role->audit || loader->settings.audit)
@@ -484,7 +534,8 @@ static void make_states(
 
         if (items->type == VALUE_ARRAY)
                 VALUE_FOREACH_ITEM(item, items)
-                        make_state(loader, role, type, member, item);
+                        make_state(
+                                loader, role, type, member, item, (uint32_t) (item - items->items), false);
         else if (items->type == VALUE_TABLE)
                 VALUE_FOREACH_MEMBER(entry, items) {
                         Value *item = arena_new(&loader->scratch, Value), key;
@@ -493,7 +544,7 @@ static void make_states(
                         key = value_string(&loader->scratch, entry->key, entry->key_size);
                         (void) value_add(&loader->scratch, item, "key", 3, &key);
                         (void) value_add(&loader->scratch, item, "value", 5, &entry->value);
-                        make_state(loader, role, type, member, item);
+                        make_state(loader, role, type, member, item, 0, true);
                 }
         else
                 diagnostics_add(&loader->diagnostics, loop->place,
@@ -553,7 +604,7 @@ static void make_states_of_type(Loader *loader, const Role *role, const Member *
                 if (loop)
                         make_states(loader, role, type, member, loop);
                 else
-                        make_state(loader, role, type, member, NULL);
+                        make_state(loader, role, type, member, NULL, 0, false);
         }
 }
 

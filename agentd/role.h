@@ -74,6 +74,8 @@ typedef struct TypeEntry {
 /* A word about another state: this one comes after it, or before. */
 typedef struct Reference {
         const char *pattern; /* an id, or a glob over ids */
+        const Member *
+                loop; /* a declaration with for_each, all states of which are meant; NULL: the pattern says it */
         Place place;
         bool before;
         bool weak; /* implied: nothing is wrong if there is no such state */
@@ -91,7 +93,11 @@ typedef struct State {
         const char *id, *name;
         Place place;
         uint32_t index;
-        const Value *item;       /* of for_each */
+        const Member *declaration; /* in the role: what states of one loop have in common */
+        const Value *item;         /* of for_each */
+        uint32_t item_number;      /* of an array: which of its items that is, from 0 */
+        bool item_keyed;           /* it is the entry of a table */
+        bool made_twice;           /* by another item, which was told */
         AgentdValue *parameters; /* by index of the declaration; in the image, unless AGENTD_COPIES_VALUES */
         Given *given;            /* the parameters that are, in the order of the role */
         uint32_t n_given;

@@ -504,11 +504,16 @@ TEST(declared_twice) {
                 { "[plain.x]\none = \"1\"\n[plain.\"{{vars.n}}\"]\none = \"1\"\n[vars]\nn = \"x\"\n",
                         "a.toml:3:8: error: plain:x is declared twice; first at a.toml:1:8" },
                 { "[file.\"{{item}}\"]\nfor_each = [\"/a\", \"/b\", \"/a/\"]\n",
-                        "a.toml:1:7: error: more than one item of the loop makes file:/a" },
+                        "a.toml:1:7: error: items 0 and 2 of the loop both make file:/a" },
+                { "[file.\"{{item.value}}\"]\nfor_each = { one = \"/a\", two = \"/b\", three = \"/b\" }\n",
+                        "a.toml:1:7: error: items 'two' and 'three' of the loop both make file:/b" },
+                { "[plain.\"{{item}}\"]\none = \"\"\nfor_each = [\"a\", \"b\", \"a\", \"b\", \"a\"]\n",
+                        "a.toml:1:8: error: items 0 and 2 of the loop both make plain:a\n"
+                        "a.toml:1:8: error: items 1 and 3 of the loop both make plain:b" },
                 { "[file.\"/a\"]\n[file.\"/{{item}}\"]\nfor_each = [\"b\", \"a\"]\n",
                         "a.toml:2:7: error: file:/a is declared twice; first at a.toml:1:7" },
                 { "[file.\"/a\"]\nfor_each = [1, 2, 3]\n",
-                        "a.toml:1:7: error: more than one item of the loop makes file:/a" },
+                        "a.toml:1:7: error: items 0 and 1 of the loop both make file:/a" },
                 { "[file.\"/x\"]\n[file.\"/x\"]\n", "a.toml:2:1: error: cannot redefine existing table: "
                                                     "[file.\"/x\"]; it may be written only once" },
                 { "[file.\"/x\"]\nmode = \"0644\"\nmode = \"0600\"\n",
@@ -1067,6 +1072,66 @@ TEST(globs) {
         }
 }
 
+TEST(loops_as_a_whole) {
+        /* By the name as it is written: what the loop makes, and nothing else that a glob would match. */
+        role_loads("[plain.\"p-{{item}}\"]\none = \"\"\nfor_each = [\"a\", \"b\"]\n"
+                   "[plain.p-c]\none = \"\"\n"
+                   "[plain.\"{{ item.key }}-x\"]\none = \"\"\nfor_each = { k = 1, l = 2 }\n"
+                   "[plain.\"none-{{item}}\"]\none = \"\"\nfor_each = []\n"
+                   "[file.\"/x\"]\nrequires = [\"plain:p-{{item}}\", \"plain:none-{{item}}\"]\n"
+                   "[file.\"/y\"]\nbefore = [\"plain:{{ item.key }}-x\"]\n");
+        ASSERT_EQ(n_dependencies("file:/x"), 2);
+        ASSERT_TRUE(waits_for("file:/x", "plain:p-a"));
+        ASSERT_TRUE(waits_for("file:/x", "plain:p-b"));
+        ASSERT_TRUE(waits_for("plain:k-x", "file:/y"));
+        ASSERT_TRUE(waits_for("plain:l-x", "file:/y"));
+        ASSERT_EQ(n_dependencies("plain:p-a"), 0);
+
+        /* Within a loop it is the state of the same item. */
+        role_loads("[plain.\"p-{{item}}\"]\none = \"\"\nfor_each = [\"a\", \"b\"]\n"
+                   "[file.\"/{{item}}\"]\nfor_each = [\"b\", \"a\"]\nrequires = [\"plain:p-{{item}}\"]\n");
+        ASSERT_EQ(n_dependencies("file:/a"), 1);
+        ASSERT_TRUE(waits_for("file:/a", "plain:p-a"));
+        ASSERT_TRUE(waits_for("file:/b", "plain:p-b"));
+
+        /* Many: a group, one for all. */
+        role_loads("[plain.\"{{item}}\"]\none = \"\"\nfor_each = \"split('a b c d e f g h i', ' ')\"\n"
+                   "[file.\"/x\"]\nrequires = [\"plain:{{item}}\"]\n"
+                   "[file.\"/y\"]\nrequires = [\"plain:{{item}}\"]\n");
+        ASSERT_EQ(image->header->nodes.n, image_n_states(image) + 1);
+        ASSERT_EQ(n_dependencies("file:/x"), 1);
+        ASSERT_TRUE(leads_to(image_n_states(image), index_of("file:/x")));
+        ASSERT_TRUE(leads_to(image_n_states(image), index_of("file:/y")));
+
+        /* Two roles that are written alike mean their own. */
+        clear("conf");
+        put("conf/a.toml", "[plain.\"{{item}}\"]\none = \"\"\nfor_each = [\"a\"]\n"
+                           "[file.\"/a\"]\nrequires = [\"plain:{{item}}\"]\n");
+        put("conf/b.toml", "[plain.\"{{item}}\"]\none = \"\"\nfor_each = [\"b\"]\n"
+                           "[file.\"/b\"]\nrequires = [\"plain:{{item}}\"]\n");
+        loads();
+        ASSERT_EQ(n_dependencies("file:/a"), 1);
+        ASSERT_TRUE(waits_for("file:/a", "plain:a"));
+        ASSERT_EQ(n_dependencies("file:/b"), 1);
+        ASSERT_TRUE(waits_for("file:/b", "plain:b"));
+}
+
+TEST(loops_that_are_not) {
+        static const Case cases[] = {
+                { "[plain.\"{{item}}\"]\none = \"\"\nfor_each = [\"a\"]\n"
+                  "[file.\"/x\"]\nrequires = [\"plain:{{item.name}}\"]\n",
+                        "a.toml:5:20: error: undefined name 'item.name'" },
+                { "[plain.a]\none = \"\"\n[file.\"/x\"]\nrequires = [\"plain:{{item}}\"]\n",
+                        "a.toml:4:20: error: undefined name 'item'" },
+                { "[plain.\"{{item}}\"]\none = \"\"\nfor_each = [\"a\"]\nrequires = [\"file:/x\"]\n"
+                  "[file.\"/x\"]\nrequires = [\"plain:{{item}}\"]\n",
+                        "a.toml:1:8: error: the states wait for each other in a cycle: plain:a requires "
+                        "file:/x requires plain:a" },
+        };
+
+        ALL_FAIL(cases);
+}
+
 TEST(roles_that_are_off) {
         put("conf/a.toml",
                 "when = \"1 == 2\"\n[plain.off]\none = \"x\"\n[nonsense.x]\n[file.\"/off//x\"]\nmode = 1\n");
@@ -1419,6 +1484,7 @@ RUN_TESTS(RUN_FRESH(keys_that_are_not), RUN_FRESH(settings_of_the_wrong_type), R
         RUN_FRESH(modules_that_cannot_be_used), RUN_FRESH(types_of_two_modules),
         RUN_FRESH(loaders_that_do_not_come_back), RUN_FRESH(a_load_can_be_ended), RUN_FRESH(nothing_is_fine),
         RUN_FRESH(edges), RUN_FRESH(implied_edges), RUN_FRESH(edits), RUN_FRESH(globs),
+        RUN_FRESH(loops_as_a_whole), RUN_FRESH(loops_that_are_not),
         RUN_FRESH(roles_that_are_off), RUN_FRESH(directories_and_masks), RUN_FRESH(precedence_below_a_root),
         RUN_FRESH(files_that_were_read), RUN_FRESH(flags), RUN_FRESH(hashes), RUN_FRESH(values),
         RUN_FRESH(loops), RUN_FRESH(watches), RUN_FRESH(given_files), RUN_FRESH(many_states))
