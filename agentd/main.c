@@ -13,6 +13,7 @@
 #include "daemon.h"
 #include "disable.h"
 #include "doc.h"
+#include "eval.h"
 #include "log.h"
 #include "once.h"
 #include "output.h"
@@ -21,42 +22,46 @@
 #include "util.h"
 
 static bool arg_once, arg_validate, arg_doc, arg_style, arg_force;
-static const char *arg_content;
+static const char *arg_content, *arg_eval;
 static int arg_log_level = -1;
 static DocOptions arg_doc_options;
 static OnceOptions arg_options = { .root = "/" };
 
 static void help(void) {
-        (void) printf("agentd [OPTION…]\n"
-                      "agentd --once [--plan [--check]] [--diff] [--json] [OPTION…]\n"
-                      "agentd --validate [OPTION…] [FILE…]\n"
-                      "agentd --doc [NAME]\n"
-                      "agentd --content HASH [--force]\n"
-                      "\n"
-                      "Keeps this host in the state that the roles in conf.d declare. Without --once,\n"
-                      "--validate, --doc or --content it is the service, which 'agentctl' talks to.\n"
-                      "\n"
-                      "  --once             do a single run, without daemon\n"
-                      "  --plan             only say what would change\n"
-                      "  --check            with --plan: exit with 4 if anything would change\n"
-                      "  --diff             show differences of text\n"
-                      "  --json             print one JSON object a line\n"
-                      "  -v --verbose       show states that are fine as well\n"
-                      "  --validate         look for errors in roles and settings, or in these files\n"
-                      "  --doc              show what a state type or agentd.toml takes, or\n"
-                      "                     list what there is\n"
-                      "  --style STYLE      with --doc: text (default), markdown, roff or toml\n"
-                      "  --content HASH     write out old content that a change has replaced\n"
-                      "  --force            with --content: to a terminal, even if it is no text\n"
-                      "  --root DIR         manage the tree in DIR instead of this host\n"
-                      "  --conf-dir DIR     roles are DIR/*.toml, instead of those in conf.d\n"
-                      "  --module-dir DIR   look for modules in DIR first\n"
-                      "  --log-level LEVEL  error, warning, notice, info (default) or debug\n"
-                      "  -h --help          show this\n"
-                      "  --version          show the version\n"
-                      "\n"
-                      "Exit status: 0 fine, 1 a state failed, 2 usage or invalid role,\n"
-                      "4 changes are pending (--plan --check).\n");
+        (void) printf(
+                "agentd [OPTION…]\n"
+                "agentd --once [--plan [--check]] [--diff] [--json] [OPTION…]\n"
+                "agentd --validate [OPTION…] [FILE…]\n"
+                "agentd --eval EXPRESSION [--check] [--json] [--root DIR]\n"
+                "agentd --doc [NAME]\n"
+                "agentd --content HASH [--force]\n"
+                "\n"
+                "Keeps this host in the state that the roles in conf.d declare. Without --once,\n"
+                "--validate, --eval, --doc or --content it is the service, which 'agentctl' talks to.\n"
+                "\n"
+                "  --once             do a single run, without daemon\n"
+                "  --plan             only say what would change\n"
+                "  --check            with --plan: exit with 4 if anything would change\n"
+                "  --diff             show differences of text\n"
+                "  --json             print one JSON object a line\n"
+                "  -v --verbose       show states that are fine as well\n"
+                "  --validate         look for errors in roles and settings, or in these files\n"
+                "  --eval EXPRESSION  try an expression, as of a state's 'when', and print its value;\n"
+                "                     with --check print nothing, and exit with 1 if it is false\n"
+                "  --doc              show what a state type or agentd.toml takes, or\n"
+                "                     list what there is\n"
+                "  --style STYLE      with --doc: text (default), markdown, roff or toml\n"
+                "  --content HASH     write out old content that a change has replaced\n"
+                "  --force            with --content: to a terminal, even if it is no text\n"
+                "  --root DIR         manage the tree in DIR instead of this host\n"
+                "  --conf-dir DIR     roles are DIR/*.toml, instead of those in conf.d\n"
+                "  --module-dir DIR   look for modules in DIR first\n"
+                "  --log-level LEVEL  error, warning, notice, info (default) or debug\n"
+                "  -h --help          show this\n"
+                "  --version          show the version\n"
+                "\n"
+                "Exit status: 0 fine, 1 a state failed, 2 usage or invalid role or expression,\n"
+                "4 changes are pending (--plan --check).\n");
 }
 
 static int usage(const char *format, ...) _printf_(1, 2);
@@ -97,6 +102,7 @@ enum {
         ARG_DIFF,
         ARG_JSON,
         ARG_VALIDATE,
+        ARG_EVAL,
         ARG_DOC,
         ARG_STYLE,
         ARG_CONTENT,
@@ -118,6 +124,7 @@ static int parse_argv(int argc, char **argv) {
                 { "json", no_argument, NULL, ARG_JSON },
                 { "verbose", no_argument, NULL, 'v' },
                 { "validate", no_argument, NULL, ARG_VALIDATE },
+                { "eval", required_argument, NULL, ARG_EVAL },
                 { "doc", no_argument, NULL, ARG_DOC },
                 { "style", required_argument, NULL, ARG_STYLE },
                 { "content", required_argument, NULL, ARG_CONTENT },
@@ -142,6 +149,7 @@ static int parse_argv(int argc, char **argv) {
                 case ARG_JSON: arg_options.json = true; break;
                 case 'v': arg_options.verbose = true; break;
                 case ARG_VALIDATE: arg_validate = true; break;
+                case ARG_EVAL: arg_eval = optarg; break;
                 case ARG_DOC: arg_doc = true; break;
                 case ARG_STYLE:
                         if (reference_style_from_string(optarg, &arg_doc_options.style) < 0)
@@ -182,6 +190,14 @@ static int parse_argv(int argc, char **argv) {
                 return -usage("--style goes with --doc");
         if (arg_force && !arg_content)
                 return -usage("--force goes with --content");
+        if (arg_eval) {
+                if (arg_content || arg_doc || arg_once || arg_validate || arg_options.plan ||
+                        arg_options.diff || arg_options.verbose || arg_options.conf_dir)
+                        return -usage("--eval goes with --check, --json, --root and --module-dir only");
+                if (optind < argc)
+                        return -usage("'%s' is one word too many; quote the expression", argv[optind]);
+                return 1;
+        }
         if (arg_content) {
                 if (arg_doc || arg_once || arg_validate || arg_options.plan || arg_options.diff ||
                         arg_options.json)
@@ -250,6 +266,14 @@ int main(int argc, char **argv) {
                 return EXIT_STATE_FAILED;
         }
 
+        if (arg_eval)
+                return eval_run(&(EvalOptions){
+                        .expression = arg_eval,
+                        .root = arg_options.root,
+                        .module_dir = arg_options.module_dir,
+                        .json = arg_options.json,
+                        .check = arg_options.check,
+                });
         if (arg_content)
                 return content_print(STATE_DIRECTORY, arg_content, arg_force);
         if (arg_doc)
