@@ -283,6 +283,18 @@ def test_validate_runs_agentd():
     assert ctl(None, "validate", AGENTD_EXECUTABLE="/nonexistent/agentd").status == 3
 
 
+def test_eval_runs_agentd():
+    with fake_agentd('printf "%s|" "$@"; echo oops >&2; exit 1\n') as path:
+        for words, arguments in ((["1 < 2"], ["1 < 2"]), (["--check", "1 < 2"], ["1 < 2", "--check"]),
+                                 (["a", "--json"], ["a", "--json"]), (["--check", "--json", "a"], ["a", "--check", "--json"]),
+                                 (["--", "-1"], ["-1"])):
+            done = ctl(None, "eval", *words, AGENTD_EXECUTABLE=path)
+            assert (done.status, done.out, done.err) == (1, "|".join(["--eval", *arguments, ""]), "oops\n"), done
+        assert ctl(None, "eval", AGENTD_EXECUTABLE=path).status == 2
+        assert ctl(None, "eval", "1", "2", AGENTD_EXECUTABLE=path).status == 2
+    assert ctl(None, "eval", "1", AGENTD_EXECUTABLE="/nonexistent/agentd").status == 3
+
+
 def test_validate_as_json():
     with fake_agentd('echo "4 states in 1 role, no errors"\n') as path:
         done = ctl(None, "validate", "--json", AGENTD_EXECUTABLE=path)

@@ -12,12 +12,15 @@ In README.md, docs/*.md, modules/*/README.md and conf.d:
 - a block ```toml fragment is TOML, but no role: a local fact, a part of a role.
 - a block ```toml agentd.toml holds settings instead.
 - a block ```mustache NAME lies beside the roles of its page.
+- a block ```expressions has lines `EXPRESSION → VALUE`, which agentd --eval finds to be so, over a small tree (TREE below).
+  In docs/expressions.md there is one for each helper.
 - links to files of the tree lead somewhere, and to a heading that is there.
 
 A page of a module has the headings of every such page, and its table of parameters is what the module declares.
 docs/settings.md and conf.d/agentd.toml hold what `agentd --doc` prints, and docs/roles.md the settings of states.
 """
 
+import json
 import os
 import re
 import subprocess
@@ -102,6 +105,47 @@ def check_roles(page, text):
                 result(name + "a role is valid", None if status == 0 else f"status {status}\n{stderr}")
 
 
+# What expressions see of a host.
+TREE = {
+    "etc/os-release": "ID=debian\nVERSION_ID=12\nPRETTY_NAME='Debian GNU/Linux 12 (bookworm)'\n",
+    "etc/motd": "hello\n",
+    "usr/lib/systemd/system/ssh.service": "[Service]\n",
+    "usr/lib/systemd/system/getty@.service": "[Service]\n",
+    "usr/bin/curl": "#!/bin/sh\n",
+}
+
+
+def make_tree(top):
+    for name, text in TREE.items():
+        path = Path(top) / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        path.chmod(0o755 if "bin/" in name else 0o644)
+    os.symlink("usr/bin", f"{top}/bin")
+
+
+def check_expressions(page, text):
+    blocks = [block for block in FENCE.finditer(text) if block[1] == "expressions"]
+    with tempfile.TemporaryDirectory(prefix="agentd-docs-") as tree:
+        os.chmod(tree, 0o755)
+        if blocks:
+            make_tree(tree)
+        for block in blocks:
+            problems = []
+            for line in filter(None, block[3].splitlines()):
+                expression, arrow, value = line.partition(" → ")
+                done = run_agentd("--root", tree, "--json", "--eval", expression.strip())
+                if not arrow or done.returncode != 0 or json.loads(done.stdout) != json.loads(value):
+                    problems.append(f"{line}\n  is: {done.stdout}{done.stderr}")
+            result(f"{page}:{line_of(text, block.start())}: expressions are what the page says", "\n".join(problems))
+    if page == "docs/expressions.md":
+        examples = "".join(block[3] for block in blocks)
+        helpers = set(re.findall(r"^\| `(\w+)\(", text, re.MULTILINE))
+        missing = [name for name in sorted(helpers) if not re.search(rf"\b{name}\(", examples)]
+        result(f"{page}: each helper has an example",
+               "there is none of " + ", ".join(missing) if missing or len(helpers) < 30 else None)
+
+
 def anchors(text):
     text = FENCE.sub("", text)
     return {
@@ -175,6 +219,7 @@ def main():
     for page in pages:
         text = (TOP / page).read_text()
         check_roles(page, text)
+        check_expressions(page, text)
         check_links(page, text)
         if page.startswith("modules/"):
             check_module_page(page, text, tables)

@@ -105,6 +105,7 @@ int verb_run(Invocation *invocation);
 int verb_watch(Invocation *invocation);
 int verb_validate(Invocation *invocation);
 int verb_content(Invocation *invocation);
+int verb_eval(Invocation *invocation);
 int verb_facts(Invocation *invocation);
 int verb_reload(Invocation *invocation);
 int verb_disable(Invocation *invocation);

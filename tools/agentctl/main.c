@@ -78,6 +78,11 @@ static const Option content_options[] = {
         {},
 };
 
+static const Option eval_options[] = {
+        { .name = "check", .help = "Print nothing; exit with 1 if it is false" },
+        {},
+};
+
 static const Option disable_options[] = {
         { .name = "for", .argument = "TIME", .help = "Enable again by itself after that, as in 2h" },
         {},
@@ -154,6 +159,15 @@ const Verb verbs[] = {
                 .help = "Write out old content that a change has replaced",
                 .more = "HASH is what 'stored' says in the 'undo' of a result: run ID --json.\n"
                         "Needs root, and no agentd that runs." },
+        { .name = "eval",
+                .arguments = "EXPRESSION",
+                .min = 1,
+                .max = 1,
+                .options = eval_options,
+                .handle = verb_eval,
+                .help = "Try an expression, as of a state's 'when'",
+                .more = "It reads facts, and may look at the host: \"exists('/etc/motd')\".\n"
+                        "Needs no agentd that runs." },
         { .name = "facts",
                 .arguments = "[NAME]",
                 .max = 1,

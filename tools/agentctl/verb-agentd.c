@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* validate, content and doc: what agentd itself does, without a daemon. */
+/* validate, content, eval and doc: what agentd itself does, without a daemon. */
 
 #include <fcntl.h>
 #include <signal.h>
@@ -165,6 +165,21 @@ int verb_content(Invocation *invocation) {
                 option_value(invocation, "force") ? "--force" : NULL, NULL };
 
         (void) snprintf(option, sizeof(option), "--content=%s", invocation->words[0]);
+        (void) execv(arguments[0], (char *const *) arguments);
+        (void) log_error_errno(errno, "Failed to run '%s': %m", arguments[0]);
+        return EXIT_UNREACHABLE;
+}
+
+/* ---- eval ------------------------------------------------------------------------------------------------------ */
+
+int verb_eval(Invocation *invocation) {
+        const char *arguments[6] = { agentd_path(), "--eval", invocation->words[0] };
+        size_t n = 3;
+
+        if (option_value(invocation, "check"))
+                arguments[n++] = "--check";
+        if (invocation->json)
+                arguments[n++] = "--json";
         (void) execv(arguments[0], (char *const *) arguments);
         (void) log_error_errno(errno, "Failed to run '%s': %m", arguments[0]);
         return EXIT_UNREACHABLE;

@@ -1,0 +1,99 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What agentd --eval says of expressions with errors, and how it prints values. Prints TAP.
+
+usage: test-eval.py AGENTD MODULE-DIR
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+
+agentd, module_dir = sys.argv[1:]
+n = failed = 0
+
+
+def evaluate(*arguments, **environment):
+    environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", **environment} | {
+        key: value for key, value in os.environ.items() if key.endswith("SAN_OPTIONS")}
+    done = subprocess.run([agentd, "--module-dir", module_dir, "--eval", *arguments], stdin=subprocess.DEVNULL,
+                          capture_output=True, env=environment)
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+def check(arguments, expected, **environment):
+    global n, failed
+    n += 1
+    found = evaluate(*arguments, **environment)
+    # A user without rights, and a container, are told about; that is not what is asked here.
+    errors = "".join(line for line in found[2].splitlines(True) if not line.startswith("agentd: warning: "))
+    good = (found[0], found[1], errors) == expected
+    failed += not good
+    print(f"{'ok' if good else 'not ok'} {n} - {' '.join(arguments)[:60]!r}")
+    if not good:
+        print(f"# expected {expected!r}\n# found    {found!r}")
+
+
+def value(arguments, text, **environment):
+    check(arguments, (0, text, ""), **environment)
+
+
+def error(expression, message, excerpt, *arguments):
+    """The excerpt: lines as they are shown, without the two blanks before each; None: any."""
+    if excerpt is None:
+        found = evaluate(expression, *arguments)[2]
+        shown = found[found.find("\n") + 1:] if found.count("\n") == 3 else "an excerpt of two lines"
+    else:
+        shown = "".join(f"  {line}\n" for line in excerpt.split("\n"))
+    check([expression, *arguments], (2, "", f"error: {message}\n{shown}"))
+
+
+value(["'a b'"], "a b\n")
+value(["'a b'", "--json"], '"a b"\n')
+value(["'wäb'"], "wäb\n")
+value(["''"], "\n")
+value(["[1, 'a', null, true, 1.5]"], '[1,"a",null,true,1.5]\n')
+value(["default(vars.port, 80)"], "80\n")
+value(["-1"], "-1\n")
+value(["default(env('NO_SUCH'), 'none')"], "none\n")
+value(["env('SUCH')"], "a\nb\n", SUCH="a\nb")
+value(["[env('SUCH')]"], '["a\\nb"]\n', SUCH="a\nb")
+value(["exists('/')"], "true\n")
+value(["true", "--check"], "")
+check(["false", "--check"], (1, "", ""))
+value(["exists('/')", "--check"], "")
+check(["not exists('/')", "--check"], (1, "", ""))
+
+error("1", "a condition must be a boolean; this is an integer", "1\n^", "--check")
+error("env('PATH')", "a condition must be a boolean; this is a string", "env('PATH')\n^", "--check")
+error("", "the expression is empty", "\n^")
+error("1 = 2", "unexpected '='; write '==' to compare", "1 = 2\n  ^")
+error("1 +", "unexpected '+'; there is no arithmetic", "1 +\n  ^")
+error("(1", "expected ')', found the end", "(1\n  ^")
+error("facts.os.idd", "undefined name 'facts.os.idd'; did you mean 'facts.os.id'?", "facts.os.idd\n         ^")
+error("vars.port", "undefined name 'vars.port'", "vars.port\n     ^")
+error("item", "undefined name 'item'", "item\n^")
+error("facts.uptime > 1", "'facts.uptime' changes all the time, so roles cannot read it; what depends on it belongs into a "
+      "trigger or a job", "facts.uptime > 1\n      ^")
+error("starts_with('a', 'b')", "there is no helper 'starts_with'; did you mean 'startswith'?", "starts_with('a', 'b')\n^")
+error("'ä' == x", "undefined name 'x'", "'ä' == x\n       ^")
+error("[1,\n\tx]", "undefined name 'x'", " x]\n ^")
+error("exists('/') and exists('x')", "exists(): wants an absolute path", "exists('/') and exists('x')\n" + " " * 23 + "^")
+error("'" + "x" * 200 + "' == x", "undefined name 'x'", "x" * 55 + "' == x\n" + " " * 60 + "^")
+error("not " * 65 + "true", "the expression nests deeper than 64 levels", None)
+error("len(split('" + "a," * 5000 + "', ',')) + 0", "unexpected '+'; there is no arithmetic", None)
+error("len(unique(split('" + "".join(f"{i}," for i in range(2000)) + "', ',')))", "the expression takes more than 10000 steps", None)
+
+with tempfile.TemporaryDirectory(prefix="agentd-eval-") as root:
+    os.chmod(root, 0o755)
+    os.mkdir(f"{root}/etc")
+    os.symlink("/etc", f"{root}/etc/up")
+    os.symlink("loop", f"{root}/loop")
+    value(["exists('/etc/up/up/up')", "--root", root], "true\n")
+    value(["exists('/etc/hostname')", "--root", root], "false\n")
+    error("exists('/loop')", "exists(): Failed to look at '/loop': Too many levels of symbolic links",
+          "exists('/loop')\n       ^", "--root", root)
+
+print(f"1..{n}")
+sys.exit(failed > 0)
