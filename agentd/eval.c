@@ -229,7 +229,7 @@ int eval_run(const EvalOptions *options) {
                 (void) log_error_errno(r, "Failed to open the root directory '%s': %m", options->root);
                 return EXIT_INVALID;
         }
-        loader.helpers = helper_set(loader.root_fd);
+        loader.helpers = loader_helpers(&loader);
 
         names_init(&names, &loader, &role, NULL);
         text = value_string(&loader.scratch, options->expression, strlen(options->expression));

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include "builtin.h"
 #include "foreign.h"
 #include "role.h"
 
@@ -34,6 +35,9 @@ static TypeEntry *find_known(Loader *loader, const char *name) {
 }
 
 void loader_add_module(Loader *loader, const Module *module) {
+        loader->modules = arena_grow(&loader->scratch, loader->modules, loader->n_modules,
+                &loader->n_modules_allocated, sizeof(Module *));
+        loader->modules[loader->n_modules++] = module;
         for (uint32_t i = 0; i < module->n_types; i++) {
                 const AgentdStateType *type = &module->types[i];
                 TypeEntry *entry = find_known(loader, type->name);
@@ -174,4 +178,66 @@ TypeEntry *type_find(Loader *loader, const char *name) {
 
         modules_open_all(loader);
         return find_known(loader, name);
+}
+
+/* ---- Helpers --------------------------------------------------------------------------------------------------- */
+
+/* Names of helpers may have more words than that; modules not. */
+#define HELPER_NAME_MAX 64
+
+static const Helper *find_known_helper(Loader *loader, const char *name) {
+        for (uint32_t i = 0; i < loader->n_modules; i++) {
+                const Module *module = loader->modules[i];
+                const Helper *helper = module_find_helper(module, name);
+                bool noted = false;
+
+                if (!helper)
+                        continue;
+                for (uint32_t k = 0; k < loader->n_helper_modules && !noted; k++)
+                        noted = loader->helper_modules[k] == module;
+                if (!noted) {
+                        loader->helper_modules = arena_grow(&loader->scratch, loader->helper_modules,
+                                loader->n_helper_modules, &loader->n_helper_modules_allocated,
+                                sizeof(Module *));
+                        loader->helper_modules[loader->n_helper_modules++] = module;
+                }
+                return helper;
+        }
+        return NULL;
+}
+
+static const Helper *find_helper(void *userdata, const char *name) {
+        const Helper *helper = find_known_helper(userdata, name);
+        Loader *loader = userdata;
+        size_t size = strlen(name);
+
+        if (helper || size > HELPER_NAME_MAX ||
+                strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_") != size)
+                return helper;
+
+        /* my_thing_word(): of my.so, my-thing.so or my-thing-word.so. */
+        for (size_t n = 1; n <= size && !helper; n++) {
+                const char *directory;
+                char *file;
+
+                if (name[n] != '_' && name[n] != 0)
+                        continue;
+                file = arena_printf(&loader->scratch, "%.*s.so", (int) n, name);
+                for (char *p = file; *p; p++)
+                        if (*p == '_')
+                                *p = '-';
+                for (size_t i = 0; (directory = nth_directory(loader, i)); i++)
+                        if (try_module(loader, directory, file) != 0)
+                                break;
+                helper = find_known_helper(loader, name);
+        }
+        return helper;
+}
+
+HelperSet loader_helpers(Loader *loader) {
+        HelperSet set = helper_set(loader->root_fd);
+
+        set.find = find_helper;
+        set.userdata = loader;
+        return set;
 }

@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <sys/stat.h>
 
+#include "builtin.h"
 #include "foreign.h"
 #include "module-load.h"
 
@@ -231,6 +232,7 @@ Module *module_close(Module *module) {
         for (uint32_t i = 0; i < module->n_types; i++)
                 free_parameters(module->types[i].parameters);
         free(module->types);
+        free(module->helpers);
         if (module->handle)
                 (void) dlclose(module->handle);
         foreign_free(module->foreign);
@@ -281,15 +283,17 @@ int module_take(Module *module, const char *ending, char **reterr) {
                         name, ending);
         if ((module->info.trigger_types && module->info.trigger_types[0]) ||
                 (module->info.sink_types && module->info.sink_types[0]) ||
-                (module->info.builtins && module->info.builtins[0]) ||
                 (module->info.fact_sources && module->info.fact_sources[0]))
                 return refuse(reterr, -EINVAL,
-                        "it provides something else than state types, which this agentd cannot use");
+                        "it provides something else than state types and helpers, which this agentd cannot use");
 
         r = take_types(module, reterr);
         if (r < 0)
                 return r;
-        if (module->n_types == 0)
+        r = builtins_take(module, reterr);
+        if (r < 0)
+                return r;
+        if (module->n_types == 0 && module->n_helpers == 0)
                 return refuse(reterr, -EINVAL, "it provides nothing");
         return 0;
 }

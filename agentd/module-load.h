@@ -9,6 +9,7 @@
 #include "module.h"
 
 typedef struct Foreign Foreign;
+typedef struct ModuleHelper ModuleHelper;
 
 typedef struct Module {
         char *path;
@@ -16,6 +17,8 @@ typedef struct Module {
         AgentdModule info;      /* in our layout: what the module did not know of is 0 */
         AgentdStateType *types; /* likewise; n_types of them */
         uint32_t n_types;
+        ModuleHelper *helpers; /* builtin.h */
+        uint32_t n_helpers;
         uint8_t build_id[IMAGE_BUILD_ID_SIZE];
         uint32_t build_id_size;
         Foreign *foreign; /* of a program: foreign.h; NULL: it is a shared object */

@@ -199,7 +199,7 @@ typedef struct AgentdStateType {
         int (*apply)(AgentdContext *context, const AgentdState *states, size_t n, unsigned flags);
 } AgentdStateType;
 
-/* Declared by a later header. */
+/* Declared by a later header; AgentdBuiltin at the end of this one. */
 typedef struct AgentdTriggerType AgentdTriggerType;
 typedef struct AgentdSinkType AgentdSinkType;
 typedef struct AgentdBuiltin AgentdBuiltin;
@@ -742,6 +742,75 @@ AGENTD_EXPORT bool agentd_note_begin(AgentdContext *context, size_t i);
 AGENTD_EXPORT void agentd_note(AgentdContext *context, size_t i, int fd, const struct statx *file);
 AGENTD_EXPORT bool agentd_note_unchanged(AgentdContext *context, size_t i);
 AGENTD_EXPORT void agentd_note_remember(AgentdContext *context, size_t i);
+
+/* ---- Helpers of expressions --------------------------------------------------------------------------------------- */
+
+/* One call of a helper. */
+typedef struct AgentdCall AgentdCall;
+
+/* Flags of a helper. */
+#define AGENTD_BUILTIN_HOST \
+        (1u << 0) /* looks at the host: it can be used in a state's `when` only, and is called before each check, in a
+                   * check worker. Without it, it is pure: it is called by the loader, the result is what it is */
+
+#define AGENTD_ANY_NUMBER UINT32_MAX
+
+/*
+ * A helper of expressions, that `when`, `for_each` and the like can call. It is named as its module, or that and a word:
+ * my_thing() and my_thing_word() of my-thing.so. This is how it is found. It must end soon, whatever it is given.
+ */
+struct AgentdBuiltin {
+        size_t size;               /* sizeof(AgentdBuiltin) */
+        const char *name;          /* lower case letters, digits, '_' */
+        const char *arguments;     /* their names, for messages: "name, version" */
+        const char *documentation; /* one line */
+        const AgentdType
+                *types; /* that arguments must have: AGENTD_BOOLEAN … AGENTD_TABLE, AGENTD_ANY; ended by
+                                    * AGENTD_NONE, those beyond may be anything; or NULL */
+        uint32_t min_args, max_args; /* AGENTD_ANY_NUMBER: no upper bound */
+        uint32_t flags;
+
+        /*
+         * call - required
+         * @args: AGENTD_NONE is JSON's null; dates and times are strings
+         * @ret:  comes as AGENTD_NONE. What it points to need only stay until the module is asked again; strings are UTF-8.
+         *        Not AGENTD_RECORD
+         *
+         * Return: 0; any negative errno, best that of agentd_call_error(), which says why.
+         */
+        int (*call)(AgentdCall *call, const AgentdValue *args, size_t n, AgentdValue *ret);
+};
+
+/* Zeroed memory that goes when the expression was evaluated; never NULL. */
+AGENTD_EXPORT void *agentd_call_alloc(AgentdCall *call, size_t size);
+
+/* Says what is wrong with an argument (by index, or -1: with the call). One line, no full stop. Return: -EINVAL. */
+AGENTD_EXPORT int agentd_call_error(AgentdCall *call, int argument, const char *format, ...)
+        AGENTD_PRINTF(3, 4);
+
+/*
+ * Opens an absolute path below the managed root, for reading, with symlinks, none of which leads out of it. flags: of
+ * O_PATH, O_NOFOLLOW and O_DIRECTORY. The caller closes it. Return: a descriptor; -EPERM: the helper is not one that looks
+ * at the host; -errno.
+ */
+AGENTD_EXPORT int agentd_call_open(AgentdCall *call, const char *path, int flags);
+
+/* Ends the source of a module with helpers: AGENTD_MODULE_BUILTINS("nft", "1", helpers, &type), where helpers is an array of
+ * const AgentdBuiltin *, ended by NULL. There need not be a type. */
+#define AGENTD_MODULE_BUILTINS(name_, version_, builtins_, ...)                                        \
+        static const AgentdStateType *const agentd_module_state_types[] = { __VA_ARGS__ __VA_OPT__(, ) \
+                        NULL };                                                                        \
+        extern const AgentdModule agentd_module;                                                       \
+        AGENTD_EXPORT const AgentdModule agentd_module = {                                             \
+                .abi = AGENTD_ABI,                                                                     \
+                .size = sizeof(AgentdModule),                                                          \
+                .state_type_size = sizeof(AgentdStateType),                                            \
+                .parameter_size = sizeof(AgentdParameter),                                             \
+                .name = (name_),                                                                       \
+                .version = (version_),                                                                 \
+                .state_types = agentd_module_state_types,                                              \
+                .builtins = (builtins_),                                                               \
+        }
 
 #ifdef __cplusplus
 }

@@ -26,33 +26,43 @@ static void *make_array(Loader *loader, ImageArray *array, uint32_t n, size_t el
 
 #define MAKE_ARRAY(loader, array, n, type) ((type *) make_array((loader), (array), (n), sizeof(type)))
 
+/* Its index; each is written once. */
+static uint32_t write_module(
+        Loader *loader, ImageHeader *header, ImageModule *modules, const Module *module) {
+        uint32_t m = 0;
+
+        while (m < header->modules.n &&
+                !streq((const char *) loader->image.base + modules[m].path.offset, module->path))
+                m++;
+        if (m == header->modules.n) {
+                modules[header->modules.n++] = (ImageModule){
+                        .path = text(loader, module->path),
+                        .build_id_size = module->build_id_size,
+                };
+                memcpy(modules[m].build_id, module->build_id, sizeof(modules[m].build_id));
+        }
+        return m;
+}
+
 static void write_types(Loader *loader, ImageHeader *header) {
         ImageModule *modules;
         ImageType *types;
-        uint32_t n_types = 0, n_modules = 0;
+        uint32_t n_types = 0;
 
         for (uint32_t i = 0; i < loader->n_types; i++)
                 if (loader->types[i]->image_index != UINT32_MAX)
                         loader->types[i]->image_index = n_types++;
         types = MAKE_ARRAY(loader, &header->types, n_types, ImageType);
-        modules = MAKE_ARRAY(loader, &header->modules, n_types, ImageModule);
+        modules = MAKE_ARRAY(loader, &header->modules, n_types + loader->n_helper_modules, ImageModule);
+        header->modules.n = 0;
 
         for (uint32_t i = 0; i < loader->n_types; i++) {
                 const TypeEntry *entry = loader->types[i];
-                uint32_t m = 0;
+                uint32_t m;
 
                 if (entry->image_index == UINT32_MAX)
                         continue;
-                while (m < n_modules && !streq((const char *) loader->image.base + modules[m].path.offset,
-                                                entry->module->path))
-                        m++;
-                if (m == n_modules) {
-                        modules[n_modules++] = (ImageModule){
-                                .path = text(loader, entry->module->path),
-                                .build_id_size = entry->module->build_id_size,
-                        };
-                        memcpy(modules[m].build_id, entry->module->build_id, sizeof(modules[m].build_id));
-                }
+                m = write_module(loader, header, modules, entry->module);
                 types[entry->image_index] = (ImageType){
                         .name = text(loader, entry->name),
                         .module = m,
@@ -60,7 +70,8 @@ static void write_types(Loader *loader, ImageHeader *header) {
                         .batch_max = entry->type->batch_max,
                 };
         }
-        header->modules.n = n_modules;
+        for (uint32_t i = 0; i < loader->n_helper_modules; i++)
+                (void) write_module(loader, header, modules, loader->helper_modules[i]);
 }
 
 /* Numbers files that are edited, in the order in which they come up first: the states of each are worked on together. */

@@ -121,7 +121,7 @@ void loader_run(Loader *loader) {
                         "the root directory cannot be opened: %s", strerror(-r));
                 return;
         }
-        loader->helpers = helper_set(loader->root_fd);
+        loader->helpers = loader_helpers(loader);
 
         settings_read(loader);
         roles_find(loader);

@@ -146,7 +146,11 @@ struct Loader {
         bool has_sandbox;
         SandboxOptions sandbox;
         bool all_modules; /* every module there is was opened */
-        Map tried;        /* paths of modules that were opened or refused */
+        const Module **modules;
+        uint32_t n_modules, n_modules_allocated;
+        const Module **helper_modules; /* whose helpers were asked for: workers need them */
+        uint32_t n_helper_modules, n_helper_modules_allocated;
+        Map tried; /* paths of modules that were opened or refused */
 
         State **states;
         uint32_t n_states, n_states_allocated;
@@ -272,6 +276,8 @@ void hash_value(crypto_generichash_state *hash, const AgentdValue *value);
 TypeEntry *type_find(Loader *loader, const char *name);
 /* Makes the types of a module known. */
 void loader_add_module(Loader *loader, const Module *module);
+/* The helpers of the language, and those of modules, which are opened as needed. */
+HelperSet loader_helpers(Loader *loader);
 /* Opens every module there is: for suggestions. */
 void modules_open_all(Loader *loader);
 

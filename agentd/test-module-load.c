@@ -94,8 +94,17 @@ TEST(bad_modules_are_refused) {
                 { "bad-deep", "one: fields are nested too deeply" },
                 { "bad-endless", "bad-endless: the list of parameters has no end (one without name)" },
                 { "bad-empty", "it provides nothing" },
-                { "bad-trigger",
-                        "it provides something else than state types, which this agentd cannot use" },
+                { "bad-trigger", "it provides something else than state types and helpers, which this "
+                                 "agentd cannot use" },
+                { "bad-helper-name", "helper 'bad_helpers' is not called as the module is, or that and "
+                                     "_WORD, of a-z, 0-9, _" },
+                { "bad-helper-size", "a helper says a size (8 bytes) that cannot be" },
+                { "bad-helper-call", "helper 'bad_helper_call' has no callback" },
+                { "bad-helper-arity",
+                        "helper 'bad_helper_arity' takes at least 2 arguments, and at most 1" },
+                { "bad-helper-types",
+                        "helper 'bad_helper_types_x': argument 2 has a type that none can have" },
+                { "bad-helper-twice", "helper 'bad_helper_twice' is declared twice" },
                 { "bad-build-id", "it has no build id; link it with -Wl,--build-id" },
                 { "bad-undefined", "undefined symbol: agentd_of_tomorrow" },
         };

@@ -1116,6 +1116,58 @@ TEST(loops_as_a_whole) {
         ASSERT_TRUE(waits_for("file:/b", "plain:b"));
 }
 
+/* Helpers of a module: pure ones are called here, those that look at the host are left for the worker. */
+TEST(helpers_of_modules) {
+        static const Case bad[] = {
+                { "[file.\"/x\"]\nwhen = \"helpers_double('x') == 1\"\n",
+                        "a.toml:2:24: error: helpers_double(): wants an integer here, not a string" },
+                { "[file.\"/x\"]\nwhen = \"helpers_double(1000001) == 1\"\n",
+                        "a.toml:2:24: error: helpers_double(): 1000001 is too much" },
+                { "[file.\"/x\"]\nwhen = \"helpers_fail()\"\n",
+                        "a.toml:2:9: error: helpers_fail(): module 'helpers' says: No such file or "
+                        "directory" },
+                { "[file.\"/x\"]\nwhen = \"helpers_fail('x')\"\n",
+                        "a.toml:2:9: error: helpers_fail(): it is 'x'" },
+                { "[file.\"/x\"]\nwhen = \"helpers_record()\"\n",
+                        "a.toml:2:9: error: helpers_record(): what module 'helpers' returns is no value" },
+                { "[file.\"/x\"]\nwhen = \"helpers_bytes()\"\n",
+                        "a.toml:2:9: error: helpers_bytes(): what module 'helpers' returns is no value" },
+                { "[file.\"/x\"]\nwhen = \"helpers_deep()\"\n",
+                        "a.toml:2:9: error: helpers_deep(): what module 'helpers' returns is no value" },
+                { "[file.\"/x\"]\nwhen = \"helpers_peek('/')\"\n",
+                        "a.toml:2:9: error: helpers_peek(): module 'helpers' says: Operation not "
+                        "permitted" },
+                { "[file.\"/x\"]\nwhen = \"helpers_size()\"\n",
+                        "a.toml:2:9: error: helpers_size() takes 1 argument (path), not 0" },
+                { "[file.\"/x\"]\nfor_each = \"[helpers_size('/')]\"\n",
+                        "a.toml:2:14: error: helpers_size() looks at the host; it can be used only in a "
+                        "state's 'when'" },
+                { "[file.\"/x\"]\nwhen = \"helpers_none()\"\n",
+                        "a.toml:2:9: error: there is no helper 'helpers_none'" },
+                { "[file.\"/x\"]\nwhen = \"help_ers()\"\n",
+                        "a.toml:2:9: error: there is no helper 'help_ers'" },
+                { "[file.\"/x\"]\nwhen = \"bad_helper_call()\"\n",
+                        "a.toml:2:9: error: there is no helper 'bad_helper_call'\n"
+                        "DIR/modules/bad-helper-call.so: error: the module cannot be used: helper "
+                        "'bad_helper_call' has no callback" },
+        };
+
+        link_module("TEST_MODULE_DIR", "helpers");
+        role_loads("[plain.\"{{item.name}}\"]\none = \"\"\nfor_each = \"helpers_rows('a', 'b')\"\n"
+                   "[file.\"/on\"]\nwhen = \"helpers_double(21) == 42 and helpers_echo([1, facts]) == [1, "
+                   "facts]\"\n"
+                   "[file.\"/look\"]\nwhen = \"helpers_size('/etc/x') == helpers_double(2)\"\n");
+        ASSERT_EQ(n_dependencies("plain:b"), 0);
+        ASSERT_EQ(image_state(image, index_of("file:/on"))->when, 0);
+        ASSERT_TRUE(image_state(image, index_of("file:/look"))->flags & IMAGE_STATE_WHEN_LOOKS);
+        /* That it has no state type is no reason to leave it out: the worker will ask for it. */
+        ASSERT_EQ(image->header->types.n, 2);
+        ASSERT_EQ(image->header->modules.n, 3);
+
+        link_module("TEST_MODULE_DIR", "bad-helper-call");
+        ALL_FAIL(bad);
+}
+
 TEST(loops_that_are_not) {
         static const Case cases[] = {
                 { "[plain.\"{{item}}\"]\none = \"\"\nfor_each = [\"a\"]\n"
@@ -1482,9 +1534,10 @@ RUN_TESTS(RUN_FRESH(keys_that_are_not), RUN_FRESH(settings_of_the_wrong_type), R
         RUN_FRESH(cycles), RUN_FRESH(conditions), RUN_FRESH(templates), RUN_FRESH(files_that_cannot_be_read),
         RUN_FRESH(all_errors_in_one_go), RUN_FRESH(modules_that_do_what_none_should),
         RUN_FRESH(modules_that_cannot_be_used), RUN_FRESH(types_of_two_modules),
-        RUN_FRESH(loaders_that_do_not_come_back), RUN_FRESH(a_load_can_be_ended), RUN_FRESH(nothing_is_fine),
-        RUN_FRESH(edges), RUN_FRESH(implied_edges), RUN_FRESH(edits), RUN_FRESH(globs),
-        RUN_FRESH(loops_as_a_whole), RUN_FRESH(loops_that_are_not),
-        RUN_FRESH(roles_that_are_off), RUN_FRESH(directories_and_masks), RUN_FRESH(precedence_below_a_root),
-        RUN_FRESH(files_that_were_read), RUN_FRESH(flags), RUN_FRESH(hashes), RUN_FRESH(values),
-        RUN_FRESH(loops), RUN_FRESH(watches), RUN_FRESH(given_files), RUN_FRESH(many_states))
+        RUN_FRESH(helpers_of_modules), RUN_FRESH(loaders_that_do_not_come_back),
+        RUN_FRESH(a_load_can_be_ended), RUN_FRESH(nothing_is_fine), RUN_FRESH(edges),
+        RUN_FRESH(implied_edges), RUN_FRESH(edits), RUN_FRESH(globs), RUN_FRESH(loops_as_a_whole),
+        RUN_FRESH(loops_that_are_not), RUN_FRESH(roles_that_are_off), RUN_FRESH(directories_and_masks),
+        RUN_FRESH(precedence_below_a_root), RUN_FRESH(files_that_were_read), RUN_FRESH(flags),
+        RUN_FRESH(hashes), RUN_FRESH(values), RUN_FRESH(loops), RUN_FRESH(watches), RUN_FRESH(given_files),
+        RUN_FRESH(many_states))

@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <syslog.h>
 
+#include "builtin.h"
 #include "child.h"
 #include "context.h"
 #include "expression.h"
@@ -120,36 +121,47 @@ static void log_of_program(void *userdata, int level, const char *text) {
         context_log(userdata, level, "%s", text);
 }
 
+/* Opens a module of the image, by its index there. */
+static int open_module(WorkerState *worker, uint32_t index, Module **ret, char **reterr) {
+        const Image *image = worker->context.image;
+        const ImageModule *module = image_array(image, modules, ImageModule) + index;
+        const ForeignHost host = {
+                .root = worker->root,
+                .log = log_of_program,
+                .userdata = &worker->context,
+                .build_id = module->build_id,
+        };
+        int r;
+
+        if (!worker->modules[index]) {
+                _cleanup_(module_closep) Module *opened = NULL;
+
+                r = module_open_any(image_text(image, module->path), &host, &opened, reterr);
+                if (r < 0 && r != -ESTALE)
+                        return r;
+                if (r == -ESTALE || opened->build_id_size != module->build_id_size ||
+                        memcmp(opened->build_id, module->build_id, module->build_id_size) != 0) {
+                        *reterr = strdup("the module was replaced since the roles were loaded; load "
+                                         "them again");
+                        return -ESTALE;
+                }
+                worker->modules[index] = TAKE_PTR(opened);
+        }
+        *ret = worker->modules[index];
+        return 0;
+}
+
 static int open_type(WorkerState *worker, uint32_t index, const AgentdStateType **ret, char **reterr) {
         const Image *image = worker->context.image;
         const ImageType *type = image_type(image, index);
-        const ImageModule *module = image_array(image, modules, ImageModule) + type->module;
+        Module *module;
         int r;
 
         if (!worker->types[index]) {
-                const ForeignHost host = {
-                        .root = worker->root,
-                        .log = log_of_program,
-                        .userdata = &worker->context,
-                        .build_id = module->build_id,
-                };
-                Module **loaded = &worker->modules[type->module];
-
-                if (!*loaded) {
-                        _cleanup_(module_closep) Module *opened = NULL;
-
-                        r = module_open_any(image_text(image, module->path), &host, &opened, reterr);
-                        if (r < 0 && r != -ESTALE)
-                                return r;
-                        if (r == -ESTALE || opened->build_id_size != module->build_id_size ||
-                                memcmp(opened->build_id, module->build_id, module->build_id_size) != 0) {
-                                *reterr = strdup("the module was replaced since the roles were loaded; load "
-                                                 "them again");
-                                return -ESTALE;
-                        }
-                        *loaded = TAKE_PTR(opened);
-                }
-                worker->types[index] = module_find_type(*loaded, image_text(image, type->name));
+                r = open_module(worker, type->module, &module, reterr);
+                if (r < 0)
+                        return r;
+                worker->types[index] = module_find_type(module, image_text(image, type->name));
                 if (!worker->types[index]) {
                         *reterr = strdup("the module does not provide the type any more");
                         return -ESTALE;
@@ -160,13 +172,41 @@ static int open_type(WorkerState *worker, uint32_t index, const AgentdStateType 
         return 0;
 }
 
+/* A helper that a module brings along: of those in the image by whose name it begins. */
+static const Helper *find_helper(void *userdata, const char *name) {
+        WorkerState *worker = userdata;
+        const Image *image = worker->context.image;
+
+        for (uint32_t i = 0; i < image->header->modules.n; i++) {
+                const char *path = image_text(image, image_array(image, modules, ImageModule)[i].path);
+                const char *base = strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
+                _cleanup_free_ char *error = NULL;
+                const Helper *helper;
+                Module *module;
+                int r;
+
+                if (!endswith(base, ".so") || !module_may_have_helper(base, strlen(base) - 3, name))
+                        continue;
+                r = open_module(worker, i, &module, &error);
+                if (r < 0) {
+                        context_log(&worker->context, LOG_ERR, "Module '%s' cannot be used: %s", path,
+                                error ?: strerror(-r));
+                        continue;
+                }
+                helper = module_find_helper(module, name);
+                if (helper)
+                        return helper;
+        }
+        return NULL;
+}
+
 /* ---- A batch --------------------------------------------------------------------------------------------------- */
 
 /* Evaluates a state's `when`. Return: 1 it holds; 0 it does not, or went wrong: the state has its result. */
 static int condition_holds(WorkerState *worker, uint32_t index) {
         AgentdContext *context = &worker->context;
         const ImageState *state = image_state(context->image, index);
-        const HelperSet helpers = helper_set(context->root_fd);
+        HelperSet helpers = helper_set(context->root_fd);
         const ExpressionContext evaluation = { .scratch = &worker->scratch, .helpers = &helpers };
         Diagnostic error = {};
         bool truth;
@@ -175,6 +215,8 @@ static int condition_holds(WorkerState *worker, uint32_t index) {
         if (state->when == 0)
                 return 1;
 
+        helpers.find = find_helper;
+        helpers.userdata = worker;
         worker->scratch.used = 0;
         r = expression_truth(&evaluation, image_at(context->image, state->when), &truth, &error);
         if (r < 0) {

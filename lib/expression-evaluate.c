@@ -467,7 +467,14 @@ static int check_argument(HelperCall *call, size_t i, const Value *arg) {
         static const struct {
                 char letter;
                 ValueType type;
-        } types[] = { { 's', VALUE_STRING }, { 'a', VALUE_ARRAY }, { 't', VALUE_TABLE } };
+        } types[] = {
+                { 's', VALUE_STRING },
+                { 'a', VALUE_ARRAY },
+                { 't', VALUE_TABLE },
+                { 'b', VALUE_BOOLEAN },
+                { 'i', VALUE_INTEGER },
+                { 'f', VALUE_FLOAT },
+        };
         const char *wanted = call->helper->types;
 
         if (!wanted || i >= strlen(wanted))

@@ -568,5 +568,7 @@ static int compare_name(const void *name, const void *helper) {
 }
 
 const Helper *helper_set_find(const HelperSet *set, const char *name) {
-        return bsearch(name, set->helpers, set->n, sizeof(Helper), compare_name);
+        const Helper *helper = bsearch(name, set->helpers, set->n, sizeof(Helper), compare_name);
+
+        return helper || !set->find ? helper : set->find(set->userdata, name);
 }

@@ -48,7 +48,7 @@ struct Helper {
         uint32_t min_args, max_args; /* HELPER_ANY_NUMBER: no upper bound */
         unsigned flags;
         const char *
-                types; /* a letter for each argument, checked before the call: s(tring) a(rray) t(able) *; those
+                types; /* a letter for each argument, checked before the call: s(tring) a(rray) t(able) b(oolean) i(nteger) f(loat) *; those
                             * beyond its end may be anything */
 
         /* Looks at arguments without looking at the host, so that a mistake shows at load. May be NULL. */
@@ -75,6 +75,10 @@ typedef struct HelperSet {
         const Helper *helpers; /* sorted by name */
         size_t n;
         int root_fd; /* paths are resolved below it, with all symlinks; -1: the root of this process. Not owned. */
+
+        /* Asked for one that is not among them. May be NULL. What it returns stays as long as the set. */
+        const Helper *(*find)(void *userdata, const char *name);
+        void *userdata;
 } HelperSet;
 
 /* The helpers that come with the language. */

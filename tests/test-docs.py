@@ -138,7 +138,7 @@ def check_expressions(page, text):
                 if not arrow or done.returncode != 0 or json.loads(done.stdout) != json.loads(value):
                     problems.append(f"{line}\n  is: {done.stdout}{done.stderr}")
             result(f"{page}:{line_of(text, block.start())}: expressions are what the page says", "\n".join(problems))
-    if page == "docs/expressions.md":
+    if page == "docs/expressions.md" and text:  # not in a tree of modules alone
         examples = "".join(block[3] for block in blocks)
         helpers = set(re.findall(r"^\| `(\w+)\(", text, re.MULTILINE))
         missing = [name for name in sorted(helpers) if not re.search(rf"\b{name}\(", examples)]

@@ -5,6 +5,7 @@
 usage: test-eval.py AGENTD MODULE-DIR
 """
 
+import json
 import os
 import subprocess
 import sys
@@ -94,6 +95,56 @@ with tempfile.TemporaryDirectory(prefix="agentd-eval-") as root:
     value(["exists('/etc/hostname')", "--root", root], "false\n")
     error("exists('/loop')", "exists(): Failed to look at '/loop': Too many levels of symbolic links",
           "exists('/loop')\n       ^", "--root", root)
+
+# Helpers of a module: the pure ones here, and those that look at the host in a child, which can write nothing.
+value(["helpers_double(21)"], "42\n")
+value(["helpers_rows('a', [1])"], '[{"name":"a"},{"name":[1]}]\n')
+value(["helpers_size('/etc/no-such-file')"], "null\n")
+error("helpers_double('x')", "helpers_double(): wants an integer here, not a string", "helpers_double('x')\n               ^")
+error("helpers_size(1)", "helpers_size(): wants a string here, not an integer", "helpers_size(1)\n             ^")
+error("helpers_none()", "there is no helper 'helpers_none'", "helpers_none()\n^")
+if os.geteuid() == 0:
+    found = evaluate(f"helpers_write('{tempfile.gettempdir()}/agentd-eval-written')")
+    n += 1
+    good = found[:2] == (0, "false\n") or "no sandbox" in found[2]
+    failed += not good
+    print(f"{'ok' if good else 'not ok'} {n} - a helper of a module cannot write")
+
+
+def once(role):
+    """{state: result} of a plan in a tree with /etc/four, which has four bytes."""
+    with tempfile.TemporaryDirectory(prefix="agentd-eval-") as root:
+        os.chmod(root, 0o755)
+        os.makedirs(f"{root}/etc/agentd/conf.d")
+        for path, text in ("etc/four", "four"), ("etc/agentd/conf.d/a.toml", role):
+            with open(f"{root}/{path}", "w") as file:
+                file.write(text)
+        done = subprocess.run([agentd, "--once", "--plan", "--json", "--module-dir", module_dir, "--root", root],
+                              stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        results = [json.loads(line) for line in done.stdout.splitlines()]
+        return {result["state"]: (result["result"], result["error"]) for result in results if "state" in result}, done.stderr
+
+
+# In a check worker.
+name = "check workers find helpers of modules, as of a state's 'when'"
+found, errors = once("""
+[kinds.four]
+when = "helpers_size('/etc/four') == helpers_double(2)"
+
+[kinds.none]
+when = "helpers_size('/etc/none') != null"
+
+[kinds.failed]
+when = "helpers_size('relative') == 1"
+""")
+n += 1
+if os.geteuid() != 0 or "no sandbox" in errors:
+    print(f"ok {n} - {name} # SKIP it takes root, and what a sandbox takes")
+else:
+    expected = {"kinds:four": ("ok", None), "kinds:none": ("skipped", None),
+                "kinds:failed": ("failed", "its 'when' cannot be told: helpers_size(): module 'helpers' says: Invalid argument")}
+    failed += found != expected
+    print(f"{'ok' if found == expected else 'not ok'} {n} - {name}\n# {found!r}\n# {errors!r}")
 
 print(f"1..{n}")
 sys.exit(failed > 0)
