@@ -1087,6 +1087,18 @@ TEST(loops_as_a_whole) {
         ASSERT_TRUE(waits_for("plain:l-x", "file:/y"));
         ASSERT_EQ(n_dependencies("plain:p-a"), 0);
 
+        /* What an item holds, in the name and in what it requires. */
+        role_loads("[vars.hosts]\na = { name = \"x\", more = { up = \"y\" } }\ny = { name = \"z\", more = { "
+                   "up = \"w\" } }\n"
+                   "[plain.\"{{item.key}}-{{item.value.name}}\"]\nfor_each = \"vars.hosts\"\none = "
+                   "\"{{item.value.more.up}}\"\n"
+                   "when = \"item.value.more.up != 'w'\"\nrequires = [\"plain:{{item.value.more.up}}\"]\n"
+                   "[plain.y]\none = \"\"\n[plain.w]\none = \"\"\n");
+        ASSERT_TRUE(waits_for("plain:a-x", "plain:y"));
+        ASSERT_TRUE(waits_for("plain:y-z", "plain:w"));
+        ASSERT_EQ(image_state(image, index_of("plain:a-x"))->when, 0);
+        ASSERT_TRUE(image_state(image, index_of("plain:y-z"))->when != 0);
+
         /* Within a loop it is the state of the same item. */
         role_loads("[plain.\"p-{{item}}\"]\none = \"\"\nfor_each = [\"a\", \"b\"]\n"
                    "[file.\"/{{item}}\"]\nfor_each = [\"b\", \"a\"]\nrequires = [\"plain:p-{{item}}\"]\n");

@@ -71,6 +71,34 @@ static void on_noted(void *userdata, const char *name, size_t size) {
         assert(size > 0 && strlen(name) == size);
 }
 
+/* A helper as modules have them: it gives back what it is given, or fails. */
+static int call_module(HelperCall *call, const Value *args, size_t n, Value *ret) {
+        if (n == 0)
+                return helper_error(call, SIZE_MAX, "there is nothing");
+        *ret = args[n - 1];
+        return helper_charge(call, n);
+}
+
+static const Helper *find_helper(void *userdata, const char *name) {
+        static const Helper pure = {
+                .name = "fuzz",
+                .max_args = HELPER_ANY_NUMBER,
+                .types = "*b",
+                .call = call_module,
+                .arguments = "…",
+        };
+        static const Helper host = {
+                .name = "fuzz_host",
+                .max_args = 2,
+                .flags = HELPER_HOST,
+                .types = "if",
+                .call = call_module,
+                .arguments = "…",
+        };
+
+        return streq(name, pure.name) ? &pure : streq(name, host.name) ? &host : NULL;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         static const unsigned flags[] = { 0, EXPRESSION_NO_HOST, EXPRESSION_CONDITION };
         static Arena scratch, image;
@@ -93,6 +121,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         scope = scope_from_table(&names);
         scope.noted = on_noted;
         helpers = helper_set(no_directory);
+        helpers.find = find_helper;
         context.scope = &scope;
         context.helpers = &helpers;
 
