@@ -43,6 +43,12 @@ def test_edits_of_one_file_are_one_write_in_the_order_of_their_declaration(box):
         assert [line for line in diffs[f"edit:{name}"].splitlines()[2:] if line[0] in "+-"] == [f"+{added}"]
 
 
+def test_a_diff_names_the_file(box):
+    box.write(FILE, "0\n")
+    box.role("edits", edits('line = "1"'))
+    assert f"--- {FILE}\n" in box.run("agentd --once --plan --diff").stdout
+
+
 def test_many_edits_of_one_file_write_it_once_however_they_are_mixed(box):
     box.run("mkdir -p /srv/etc; touch /srv/etc/0 /srv/etc/1")
     opens = Opens(box, "/srv/etc", IN_MOVED_TO)
