@@ -229,6 +229,8 @@ def test_without_space_the_old_file_stays_and_nothing_else(box):
     ("", "it says nothing to do: give one of 'line', 'block', 'replace', 'set', 'unset', 'ini', 'toml', 'json'"),
     ("line = 'x'\nmatch = '('", "'match': the regular expression '(' is wrong at character 2: missing closing parenthesis"),
     ("line = '$2'\nmatch = '(x)'", "'line' says '$2', but 'match' has 1 group; a dollar sign is $$"),
+    ("line = '\\1 y'\nmatch = '(x)'", "'line' says '\\1', which is text; what a group has matched is $1 or ${1}"),
+    ("replace = { match = '(x)', with = 'y\\1' }", "'with' says '\\1', which is text"),
     ("replace = { match = 'x', with = '${a}' }", "'with' says '${a}', but 'match' has 0 groups; a dollar sign is $$"),
     ("line = \"x\\ny\"", "'line' must be one line, without NUL"),
     ("line = 'x'\nuncomment = true", "'uncomment' makes no sense here"),
