@@ -281,6 +281,9 @@ HelperSet loader_helpers(Loader *loader);
 /* Opens every module there is: for suggestions. */
 void modules_open_all(Loader *loader);
 
+/* role-words.c: as suggest(), but knows also what other tools call it. */
+const char *suggest_word(const char *word, const char *const *candidates, size_t n);
+
 /* prepare.c: calls prepare and watch. */
 void state_prepare(Loader *loader, State *state);
 
