@@ -80,7 +80,7 @@ def test_usage_errors_exit_with_2_say_one_line_and_do_nothing(box, arguments, wo
 
 def test_help_names_every_option_and_exit_status(box):
     text = agentd(box, "--help").stdout
-    for word in ("--once", "--plan", "--check", "--diff", "--json", "--verbose", "--validate", "--root", "--conf-dir",
+    for word in ("--once", "--plan", "--check", "--diff", "--json", "--verbose", "--validate", "--eval", "--root", "--conf-dir",
                  "--module-dir", "--log-level", "--help", "--version", "Exit status"):
         assert word in text
     assert max(map(len, text.splitlines())) <= 80

@@ -105,6 +105,13 @@ HELPER(record, 0, 0);
 HELPER(bytes, 0, 0);
 HELPER(deep, 0, 0);
 HELPER(crash, 0, 0);
+/* The same where a worker calls it. */
+static const AgentdBuiltin builtin_die = {
+        .size = sizeof(AgentdBuiltin),
+        .name = "helpers_die",
+        .flags = AGENTD_BUILTIN_HOST,
+        .call = call_crash,
+};
 HELPER(size, 1, 1, .arguments = "path", .types = string, .flags = AGENTD_BUILTIN_HOST);
 HELPER(write, 1, 1, .arguments = "path", .types = string, .flags = AGENTD_BUILTIN_HOST);
 /* Not told to look at the host, and so it cannot. */
@@ -119,6 +126,6 @@ static const AgentdBuiltin builtin_peek = {
 
 static const AgentdBuiltin *const helpers[] = { &builtin_echo, &builtin_double, &builtin_rows, &builtin_fail,
         &builtin_record, &builtin_bytes, &builtin_deep, &builtin_crash, &builtin_size, &builtin_write,
-        &builtin_peek, NULL };
+        &builtin_peek, &builtin_die, NULL };
 
 AGENTD_MODULE_BUILTINS("helpers", "1", helpers);
