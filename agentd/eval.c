@@ -116,7 +116,7 @@ static json_t *evaluate(Loader *loader, const Expression *expression, bool check
         const ExpressionContext context = { .scratch = &loader->scratch, .helpers = &loader->helpers };
         Diagnostic d = {};
         Value value = {};
-        bool truth;
+        bool truth = false;
         int r;
 
         if (check) {
@@ -208,15 +208,45 @@ static int evaluate_in_child(Loader *loader, const EvalOptions *options, const E
 
 /* ---- All of it ------------------------------------------------------------------------------------------------- */
 
-int eval_run(const EvalOptions *options) {
-        const LoadOptions load = { .root = options->root, .module_dir = options->module_dir };
-        Loader loader = { .options = &load, .root_fd = -EBADF, .settings = settings_default };
+static int eval(Loader *loader, const EvalOptions *options) {
         Role role = { .name = "", .directory = options->root, .vars = value_table() };
         const Value *constant;
         Expression *expression;
         json_t *json;
         Names names;
         Value text;
+        int r;
+
+        names_init(&names, loader, &role, NULL);
+        text = value_string(&loader->scratch, options->expression, strlen(options->expression));
+        if (names_fold(&names, &text, options->check ? EXPRESSION_CONDITION : 0, &loader->scratch,
+                    &expression) < 0) {
+                for (uint32_t i = 0; i < loader->diagnostics.n; i++) {
+                        const Diagnostic *d = &loader->diagnostics.list[i];
+
+                        if (d->place.file)
+                                (void) log_error("%s: %s", d->place.file, d->message);
+                        else
+                                (void) print_error(options, d->place.line, d->place.column, d->message);
+                }
+                return EXIT_INVALID;
+        }
+        if (!expression_is_constant(expression, &constant))
+                return evaluate_in_child(loader, options, expression);
+
+        json = value_to_json(constant);
+        if (!json) {
+                (void) log_oom();
+                return EXIT_INVALID;
+        }
+        r = print_value(options, json);
+        json_decref(json);
+        return r;
+}
+
+int eval_run(const EvalOptions *options) {
+        const LoadOptions load = { .root = options->root, .module_dir = options->module_dir };
+        Loader loader = { .options = &load, .root_fd = -EBADF, .settings = settings_default };
         int r;
 
         if (arena_map(&loader.scratch, SCRATCH_BYTES, memory_is_full) < 0) {
@@ -231,29 +261,8 @@ int eval_run(const EvalOptions *options) {
         }
         loader.helpers = loader_helpers(&loader);
 
-        names_init(&names, &loader, &role, NULL);
-        text = value_string(&loader.scratch, options->expression, strlen(options->expression));
-        if (names_fold(&names, &text, options->check ? EXPRESSION_CONDITION : 0, &loader.scratch,
-                    &expression) < 0) {
-                for (uint32_t i = 0; i < loader.diagnostics.n; i++) {
-                        const Diagnostic *d = &loader.diagnostics.list[i];
-
-                        if (d->place.file)
-                                (void) log_error("%s: %s", d->place.file, d->message);
-                        else
-                                (void) print_error(options, d->place.line, d->place.column, d->message);
-                }
-                return EXIT_INVALID;
-        }
-        if (!expression_is_constant(expression, &constant))
-                return evaluate_in_child(&loader, options, expression);
-
-        json = value_to_json(constant);
-        if (!json) {
-                (void) log_oom();
-                return EXIT_INVALID;
-        }
-        r = print_value(options, json);
-        json_decref(json);
+        r = eval(&loader, options);
+        for (uint32_t i = 0; i < loader.n_modules; i++)
+                (void) module_close((Module *) loader.modules[i]);
         return r;
 }
