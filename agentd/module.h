@@ -45,6 +45,9 @@ extern "C" {
 
 /* ---- Values ---------------------------------------------------------------------------------------------------- */
 
+/* Of a string that is in a value "as written" (AGENTD_TABLE, AGENTD_ANY): it was a date, a time or both of TOML, in RFC 3339. */
+#define AGENTD_DATE 1u
+
 typedef enum AgentdType {
         AGENTD_NONE = 0, /* of a value: not given and without a default; JSON's null */
         AGENTD_BOOLEAN = 1,
@@ -68,7 +71,7 @@ typedef struct AgentdMember AgentdMember;
 
 struct AgentdValue {
         uint32_t type; /* AgentdType, below 16 */
-        uint32_t n;    /* items of a list or record, members of a table */
+        uint32_t n;    /* items of a list or record, members of a table; of a string: 0, or AGENTD_DATE */
         union {
                 bool boolean;
                 int64_t integer;

@@ -357,7 +357,12 @@ static void put_value(Buffer *out, const AgentdValue *value) {
         case AGENTD_BOOLEAN: buffer_puts(out, value->boolean ? "true" : "false"); break;
         case AGENTD_INTEGER: buffer_printf(out, "%lld", (long long) value->integer); break;
         case AGENTD_FLOAT: put_float(out, value->real); break;
-        case AGENTD_STRING: put_string(out, value->string, value->size); break;
+        case AGENTD_STRING:
+                if (value->n == AGENTD_DATE)
+                        buffer_puts(out, value->string);
+                else
+                        put_string(out, value->string, value->size);
+                break;
         case AGENTD_LIST:
                 buffer_puts(out, "[");
                 for (uint32_t i = 0; i < value->n; i++) {
@@ -392,9 +397,10 @@ static bool equal(const Value *is, const AgentdValue *should) {
                 return is->type == VALUE_FLOAT &&
                        (is->real == should->real || (isnan(is->real) && isnan(should->real)));
         case AGENTD_STRING:
-                /* Date-times come as text. */
-                return is->type >= VALUE_STRING && is->type <= VALUE_LOCAL_TIME &&
-                       is->size == should->size && memcmp(is->text, should->string, is->size) == 0;
+                /* Who writes a date as text in a role need not mean text. */
+                return is->type >= (should->n == AGENTD_DATE ? VALUE_OFFSET_DATETIME : VALUE_STRING) &&
+                       is->type <= VALUE_LOCAL_TIME && is->size == should->size &&
+                       memcmp(is->text, should->string, is->size) == 0;
         case AGENTD_LIST:
                 if (is->type != VALUE_ARRAY || is->n_items != should->n)
                         return false;
