@@ -36,13 +36,13 @@ class Fetched:
         self.__dict__.update(result)
 
 
-def fetch(*urls, part=None, timeout=60, environment=None, **request):
+def fetch(*urls, part=None, timeout=60, variables=None, **request):
     path = Path(TMP, "file")
     path.write_bytes(part or b"")
     request = {"urls": list(urls), "max_bytes": 1 << 20, "deadline_msec": 30000, "backoff_msec": 1, "environment": {}} | request
     with open(path, "r+b") as file:
         done = subprocess.run([FETCH], input=json.dumps(request).encode(), stdout=file, stderr=subprocess.PIPE,
-                              timeout=timeout, env=environment or {"PATH": "/usr/bin:/bin"})
+                              timeout=timeout, env=variables or {"PATH": "/usr/bin:/bin"})
     lines = done.stderr.decode().splitlines()
     assert len(lines) == 1, f"expected one line: {done.stderr}"
     result = json.loads(lines[0])
@@ -172,7 +172,7 @@ def credentials_of_others_are_not_sent():
 def a_netrc_of_the_home_directory_is_not_read():
     s = serve()
     Path(TMP, ".netrc").write_text("machine 127.0.0.1 login u password p\n")
-    expect(fetch(f"{s.url}/auth", environment={"HOME": TMP}), "denied")
+    expect(fetch(f"{s.url}/auth", variables={"HOME": TMP}), "denied")
 
 
 # ---- Lies about length, stalls, cuts ----
@@ -371,6 +371,15 @@ def a_dead_proxy_is_told():
         got = fetch(f"{s.url}/ok", **how)
         expect(got, "unreachable")
         assert "secret" not in got.text and not s.requests
+
+
+@test
+def a_proxy_that_cannot_be_is_told_without_its_password():
+    for proxy in ("http://user:swordfish@[::1", "nosuch://user:swordfish@proxy:1", "http://user:swordfish@host:port",
+                  "user:swordfish@", "http://user:swordfish@127.0.0.1:99999", "://user:swordfish@x"):
+        for request in ({"proxy": proxy}, {"environment": {"http_proxy": proxy}}):
+            got = fetch("http://127.0.0.1:1/ok", retries=0, **request)
+            assert got.error != "none" and "swordfish" not in json.dumps(got.__dict__, default=repr), got.text
 
 
 @test
