@@ -11,6 +11,7 @@ import ssl
 import subprocess
 import sys
 import tempfile
+import threading
 import traceback
 from pathlib import Path
 
@@ -99,6 +100,73 @@ def files_of_the_host_are_fetched_as_well():
     expect(fetch(f"file://{path}.missing"), "not-found")
     expect(fetch(f"file://{path}", max_bytes=1000), "too-large")
     expect(fetch("file:///dev/zero", max_bytes=100000), "too-large")
+
+
+class FtpServer(threading.Thread):
+    """As much of an FTP server as a download needs; commands that it was given are in `said`."""
+
+    def __init__(self, content, user=None):
+        super().__init__(daemon=True)
+        self.content, self.user, self.said = content, user, []
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"ftp://127.0.0.1:{self.listener.getsockname()[1]}"
+        self.start()
+
+    def run(self):
+        while True:
+            try:
+                self.serve(self.listener.accept()[0])
+            except OSError:
+                pass
+
+    def serve(self, control):
+        with control, control.makefile("rw", newline="\r\n") as lines, socket.create_server(("127.0.0.1", 0)) as data:
+            def say(text):
+                lines.write(text + "\n")
+                lines.flush()
+            say("220 hello")
+            for line in lines:
+                line = line.strip()
+                self.said.append(line)
+                word, _, rest = line.partition(" ")
+                if word == "USER":
+                    say("331 password?")
+                elif word == "PASS":
+                    say("230 in" if not self.user or self.said[-2:] == [f"USER {self.user[0]}", f"PASS {self.user[1]}"]
+                        else "530 no")
+                elif word == "PWD":
+                    say('257 "/"')
+                elif word == "EPSV":
+                    say(f"229 here (|||{data.getsockname()[1]}|)")
+                elif word == "SIZE":
+                    say(f"213 {len(self.content)}" if rest == "file" else "550 no such file")
+                elif word == "RETR" and rest == "file":
+                    say("150 it comes")
+                    with data.accept()[0] as connection:
+                        connection.sendall(self.content)
+                    say("226 done")
+                elif word == "RETR":
+                    say("550 no such file")
+                elif word in ("TYPE", "CWD"):
+                    say("200 fine")
+                elif word == "QUIT":
+                    say("221 bye")
+                    return
+                else:
+                    say("502 what?")
+
+
+@test
+def files_come_by_ftp_too():
+    s = FtpServer(CONTENT)
+    expect(fetch(f"{s.url}/file"), "none", content=CONTENT)
+    expect(fetch(f"{s.url}/missing"), "not-found")
+    expect(fetch(f"{s.url}/file", max_bytes=1000), "too-large")
+    # There is no telling of which version a part is: all of it is fetched.
+    expect(fetch(f"{s.url}/file", part=CONTENT[:100], resume={"url": f"{s.url}/file"}), "none", content=CONTENT)
+    s = FtpServer(SMALL, ("ada", "enigma"))
+    expect(fetch(f"{s.url}/file"), "denied")
+    expect(fetch(f"{s.url}/file", credentials="machine 127.0.0.1 login ada password enigma"), "none", content=SMALL)
 
 
 @test
@@ -194,6 +262,25 @@ def what_is_too_large_is_not_fetched():
     expect(got, "too-large", "larger than 100000 bytes")
     assert len(got.content) <= 100000 and got.attempts == 1
     expect(fetch(f"{s.url}/ok", max_bytes=len(CONTENT)), "none", content=CONTENT)
+    expect(fetch(f"{s.url}/ok", max_bytes=len(CONTENT) - 1), "too-large")
+    expect(fetch(f"{s.url}/close", max_bytes=len(SMALL)), "none", content=SMALL)
+    expect(fetch(f"{s.url}/close", max_bytes=len(SMALL) - 1), "too-large")
+
+
+@test
+def an_empty_file_is_one():
+    s = serve()
+    expect(fetch(f"{s.url}/empty", max_bytes=1), "none", content=b"")
+
+
+@test
+def a_server_may_be_said_by_its_address():
+    try:
+        s = hostile_server.Server(host="::1").start()
+    except OSError:
+        return  # a host without IPv6
+    expect(fetch(f"http://[::1]:{s.port}/ok"), "none", content=CONTENT)
+    expect(fetch(f"http://[::1]:{s.port}/auth", credentials="machine ::1 login u password p"), "none", content=SMALL)
 
 
 @test
