@@ -6,11 +6,16 @@
  */
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/file.h>
+#include <time.h>
 
 #include "../common/validate.h"
 #include "edit-file.h"
 #include "paths.h"
+
+/* How long somebody who has the file open for writing is waited for. */
+#define WRITERS_USEC (5 * USEC_PER_SEC)
 
 /* What is at the path. */
 typedef struct Look {
@@ -127,8 +132,29 @@ static const char *explain_symlink(Look *look) {
         return look->leads;
 }
 
-/* Return: 0, also if there is no file; -errno, and look->error says what. */
-static int look_at(AgentdContext *c, const char *path, Look *ret) {
+/*
+ * Many programs write a file in place: they truncate it, and write it anew. Who looks in between sees half of it; to make the
+ * edits on that half would do away with the other. A lease is to be had only while nobody has the file open for writing.
+ * Who keeps it open without end is not waited for any longer than this, and file systems without leases not at all.
+ */
+static void wait_for_writers(int fd) {
+        usec_t end = now_usec(CLOCK_MONOTONIC) + WRITERS_USEC;
+
+        /* If somebody opens it while we have the lease we are told, by a signal that means nothing. */
+        if (fcntl(fd, F_SETSIG, SIGURG) < 0)
+                return;
+        while (fcntl(fd, F_SETLEASE, F_RDLCK) < 0) {
+                const struct timespec pause = { .tv_nsec = 20 * 1000 * 1000 };
+
+                if ((errno != EAGAIN && errno != EINTR) || now_usec(CLOCK_MONOTONIC) >= end)
+                        return;
+                (void) nanosleep(&pause, NULL);
+        }
+        (void) fcntl(fd, F_SETLEASE, F_UNLCK);
+}
+
+/* settled: not while it is being written. Return: 0, also if there is no file; -errno, and look->error says what. */
+static int look_at(AgentdContext *c, const char *path, bool settled, Look *ret) {
         int r;
 
         *ret = (Look){ .path = path, .dir_fd = -1, .fd = -1 };
@@ -149,6 +175,8 @@ static int look_at(AgentdContext *c, const char *path, Look *ret) {
                 ret->error = r == -ELOOP ? explain_symlink(ret) : explain(r);
                 return r;
         }
+        if (settled)
+                wait_for_writers(ret->fd);
         for (int i = 0; i < 3; i++) {
                 r = read_once(ret->fd, &ret->text, &ret->size, &ret->st);
                 if (r != -EAGAIN)
@@ -260,7 +288,7 @@ static void check_group(AgentdContext *c, const AgentdState *states, size_t firs
                         agentd_done(c, i);
                 return;
         }
-        if (look_at(c, path, &look) < 0) {
+        if (look_at(c, path, false, &look) < 0) {
                 for (size_t i = first; i < first + n; i++)
                         agentd_failed(c, i, "Failed to read '%s': %s", path, look.error);
                 return;
@@ -452,7 +480,7 @@ static void apply_group(
         r = lock_directory(c, locks, path);
         if (r < 0)
                 look.error = explain(r);
-        if (r < 0 || look_at(c, path, &look) < 0) {
+        if (r < 0 || look_at(c, path, true, &look) < 0) {
                 for (size_t i = first; i < first + n; i++)
                         agentd_failed(c, i, "Failed to read '%s': %s", path, look.error);
                 return;
