@@ -391,6 +391,15 @@ def test_the_file_that_a_symlink_leads_to_is_named(box, link, target):
     assert errors(once)["edit:a"] == f"Failed to read '{FILE}': it is a symlink; name the file that it leads to: '{target}'"
 
 
+def test_dates_of_a_role_are_dates_in_a_file(box):
+    once = apply(box, edits("toml = { day = 2026-01-02, at = 07:32:00, when = [1979-05-27T07:32:00Z], text = '2026-01-02' }"),
+                 "day = '2026-01-02' # c\n")
+    assert once.summary["changed"] == 1
+    assert raw(box) == (b"day = 2026-01-02 # c\nat = 07:32:00\nwhen = [1979-05-27T07:32:00Z]\n"
+                        b'text = "2026-01-02"\n')
+    assert box.agentd_once().summary["ok"] == 1
+
+
 # ---- Secrets ----
 
 def test_nothing_of_a_secret_in_a_file_is_shown_by_any_edit_of_it(box):
