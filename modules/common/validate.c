@@ -91,7 +91,13 @@ int validate_run(AgentdContext *context, size_t i, const char *const *validate, 
                 last_lines(result.errors, result.errors_size, line, sizeof(line));
         else
                 last_lines(result.output, result.output_size, line, sizeof(line));
-        (void) snprintf(error, VALIDATE_ERROR_MAX, "'%s' refuses the new content: %s%s%s", validate[0],
-                result.explanation ? result.explanation : "it failed", line[0] ? ": " : "", line);
+        /* What explains the status has the last line of them alone. */
+        if (result.end == AGENTD_COMMAND_EXITED && line[0])
+                (void) snprintf(error, VALIDATE_ERROR_MAX,
+                        "'%s' refuses the new content: it exited with status %d: %s", validate[0],
+                        result.code, line);
+        else
+                (void) snprintf(error, VALIDATE_ERROR_MAX, "'%s' refuses the new content: %s", validate[0],
+                        result.explanation ? result.explanation : "it failed");
         return -EBADMSG;
 }

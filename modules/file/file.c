@@ -513,6 +513,7 @@ static int file_prepare(AgentdPrepare *prepare, const char *name, const AgentdVa
                         .fields = &p[P_DOWNLOAD],
                         .url_index = P_URL,
                         .signature_index = P_SIGNATURE,
+                        .public_keys_index = P_PUBLIC_KEYS,
                         .fields_index = P_DOWNLOAD,
                 },
                 &file->download);
