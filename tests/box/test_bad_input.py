@@ -107,7 +107,7 @@ def expect_refused(box, error, n=1, prefix=ROLE):
     ('[file."/srv/{{item}}"]\nfor_each = "vars.nosuch"\n', "2:18", "nosuch"),
     ('[file."/srv/{{item}}"]\nfor_each = "exists(\'/x\')"\n', "2:13", "exists"),
     ('[file."/srv/{{item}}"]\nfor_each = 5\n', "2:12", ""),
-    ('[file."/srv/a"]\nfor_each = [1, 2]\n', "1:7", "more than one item of the loop"),
+    ('[file."/srv/a"]\nfor_each = [1, 2]\n', "1:7", "items 0 and 1 of the loop both make file:/srv/a"),
     ('[file."/srv/a"]\ncontent = "{{facts.uptime}}"\n', "2:", "uptime"),
     # timeouts
     ('[file."/srv/a"]\ntimeout = 0\n', "2:11", "time span"),
