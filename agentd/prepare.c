@@ -83,14 +83,16 @@ void agentd_watch_tree(AgentdWatch *watch, const char *path, unsigned depth, con
         size_t size = 0;
         char *text;
 
+        /* One with a newline in it would be two: then more is looked at, which does no harm. */
         for (size_t i = 0; exclude && exclude[i]; i++)
-                size += strlen(exclude[i]) + 1;
+                size += strchr(exclude[i], '\n') ? 0 : strlen(exclude[i]) + 1;
         text = arena_alloc(&loader->image, size + 1);
         tree->depth = depth;
         tree->exclude.n = (uint32_t) size;
         tree->exclude.offset = (uint32_t) ((uint8_t *) text - loader->image.base);
         for (size_t i = 0; exclude && exclude[i]; i++)
-                text = stpcpy(stpcpy(text, exclude[i]), "\n");
+                if (!strchr(exclude[i], '\n'))
+                        text = stpcpy(stpcpy(text, exclude[i]), "\n");
 }
 
 void agentd_watch_unit(AgentdWatch *watch, const char *unit) {

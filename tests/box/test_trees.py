@@ -336,8 +336,10 @@ def test_a_full_disk_and_a_read_only_one_name_the_path(box, full_disk):
     ('recurse = true\ndirectory_mode = "u=g,g=o"\n', "'directory_mode' is 'u=g,g=o', which gives something else each time"),
     ('purge = true\nmax_depth = 129\n', "'max_depth' must be a number from 1 to 128"),
     ('purge = true\nmax_files = 0\n', "'max_files' must be a number from 1 to 100000000"),
-    ('purge = true\nexclude = [""]\n', "'exclude' has a pattern that is empty, too long, or has a NUL in it"),
-    ('purge = true\ninclude = ["a\\u0000b"]\n', "'include' has a pattern that is empty, too long, or has a NUL in it"),
+    ('purge = true\nexclude = ["a\\nb"]\n',
+     "'exclude' has a pattern that is empty, too long, or has a NUL or a newline in it"),
+    ('purge = true\nexclude = [""]\n', "'exclude' has a pattern that is empty, too long, or has a NUL or a newline in it"),
+    ('purge = true\ninclude = ["a\\u0000b"]\n', "'include' has a pattern that is empty, too long, or has a NUL or a newline in it"),
 ])
 def test_what_makes_no_sense_is_an_error_of_the_role(box, lines, message):
     box.role("tree", tree(lines, source=False))
