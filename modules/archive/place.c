@@ -293,7 +293,9 @@ static int merge_entry(Merge *merge, ManifestEntry *entry) {
                 return -errno;
         if (fstatat(merge->parent_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
                 return -errno;
-        entry->inode = entry->kind == ENTRY_FILE ? st.st_ino : 0;
+        /* It is not read again while it is this one; if somebody was faster, it is. */
+        if (entry->kind != ENTRY_FILE || st.st_ino != entry->inode)
+                entry->inode = 0;
         entry->ctime_nsec = entry->kind == ENTRY_FILE ? ctime_of(&st) : 0; /* a rename is a change */
         return 0;
 }
