@@ -103,7 +103,7 @@ static int set_open_attributes(
 
         if (fstat(fd, &st) < 0)
                 return -errno;
-        if (file->has_acl)
+        if (extras_of(file)->has_acl)
                 r = mode_with_acl(c, file,
                         look->mode != KEEP ? (mode_t) look->mode : kept_mode(look, look->seen_mode), &mode,
                         ret_error);
@@ -122,13 +122,13 @@ static int set_open_attributes(
         if (r < 0)
                 return r;
         /* After the list, of which it sets the mask. */
-        if ((look->mode != KEEP || owner || file->has_acl) && fchmod(fd, mode) < 0)
+        if ((look->mode != KEEP || owner || extras_of(file)->has_acl) && fchmod(fd, mode) < 0)
                 return -errno;
         return 0;
 }
 
 static bool wants_flags(const File *file, const Look *look) {
-        return has_flags(look) || file->immutable == 1 || file->append_only == 1;
+        return has_flags(look) || extras_of(file)->immutable == 1 || extras_of(file)->append_only == 1;
 }
 
 int set_attributes(AgentdContext *c, const File *file, const Look *look, const char **ret_error) {
@@ -185,10 +185,10 @@ static int validate(AgentdContext *c, size_t i, const File *file, const char *pa
         char argument[2 * PATH_MAX], line[800];
         int r;
 
-        for (size_t k = 0; file->validate[k]; k++) {
-                const char *place = strstr(file->validate[k], "%s");
+        for (size_t k = 0; extras_of(file)->validate[k]; k++) {
+                const char *place = strstr(extras_of(file)->validate[k], "%s");
 
-                argv[k] = file->validate[k];
+                argv[k] = extras_of(file)->validate[k];
                 if (!place)
                         continue;
                 if ((size_t) snprintf(argument, sizeof(argument), "%.*s%s%s", (int) (place - argv[k]),
@@ -244,7 +244,7 @@ static int finish_file(AgentdContext *c, int fd, const char *path, void *userdat
         if (fstat(fd, &st) < 0 ||
                 ((st.st_mode & 07777) != making->attributes.mode && fchmod(fd, making->attributes.mode) < 0))
                 return -errno;
-        if (making->file->validate) {
+        if (extras_of(making->file)->validate) {
                 r = validate(c, making->i, making->file, path, &making->error);
                 if (r < 0)
                         return r;
@@ -277,7 +277,7 @@ static int make_file(Making *making, const char *path) {
                         return source;
                 replacement.fd = source;
         }
-        if (making->old_fd >= 0 || file->has_extended || file->validate)
+        if (making->old_fd >= 0 || extras_of(file)->has_extended || extras_of(file)->validate)
                 replacement.finish = finish_file;
         return agentd_replace(making->context, making->i, path, &replacement);
 }
@@ -288,7 +288,7 @@ static int make_directory(Making *making, const char *path) {
         const char *name;
         int dir_fd;
 
-        if (r < 0 || !making->file->has_extended)
+        if (r < 0 || !extras_of(making->file)->has_extended)
                 return r;
         r = agentd_open_parent(making->context, path, &dir_fd, &name);
         if (r < 0)
@@ -394,10 +394,10 @@ static int remove_it(
 static int find_attributes(Making *making, bool new) {
         const File *file = making->file;
         const Look *look = making->look;
-        mode_t mode = look->mode != KEEP ? (mode_t) look->mode
-                      : new              ? (file->kind == KIND_DIRECTORY ? 0755 : 0644)
-                      : file->has_acl    ? kept_mode(look, look->seen_mode)
-                                         : kept_mode(look, look->st.stx_mode);
+        mode_t mode = look->mode != KEEP         ? (mode_t) look->mode
+                      : new                      ? (file->kind == KIND_DIRECTORY ? 0755 : 0644)
+                      : extras_of(file)->has_acl ? kept_mode(look, look->seen_mode)
+                                                 : kept_mode(look, look->st.stx_mode);
 
         making->attributes = (AgentdAttributes){
                 .mode = mode,
@@ -422,7 +422,7 @@ static int make(Making *making, bool new) {
         if (r < 0)
                 return r;
         /* Before anything is changed. */
-        if (file->download) {
+        if (extras_of(file)->download) {
                 fetched = fetch_download(making->context, making->i, file, &making->error);
                 if (fetched < 0)
                         return fetched;
@@ -443,7 +443,7 @@ static int make(Making *making, bool new) {
                 making->old_fd = old_fd;
         }
         /* Who waits for a download does not also wait for those of others. */
-        making->at_once = wrong || file->download || wants_flags(file, look);
+        making->at_once = wrong || extras_of(file)->download || wants_flags(file, look);
         if (wrong && has_flags(look)) {
                 old_fd = open_for_attributes(look->dir_fd, look->name, look->kind);
                 r = old_fd < 0 ? old_fd : clear_flags(old_fd);
@@ -458,7 +458,7 @@ static int make(Making *making, bool new) {
                 r = make_at(look->path, making);
         if (r < 0 && making->flags_are_off)
                 (void) set_flags(file, look, making->old_fd);
-        if (r == 0 && (file->immutable == 1 || file->append_only == 1))
+        if (r == 0 && (extras_of(file)->immutable == 1 || extras_of(file)->append_only == 1))
                 r = set_flags_of_new(making);
         return r;
 }

@@ -138,7 +138,7 @@ typedef struct Old {
 } Old;
 
 /* As far as the state says anything of it: of what is below, nothing. */
-static const File plain_file = { .kind = KIND_FILE, .mode = KEEP, .immutable = KEEP, .append_only = KEEP };
+static const File plain_file = { .kind = KIND_FILE, .mode = KEEP };
 
 static int finish_file(AgentdContext *c, int fd, const char *path, void *userdata) {
         Old *old = userdata;
@@ -186,7 +186,7 @@ int tree_make_file(TreeWalk *w, const TreeEntry *entry, int source_fd) {
 }
 
 int tree_set_attributes(TreeWalk *w, const TreeEntry *entry) {
-        File file = { .kind = entry->is, .immutable = KEEP, .append_only = KEEP };
+        File file = { .kind = entry->is };
         Look was = {
                 .kind = entry->is,
                 .st = entry->st,
@@ -204,7 +204,8 @@ int tree_set_attributes(TreeWalk *w, const TreeEntry *entry) {
         if (error)
                 return tree_fail_words(w, "change", error);
         /* A symbolic mode, too, is about what the new owner gets. */
-        was.mode = file.mode = tree_mode(w->tree, entry->is, kept_mode(&was, entry->st.stx_mode));
+        was.mode = tree_mode(w->tree, entry->is, kept_mode(&was, entry->st.stx_mode));
+        file.mode = (int32_t) was.mode;
         record(w, entry, false);
         w->changed = true;
         r = set_attributes(w->c, &file, &was, &error);
