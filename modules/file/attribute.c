@@ -446,9 +446,10 @@ int keep_extended(const File *file, const Look *look, int old_fd, int fd, const 
         free(names);
         if (r < 0 || extras_of(file)->has_acl)
                 return r;
-        if (has_list)
+        /* Whoever had the file before may have let himself in: a list goes with him. */
+        if (has_list && !look->owner_differs && !look->group_differs)
                 return keep_xattr(old_fd, fd, ACL_ACCESS, ret_error);
-        /* The directory's default list came with the new file; the old one had none. */
+        /* The directory's default list came with the new file. */
         return fgetxattr(fd, ACL_ACCESS, NULL, 0) > 0 ? acl_write(fd, false, &(Acl){ .n = 0 }) : 0;
 }
 

@@ -66,19 +66,22 @@ static bool has_lost_name(int fd) {
 }
 
 /*
- * Sets mode and owner of what is there, by descriptor, so that nothing can be put in its place meanwhile. In a
- * directory that others can write, a file with several names may be a hard link to somebody else's file: hands off.
+ * Whether an open file is the one that is meant, before its mode, owner or flags are set by descriptor, so that nothing can be
+ * put in its place meanwhile. In a directory that others can write, a file with several names may be a hard link to somebody
+ * else's file: hands off.
+ *
+ * Return: 0; -errno, and for people why.
  */
-static int may_set_attributes(const File *file, const Look *look, int fd, const char **ret_error) {
+static int may_change(int dir_fd, Kind kind, int fd, const char **ret_error) {
         struct stat st, dir;
 
-        if (fstat(fd, &st) < 0 || fstat(look->dir_fd, &dir) < 0)
+        if (fstat(fd, &st) < 0 || fstat(dir_fd, &dir) < 0)
                 return -errno;
-        if (kind_of(st.st_mode) != file->kind) {
+        if (kind_of(st.st_mode) != kind) {
                 *ret_error = "it was replaced in the meantime";
                 return -EBUSY;
         }
-        if (file->kind == KIND_DIRECTORY || ((dir.st_mode & 022) == 0 && dir.st_uid == 0))
+        if (kind == KIND_DIRECTORY || ((dir.st_mode & 022) == 0 && dir.st_uid == 0))
                 return 0;
         if (st.st_nlink > 1) {
                 *ret_error = "it has other hard links, in a directory that others can write";
@@ -127,6 +130,13 @@ static int set_open_attributes(
         return 0;
 }
 
+/* Takes the flags from what is there, so that it can be changed. Return: 0; -errno. */
+static int take_flags(const Look *look, int fd, const char **ret_error) {
+        int r = may_change(look->dir_fd, look->kind, fd, ret_error);
+
+        return r < 0 ? r : clear_flags(fd);
+}
+
 static bool wants_flags(const File *file, const Look *look) {
         return has_flags(look) || extras_of(file)->immutable == 1 || extras_of(file)->append_only == 1;
 }
@@ -141,7 +151,7 @@ int set_attributes(AgentdContext *c, const File *file, const Look *look, const c
         if (fd < 0)
                 return link ? -errno : fd;
         agentd_will_change(c);
-        r = may_set_attributes(file, look, fd, ret_error);
+        r = may_change(look->dir_fd, kind_on_disk(file->kind), fd, ret_error);
         if (r < 0)
                 return r;
         if (has_flags(look))
@@ -249,11 +259,11 @@ static int finish_file(AgentdContext *c, int fd, const char *path, void *userdat
                 if (r < 0)
                         return r;
         }
-        if (making->old_fd >= 0 && has_flags(making->look)) {
-                making->flags_are_off = true;
-                return clear_flags(making->old_fd);
-        }
-        return 0;
+        if (making->old_fd < 0 || !has_flags(making->look))
+                return 0;
+        r = take_flags(making->look, making->old_fd, &making->error);
+        making->flags_are_off = r >= 0;
+        return r;
 }
 
 /* Return: as agentd_replace(). */
@@ -370,7 +380,8 @@ static int set_flags_of_new(Making *making) {
         if (r < 0)
                 return r;
         fd = open_for_attributes(dir_fd, name, making->file->kind);
-        return fd < 0 ? fd : set_flags(making->file, making->look, fd);
+        r = fd < 0 ? fd : may_change(dir_fd, making->file->kind, fd, &making->error);
+        return r < 0 ? r : set_flags(making->file, making->look, fd);
 }
 
 static int remove_it(
@@ -381,7 +392,7 @@ static int remove_it(
         if (has_flags(look)) {
                 fd = open_for_attributes(look->dir_fd, look->name, look->kind);
                 agentd_will_change(c);
-                r = fd < 0 ? fd : clear_flags(fd);
+                r = fd < 0 ? fd : take_flags(look, fd, ret_error);
         }
         if (r < 0)
                 return r;
@@ -446,7 +457,7 @@ static int make(Making *making, bool new) {
         making->at_once = wrong || extras_of(file)->download || wants_flags(file, look);
         if (wrong && has_flags(look)) {
                 old_fd = open_for_attributes(look->dir_fd, look->name, look->kind);
-                r = old_fd < 0 ? old_fd : clear_flags(old_fd);
+                r = old_fd < 0 ? old_fd : take_flags(look, old_fd, &making->error);
                 if (r < 0)
                         return r;
         }
