@@ -8,6 +8,7 @@ import pytest
 
 from box import wait_until
 from daemon import background
+from exchange import exchanging
 from once import agentd, changes, differences, errors, results, said, snapshot, temporaries
 
 
@@ -160,6 +161,24 @@ def test_nobody_else_has_things_removed_by_their_name(box):
     assert box.agentd_once().summary["changed"] == 1
     assert box.agentd_once().summary["ok"] == 1
     assert box.exists("/srv/w/.agentd-af63dc4c8601ec8c.old/theirs") and box.read("/srv/w/a") == "new"
+
+
+@pytest.mark.timeout(200)
+@pytest.mark.parametrize("wanted", ['ensure = "absent"', 'content = "new"'])
+def test_who_owns_a_directory_cannot_lead_its_removal_outside(box, wanted):
+    """Directories in it become symlinks, and come back, with time between the look at one and its opening."""
+    box.run("mkdir -p /victim/d /srv/up && touch /victim/f /victim/d/f && chown nobody /srv/up")
+    box.role("role", f'[file."/srv/up/a"]\n{wanted}\nforce = true\n')
+    before = snapshot(box, "/victim")
+    for _ in range(15):
+        box.run("rm -rf /srv/up/* /srv/up/.agentd-* && mkdir /srv/up/a && chown nobody /srv/up/a")
+        with exchanging(box, "/srv/up/a", "/victim"):
+            wait_until(lambda: box.exists("/srv/up/a/d19/f"), 30, "directories to remove")
+            box.run("strace -f -qq -o /dev/null -e trace=openat -e inject=openat:delay_enter=300 agentd --once",
+                    timeout=60, check=False)
+    assert not changes(before, snapshot(box, "/victim"))
+    box.run("rm -rf /srv/up/*")
+    assert box.agentd_once().returncode == 0
 
 
 def test_name_as_long_as_can_be_is_replaced(box):
