@@ -7,7 +7,7 @@ import stat
 import pytest
 
 from box import wait_until
-from daemon import background
+from daemon import background, events, start, wait_event, wait_idle
 from exchange import exchanging
 from once import agentd, changes, differences, errors, results, said, snapshot, temporaries
 
@@ -307,6 +307,29 @@ def test_command_that_is_not_there_fails(box, check):
     once = box.agentd_once()
     assert results(once) == {"file:/srv/a": "failed"} and "nosuch" in errors(once)["file:/srv/a"]
     assert not box.exists("/srv/a") and temporaries(box, "/srv") == []
+
+
+def test_in_another_root_the_command_runs_there(box, check):
+    box.run("mkdir -p /srv/root && mount --bind / /srv/root && mount --make-private /srv/root && mount -t tmpfs none /srv/root/mnt")
+    for content in "good", "evil":
+        box.role("role", role_with(content, "-f", "%s").replace("/srv/a", "/mnt/a"))
+        once = box.agentd_once("--root", "/srv/root")
+        assert results(once) == {"file:/mnt/a": "changed" if content == "good" else "failed"}, errors(once)
+    assert box.read("/srv/root/mnt/a") == "good" and "line 3: bad" in errors(once)["file:/mnt/a"]
+    assert not box.exists("/mnt/a") and temporaries(box, "/srv/root/mnt") == []
+
+
+def test_what_the_command_says_of_a_secret_is_not_shown(box):
+    box.write("/usr/local/bin/check", "#!/bin/sh\ncat $1; cat $1 >&2; exit 1\n", mode=0o755)
+    box.role("role", '[file."/srv/a"]\ncontent = "hunter2"\nsensitive = true\nvalidate = ["/usr/local/bin/check", "%s"]\n')
+    once = box.agentd_once()
+    assert results(once) == {"file:/srv/a": "failed"} and errors(once)["file:/srv/a"]
+    assert "hunter2" not in once.stderr + str(once.results)
+    start(box)
+    wait_event(box, "run-finished", timeout=30)
+    wait_idle(box)
+    assert "hunter2" not in box.run("journalctl -o json --no-pager").stdout + str(events(box))
+    assert temporaries(box, "/srv") == [] and not box.exists("/srv/a")
 
 
 def test_plan_does_not_run_the_command(box, check):
