@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <linux/posix_acl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -230,19 +231,26 @@ int compare_extended(AgentdContext *c, size_t i, const File *file, Look *look) {
 
 /* ---- Undo ------------------------------------------------------------------------------------------------------ */
 
-static void undo_text(AgentdContext *c, size_t i, const char *what, const char *text) {
-        agentd_undo(
-                c, i, what, &(AgentdValue){ .type = AGENTD_STRING, .string = text, .size = strlen(text) });
+/* "WHAT", or "WHAT of PATH" of what lies below. */
+static void undo(AgentdContext *c, size_t i, const char *what, const char *of, const AgentdValue *value) {
+        char name[PATH_MAX + 320];
+
+        (void) snprintf(name, sizeof(name), of ? "%s of %s" : "%s", what, of);
+        agentd_undo(c, i, name, value);
 }
 
-static void undo_xattr(AgentdContext *c, size_t i, int fd, const char *name) {
+static void undo_text(AgentdContext *c, size_t i, const char *what, const char *of, const char *text) {
+        undo(c, i, what, of, &(AgentdValue){ .type = AGENTD_STRING, .string = text, .size = strlen(text) });
+}
+
+static void undo_xattr(AgentdContext *c, size_t i, int fd, const char *name, const char *of) {
         AgentdValue value = { .type = AGENTD_STRING };
         char what[300], *text = NULL;
 
         if (read_xattr(fd, name, &text, &value.size) == 0)
                 value.string = text;
         (void) snprintf(what, sizeof(what), "xattrs.%s", name);
-        agentd_undo(c, i, what, text ? &value : NULL);
+        undo(c, i, what, of, text ? &value : NULL);
         free(text);
 }
 
@@ -263,16 +271,64 @@ static ssize_t list_xattrs(int fd, char **ret) {
         return n;
 }
 
+/* With what the owning group may, which the mode does not say of a file that has a list. */
+static void undo_acl(AgentdContext *c, size_t i, bool of_default, const char *of, const Acl *acl) {
+        char text[TEXT_SIZE];
+        size_t n = 0;
+
+        for (size_t k = 0; k < acl->n && !of_default; k++) {
+                unsigned bits = acl->entries[k].permissions;
+
+                if (acl->entries[k].tag == ACL_GROUP_OBJ)
+                        n = (size_t) snprintf(text, sizeof(text), "group::%c%c%c,", bits & 4 ? 'r' : '-',
+                                bits & 2 ? 'w' : '-', bits & 1 ? 'x' : '-');
+        }
+        acl_print(c, acl, of_default, text + n, sizeof(text) - n);
+        undo_text(c, i, of_default ? "default_acl" : "acl", of, text);
+}
+
 static bool is_acl(const char *name) {
         return strcmp(name, ACL_ACCESS) == 0 || strcmp(name, ACL_DEFAULT) == 0;
 }
 
+size_t record_lost(AgentdContext *c, size_t i, int fd, const char *of) {
+        char text[TEXT_SIZE], *names = NULL;
+        Capabilities capabilities;
+        size_t n_records = 0;
+        ssize_t n;
+        Acl acl;
+
+        /* Mostly there are none, and that is one call. */
+        n = list_xattrs(fd, &names);
+        for (ssize_t k = 0; k < n; k += (ssize_t) strlen(names + k) + 1) {
+                const char *name = names + k;
+
+                n_records++;
+                if (is_acl(name)) {
+                        bool of_default = strcmp(name, ACL_DEFAULT) == 0;
+
+                        if (acl_read(fd, of_default, &acl) >= 0)
+                                undo_acl(c, i, of_default, of, &acl);
+                } else if (strcmp(name, CAPABILITY) == 0) {
+                        if (capabilities_read(fd, &capabilities) < 0)
+                                continue;
+                        capabilities_print(&capabilities, text, sizeof(text));
+                        undo_text(c, i, "capabilities", of, text);
+                } else if (strcmp(name, SELINUX) == 0) {
+                        if (read_label(fd, text, sizeof(text)) > 0)
+                                undo_text(c, i, "selinux", of, text);
+                } else
+                        undo_xattr(c, i, fd, name, of);
+        }
+        free(names);
+        return n_records;
+}
+
 void record_extended_undo(AgentdContext *c, size_t i, const File *file, const Look *look, bool lost) {
         AgentdValue flag = { .type = AGENTD_BOOLEAN };
-        char text[TEXT_SIZE], *names = NULL;
+        char text[TEXT_SIZE];
         int fd CLOSED = -1;
         Capabilities capabilities;
-        ssize_t n = 0;
         Acl acl;
 
         flag.boolean = look->st.stx_attributes & STATX_ATTR_IMMUTABLE;
@@ -288,31 +344,26 @@ void record_extended_undo(AgentdContext *c, size_t i, const File *file, const Lo
         fd = open_for_attributes(look->dir_fd, look->name, look->kind);
         if (fd < 0)
                 return;
-        /* A new mode takes its list along. */
-        for (int k = 0; k < 2; k++)
-                if ((lost || (k ? look->default_acl_differs : look->acl_differs || look->mode_differs)) &&
-                        acl_read(fd, k, &acl) == 0 && (acl.n > 0 || !lost)) {
-                        acl_print(c, &acl, k, text, sizeof(text));
-                        undo_text(c, i, k ? "default_acl" : "acl", text);
-                }
-        if ((lost || look->capabilities_differ || look->owner_differs || look->group_differs) &&
-                capabilities_read(fd, &capabilities) == 0 &&
-                (!lost || capabilities.permitted || capabilities.inheritable)) {
-                capabilities_print(&capabilities, text, sizeof(text));
-                undo_text(c, i, "capabilities", text);
-        }
-        if ((lost || look->selinux_differs) && read_label(fd, text, sizeof(text)) > 0)
-                undo_text(c, i, "selinux", text);
-
         if (lost)
-                n = list_xattrs(fd, &names);
-        for (ssize_t k = 0; k < n; k += (ssize_t) strlen(names + k) + 1)
-                if (!is_acl(names + k) && strcmp(names + k, CAPABILITY) != 0 &&
-                        strcmp(names + k, SELINUX) != 0)
-                        undo_xattr(c, i, fd, names + k);
-        free(names);
-        for (size_t k = 0; !lost && look->xattrs_differ && k < extras_of(file)->n_xattrs; k++)
-                undo_xattr(c, i, fd, extras_of(file)->xattrs[k].key);
+                (void) record_lost(c, i, fd, NULL);
+        /* What there was none of, and will be. A new mode takes its list along. */
+        for (int k = 0; k < 2; k++)
+                if ((k ? look->default_acl_differs : look->acl_differs || look->mode_differs) &&
+                        acl_read(fd, k, &acl) == 0 && (acl.n == 0 || !lost))
+                        undo_acl(c, i, k, NULL, &acl);
+        if (look->capabilities_differ && capabilities_read(fd, &capabilities) == 0 &&
+                (!lost || !(capabilities.permitted || capabilities.inheritable))) {
+                capabilities_print(&capabilities, text, sizeof(text));
+                undo_text(c, i, "capabilities", NULL, text);
+        }
+        if (!lost && look->selinux_differs && read_label(fd, text, sizeof(text)) > 0)
+                undo_text(c, i, "selinux", NULL, text);
+        for (size_t k = 0; look->xattrs_differ && k < extras_of(file)->n_xattrs; k++) {
+                const char *name = extras_of(file)->xattrs[k].key;
+
+                if (!lost || fgetxattr(fd, name, NULL, 0) < 0)
+                        undo_xattr(c, i, fd, name, NULL);
+        }
 }
 
 /* ---- Setting --------------------------------------------------------------------------------------------------- */

@@ -219,6 +219,9 @@ int compare_extended(AgentdContext *c, size_t i, const File *file, Look *look);
 /* Of what is there, what is about to change; all of it if `lost`. */
 void record_extended_undo(AgentdContext *c, size_t i, const File *file, const Look *look, bool lost);
 
+/* Likewise all that an open file or directory has which is about to go. of: its path, if it lies below. Return: how many. */
+size_t record_lost(AgentdContext *c, size_t i, int fd, const char *of);
+
 /* Gives them to an open file; its mode has to be set after. Return: 0; -errno, and for people why. */
 int set_extended(AgentdContext *c, const File *file, const Look *look, int fd, const char **ret_error);
 

@@ -41,7 +41,9 @@ void record_undo(AgentdContext *c, size_t i, const File *file, const Look *look)
                 if (fd >= 0)
                         agentd_keep_file(c, i, "content", fd);
         }
-        record_extended_undo(c, i, file, look, lost || look->target_differs);
+        /* A new owner does not get all that the old one had. */
+        record_extended_undo(c, i, file, look,
+                lost || look->target_differs || look->owner_differs || look->group_differs);
 }
 
 /* The mode that what is there keeps. A new owner or group has not agreed to its set-id bits: they go, as the kernel has
