@@ -347,10 +347,13 @@ void record_extended_undo(AgentdContext *c, size_t i, const File *file, const Lo
         if (lost)
                 (void) record_lost(c, i, fd, NULL);
         /* What there was none of, and will be. A new mode takes its list along. */
-        for (int k = 0; k < 2; k++)
-                if ((k ? look->default_acl_differs : look->acl_differs || look->mode_differs) &&
-                        acl_read(fd, k, &acl) == 0 && (acl.n == 0 || !lost))
+        for (int k = 0; k < 2; k++) {
+                bool differs = k ? look->default_acl_differs : look->acl_differs;
+
+                if ((differs || (k == 0 && look->mode_differs)) && acl_read(fd, k, &acl) == 0 &&
+                        (acl.n == 0 ? differs : !lost))
                         undo_acl(c, i, k, NULL, &acl);
+        }
         if (look->capabilities_differ && capabilities_read(fd, &capabilities) == 0 &&
                 (!lost || !(capabilities.permitted || capabilities.inheritable))) {
                 capabilities_print(&capabilities, text, sizeof(text));
