@@ -77,14 +77,14 @@ static size_t last_line(const char *text, size_t size, const char **ret) {
         return MIN(size - begin, (size_t) LINE_MAX_SHOWN);
 }
 
-static char *explain(const AgentdCommand *command, const RunnerResult *result, usec_t timeout_usec) {
+static char *explain(const RunnerResult *result, bool secret, usec_t timeout_usec) {
         _cleanup_free_ char *line = NULL;
         const char *last = "";
         char *text = NULL;
         size_t n = 0;
         int r = -1;
 
-        if (!(command->flags & AGENTD_COMMAND_SECRET) && result->end != AGENTD_COMMAND_NOT_RUN)
+        if (!secret && result->end != AGENTD_COMMAND_NOT_RUN)
                 n = last_line(result->errors, result->errors_size, &last);
         line = utf8_make_valid(last, n, &n);
         for (size_t k = 0; line && k < n; k++)
@@ -117,6 +117,7 @@ int context_run_in_sandbox(
         const char *step = NULL;
         usec_t timeout_usec;
         Runner *runner;
+        bool secret;
         int r;
 
         /* All that would need rights which a check has not. */
@@ -145,7 +146,8 @@ int context_run_in_sandbox(
         free(context->explanation);
         context->output = result.output;
         context->errors = result.errors;
-        context->explanation = explain(command, &result, timeout_usec);
+        secret = command->flags & AGENTD_COMMAND_SECRET || context_is_sensitive(context, i);
+        context->explanation = explain(&result, secret, timeout_usec);
         *ret = (AgentdCommandResult){
                 .size = sizeof(*ret),
                 .status = result.status,
