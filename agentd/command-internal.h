@@ -95,6 +95,7 @@ struct Commands {
         sd_event *event;
         CommandsOptions options;
         bool units;
+        bool stopping; /* none is begun any more */
         Command *commands;
         unsigned n;
         sd_event_source *finish_event; /* deferred: those that are over without anybody having been asked */

@@ -377,8 +377,15 @@ static int on_service(sd_bus_message *m, void *userdata, _unused_ sd_bus_error *
         return 0;
 }
 
+/* Neither at its end nor on the way to it. */
+static bool is_active(const Command *command) {
+        return streq(command->unit.active_state, "active") ||
+               streq(command->unit.active_state, "activating");
+}
+
 static int on_unit(sd_bus_message *m, void *userdata, _unused_ sd_bus_error *error) {
         Command *command = userdata;
+        Commands *commands = command->commands;
 
         command->call_unit = sd_bus_slot_unref(command->call_unit);
         if (sd_bus_message_is_method_error(m, NULL)) {
@@ -396,6 +403,9 @@ static int on_unit(sd_bus_message *m, void *userdata, _unused_ sd_bus_error *err
                 command->step = UNIT_RUNNING;
         if (command->found && !command->known)
                 know(command);
+        /* That it is to be stopped may have been said to nobody: the bus was away. Twice is once. */
+        if ((command->cancelled || command->timed_out) && is_active(command))
+                call_manager(commands, "StopUnit", "ss", command->unit_name, "replace");
         look(command);
         return 0;
 }
@@ -468,6 +478,10 @@ static void ask_start(Command *command) {
 
         add_match(command);
         r = unit_start_message(command, commands->bus, &m, command->detail, sizeof(command->detail));
+        /* Before it is asked for: if we are killed in between, what is stored is dropped by the next agentd; the other way round
+         * the command would have nobody who reads what it says, and die of it. */
+        if (r >= 0)
+                store_descriptors(command);
         if (r >= 0)
                 r = sd_bus_call_async(commands->bus, &command->call, m, on_started, command, 0);
         sd_bus_message_unref(m);
@@ -476,7 +490,6 @@ static void ask_start(Command *command) {
                 return;
         }
         command->step = UNIT_ASKED;
-        store_descriptors(command);
 }
 
 static int name_unit(Command *command) {

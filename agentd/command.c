@@ -275,6 +275,8 @@ int command_start(Commands *commands, const CommandSpec *spec, const CommandHand
         r = command_spec_check(spec);
         if (r < 0)
                 return r;
+        if (commands->stopping)
+                return -ECANCELED;
         if (!commands->units && json_object_size(spec->unit) > 0)
                 return -EOPNOTSUPP;
         if (commands->n >= COMMANDS_MAX)
@@ -452,6 +454,10 @@ static int on_finish_event(_unused_ sd_event_source *source, void *userdata) {
 }
 
 /* ---- The manager ------------------------------------------------------------------------------------------------ */
+
+void commands_stop(Commands *commands) {
+        commands->stopping = true;
+}
 
 bool commands_are_units(const Commands *commands) {
         return commands->units;

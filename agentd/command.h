@@ -137,6 +137,9 @@ int commands_new(sd_event *event, const CommandsOptions *options, Commands **ret
 Commands *commands_free(Commands *commands);
 DEFINE_CLEANUP(Commands *, commands_free)
 
+/* We are stopping: no further one is begun, those that run go on. */
+void commands_stop(Commands *commands);
+
 /* True if units are what runs them. */
 bool commands_are_units(const Commands *commands);
 
@@ -165,7 +168,7 @@ void command_descriptors_free(CommandDescriptor *descriptors, size_t n);
  * That it cannot be run (no such program, no such user, systemd refuses a property) is a result, not an error.
  *
  * Return: 0; -EINVAL: the spec is not well-formed; -EOPNOTSUPP: unit properties without systemd; -EBUSY: COMMANDS_MAX; -E2BIG:
- *         the arguments are too large; other -errno.
+ *         the arguments are too large; -ECANCELED: after commands_stop(); other -errno.
  */
 int command_start(Commands *commands, const CommandSpec *spec, const CommandHandlers *handlers,
         void *userdata, Command **ret);

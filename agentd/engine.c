@@ -536,6 +536,7 @@ void engine_stop(Engine *engine, int code) {
                 AGENTD_VERSION, code == ENGINE_EXIT_REPLACED ? "makes room for another one" : "stops");
         json_decref(data);
         heal_stop(engine->heal);
+        commands_stop(engine->commands);
         engine_run_stop_all(engine);
         engine->facts_before = fact_task_free(engine->facts_before);
         engine_load_stop(engine);
