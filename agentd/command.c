@@ -229,6 +229,7 @@ Command *command_free(Command *command) {
         strv_free(command->environment);
         free(command->unit_name);
         free(command->path);
+        free(command->slice);
         free(command->state);
         free(command->role);
         free(command->description);
@@ -472,10 +473,10 @@ unsigned commands_n_found(const Commands *commands) {
 }
 
 bool commands_holds(const Commands *commands, const char *state) {
-        if (commands->n_unread > 0 && now_usec(CLOCK_MONOTONIC) < commands->hold_until_usec)
-                return true;
+        usec_t now = commands->commands ? now_usec(CLOCK_MONOTONIC) : 0;
+
         for (const Command *command = commands->commands; command; command = command->next)
-                if (command->found && command->state && streq(command->state, state))
+                if (unit_holds(command, state, now))
                         return true;
         return false;
 }

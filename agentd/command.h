@@ -70,7 +70,7 @@ typedef struct CommandSpec {
 typedef struct CommandResult {
         AgentdCommandEnd end;
         int code;                    /* exit status, signal, errno: see AgentdCommandEnd */
-        int status;                  /* as of waitpid(2) */
+        int status; /* as of waitpid(2); if it was not run that which systemd gave it, or 0 */
         const char *output, *errors; /* ended by a NUL that is not counted */
         size_t output_size, errors_size;
         bool truncated;

@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 #include <systemd/sd-event.h>
 
-#include "command.h"
+#include "command-internal.h"
 #include "log-journal.h"
 #include "test.h"
 
@@ -375,6 +375,64 @@ TEST(specs_that_are_refused) {
         json_decref(unit);
 }
 
+TEST(what_systemd_has_escaped_is_read) {
+        static const struct {
+                const char *in, *out;
+        } cases[] = {
+                { "", "" },
+                { "AGENTD_STATE=file:/a b", "AGENTD_STATE=file:/a b" },
+                { "/tmp/a b%%h/x\\\"\\'$\\303\\204\\\\\\\\d", "/tmp/a b%h/x\"'$\303\204\\\\d" },
+                { "%%%%%", "%%%" },
+                { "a\\n\\t\\x41\\x4g\\s\\", "a\n\tA\004gs\\" },
+                { "\\1012\\7", "A2\007" },
+        };
+
+        FOREACH_ELEMENT(c, cases) {
+                char text[128];
+
+                (void) snprintf(text, sizeof(text), "%s", c->in);
+                unit_unescape(text);
+                ASSERT_STREQ(text, c->out);
+        }
+}
+
+TEST(slices_lie_in_each_other) {
+        static const struct {
+                const char *slice, *path;
+        } cases[] = {
+                { "agentd.slice", "agentd.slice" },
+                { "agentd-backup.slice", "agentd.slice/agentd-backup.slice" },
+                { "agentd-a-b.slice", "agentd.slice/agentd-a.slice/agentd-a-b.slice" },
+        };
+
+        FOREACH_ELEMENT(c, cases) {
+                Command command = {};
+
+                ASSERT_OK(unit_set_slice(&command, c->slice));
+                ASSERT_STREQ(command.slice, c->path);
+                free(command.slice);
+        }
+}
+
+TEST(steps_that_a_command_has) {
+        static const struct {
+                int status;
+                bool properties, directory, user, taken;
+        } cases[] = {
+                { 203, false, false, false, true },
+                { 200, false, false, false, false },
+                { 200, false, true, false, true },
+                { 217, false, true, false, false },
+                { 217, false, false, true, true },
+                { 226, false, true, true, false },
+                { 226, true, false, false, true },
+                { 243, false, false, false, false },
+        };
+
+        FOREACH_ELEMENT(c, cases)
+                ASSERT_EQ(unit_step_is_taken(c->status, c->properties, c->directory, c->user), c->taken);
+}
+
 TEST(so_many_and_no_more) {
         CommandSpec spec = shell("exec sleep 1000");
 
@@ -391,4 +449,5 @@ RUN_TESTS(RUN_IT(ends_are_told), RUN_IT(what_cannot_be_run_is_a_result),
         RUN_IT(nothing_is_begun_at_the_end), RUN_IT(it_can_be_cancelled_and_forgotten),
         RUN_IT(input_and_output_may_be_descriptors), RUN_IT(of_much_output_the_start_is_kept),
         RUN_IT(nothing_of_ours_is_left_open), RUN_IT(variables_replace_those_that_are_always_there),
-        RUN_IT(specs_that_are_refused), RUN_IT(so_many_and_no_more))
+        RUN_IT(specs_that_are_refused), RUN_IT(what_systemd_has_escaped_is_read),
+        RUN_IT(slices_lie_in_each_other), RUN_IT(steps_that_a_command_has), RUN_IT(so_many_and_no_more))

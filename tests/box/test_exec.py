@@ -175,6 +175,19 @@ def test_a_command_that_fails_says_why(box):
     assert results["missing"]["result"] == "failed" and "No such file" in results["missing"]["error"]
 
 
+def test_of_a_sensitive_state_nothing_is_logged(box):
+    box.write("/srv/guard", "#!/bin/sh\necho hunter2 >&2\nkill -9 $$\n", mode=0o755)
+    role(box, toml("logs", shell='"echo hunter2; echo hunter2 >&2; exit 3"', creates='"/srv/x"', log_output='"on_failure"',
+                   sensitive="true"),
+         toml("always", shell='"echo hunter2; echo hunter2 >&2; exit 3"', creates='"/srv/x"', sensitive="true"),
+         toml("guard", shell='"true"', unless='["/srv/guard"]', sensitive="true"),
+         toml("shown", shell='"echo shown-here; exit 3"', creates='"/srv/x"', log_output='"on_failure"'))
+    done = once(box)
+    assert [r["result"] for r in done.results] == ["failed"] * 4
+    assert "shown-here" in done.stderr
+    assert "hunter2" not in done.stderr + json.dumps(done.results) + str(box.journal())
+
+
 def test_one_that_takes_too_long_is_killed(box):
     role(box, toml(command='["/bin/sleep", "4321"]', creates='"/srv/x"', timeout='"1s"'))
     result = one(box)
