@@ -47,9 +47,6 @@
 /* How much later than it should PID 1 may end it, before we do. */
 #define LATE_USEC (COMMAND_STOP_USEC + 10 * USEC_PER_SEC)
 
-/* At the end of a process: how long it is waited that units are let go. */
-#define RELEASE_USEC (10 * USEC_PER_SEC)
-
 static void connect_bus(Commands *commands);
 static void ask_start(Command *command);
 static void query(Command *command);
@@ -733,9 +730,12 @@ static int on_sweep(_unused_ sd_event_source *source, _unused_ uint64_t usec, vo
 
 /* PID 1 asks the bus who we are, so we have to be there until it has done what it was asked for. */
 static void wait_released(Commands *commands) {
-        usec_t now = now_usec(CLOCK_MONOTONIC), deadline = now + RELEASE_USEC;
+        usec_t now = now_usec(CLOCK_MONOTONIC), deadline = now + COMMANDS_LET_GO_USEC;
 
-        while (commands->ready && commands->n_releasing > 0 && now < deadline) {
+        /* The daemon has waited for it without standing still. */
+        if (commands->stopping && commands->options.keep_descriptors)
+                return;
+        while (commands_is_letting_go(commands) && now < deadline) {
                 int r = sd_bus_process(commands->bus, NULL);
 
                 if (r < 0)

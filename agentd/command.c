@@ -460,6 +460,10 @@ void commands_stop(Commands *commands) {
         commands->stopping = true;
 }
 
+bool commands_is_letting_go(const Commands *commands) {
+        return commands->ready && commands->n_releasing > 0;
+}
+
 bool commands_are_units(const Commands *commands) {
         return commands->units;
 }

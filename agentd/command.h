@@ -137,8 +137,14 @@ int commands_new(sd_event *event, const CommandsOptions *options, Commands **ret
 Commands *commands_free(Commands *commands);
 DEFINE_CLEANUP(Commands *, commands_free)
 
-/* We are stopping: no further one is begun, those that run go on. */
+/*
+ * We are stopping: no further one is begun, those that run go on. Whoever leaves the event loop after that is not to do so while
+ * commands_is_letting_go(), for COMMANDS_LET_GO_USEC at most: units that have ended are being let go. Without commands_stop() it
+ * is waited for that when the loop is left, for as long.
+ */
+#define COMMANDS_LET_GO_USEC (10 * USEC_PER_SEC)
 void commands_stop(Commands *commands);
+bool commands_is_letting_go(const Commands *commands);
 
 /* True if units are what runs them. */
 bool commands_are_units(const Commands *commands);

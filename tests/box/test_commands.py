@@ -467,3 +467,29 @@ def test_when_nothing_runs_there_is_no_connection_to_the_bus(box):
     wait_until(lambda: box.exists("/tmp/x"), 30, "its outcome")
     pid = daemon.main_pid(box)
     wait_until(lambda: "bus" not in box.run(["sh", "-c", f"ss -xpH | grep 'pid={pid},' || true"]).stdout, 60, "no connection")
+
+
+@pytest.mark.timeout(300)
+def test_a_thousand_commands_leave_nothing_open(box):
+    def descriptors():
+        return sorted(box.run(["sh", "-c", f"ls -l /proc/{daemon.main_pid(box)}/fd | sed -n 's/.* -> //p' | sed 's/[0-9][0-9]*//g'"])
+                      .stdout.split())
+
+    names = [f"/tmp/t/{i}" for i in range(125)]
+    box.run("mkdir /tmp/t")
+    with_daemon(box, {name: {"argv": shell("echo out; echo err >&2")} for name in names})
+    count = "ls /tmp/t | wc -l"
+    wait_until(lambda: box.run(count).stdout.strip() == "125", 60, "the first round")
+    wait_idle(box, timeout=60)
+    wait_no_units(box)
+    before = None
+    for _ in range(7):
+        box.run("rm -f /tmp/t/*")
+        apply(box)
+        wait_until(lambda: box.run(count).stdout.strip() == "125", 60, "another round")
+        wait_idle(box, timeout=60)
+        wait_no_units(box)
+        before = before or descriptors()
+    wait_until(lambda: len(descriptors()) <= len(before), 60, "as many descriptors as after the first round")
+    stored = box.run(["systemctl", "show", "-P", "NFileDescriptorStore", "agentd.service"]).stdout.strip()
+    assert stored == "0", "the service manager keeps none either"
