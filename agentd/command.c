@@ -339,63 +339,21 @@ const char *command_program(const Command *command) {
 
 /* ---- The end ---------------------------------------------------------------------------------------------------- */
 
-static const char *signal_name(int number) {
-        const char *name = number > 0 ? sigabbrev_np(number) : NULL;
-
-        return name ?: "?";
-}
-
 static char *explain(const Command *command, const CommandResult *result) {
-        bool secret = command->flags & COMMAND_SECRET;
-        const char *last = secret ? "" : command->errors.last;
-        char *text = NULL;
-        int r = -1;
-
-        switch (result->end) {
-        case AGENTD_COMMAND_EXITED:
-                if (result->code == 0)
-                        r = asprintf(&text, "it succeeded");
-                else
-                        r = asprintf(&text, "it exited with status %d%s%s", result->code, *last ? ": " : "",
-                                last);
-                break;
-        case AGENTD_COMMAND_KILLED:
-                if (command->cancelled)
-                        r = asprintf(&text, "it was stopped");
-                else if (command->detail[0])
-                        r = asprintf(&text, "%s", command->detail);
-                else
-                        r = asprintf(&text, "it was killed by SIG%s%s%s", signal_name(result->code),
-                                *last ? ": " : "", last);
-                break;
-        case AGENTD_COMMAND_TIMED_OUT:
-                r = asprintf(&text, "it did not end within %s and was killed%s%s",
-                        FORMAT_TIMESPAN(command->timeout_usec), *last ? ": " : "", last);
-                break;
-        case AGENTD_COMMAND_NOT_RUN:
-                r = asprintf(&text, "'%s' could not be executed: %s",
-                        command->argv && command->argv[0] ? command->argv[0] : command_program(command),
-                        command->detail[0] ? command->detail : strerror(result->code));
-                break;
-        }
-        return r < 0 ? NULL : text;
-}
-
-/* What a program wrote, for a line among others. */
-static char *clean_line(const char *text) {
-        size_t size;
-        char *clean = utf8_make_valid(text, strlen(text), &size);
-
-        for (size_t i = 0; clean && i < size; i++)
-                if ((unsigned char) clean[i] < ' ' || clean[i] == 0x7f)
-                        clean[i] = ' ';
-        return clean;
+        return command_explain(&(CommandEnding){
+                .end = result->end,
+                .code = result->code,
+                .cancelled = command->cancelled,
+                .timeout_usec = command->timeout_usec,
+                .program = command->argv && command->argv[0] ? command->argv[0] : command_program(command),
+                .detail = command->detail[0] ? command->detail : NULL,
+                .last = command->flags & COMMAND_SECRET ? NULL : command->errors.last,
+        });
 }
 
 void command_finish(Command *command, AgentdCommandEnd end, int code) {
         Commands *commands = command->commands;
         CommandResult *result = &command->result;
-        _cleanup_free_ char *text = NULL;
 
         if (command->over)
                 return;
@@ -411,8 +369,7 @@ void command_finish(Command *command, AgentdCommandEnd end, int code) {
         result->errors = command->errors.data ?: "";
         result->errors_size = command->errors.used;
         result->truncated = command->output.truncated || command->errors.truncated;
-        text = explain(command, result);
-        command->explanation = text ? clean_line(text) : NULL;
+        command->explanation = explain(command, result);
         result->explanation = command->explanation ?: "out of memory";
 
         if (command->handlers)

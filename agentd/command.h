@@ -69,7 +69,7 @@ typedef struct CommandSpec {
 /* How it ended. Strings and memory are the command's. */
 typedef struct CommandResult {
         AgentdCommandEnd end;
-        int code;                    /* exit status, signal, errno: see AgentdCommandEnd */
+        int code;   /* exit status, signal, errno: see AgentdCommandEnd */
         int status; /* as of waitpid(2); if it was not run that which systemd gave it, or 0 */
         const char *output, *errors; /* ended by a NUL that is not counted */
         size_t output_size, errors_size;
@@ -190,6 +190,20 @@ int64_t command_run(const Command *command);         /* 0: none */
 const char *command_state(const Command *command);   /* NULL: none */
 const char *command_role(const Command *command);    /* likewise */
 const char *command_program(const Command *command); /* the basename of argv[0] */
+
+/* How a command ended, for people; command-explain.c. */
+typedef struct CommandEnding {
+        AgentdCommandEnd end;
+        int code;
+        bool cancelled;
+        usec_t timeout_usec;
+        const char *program;
+        const char *detail; /* why it was not run or was killed; NULL: the code says it */
+        const char *last;   /* the last line of its errors; NULL: there is none, or it is secret */
+} CommandEnding;
+
+/* "it exited with status 3: cannot open 'x'": one line of valid UTF-8, to be freed. NULL: out of memory. */
+char *command_explain(const CommandEnding *ending);
 
 /* 0; -EINVAL, -E2BIG: what command_start() would say of it. Looks at the spec only. */
 int command_spec_check(const CommandSpec *spec);

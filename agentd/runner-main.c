@@ -253,7 +253,7 @@ _noreturn_ static void run_program(const RunnerRequest *request, char *const arg
 
         r = become_command(request, directory, fds, &step);
         if (r == 0) {
-                step = "execute it";
+                step = RUNNER_STEP_EXECUTE;
                 (void) execve(argv[0], argv, environment);
                 r = -errno;
         }

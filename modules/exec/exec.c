@@ -499,9 +499,9 @@ static void check_one(AgentdContext *c, const AgentdState *state, size_t i) {
                 if (exec->removes)
                         agentd_differs_string(c, i, "removes", exec->removes, NULL);
                 if (exec->unless)
-                        agentd_differs_string(c, i, "unless", unless, "it exited with status 0");
+                        agentd_differs_string(c, i, "unless", unless, "it succeeded");
                 if (exec->only_if)
-                        agentd_differs_string(c, i, "only_if", only_if, "another exit status");
+                        agentd_differs_string(c, i, "only_if", only_if, "it fails");
                 agentd_differs_string(c, i, "run", NULL, exec->secret ? "<sensitive>" : exec->shown);
         }
         agentd_done(c, i);
