@@ -149,6 +149,9 @@ typedef struct AgentdState {
 #define AGENTD_CHECK_RUNS \
         (1u << 2) /* check may call agentd_run_command(). Without it, it may as well, but what it runs has
                    * no /tmp of its own and can write nothing at all, and not with --root */
+#define AGENTD_COPIES_VALUES \
+        (1u << 3) /* prepare keeps no pointer to the values of parameters themselves, which go when it returns. What they
+                   * point to stays: strings, items, members. For types of which there are many states */
 
 /* Flags of a call of check and apply. */
 #define AGENTD_PLAN (1u << 0) /* this is a plan: nothing will be applied after */

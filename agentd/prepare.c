@@ -14,13 +14,11 @@ char *agentd_strdup(AgentdPrepare *prepare, const char *text) {
 
 void agentd_prepare_error(AgentdPrepare *prepare, int parameter, const char *format, ...) {
         State *state = prepare->state;
+        const Place *given = parameter >= 0 ? state_given(state, (uint32_t) parameter) : NULL;
+        Place place = given ? *given : state->place;
         _cleanup_free_ char *text = NULL;
-        Place place = state->place;
         va_list args;
 
-        if (parameter >= 0 && (uint32_t) parameter < state->type->n_parameters &&
-                state->places[parameter].file)
-                place = state->places[parameter];
         va_start(args, format);
         if (vasprintf(&text, format, args) < 0)
                 text = NULL;
@@ -109,8 +107,12 @@ static void hash_state(State *state) {
         (void) crypto_generichash_init(&hash, NULL, 0, IMAGE_HASH_SIZE);
         (void) crypto_generichash_update(&hash, (const uint8_t *) state->id, strlen(state->id) + 1);
         (void) crypto_generichash_update(&hash, (const uint8_t *) &flags, sizeof(flags));
+        /* Most of them are not there. */
         for (uint32_t i = 0; i < state->type->n_parameters; i++)
-                hash_value(&hash, &state->parameters[i]);
+                if (state->parameters[i].type != AGENTD_NONE) {
+                        (void) crypto_generichash_update(&hash, (const uint8_t *) &i, sizeof(i));
+                        hash_value(&hash, &state->parameters[i]);
+                }
         (void) crypto_generichash_final(&hash, state->hash, sizeof(state->hash));
 }
 

@@ -266,27 +266,55 @@ static void unknown_key(Loader *loader, State *state, const Member *member) {
         FOREACH_ELEMENT(common, common_settings)
                 if (common->setting != SETTING_LATER && n < NAMES_MAX)
                         names[n++] = common->name;
-        meant = suggest(member->key, names, n);
+        meant = suggest_word(member->key, names, n);
         diagnostics_add(&loader->diagnostics, member->place, "unknown key '%s' in %s state%s%s%s",
                 member->key, type->name, meant ? "; did you mean '" : "", meant ?: "", meant ? "'?" : "");
+}
+
+const Place *state_given(const State *state, uint32_t parameter) {
+        for (uint32_t i = 0; i < state->n_given; i++)
+                if (state->given[i].parameter == parameter)
+                        return &state->given[i].place;
+        return NULL;
 }
 
 /* At most one of the parameters with the same word in `exclusive`. */
 static void check_exclusive(Loader *loader, State *state) {
         const AgentdParameter *parameters = state->type->type->parameters;
 
-        for (uint32_t i = 0; i < state->type->n_parameters; i++) {
-                if (!parameters[i].exclusive || !state->places[i].file)
-                        continue;
-                for (uint32_t k = i + 1; k < state->type->n_parameters; k++)
-                        if (streq_ptr(parameters[i].exclusive, parameters[k].exclusive) &&
-                                state->places[k].file) {
-                                diagnostics_add(&loader->diagnostics, state->places[k],
-                                        "both '%s' and '%s' are given; only one of them can be",
-                                        parameters[i].name, parameters[k].name);
-                                state->broken = true;
-                        }
+        for (uint32_t a = 0; a < state->n_given; a++)
+                for (uint32_t b = 0; b < state->n_given; b++) {
+                        const AgentdParameter *first = &parameters[state->given[a].parameter],
+                                              *second = &parameters[state->given[b].parameter];
+
+                        if (first >= second || !first->exclusive ||
+                                !streq_ptr(first->exclusive, second->exclusive))
+                                continue;
+                        diagnostics_add(&loader->diagnostics, state->given[b].place,
+                                "both '%s' and '%s' are given; only one of them can be", first->name,
+                                second->name);
+                        state->broken = true;
+                }
+}
+
+/* The values of a state to which nothing is given: the same for all of a type. */
+static void copy_defaults(Loader *loader, State *state) {
+        TypeEntry *entry = state->type;
+        const AgentdStateType *type = entry->type;
+        bool passes = type->prepare && type->flags & AGENTD_COPIES_VALUES;
+        uint32_t n = entry->n_parameters;
+
+        if (!entry->defaults) {
+                AgentdValue *values = arena_new_array(&loader->image, AgentdValue, n);
+
+                for (uint32_t i = 0; i < n; i++)
+                        if (parameter_default(loader, &type->parameters[i], &values[i]) < 0)
+                                entry->bad_default = true;
+                entry->defaults = values;
         }
+        state->broken = state->broken || entry->bad_default;
+        state->parameters = arena_memdup(
+                passes ? &loader->scratch : &loader->image, entry->defaults, n * sizeof(AgentdValue));
 }
 
 static void apply_settings(Names *names, State *state, const Value *settings) {
@@ -300,19 +328,15 @@ static void apply_settings(Names *names, State *state, const Value *settings) {
         if (sensitive && sensitive->type == VALUE_BOOLEAN && sensitive->boolean)
                 state->flags |= IMAGE_STATE_SENSITIVE;
 
-        state->parameters = arena_new_array(&loader->image, AgentdValue, n);
-        state->places = arena_new_array(&loader->scratch, Place, n);
-        for (uint32_t i = 0; i < n; i++)
-                if (parameter_default(loader, &type->parameters[i], &state->parameters[i]) < 0)
-                        state->broken = true;
-
+        copy_defaults(loader, state);
+        state->given = arena_new_array(&loader->scratch, Given, settings->n_members);
         VALUE_FOREACH_MEMBER(member, settings) {
                 bool found = false;
 
                 for (uint32_t i = 0; i < n && !found; i++)
                         if (streq(type->parameters[i].name, member->key)) {
                                 found = true;
-                                state->places[i] = member->value.place;
+                                state->given[state->n_given++] = (Given){ i, member->value.place };
                                 if (parameter_convert(names, state, &type->parameters[i], &member->value,
                                             &state->parameters[i], &tainted) < 0)
                                         state->broken = true;
@@ -327,7 +351,7 @@ static void apply_settings(Names *names, State *state, const Value *settings) {
         }
 
         for (uint32_t i = 0; i < n; i++)
-                if ((type->parameters[i].flags & AGENTD_REQUIRED) && !state->places[i].file &&
+                if ((type->parameters[i].flags & AGENTD_REQUIRED) && !state_given(state, i) &&
                         !state->nested) {
                         diagnostics_add(&loader->diagnostics, state->place, "%s state '%s' needs '%s'",
                                 type->name, state->name, type->parameters[i].name);
@@ -365,8 +389,8 @@ static int state_name(Names *names, const TypeEntry *type, const Member *member,
 
         if (*name.text != '/') {
                 diagnostics_add(&loader->diagnostics, member->place,
-                        "'%s' is a relative path; the name of a %s state is an absolute one", name.text,
-                        type->name);
+                        "'%s' is a relative path; the name of %s %s state is an absolute one", name.text,
+                        strchr("aeiou", *type->name) ? "an" : "a", type->name);
                 return -EINVAL;
         }
         r = path_normalise(name.text, &path);
@@ -497,7 +521,7 @@ static void unknown_type(Loader *loader, const Member *member) {
         FOREACH_ELEMENT(key, role_keys)
                 if (key->key != ROLE_LATER && n < NAMES_MAX)
                         names[n++] = key->name;
-        meant = suggest(member->key, names, n);
+        meant = suggest_word(member->key, names, n);
         diagnostics_add(&loader->diagnostics, member->place,
                 "'%s' is neither a key of roles nor a state type%s%s%s", member->key,
                 meant ? "; did you mean '" : " (no module provides it)", meant ?: "", meant ? "'?" : "");

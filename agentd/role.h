@@ -66,7 +66,9 @@ typedef struct TypeEntry {
         const Module *module;
         const AgentdStateType *type;
         uint32_t n_parameters;
-        uint32_t image_index; /* UINT32_MAX: no state is of it */
+        const AgentdValue *defaults; /* by index, in the image; NULL: nobody has asked yet */
+        bool bad_default;            /* one of them makes no sense, which was told */
+        uint32_t image_index;        /* UINT32_MAX: no state is of it */
 } TypeEntry;
 
 /* A word about another state: this one comes after it, or before. */
@@ -77,6 +79,12 @@ typedef struct Reference {
         bool weak; /* implied: nothing is wrong if there is no such state */
 } Reference;
 
+/* Where a role gives a parameter. */
+typedef struct Given {
+        uint32_t parameter; /* index of the declaration */
+        Place place;
+} Given;
+
 typedef struct State {
         const Role *role;
         TypeEntry *type;
@@ -84,8 +92,9 @@ typedef struct State {
         Place place;
         uint32_t index;
         const Value *item;       /* of for_each */
-        AgentdValue *parameters; /* by index of the declaration; in the image */
-        Place *places;           /* of the values given, by index; file NULL: not given */
+        AgentdValue *parameters; /* by index of the declaration; in the image, unless AGENTD_COPIES_VALUES */
+        Given *given;            /* the parameters that are, in the order of the role */
+        uint32_t n_given;
         Reference *references;
         uint32_t n_references, n_references_allocated;
         const char **sources; /* files that it watches besides what the module says */
@@ -103,6 +112,9 @@ typedef struct State {
         bool broken;       /* has an error: it is not prepared */
         bool nested;       /* its name had dots without quotes: what it seems to lack is no news */
 } State;
+
+/* Where the parameter is given; NULL: nowhere. */
+const Place *state_given(const State *state, uint32_t parameter);
 
 typedef struct Edge {
         uint32_t from, to; /* nodes: `to` waits for `from` */
@@ -256,6 +268,9 @@ TypeEntry *type_find(Loader *loader, const char *name);
 void loader_add_module(Loader *loader, const Module *module);
 /* Opens every module there is: for suggestions. */
 void modules_open_all(Loader *loader);
+
+/* role-words.c: as suggest(), but knows also what other tools call it. */
+const char *suggest_word(const char *word, const char *const *candidates, size_t n);
 
 /* prepare.c: calls prepare and watch. */
 void state_prepare(Loader *loader, State *state);

@@ -232,6 +232,15 @@ TEST(keys_that_are_not) {
                         "a.toml:2:1: error: unknown key 'zzzzzzzz' in file state" },
                 { "[file.\"/x\"]\nrequire = []\n",
                         "a.toml:2:1: error: unknown key 'require' in file state; did you mean 'requires'?" },
+                { "[file.\"/x\"]\nsrc = \"a\"\nuser = \"a\"\nno_log = true\n",
+                        "a.toml:2:1: error: unknown key 'src' in file state; did you mean 'source'?\n"
+                        "a.toml:3:1: error: unknown key 'user' in file state; did you mean 'owner'?\n"
+                        "a.toml:4:1: error: unknown key 'no_log' in file state; did you mean 'sensitive'?" },
+                { "[copy.\"/x\"]\n", "a.toml:1:2: error: 'copy' is neither a key of roles nor a state type; "
+                                     "did you mean 'file'?" },
+                { "[lineinfile.x]\n",
+                        "a.toml:1:2: error: 'lineinfile' is neither a key of roles nor a state "
+                        "type (no module provides it)" },
                 { "[file.\"/x\"]\ntags = []\nretries = 3\n",
                         "a.toml:2:1: error: the setting 'tags' is not supported by this version of agentd\n"
                         "a.toml:3:1: error: the setting 'retries' is not supported by this version of "
@@ -444,6 +453,10 @@ TEST(names_and_paths) {
                         "sha256: and 64 hex "
                         "digits, sha512: and 128, or blake2b: and 64 or 128; or 64 hex digits of SHA-256 "
                         "alone" },
+                { "[file.\"/x\"]\nsource = \"https://a/b\"\n",
+                        "a.toml:2:10: error: 'source' is 'https://a/b', a URL; the name of a file is "
+                        "wanted, "
+                        "and 'url' is for such" },
                 { "[kinds.x]\npath = \"/a\\u0000b\"\n",
                         "a.toml:2:8: error: 'path' has a NUL in it, which no path can have" },
                 { "[file.\"/x\"]\nsource = \"a\\u0000b\"\n", "a.toml:2:10: error: 'source' is empty or has "

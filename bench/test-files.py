@@ -11,6 +11,7 @@ from pathlib import Path
 LINES = (
     "first apply, a file",
     "full no-op run, a file",
+    "… beside one process",
     "… its wall time",
     "repeated no-op run, a file",
     "… of that engine and pipe, a state",

@@ -253,6 +253,14 @@ static void check_references(
                 agentd_prepare_error(prepare, parameter,
                         "'%s' says '%.16s', but 'match' has %u group%s; a dollar sign is $$", name, bad,
                         compiled->n_groups, compiled->n_groups == 1 ? "" : "s");
+        /* What other tools call a group would be written as it is, and what was there would be lost. */
+        for (const char *c = with; compiled->n_groups > 0 && (c = strchr(c, '\\')); c++)
+                if (c[1] >= '1' && c[1] <= '9' && (unsigned) (c[1] - '0') <= compiled->n_groups) {
+                        agentd_prepare_error(prepare, parameter,
+                                "'%s' says '%.2s', which is text; what a group has matched is $%c or ${%c}",
+                                name, c, c[1], c[1]);
+                        return;
+                }
 }
 
 static void prepare_line(AgentdPrepare *prepare, const AgentdValue *p, Edit *edit) {

@@ -543,6 +543,7 @@ static int file_prepare(AgentdPrepare *prepare, const char *name, const AgentdVa
                         .fields = &p[P_DOWNLOAD],
                         .url_index = P_URL,
                         .signature_index = P_SIGNATURE,
+                        .public_keys_index = P_PUBLIC_KEYS,
                         .fields_index = P_DOWNLOAD,
                 },
                 &file->download);
@@ -628,7 +629,7 @@ static const AgentdStateType file_type = {
         .name = "file",
         .documentation = "Keeps a file, directory or link as declared, or absent",
         .parameters = file_parameters,
-        .flags = AGENTD_NAME_IS_PATH,
+        .flags = AGENTD_NAME_IS_PATH | AGENTD_COPIES_VALUES,
         .batch_max = 256,
         .timeout_usec = 30 * 1000000ull,
         .prepare = file_prepare,

@@ -277,7 +277,7 @@ extern const AgentdParameter download_fields[];
 /* The parameters, and their indices, for errors. */
 typedef struct DownloadValues {
         const AgentdValue *url, *checksum, *sha256, *signature, *public_keys, *fields;
-        int url_index, signature_index, fields_index;
+        int url_index, signature_index, public_keys_index, fields_index;
 } DownloadValues;
 
 /* Return: 0, with NULL in *ret if nothing is to be fetched; -EINVAL: the error was told. */

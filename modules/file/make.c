@@ -207,8 +207,14 @@ static int validate(AgentdContext *c, size_t i, const File *file, const char *pa
         if (result.end == AGENTD_COMMAND_EXITED && result.code == 0)
                 return 0;
         (void) last_lines(result.errors, result.errors_size, line, sizeof(line));
-        (void) snprintf(error, sizeof(error), "'%s' refuses the new content: %s%s%s", argv[0],
-                result.explanation ? result.explanation : "it failed", line[0] ? ": " : "", line);
+        /* What explains the status has the last line of them alone. */
+        if (result.end == AGENTD_COMMAND_EXITED && line[0])
+                (void) snprintf(error, sizeof(error),
+                        "'%s' refuses the new content: it exited with status %d: %s", argv[0], result.code,
+                        line);
+        else
+                (void) snprintf(error, sizeof(error), "'%s' refuses the new content: %s", argv[0],
+                        result.explanation ? result.explanation : "it failed");
         *ret_error = error;
         return -EBADMSG;
 }

@@ -400,6 +400,7 @@ def test_what_is_not_signed_so_changes_nothing(box, signer, tmp_path):
 
 @pytest.mark.parametrize("text, words", [
     (f'url = "{URL}/x"', "'url' needs 'sha256'"),
+    (f'url = "{URL}/x"\npublic_keys = ["RWabc"]', "'RWabc' in 'public_keys' is no key of minisign"),
     (f'url = "{URL}/x"\nsignature = "{URL}/y"', "'signature' needs 'public_keys'"),
     (f'url = "{URL}/x"\nsignature = "{URL}/y"\nsha256 = "{"0" * 64}"', "'signature' needs 'public_keys'"),
     (f'url = "gopher://x/"\nsha256 = "{"0" * 64}"', "must begin with https://"),

@@ -43,6 +43,12 @@ def test_edits_of_one_file_are_one_write_in_the_order_of_their_declaration(box):
         assert [line for line in diffs[f"edit:{name}"].splitlines()[2:] if line[0] in "+-"] == [f"+{added}"]
 
 
+def test_a_diff_names_the_file(box):
+    box.write(FILE, "0\n")
+    box.role("edits", edits('line = "1"'))
+    assert f"--- {FILE}\n" in box.run("agentd --once --plan --diff").stdout
+
+
 def test_many_edits_of_one_file_write_it_once_however_they_are_mixed(box):
     box.run("mkdir -p /srv/etc; touch /srv/etc/0 /srv/etc/1")
     opens = Opens(box, "/srv/etc", IN_MOVED_TO)
@@ -223,6 +229,8 @@ def test_without_space_the_old_file_stays_and_nothing_else(box):
     ("", "it says nothing to do: give one of 'line', 'block', 'replace', 'set', 'unset', 'ini', 'toml', 'json'"),
     ("line = 'x'\nmatch = '('", "'match': the regular expression '(' is wrong at character 2: missing closing parenthesis"),
     ("line = '$2'\nmatch = '(x)'", "'line' says '$2', but 'match' has 1 group; a dollar sign is $$"),
+    ("line = '\\1 y'\nmatch = '(x)'", "'line' says '\\1', which is text; what a group has matched is $1 or ${1}"),
+    ("replace = { match = '(x)', with = 'y\\1' }", "'with' says '\\1', which is text"),
     ("replace = { match = 'x', with = '${a}' }", "'with' says '${a}', but 'match' has 0 groups; a dollar sign is $$"),
     ("line = \"x\\ny\"", "'line' must be one line, without NUL"),
     ("line = 'x'\nuncomment = true", "'uncomment' makes no sense here"),
