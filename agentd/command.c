@@ -163,6 +163,10 @@ static int copy_spec(Command *command, const CommandSpec *spec) {
                 command->description = NULL;
                 return -ENOMEM;
         }
+        /* systemd writes it to a file as it is, where what follows a line break would be a setting. */
+        for (char *p = command->description; *p; p++)
+                if ((unsigned char) *p < ' ' || *p == 0x7f)
+                        *p = ' ';
         return 0;
 }
 
