@@ -368,6 +368,7 @@ static int convert_any(
                         return -EINVAL;
                 c->tainted = c->tainted || text.tainted;
                 *ret = string_in_image(c, text.text, text.size);
+                ret->n = value->type == VALUE_STRING ? 0 : AGENTD_DATE;
                 return 0;
         }
         }

@@ -252,9 +252,6 @@ int compare_with_file(int fd, off_t size, int source);
 
 void record_undo(AgentdContext *c, size_t i, const File *file, const Look *look);
 
-/* Arguments of a command that validates. */
-#define VALIDATE_ARGUMENTS_MAX 64
-
 #define STAGED   1
 #define FINISHED 2
 
