@@ -15,6 +15,9 @@ typedef enum RoleKey {
         ROLE_WHEN,
         ROLE_VARS,
         ROLE_MODE,
+        ROLE_IMPORT,
+        ROLE_HOSTS,
+        ROLE_OVERRIDE,
         ROLE_LATER,
 } RoleKey;
 
@@ -26,9 +29,9 @@ static const struct {
         { "when", ROLE_WHEN },
         { "vars", ROLE_VARS },
         { "mode", ROLE_MODE },
-        { "import", ROLE_LATER },
-        { "hosts", ROLE_LATER },
-        { "override", ROLE_LATER },
+        { "import", ROLE_IMPORT },
+        { "hosts", ROLE_HOSTS },
+        { "override", ROLE_OVERRIDE },
         { "trigger", ROLE_LATER },
         { "job", ROLE_LATER },
         { "test", ROLE_LATER },
@@ -109,7 +112,7 @@ void state_refer(Loader *loader, State *state, Reference reference) {
         state->references[state->n_references++] = reference;
 }
 
-static bool wants(Loader *loader, const Value *value, ValueType type, const char *name, const char *what) {
+bool loader_wants(Loader *loader, const Value *value, ValueType type, const char *name, const char *what) {
         if (value->type == type)
                 return true;
         diagnostics_add(&loader->diagnostics, value->place, "'%s' is %s; it must be %s", name,
@@ -119,8 +122,7 @@ static bool wants(Loader *loader, const Value *value, ValueType type, const char
 
 /* ---- Settings -------------------------------------------------------------------------------------------------- */
 
-/* Brings "file:/etc//motd/" into the form that ids have. Globs stay as they are. */
-static const char *normalise_reference(Loader *loader, const char *text) {
+const char *normalise_reference(Loader *loader, const char *text) {
         _cleanup_free_ char *path = NULL;
         const char *colon = strchr(text, ':'), *type;
         TypeEntry *entry;
@@ -137,7 +139,7 @@ static const char *normalise_reference(Loader *loader, const char *text) {
 static void set_references(Names *names, State *state, const char *name, const Value *value, bool before) {
         Loader *loader = names->loader;
 
-        if (!wants(loader, value, VALUE_ARRAY, name,
+        if (!loader_wants(loader, value, VALUE_ARRAY, name,
                     "an array of states like [\"file:/etc/motd\", \"user:*\"]")) {
                 state->broken = true;
                 return;
@@ -145,7 +147,7 @@ static void set_references(Names *names, State *state, const char *name, const V
         VALUE_FOREACH_ITEM(item, value) {
                 Value text;
 
-                if (!wants(loader, item, VALUE_STRING, name, "an array of strings") ||
+                if (!loader_wants(loader, item, VALUE_STRING, name, "an array of strings") ||
                         names_render(names, item, &text) < 0) {
                         state->broken = true;
                         continue;
@@ -166,7 +168,7 @@ static void set_references(Names *names, State *state, const char *name, const V
 }
 
 static void set_flag(Loader *loader, State *state, const char *name, const Value *value, uint32_t flag) {
-        if (!wants(loader, value, VALUE_BOOLEAN, name, "true or false")) {
+        if (!loader_wants(loader, value, VALUE_BOOLEAN, name, "true or false")) {
                 state->broken = true;
                 return;
         }
@@ -175,7 +177,7 @@ static void set_flag(Loader *loader, State *state, const char *name, const Value
 }
 
 static void set_watch(Loader *loader, State *state, const Value *value) {
-        if (!wants(loader, value, VALUE_BOOLEAN, "watch", "true or false"))
+        if (!loader_wants(loader, value, VALUE_BOOLEAN, "watch", "true or false"))
                 state->broken = true;
         else if (!value->boolean)
                 state->flags |= IMAGE_STATE_UNWATCHED;
@@ -317,9 +319,10 @@ static void copy_defaults(Loader *loader, State *state) {
                 passes ? &loader->scratch : &loader->image, entry->defaults, n * sizeof(AgentdValue));
 }
 
-static void apply_settings(Names *names, State *state, const Value *settings) {
+/* roles: by setting, the role that overrides it, or NULL; NULL: nothing is overridden. */
+static void apply_settings(Names *own, State *state, const Value *settings, const Role *const *roles) {
         const AgentdStateType *type = state->type->type;
-        Loader *loader = names->loader;
+        Loader *loader = own->loader;
         uint32_t n = state->type->n_parameters;
         const Value *sensitive = value_get(settings, "sensitive");
         bool tainted = false;
@@ -331,8 +334,14 @@ static void apply_settings(Names *names, State *state, const Value *settings) {
         copy_defaults(loader, state);
         state->given = arena_new_array(&loader->scratch, Given, settings->n_members);
         VALUE_FOREACH_MEMBER(member, settings) {
+                const Role *role = roles ? roles[member - settings->members] : NULL;
+                Names others, *names = own;
                 bool found = false;
 
+                if (role) {
+                        names_init(&others, loader, role, state->item);
+                        names = &others;
+                }
                 for (uint32_t i = 0; i < n && !found; i++)
                         if (streq(type->parameters[i].name, member->key)) {
                                 found = true;
@@ -404,11 +413,21 @@ static int state_name(Names *names, const TypeEntry *type, const Member *member,
         return 0;
 }
 
+static bool is_imported(Loader *loader, const Role *a, const Role *b) {
+        return a != b && role_distance(loader, a, b) != UINT32_MAX;
+}
+
 static void twice(Loader *loader, const State *state, const State *first, const char *what) {
         if (state->place.file == first->place.file && state->place.line == first->place.line &&
                 state->place.column == first->place.column)
                 diagnostics_add(
                         &loader->diagnostics, state->place, "more than one item of the loop makes %s", what);
+        else if (streq(state->id, first->id) && (is_imported(loader, state->role, first->role) ||
+                                                        is_imported(loader, first->role, state->role)))
+                diagnostics_add(&loader->diagnostics, state->place,
+                        "%s is declared twice; first at %s:%u:%u; what an import brings is changed by "
+                        "[override.\"%s\"]",
+                        what, first->place.file, first->place.line, first->place.column, state->id);
         else
                 diagnostics_add(&loader->diagnostics, state->place,
                         "%s is declared twice; first at %s:%u:%u", what, first->place.file,
@@ -417,9 +436,12 @@ static void twice(Loader *loader, const State *state, const State *first, const 
 
 static void make_state(
         Loader *loader, const Role *role, TypeEntry *type, const Member *member, const Value *item) {
+        const Role *const *roles;
+        const Value *settings;
         const State *first;
         Names names;
         State *state;
+        int r;
 
         names_init(&names, loader, role, item);
         state = arena_new(&loader->scratch, State);
@@ -435,6 +457,12 @@ static void make_state(
         if (state_name(&names, type, member, &state->name) < 0)
                 return;
         state->id = arena_printf(&loader->scratch, "%s:%s", type->name, state->name);
+        r = override_settings(loader, role, type, state->id, &member->value, &settings, &roles);
+        if (r == 1) {
+                map_put(&loader->off_ids, &loader->scratch, state->id, 0);
+                return;
+        }
+        state->broken = r < 0;
 
         first = loader_state(loader, state->id);
         if (first) {
@@ -463,7 +491,7 @@ static void make_state(
         loader->states[loader->n_states] = state;
         map_put(&loader->ids, &loader->scratch, state->id, loader->n_states++);
 
-        apply_settings(&names, state, &member->value);
+        apply_settings(&names, state, settings, roles);
 }
 
 /* `for_each`: one state for each item. Over a table, item.key and item.value. */
@@ -559,116 +587,7 @@ static void make_states_of_type(Loader *loader, const Role *role, const Member *
 
 /* ---- Roles ----------------------------------------------------------------------------------------------------- */
 
-/* Replaces {{…}} in all strings of a value. */
-static int render_deep(Names *names, const Value *value, Value *ret) {
-        Arena *arena = &names->loader->scratch;
-        int r = 0;
-
-        *ret = *value;
-        switch (value->type) {
-        case VALUE_STRING: return names_render(names, value, ret);
-        case VALUE_ARRAY:
-                *ret = value_array();
-                ret->place = value->place;
-                VALUE_FOREACH_ITEM(item, value) {
-                        Value rendered;
-
-                        if (render_deep(names, item, &rendered) < 0)
-                                r = -EINVAL;
-                        else
-                                (void) value_append(arena, ret, &rendered);
-                }
-                return r;
-        case VALUE_TABLE:
-                *ret = value_table();
-                ret->place = value->place;
-                VALUE_FOREACH_MEMBER(member, value) {
-                        Value rendered;
-
-                        if (render_deep(names, &member->value, &rendered) < 0)
-                                r = -EINVAL;
-                        else
-                                value_add(arena, ret, member->key, member->key_size, &rendered)->place =
-                                        member->place;
-                }
-                return r;
-        default: return 0;
-        }
-}
-
-/* A variable may use those above it. */
-static void set_vars(Loader *loader, Role *role, const Value *vars) {
-        if (!wants(loader, vars, VALUE_TABLE, "vars", "a table"))
-                return;
-        VALUE_FOREACH_MEMBER(member, vars) {
-                Value rendered;
-                Names names;
-
-                names_init(&names, loader, role, NULL);
-                if (render_deep(&names, &member->value, &rendered) >= 0)
-                        value_add(&loader->scratch, &role->vars, member->key, member->key_size, &rendered)
-                                ->place = member->place;
-        }
-}
-
-static void set_role_when(Loader *loader, Role *role, const Value *value) {
-        Expression *expression;
-        const Value *truth;
-        Names names;
-
-        names_init(&names, loader, role, NULL);
-        if (names_fold(&names, value, EXPRESSION_NO_HOST | EXPRESSION_CONDITION, &loader->scratch,
-                    &expression) < 0)
-                return;
-        if (expression_is_constant(expression, &truth))
-                role->off = !truth->boolean;
-}
-
-static void set_role_mode(Loader *loader, Role *role, const Value *value) {
-        static const char *const words[] = { "apply", "audit" };
-        const char *meant;
-
-        if (!wants(loader, value, VALUE_STRING, "mode", "one of apply, audit"))
-                return;
-        if (strlen(value->text) != value->size) {
-                diagnostics_add(&loader->diagnostics, value->place,
-                        "'mode' has a NUL in it; it must be one of apply, audit");
-                return;
-        }
-        FOREACH_ELEMENT(word, words)
-                if (streq(*word, value->text)) {
-                        role->audit = streq(*word, "audit");
-                        return;
-                }
-        meant = suggest(value->text, words, ELEMENTSOF(words));
-        if (meant)
-                diagnostics_add(&loader->diagnostics, value->place,
-                        "'mode' is '%.200s'; did you mean '%s'? (one of apply, audit)", value->text, meant);
-        else
-                diagnostics_add(&loader->diagnostics, value->place,
-                        "'mode' is '%.200s'; it must be one of apply, audit", value->text);
-}
-
-static const Member *role_member(const Role *role, const char *name) {
-        return value_find(&role->table, name, strlen(name));
-}
-
 void role_make_states(Loader *loader, Role *role) {
-        const Member *member;
-
-        member = role_member(role, "description");
-        if (member)
-                (void) wants(loader, &member->value, VALUE_STRING, "description", "a string");
-        member = role_member(role, "vars");
-        if (member)
-                set_vars(loader, role, &member->value);
-        member = role_member(role, "when");
-        if (member)
-                set_role_when(loader, role, &member->value);
-        member = role_member(role, "mode");
-        if (member)
-                set_role_mode(loader, role, &member->value);
-
         VALUE_FOREACH_MEMBER(table, &role->table) {
                 bool reserved = false;
 
