@@ -34,8 +34,8 @@ int content_print(const char *directory, const char *name, bool force) {
         assert(name);
 
         if (!content_name_is_valid(name)) {
-                log_error("'%s' is no content: it is 64 digits, 0-9 and a-f, as 'stored' in the 'undo' of a "
-                          "result",
+                log_error("'%s' is no content: it is 64 digits, 0-9 and a-f, as `agentctl show STATE` "
+                          "prints them for what was there before",
                         name);
                 return EXIT_INVALID;
         }

@@ -10,7 +10,6 @@
  */
 
 #include <assert.h>
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/mman.h>
@@ -18,6 +17,7 @@
 #include <syslog.h>
 #include <time.h>
 
+#include "download-directory.h"
 #include "download-run.h"
 #include "minisign.h"
 
@@ -32,9 +32,6 @@
 
 /* How much longer than its own deadline the program may take to say so. */
 #define GRACE_USEC (2 * USEC_PER_SEC)
-
-/* Signatures of states that are gone. */
-#define SIGNATURE_AGE_MAX (366 * 24 * 60 * USEC_PER_MINUTE)
 
 /* How long a part may be locked by one that is just ending. */
 #define LOCK_USEC (2 * USEC_PER_SEC)
@@ -100,62 +97,6 @@ static int _printf_(3, 4) refuse(AgentdContext *context, int r, const char *form
 
 const char *agentd_download_error(AgentdContext *context) {
         return context->download_error ?: "out of memory";
-}
-
-/* ---- The directory --------------------------------------------------------------------------------------------------- */
-
-static int open_directory(const AgentdContext *context, bool make, int *ret) {
-        const PathCreate public = { .mode = 0755 }, private = { .mode = 0700 };
-        _cleanup_close_ int parent = -EBADF, path_fd = -EBADF, fd = -EBADF;
-        struct stat st;
-        int r;
-
-        if (make) {
-                r = path_open_directory(context->root_fd, "/var/lib", 0, &public, &parent);
-                if (r < 0)
-                        return r;
-        }
-        r = path_open_directory(context->root_fd, DOWNLOAD_DIRECTORY, 0, make ? &private : NULL, &path_fd);
-        if (r < 0)
-                return r;
-        fd = openat(path_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (fd < 0 || fstat(fd, &st) < 0)
-                return -errno;
-        if (make && st.st_uid != geteuid())
-                return -EPERM;
-        if (make && (st.st_mode & 0077) != 0 && fchmod(fd, 0700) < 0)
-                return -errno;
-        *ret = TAKE_FD(fd);
-        return 0;
-}
-
-/* What nobody came back for. */
-static void clean_up(const Download *d) {
-        char ours[DOWNLOAD_NAME_MAX];
-        _cleanup_close_ int copy = openat(d->dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        int64_t now = (int64_t) (now_usec(CLOCK_REALTIME) / USEC_PER_SEC);
-        DIR *dir = copy >= 0 ? fdopendir(copy) : NULL;
-
-        if (!dir)
-                return;
-        copy = -EBADF;
-        (void) download_name(ours, d->state, d->what, DOWNLOAD_SIGNATURE);
-        for (struct dirent *entry; (entry = readdir(dir));) {
-                usec_t limit = DOWNLOAD_AGE_MAX;
-                struct stat st;
-
-                if (download_name_is(entry->d_name, DOWNLOAD_SIGNATURE)) {
-                        if (streq(entry->d_name, ours))
-                                continue;
-                        limit = SIGNATURE_AGE_MAX;
-                } else if (!download_name_is(entry->d_name, DOWNLOAD_PART) &&
-                           !download_name_is(entry->d_name, DOWNLOAD_VALIDATOR))
-                        continue;
-                if (fstatat(d->dir_fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-                        now - (int64_t) st.st_mtime > (int64_t) (limit / USEC_PER_SEC))
-                        (void) unlinkat(d->dir_fd, entry->d_name, 0);
-        }
-        (void) closedir(dir);
 }
 
 /* ---- The part -------------------------------------------------------------------------------------------------------- */
@@ -605,10 +546,18 @@ static int prepare_download(Download *d) {
                 if (r < 0)
                         return r;
         }
-        r = open_directory(d->context, true, &d->dir_fd);
+        r = download_directory_open(d->context->root_fd, true, &d->dir_fd);
         if (r < 0)
                 return refuse(d->context, r, "'" DOWNLOAD_DIRECTORY "': %s", strerror(-r));
         return 0;
+}
+
+static void clean_up(const Download *d) {
+        char signature[DOWNLOAD_NAME_MAX], part[DOWNLOAD_NAME_MAX];
+
+        download_directory_clean(d->dir_fd, DOWNLOAD_PARTS_MAX,
+                download_name(signature, d->state, d->what, DOWNLOAD_SIGNATURE),
+                download_name(part, d->state, d->what, DOWNLOAD_PART));
 }
 
 int agentd_download(AgentdContext *context, size_t i, const AgentdDownload *download, int *ret_fd) {
@@ -668,7 +617,7 @@ static int has_stored_signature(
         r = parse_keys(context, download, &keys, &n_keys);
         if (r < 0)
                 return r;
-        r = open_directory(context, false, &dir_fd);
+        r = download_directory_open(context->root_fd, false, &dir_fd);
         if (r >= 0)
                 r = path_read_file(dir_fd, download_name(name, state, download, DOWNLOAD_SIGNATURE),
                         MINISIGN_TEXT_MAX, &text, &size, NULL);

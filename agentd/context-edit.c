@@ -46,34 +46,51 @@ static int copy_xattrs(int from, int to) {
         return 0;
 }
 
-int agentd_rewrite_file(AgentdContext *context, const char *path, int fd, const void *content, size_t size) {
-        _cleanup_(path_replace_abort) PathReplacement replacement = {};
-        struct stat st, now;
-        const char *name;
-        int dir_fd, r;
+int context_take_attributes(AgentdReplacement *replacement, struct stat *ret_old) {
+        if (fstat(replacement->old_fd, ret_old) < 0)
+                return -errno;
+        if (!S_ISREG(ret_old->st_mode))
+                return -EINVAL;
+        replacement->attributes = (AgentdAttributes){
+                .mode = ret_old->st_mode & 07777,
+                .uid = ret_old->st_uid,
+                .gid = ret_old->st_gid,
+        };
+        return 0;
+}
 
-        context_will_change(context);
-        r = agentd_open_parent(context, path, &dir_fd, &name);
-        if (r < 0)
-                return r;
-        if (fstat(fd, &st) < 0)
+int context_copy_attributes(const PathReplacement *p, int old_fd, const AgentdAttributes *attributes) {
+        int r;
+
+        /* The owner first: a change of it takes away file capabilities, which are an attribute; and the mode after the access
+         * control list, which brings one along. */
+        if (fchown(p->fd, attributes->uid, attributes->gid) < 0)
                 return -errno;
-        r = path_replace_begin(&replacement, dir_fd, name);
+        r = copy_xattrs(old_fd, p->fd);
         if (r < 0)
                 return r;
-        r = path_replace_write(&replacement, content, size);
-        if (r < 0)
-                return r;
-        /* The owner first: a change of it takes away file capabilities, which are an attribute. */
-        if (fchown(replacement.fd, st.st_uid, st.st_gid) < 0)
-                return -errno;
-        r = copy_xattrs(fd, replacement.fd);
-        if (r < 0)
-                return r;
-        if (fstatat(dir_fd, name, &now, AT_SYMLINK_NOFOLLOW) < 0)
+        return fchmod(p->fd, attributes->mode) < 0 ? -errno : 0;
+}
+
+int context_is_still(const PathReplacement *p, const struct stat *old) {
+        struct stat now;
+
+        if (fstatat(p->dir_fd, p->name, &now, AT_SYMLINK_NOFOLLOW) < 0)
                 return errno == ENOENT ? -ESTALE : -errno;
-        if (now.st_dev != st.st_dev || now.st_ino != st.st_ino || now.st_size != st.st_size ||
-                now.st_mtim.tv_sec != st.st_mtim.tv_sec || now.st_mtim.tv_nsec != st.st_mtim.tv_nsec)
-                return -ESTALE;
-        return path_replace_commit(&replacement, (uid_t) -1, (gid_t) -1, st.st_mode & 07777, 0);
+        return now.st_dev != old->st_dev || now.st_ino != old->st_ino || now.st_size != old->st_size ||
+                               now.st_mtim.tv_sec != old->st_mtim.tv_sec ||
+                               now.st_mtim.tv_nsec != old->st_mtim.tv_nsec
+                       ? -ESTALE
+                       : 0;
+}
+
+int agentd_rewrite_file(AgentdContext *context, const char *path, int fd, const void *content, size_t size) {
+        return context_replace(context, path,
+                &(AgentdReplacement){
+                        .content = content,
+                        .content_size = size,
+                        .fd = -1,
+                        .flags = AGENTD_REPLACE_REWRITE,
+                        .old_fd = fd,
+                });
 }

@@ -147,6 +147,8 @@ int context_fill_replacement(AgentdContext *context, PathReplacement *p, int dir
                 return r;
         r = replacement->fd >= 0 ? path_replace_copy(p, replacement->fd, UINT64_MAX, NULL)
                                  : path_replace_write(p, replacement->content, replacement->content_size);
+        if (r >= 0 && replacement->flags & AGENTD_REPLACE_REWRITE)
+                r = context_copy_attributes(p, replacement->old_fd, &replacement->attributes);
         if (r >= 0 && replacement->finish)
                 r = finish(context, p, path, name, replacement);
         if (r < 0)
@@ -154,20 +156,30 @@ int context_fill_replacement(AgentdContext *context, PathReplacement *p, int dir
         return r;
 }
 
-int context_replace(AgentdContext *context, const char *path, const AgentdReplacement *replacement) {
-        const AgentdAttributes *attributes = &replacement->attributes;
+int context_replace(AgentdContext *context, const char *path, const AgentdReplacement *wanted) {
+        bool rewrite = wanted->flags & AGENTD_REPLACE_REWRITE;
         _cleanup_(path_replace_abort) PathReplacement p = {};
+        AgentdReplacement replacement = *wanted;
+        struct stat old;
         const char *name;
-        int fd, r;
+        int fd, r = 0;
 
+        if (rewrite)
+                r = context_take_attributes(&replacement, &old);
+        if (r < 0)
+                return r;
         context_will_change(context);
         r = agentd_open_parent(context, path, &fd, &name);
         if (r < 0)
                 return r;
-        r = context_fill_replacement(context, &p, fd, path, name, replacement);
+        r = context_fill_replacement(context, &p, fd, path, name, &replacement);
+        if (r >= 0 && rewrite)
+                r = context_is_still(&p, &old);
         if (r < 0)
                 return r;
-        return path_replace_commit(&p, attributes->uid, attributes->gid, attributes->mode, 0);
+        /* Owners that are set once more would take away file capabilities. */
+        return path_replace_commit(&p, rewrite ? (uid_t) -1 : replacement.attributes.uid,
+                rewrite ? (gid_t) -1 : replacement.attributes.gid, replacement.attributes.mode, 0);
 }
 
 int agentd_replace_file(AgentdContext *context, const char *path, const void *content, size_t size,

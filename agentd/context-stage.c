@@ -23,7 +23,10 @@
 typedef struct StagedFile {
         PathReplacement replacement;
         size_t state;     /* index in the batch */
+        size_t n_states;  /* from that one on */
         const char *path; /* NULL: one of many of its state */
+        bool rewrite;     /* it has the attributes of the one that is there, which is to be still … */
+        struct stat old;  /* … this one */
         uid_t uid;
         gid_t gid;
         mode_t mode;
@@ -130,6 +133,22 @@ static void note_part(Stage *stage, const StagedFile *file) {
         (void) snprintf(stage->failed.name, sizeof(stage->failed.name), "%s", file->replacement.name);
 }
 
+static void finish_states(AgentdContext *context, const Stage *stage, const StagedFile *file) {
+        int r = file->error < 0 ? file->error : stage->directories[file->directory].error;
+
+        for (size_t i = file->state; i < file->state + file->n_states; i++)
+                if (context->finished[i])
+                        continue;
+                else if (r < 0)
+                        agentd_failed(context, i, "Failed to %s '%s': %s",
+                                file->rewrite ? "write" : "make file", file->path,
+                                r == -ESTALE && file->rewrite
+                                        ? "it was changed by somebody else in the meantime"
+                                        : strerror(-r));
+                else
+                        agentd_done(context, i);
+}
+
 void context_flush_stage(AgentdContext *context) {
         Stage *stage = context->stage;
 
@@ -141,6 +160,8 @@ void context_flush_stage(AgentdContext *context) {
         for (size_t i = 0; i < stage->n_files; i++) {
                 StagedFile *file = &stage->files[i];
 
+                if (file->error == 0 && file->rewrite)
+                        file->error = context_is_still(&file->replacement, &file->old);
                 if (file->error == 0)
                         file->error = path_replace_commit(&file->replacement, file->uid, file->gid,
                                 file->mode, PATH_NO_SYNC_FILE | PATH_NO_SYNC_DIRECTORY);
@@ -149,16 +170,10 @@ void context_flush_stage(AgentdContext *context) {
                 if (stage->directories[i].sync)
                         stage->directories[i].error = path_sync(stage->directories[i].fd);
         for (size_t i = 0; i < stage->n_files; i++) {
-                const StagedFile *file = &stage->files[i];
-                int r = file->error < 0 ? file->error : stage->directories[file->directory].error;
-
-                if (!file->path)
-                        note_part(stage, file);
-                else if (r < 0)
-                        agentd_failed(context, file->state, "Failed to make file '%s': %s", file->path,
-                                strerror(-r));
+                if (stage->files[i].path)
+                        finish_states(context, stage, &stage->files[i]);
                 else
-                        agentd_done(context, file->state);
+                        note_part(stage, &stage->files[i]);
         }
         stage_clear(stage);
 }
@@ -193,24 +208,33 @@ static int stage_directory(Stage *stage, int dir_fd, size_t *ret, dev_t *ret_dev
 
 /* path: NULL for a part. */
 static int stage_file(AgentdContext *context, size_t i, int dir_fd, const char *name, const char *path,
-        const AgentdReplacement *replacement) {
+        const AgentdReplacement *wanted) {
+        AgentdReplacement replacement = *wanted;
         Stage *stage = context->stage;
         StagedFile *file = &stage->files[stage->n_files];
         int r;
 
         *file = (StagedFile){
                 .state = i,
+                .n_states = MAX(replacement.n_states, 1u),
                 .path = path,
-                .uid = replacement->attributes.uid,
-                .gid = replacement->attributes.gid,
-                .mode = replacement->attributes.mode,
+                .rewrite = replacement.flags & AGENTD_REPLACE_REWRITE,
         };
+        if (file->rewrite) {
+                r = context_take_attributes(&replacement, &file->old);
+                if (r < 0)
+                        return r;
+        }
+        /* Owners that are set once more would take away file capabilities. */
+        file->uid = file->rewrite ? (uid_t) -1 : replacement.attributes.uid;
+        file->gid = file->rewrite ? (gid_t) -1 : replacement.attributes.gid;
+        file->mode = replacement.attributes.mode;
         r = stage_directory(stage, dir_fd, &file->directory, &file->device);
         if (r < 0)
                 return r;
         stage->directories[file->directory].sync |= path != NULL;
         r = context_fill_replacement(
-                context, &file->replacement, dir_fd, path ? path : name, name, replacement);
+                context, &file->replacement, dir_fd, path ? path : name, name, &replacement);
         if (r < 0)
                 return r;
         stage->n_files++;
@@ -231,6 +255,8 @@ static int stage(AgentdContext *context, size_t i, const char *path, const Agent
         const char *name;
         int fd, r;
 
+        if (i >= context->n || replacement->n_states > context->n - i)
+                return -EINVAL;
         r = make_room(context);
         if (r < 0)
                 return r;
@@ -274,6 +300,10 @@ int agentd_replace(
 
         return known.flags & AGENTD_REPLACE_STAGED ? stage(context, i, path, &known)
                                                    : context_replace(context, path, &known);
+}
+
+void agentd_finish_staged(AgentdContext *context) {
+        context_flush_stage(context);
 }
 
 /* ---- Parts ------------------------------------------------------------------------------------------------------------ */

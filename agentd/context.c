@@ -248,6 +248,16 @@ static const char *describe_text(char *buffer, size_t buffer_size, const void *t
         return buffer;
 }
 
+/* What a diff is about: the path, where there is one and no other. */
+static const char *diff_label(const Image *image, uint32_t i) {
+        const ImageState *state = image_state(image, i);
+        const ImageWatch *watch = image_array(image, watches, ImageWatch) + state->watches.offset;
+
+        if (state->watches.n == 1 && watch->kind == IMAGE_WATCH_PATH)
+                return image_text(image, watch->what);
+        return image_state_name(image, i);
+}
+
 void agentd_differs_text(AgentdContext *context, size_t i, const char *attribute, const void *is,
         size_t is_size, const void *should, size_t should_size) {
         _cleanup_free_ char *diff = NULL;
@@ -265,7 +275,7 @@ void agentd_differs_text(AgentdContext *context, size_t i, const char *attribute
         old = string_value(describe_text(a, sizeof(a), is, is_size));
         new = string_value(describe_text(b, sizeof(b), should, should_size));
         if (context->flags & AGENTD_DIFF) {
-                const char *name = image_state_name(context->image, context->states[i]);
+                const char *name = diff_label(context->image, context->states[i]);
 
                 (void) diff_unified(
                         name, name, is, is_size, should ?: "", should_size, DIFF_LIMIT, &diff, &diff_size);

@@ -91,6 +91,12 @@ void context_flush_stage(AgentdContext *context);
 void context_drop_stage(AgentdContext *context);
 void context_free_stage(AgentdContext *context);
 
+/* context-edit.c: for AGENTD_REPLACE_REWRITE. Attributes of the old file, which are told; the new one is given all of them; the old
+ * one is still there, as it was (or -ESTALE). */
+int context_take_attributes(AgentdReplacement *replacement, struct stat *ret_old);
+int context_copy_attributes(const PathReplacement *p, int old_fd, const AgentdAttributes *attributes);
+int context_is_still(const PathReplacement *p, const struct stat *old);
+
 /* context-paths.c: writes the new file beside the old one, and lets the module finish it. Return: as agentd_replace(). */
 int context_fill_replacement(AgentdContext *context, PathReplacement *p, int dir_fd, const char *path,
         const char *name, const AgentdReplacement *replacement);

@@ -18,9 +18,6 @@
 #define DOWNLOAD_PARENT    "/var/lib/agentd"
 #define DOWNLOAD_DIRECTORY DOWNLOAD_PARENT "/downloads"
 
-/* Parts that nobody came back for. */
-#define DOWNLOAD_AGE_MAX (7 * 24 * 60 * USEC_PER_MINUTE)
-
 #define DOWNLOAD_NAME_MAX 48
 
 typedef enum DownloadFile {

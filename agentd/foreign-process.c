@@ -30,6 +30,7 @@ struct ForeignProcess {
         int pidfd;        /* tells that it has ended; -EBADF where the kernel has none */
         char *buffer;     /* what was read of it and not given on yet */
         size_t size, allocated;
+        bool was_asked;
         char error[FOREIGN_ERROR_LINE_MAX + 1]; /* the line on standard error that is being read */
         size_t error_size;
         char last_error[200]; /* the last whole one, for messages */
@@ -396,16 +397,20 @@ static int exchange(ForeignProcess *process, const char *request, size_t size,
         size_t written = 0, scanned = 0;
         int r;
 
-        /* An answer that is one too many would be taken for that of the next request. */
-        r = read_some(process);
-        if (process->size > 0) {
-                *reterr = strdup("said more than the one answer that each request has");
-                return -EBADMSG;
+        /* An answer that is one too many would be taken for that of the next request. Before the first there is none: what a
+         * program says by itself is looked at as its answer. */
+        if (process->was_asked) {
+                r = read_some(process);
+                if (process->size > 0) {
+                        *reterr = strdup("said more than the one answer that each request has");
+                        return -EBADMSG;
+                }
+                if (r == -EPIPE)
+                        return describe_end(process, reterr);
+                if (r < 0)
+                        return r;
         }
-        if (r == -EPIPE)
-                return describe_end(process, reterr);
-        if (r < 0)
-                return r;
+        process->was_asked = true;
 
         for (;;) {
                 bool got_line, ended;

@@ -45,6 +45,9 @@ extern "C" {
 
 /* ---- Values ---------------------------------------------------------------------------------------------------- */
 
+/* Of a string that is in a value "as written" (AGENTD_TABLE, AGENTD_ANY): it was a date, a time or both of TOML, in RFC 3339. */
+#define AGENTD_DATE 1u
+
 typedef enum AgentdType {
         AGENTD_NONE = 0, /* of a value: not given and without a default; JSON's null */
         AGENTD_BOOLEAN = 1,
@@ -68,7 +71,7 @@ typedef struct AgentdMember AgentdMember;
 
 struct AgentdValue {
         uint32_t type; /* AgentdType, below 16 */
-        uint32_t n;    /* items of a list or record, members of a table */
+        uint32_t n;    /* items of a list or record, members of a table; of a string: 0, or AGENTD_DATE */
         union {
                 bool boolean;
                 int64_t integer;
@@ -632,6 +635,9 @@ AGENTD_EXPORT int agentd_stat_source(AgentdContext *context, const char *path, s
 /* Flags of a replacement. */
 #define AGENTD_REPLACE_STAGED \
         (1u << 0) /* as agentd_stage_file() has it: state i is finished by agentd, if the call returns 0 */
+#define AGENTD_REPLACE_REWRITE \
+        (1u << 1) /* as agentd_rewrite_file() has it: old_fd is the file that is there; attributes are its, \
+                   * whatever is said here */
 
 typedef struct AgentdReplacement {
         size_t size;         /* sizeof(AgentdReplacement) */
@@ -652,11 +658,24 @@ typedef struct AgentdReplacement {
          */
         int (*finish)(AgentdContext *context, int fd, const char *path, void *userdata);
         void *userdata;
+
+        int old_fd; /* see flags; stays the caller's, and need not stay open */
+        uint32_t
+                n_states; /* if it is staged for several states, i and those behind it: how many. Those that are not
+                            * finished are finished alike. 0: of i alone */
 } AgentdReplacement;
 
-/* Like agentd_replace_file() or, by its flags, agentd_stage_file(). Return: as they; what finish returned. */
+/* Like agentd_replace_file() or, by its flags, agentd_stage_file() and agentd_rewrite_file(). Return: as they; what finish
+ * returned. */
 AGENTD_EXPORT int agentd_replace(
         AgentdContext *context, size_t i, const char *path, const AgentdReplacement *replacement);
+
+/*
+ * agentd_finish_staged() - what is staged takes its place now, and its states are finished
+ *
+ * For who holds a lock until then, and cannot wait until apply returns. apply only.
+ */
+AGENTD_EXPORT void agentd_finish_staged(AgentdContext *context);
 
 /* Before a module changes something by itself: what agentd_undo() was told is sent off, so that it is known even if this
  * process dies in the middle. The functions here that change something do so themselves. */

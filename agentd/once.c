@@ -389,7 +389,7 @@ int once_run(const OnceOptions *options) {
                 lock = lock_take();
                 if (lock == -EWOULDBLOCK) {
                         log_error("agentd is running already (it holds '" LOCK_FILE
-                                  "'); wait until it has finished, or stop it");
+                                  "'); wait until it has finished, or ask the daemon: agentctl apply");
                         return EXIT_STATE_FAILED;
                 }
                 if (lock < 0) {

@@ -207,6 +207,9 @@ static int convert_source(
         if (memchr(value->text, 0, value->size) || value->size == 0)
                 return fail(
                         c, value, parameter, "is empty or has a NUL in it; the name of a file is wanted");
+        if (strstr(path, "://") && path[strspn(path, "abcdefghijklmnopqrstuvwxyz")] == ':')
+                return fail(c, value, parameter,
+                        "is '%s', a URL; the name of a file is wanted, and 'url' is for such", value->text);
         if (*path != '/')
                 path = arena_printf(&loader->scratch, "%s/%s", role->directory, path);
         if (*path == '/') {
@@ -365,6 +368,7 @@ static int convert_any(
                         return -EINVAL;
                 c->tainted = c->tainted || text.tainted;
                 *ret = string_in_image(c, text.text, text.size);
+                ret->n = value->type == VALUE_STRING ? 0 : AGENTD_DATE;
                 return 0;
         }
         }

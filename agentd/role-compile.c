@@ -77,6 +77,18 @@ static uint32_t batch_key(Loader *loader, ImageHeader *header, Map *keys, const 
         return key;
 }
 
+/* Who is shown what changes in a file is shown what stands around it, too: what one state hides of a file, all hide that edit it. */
+static void share_sensitivity(Loader *loader, ImageState *states, uint32_t n_keys) {
+        bool *hidden = arena_new_array(&loader->scratch, bool, n_keys + 1);
+
+        for (uint32_t i = 0; i < loader->n_states; i++)
+                if (states[i].flags & IMAGE_STATE_SENSITIVE)
+                        hidden[states[i].batch_key] = true;
+        for (uint32_t i = 0; i < loader->n_states; i++)
+                if (states[i].batch_key != 0 && hidden[states[i].batch_key])
+                        states[i].flags |= IMAGE_STATE_SENSITIVE;
+}
+
 static void write_states(Loader *loader, ImageHeader *header) {
         ImageState *states = MAKE_ARRAY(loader, &header->states, loader->n_states, ImageState);
         ImageWatch *watches;
@@ -108,6 +120,7 @@ static void write_states(Loader *loader, ImageHeader *header) {
                 for (uint32_t k = 0; k < state->n_watches; k++)
                         watches[n_watches++] = state->watches[k];
         }
+        share_sensitivity(loader, states, header->n_batch_keys);
 }
 
 static void write_nodes(Loader *loader, ImageHeader *header) {

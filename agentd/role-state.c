@@ -268,7 +268,7 @@ static void unknown_key(Loader *loader, State *state, const Member *member) {
         FOREACH_ELEMENT(common, common_settings)
                 if (common->setting != SETTING_LATER && n < NAMES_MAX)
                         names[n++] = common->name;
-        meant = suggest(member->key, names, n);
+        meant = suggest_word(member->key, names, n);
         diagnostics_add(&loader->diagnostics, member->place, "unknown key '%s' in %s state%s%s%s",
                 member->key, type->name, meant ? "; did you mean '" : "", meant ?: "", meant ? "'?" : "");
 }
@@ -398,8 +398,8 @@ static int state_name(Names *names, const TypeEntry *type, const Member *member,
 
         if (*name.text != '/') {
                 diagnostics_add(&loader->diagnostics, member->place,
-                        "'%s' is a relative path; the name of a %s state is an absolute one", name.text,
-                        type->name);
+                        "'%s' is a relative path; the name of %s %s state is an absolute one", name.text,
+                        strchr("aeiou", *type->name) ? "an" : "a", type->name);
                 return -EINVAL;
         }
         r = path_normalise(name.text, &path);
@@ -549,7 +549,7 @@ static void unknown_type(Loader *loader, const Member *member) {
         FOREACH_ELEMENT(key, role_keys)
                 if (key->key != ROLE_LATER && n < NAMES_MAX)
                         names[n++] = key->name;
-        meant = suggest(member->key, names, n);
+        meant = suggest_word(member->key, names, n);
         diagnostics_add(&loader->diagnostics, member->place,
                 "'%s' is neither a key of roles nor a state type%s%s%s", member->key,
                 meant ? "; did you mean '" : " (no module provides it)", meant ?: "", meant ? "'?" : "");

@@ -357,6 +357,9 @@ void loader_add_module(Loader *loader, const Module *module);
 /* Opens every module there is: for suggestions. */
 void modules_open_all(Loader *loader);
 
+/* role-words.c: as suggest(), but knows also what other tools call it. */
+const char *suggest_word(const char *word, const char *const *candidates, size_t n);
+
 /* prepare.c: calls prepare and watch. */
 void state_prepare(Loader *loader, State *state);
 

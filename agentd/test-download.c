@@ -1,7 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+
 #include "test.h"
 
+#include "download-directory.h"
 #include "download.h"
 
 #define HEX32 "0123456789abcdef0123456789ABCDEF0123456789abcdef0123456789abcdef"
@@ -163,6 +169,58 @@ TEST(origins_are_compared) {
                 ASSERT_EQ(download_same_origin(c->a, c->b), c->same);
 }
 
-RUN_TESTS(RUN(names_differ_when_anything_does), RUN(a_request_says_what_is_asked_for),
-        RUN(a_proxy_that_is_given_stands_alone), RUN(what_is_no_text_cannot_be_asked_for),
-        RUN(answers_are_read), RUN(of_an_answer_only_the_validator_is_kept), RUN(origins_are_compared))
+static void put_part(int dir_fd, const char *name, off_t size, time_t age) {
+        const struct timespec times[] = { { .tv_sec = time(NULL) - age }, { .tv_sec = time(NULL) - age } };
+        _cleanup_close_ int fd = openat(dir_fd, name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+        ASSERT_TRUE(fd >= 0 && ftruncate(fd, size) == 0 && futimens(fd, times) == 0);
+}
+
+/* The oldest parts go first; not our own, not one that is being written, and nothing else. */
+TEST(parts_have_a_limit_together) {
+        char path[] = "/tmp/test-download.XXXXXX", ours[DOWNLOAD_NAME_MAX], name[8][DOWNLOAD_NAME_MAX];
+        static const struct {
+                off_t size;
+                time_t age;
+                bool stays;
+        } parts[] = {
+                { 100, 50, false },
+                { 100, 60, true }, /* being written */
+                { 100, 40, false },
+                { 100, 30, false },
+                { 100, 20, true },
+                { 10, 10, true },
+        };
+        _cleanup_close_ int dir_fd = -EBADF, writer = -EBADF;
+
+        ASSERT_NOT_NULL(mkdtemp(path));
+        dir_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        ASSERT_TRUE(dir_fd >= 0);
+        (void) snprintf(ours, sizeof(ours), "%032x.part", 0xff);
+        put_part(dir_fd, ours, 100, 100);
+        put_part(dir_fd, "notes", 1000, 1000);
+        for (unsigned i = 0; i < ELEMENTSOF(parts); i++) {
+                (void) snprintf(name[i], sizeof(name[i]), "%032x.part", i);
+                ASSERT_TRUE(download_name_is(name[i], DOWNLOAD_PART));
+                put_part(dir_fd, name[i], parts[i].size, parts[i].age);
+        }
+        writer = openat(dir_fd, name[1], O_RDWR | O_CLOEXEC);
+        ASSERT_TRUE(writer >= 0 && flock(writer, LOCK_EX) == 0);
+
+        download_directory_clean(dir_fd, 610, "", ours);
+        for (unsigned i = 0; i < ELEMENTSOF(parts); i++)
+                ASSERT_EQ(faccessat(dir_fd, name[i], F_OK, 0), 0);
+        download_directory_clean(dir_fd, 310, "", ours);
+        for (unsigned i = 0; i < ELEMENTSOF(parts); i++) {
+                ASSERT_EQ(faccessat(dir_fd, name[i], F_OK, 0) == 0, parts[i].stays);
+                (void) unlinkat(dir_fd, name[i], 0);
+        }
+        ASSERT_EQ(unlinkat(dir_fd, ours, 0), 0);
+        ASSERT_EQ(unlinkat(dir_fd, "notes", 0), 0);
+        ASSERT_EQ(rmdir(path), 0);
+}
+
+RUN_TESTS(RUN(parts_have_a_limit_together), RUN(names_differ_when_anything_does),
+        RUN(a_request_says_what_is_asked_for), RUN(a_proxy_that_is_given_stands_alone),
+        RUN(what_is_no_text_cannot_be_asked_for), RUN(answers_are_read),
+        RUN(of_an_answer_only_the_validator_is_kept), RUN(origins_are_compared))

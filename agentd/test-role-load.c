@@ -14,6 +14,15 @@ TEST(keys_that_are_not) {
                         "a.toml:2:1: error: unknown key 'zzzzzzzz' in file state" },
                 { "[file.\"/x\"]\nrequire = []\n",
                         "a.toml:2:1: error: unknown key 'require' in file state; did you mean 'requires'?" },
+                { "[file.\"/x\"]\nsrc = \"a\"\nuser = \"a\"\nno_log = true\n",
+                        "a.toml:2:1: error: unknown key 'src' in file state; did you mean 'source'?\n"
+                        "a.toml:3:1: error: unknown key 'user' in file state; did you mean 'owner'?\n"
+                        "a.toml:4:1: error: unknown key 'no_log' in file state; did you mean 'sensitive'?" },
+                { "[copy.\"/x\"]\n", "a.toml:1:2: error: 'copy' is neither a key of roles nor a state type; "
+                                     "did you mean 'file'?" },
+                { "[lineinfile.x]\n",
+                        "a.toml:1:2: error: 'lineinfile' is neither a key of roles nor a state "
+                        "type (no module provides it)" },
                 { "[file.\"/x\"]\ntags = []\nretries = 3\n",
                         "a.toml:2:1: error: the setting 'tags' is not supported by this version of agentd\n"
                         "a.toml:3:1: error: the setting 'retries' is not supported by this version of "
@@ -222,6 +231,10 @@ TEST(names_and_paths) {
                         "sha256: and 64 hex "
                         "digits, sha512: and 128, or blake2b: and 64 or 128; or 64 hex digits of SHA-256 "
                         "alone" },
+                { "[file.\"/x\"]\nsource = \"https://a/b\"\n",
+                        "a.toml:2:10: error: 'source' is 'https://a/b', a URL; the name of a file is "
+                        "wanted, "
+                        "and 'url' is for such" },
                 { "[kinds.x]\npath = \"/a\\u0000b\"\n",
                         "a.toml:2:8: error: 'path' has a NUL in it, which no path can have" },
                 { "[file.\"/x\"]\nsource = \"a\\u0000b\"\n", "a.toml:2:10: error: 'source' is empty or has "
@@ -780,6 +793,16 @@ TEST(edits) {
         ASSERT_EQ(image_state(image, index_of("kinds:d"))->batch_key, 0);
 }
 
+/* A diff of one edit would show what another one hides. */
+TEST(edits_of_a_file_with_a_secret_are_hidden) {
+        role_loads("[kinds.a]\nedits = \"/d/x\"\n[kinds.b]\nedits = \"/d/x\"\nsensitive = true\n"
+                   "[kinds.c]\nedits = \"/d/y\"\n[kinds.d]\n[kinds.e]\nsensitive = true\n");
+        ASSERT_TRUE(image_state(image, index_of("kinds:a"))->flags & IMAGE_STATE_SENSITIVE);
+        ASSERT_TRUE(image_state(image, index_of("kinds:b"))->flags & IMAGE_STATE_SENSITIVE);
+        ASSERT_FALSE(image_state(image, index_of("kinds:c"))->flags & IMAGE_STATE_SENSITIVE);
+        ASSERT_FALSE(image_state(image, index_of("kinds:d"))->flags & IMAGE_STATE_SENSITIVE);
+}
+
 TEST(globs) {
         /* Few: an edge each; itself is left out. */
         role_loads("[plain.\"{{item}}\"]\none = \"\"\nfor_each = [\"a1\", \"a2\", \"b1\"]\n"
@@ -1175,7 +1198,8 @@ RUN_TESTS(RUN_FRESH(keys_that_are_not), RUN_FRESH(settings_of_the_wrong_type), R
         RUN_FRESH(all_errors_in_one_go), RUN_FRESH(modules_that_do_what_none_should),
         RUN_FRESH(modules_that_cannot_be_used), RUN_FRESH(types_of_two_modules),
         RUN_FRESH(loaders_that_do_not_come_back), RUN_FRESH(a_load_can_be_ended), RUN_FRESH(nothing_is_fine),
-        RUN_FRESH(edges), RUN_FRESH(implied_edges), RUN_FRESH(edits), RUN_FRESH(globs),
-        RUN_FRESH(roles_that_are_off), RUN_FRESH(directories_and_masks), RUN_FRESH(precedence_below_a_root),
+        RUN_FRESH(edges), RUN_FRESH(implied_edges), RUN_FRESH(edits),
+        RUN_FRESH(edits_of_a_file_with_a_secret_are_hidden), RUN_FRESH(globs), RUN_FRESH(roles_that_are_off),
+        RUN_FRESH(directories_and_masks), RUN_FRESH(precedence_below_a_root),
         RUN_FRESH(files_that_were_read), RUN_FRESH(flags), RUN_FRESH(hashes), RUN_FRESH(values),
         RUN_FRESH(loops), RUN_FRESH(watches), RUN_FRESH(given_files), RUN_FRESH(many_states))

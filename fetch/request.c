@@ -279,6 +279,15 @@ static const char *skip_macro(const char *p) {
         return end ? end + 2 : p + strlen(p);
 }
 
+/* An IPv6 address is in brackets in a URL, and hardly anywhere else. */
+static bool is_host(const char *name, const char *host) {
+        size_t n = strlen(host);
+
+        return strcasecmp(name, host) == 0 ||
+               (n > 2 && host[0] == '[' && host[n - 1] == ']' && strlen(name) == n - 2 &&
+                       strncasecmp(name, host + 1, n - 2) == 0);
+}
+
 int netrc_find(const char *text, const char *host, FetchLogin *ret) {
         _cleanup_(fetch_login_done) FetchLogin login = {};
         bool ours = false, inside = false, is_default = false;
@@ -315,7 +324,7 @@ int netrc_find(const char *text, const char *host, FetchLogin *ret) {
                 if (r <= 0)
                         return r < 0 ? r : -EINVAL;
                 if (streq(word, "machine")) {
-                        ours = strcasecmp(value, host) == 0;
+                        ours = is_host(value, host);
                         continue;
                 }
                 if (streq(word, "login"))

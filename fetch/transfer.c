@@ -369,9 +369,24 @@ static void set_options(Fetch *f, const char *text, const FetchUrl *url, struct 
         }
 }
 
+/* A proxy that libcurl cannot read it quotes as it is, with its password. */
+static bool quotes_proxy(const FetchRequest *request, const char *text) {
+        const char *key, *proxy;
+        json_t *value;
+
+        if (request->proxy && *request->proxy && strstr(text, request->proxy))
+                return true;
+        json_object_foreach((json_t *) request->environment, key, value) {
+                proxy = json_string_value(value);
+                if (*proxy && strcasecmp(key, "no_proxy") != 0 && strstr(text, proxy))
+                        return true;
+        }
+        return false;
+}
+
 /* What a failure of libcurl means. */
 static void fail_transfer(Fetch *f, CURLcode code, const char *detail) {
-        const char *text = *detail ? detail : curl_easy_strerror(code);
+        const char *text = *detail && !quotes_proxy(f->request, detail) ? detail : curl_easy_strerror(code);
         curl_off_t connected = 0;
 
         switch (code) {

@@ -157,6 +157,45 @@ TEST(verifies_what_minisign_has_signed) {
         }
 }
 
+TEST(a_signature_has_one_spelling) {
+        /* The order of the group, low byte first. Source: RFC 8032, 5.1. */
+        static const uint8_t order[32] = { 0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7,
+                0xa2, 0xde, 0xf9, 0xde, 0x14, [31] = 0x10 };
+        MinisignSignature signature;
+        MinisignKey key;
+
+        ASSERT_OK(minisign_parse_key(KEY_LINE, &key));
+        for (int which = 0; which < 2; which++) {
+                uint8_t *s;
+                unsigned carry = 0;
+
+                ASSERT_OK(minisign_parse_signature(HASHED_FILE, strlen(HASHED_FILE), &signature));
+                ASSERT_OK(minisign_verify(&signature, &key, 1, "hello\n", 6));
+                s = (which == 0 ? signature.signature : signature.global) + 32;
+                for (size_t i = 0; i < sizeof(order); i++) {
+                        carry += s[i] + order[i];
+                        s[i] = (uint8_t) carry;
+                        carry >>= 8;
+                }
+                ASSERT_EQ(minisign_verify(&signature, &key, 1, "hello\n", 6), -EBADMSG);
+        }
+}
+
+TEST(lines_may_end_as_on_windows) {
+        char text[2 * sizeof(HASHED_FILE)], *to = text;
+        MinisignSignature signature;
+        MinisignKey key;
+
+        for (const char *p = HASHED_FILE; *p; p++) {
+                if (*p == '\n')
+                        *to++ = '\r';
+                *to++ = *p;
+        }
+        ASSERT_OK(minisign_parse_key(KEY_LINE, &key));
+        ASSERT_OK(minisign_parse_signature(text, (size_t) (to - text), &signature));
+        ASSERT_OK(minisign_verify(&signature, &key, 1, "hello\n", 6));
+}
+
 TEST(files_larger_than_a_block_are_hashed_whole) {
         size_t size = 3 * KIB(64) + 17;
         _cleanup_free_ char *content = malloc(size);
@@ -196,5 +235,6 @@ TEST(the_old_kind_is_not_read_into_memory_without_end) {
 }
 
 RUN_TESTS(RUN(reads_keys), RUN(reads_signatures), RUN(an_endless_comment_is_refused),
-        RUN(verifies_what_minisign_has_signed), RUN(files_larger_than_a_block_are_hashed_whole),
+        RUN(verifies_what_minisign_has_signed), RUN(a_signature_has_one_spelling),
+        RUN(lines_may_end_as_on_windows), RUN(files_larger_than_a_block_are_hashed_whole),
         RUN(the_old_kind_is_not_read_into_memory_without_end))

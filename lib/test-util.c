@@ -56,4 +56,11 @@ TEST(utf8_validation) {
                 ASSERT_EQ(utf8_valid_prefix(c->text, c->size), c->prefix);
 }
 
-RUN_TESTS(RUN(timespan_parses_what_systemd_parses), RUN(utf8_validation))
+TEST(timespan_is_shown_without_what_is_nothing) {
+        ASSERT_STREQ(FORMAT_TIMESPAN(300 * USEC_PER_SEC), "5min");
+        ASSERT_STREQ(FORMAT_TIMESPAN(150 * USEC_PER_SEC), "2min 30s");
+        ASSERT_STREQ(FORMAT_TIMESPAN(1500 * USEC_PER_MSEC), "1.5s");
+}
+
+RUN_TESTS(RUN(timespan_parses_what_systemd_parses), RUN(timespan_is_shown_without_what_is_nothing),
+        RUN(utf8_validation))

@@ -125,6 +125,8 @@ char *format_timespan(char *buffer, size_t size, usec_t span) {
                 (void) snprintf(buffer, size, "%.3gms", (double) span / 1e3);
         else if (span < USEC_PER_MINUTE)
                 (void) snprintf(buffer, size, "%.3gs", (double) span / 1e6);
+        else if (span % USEC_PER_MINUTE < USEC_PER_SEC)
+                (void) snprintf(buffer, size, "%" PRIu64 "min", span / USEC_PER_MINUTE);
         else
                 (void) snprintf(buffer, size, "%" PRIu64 "min %" PRIu64 "s", span / USEC_PER_MINUTE,
                         span % USEC_PER_MINUTE / USEC_PER_SEC);

@@ -11,6 +11,7 @@ import ssl
 import subprocess
 import sys
 import tempfile
+import threading
 import traceback
 from pathlib import Path
 
@@ -36,13 +37,13 @@ class Fetched:
         self.__dict__.update(result)
 
 
-def fetch(*urls, part=None, timeout=60, environment=None, **request):
+def fetch(*urls, part=None, timeout=60, variables=None, **request):
     path = Path(TMP, "file")
     path.write_bytes(part or b"")
     request = {"urls": list(urls), "max_bytes": 1 << 20, "deadline_msec": 30000, "backoff_msec": 1, "environment": {}} | request
     with open(path, "r+b") as file:
         done = subprocess.run([FETCH], input=json.dumps(request).encode(), stdout=file, stderr=subprocess.PIPE,
-                              timeout=timeout, env=environment or {"PATH": "/usr/bin:/bin"})
+                              timeout=timeout, env=variables or {"PATH": "/usr/bin:/bin"})
     lines = done.stderr.decode().splitlines()
     assert len(lines) == 1, f"expected one line: {done.stderr}"
     result = json.loads(lines[0])
@@ -99,6 +100,73 @@ def files_of_the_host_are_fetched_as_well():
     expect(fetch(f"file://{path}.missing"), "not-found")
     expect(fetch(f"file://{path}", max_bytes=1000), "too-large")
     expect(fetch("file:///dev/zero", max_bytes=100000), "too-large")
+
+
+class FtpServer(threading.Thread):
+    """As much of an FTP server as a download needs; commands that it was given are in `said`."""
+
+    def __init__(self, content, user=None):
+        super().__init__(daemon=True)
+        self.content, self.user, self.said = content, user, []
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"ftp://127.0.0.1:{self.listener.getsockname()[1]}"
+        self.start()
+
+    def run(self):
+        while True:
+            try:
+                self.serve(self.listener.accept()[0])
+            except OSError:
+                pass
+
+    def serve(self, control):
+        with control, control.makefile("rw", newline="\r\n") as lines, socket.create_server(("127.0.0.1", 0)) as data:
+            def say(text):
+                lines.write(text + "\n")
+                lines.flush()
+            say("220 hello")
+            for line in lines:
+                line = line.strip()
+                self.said.append(line)
+                word, _, rest = line.partition(" ")
+                if word == "USER":
+                    say("331 password?")
+                elif word == "PASS":
+                    say("230 in" if not self.user or self.said[-2:] == [f"USER {self.user[0]}", f"PASS {self.user[1]}"]
+                        else "530 no")
+                elif word == "PWD":
+                    say('257 "/"')
+                elif word == "EPSV":
+                    say(f"229 here (|||{data.getsockname()[1]}|)")
+                elif word == "SIZE":
+                    say(f"213 {len(self.content)}" if rest == "file" else "550 no such file")
+                elif word == "RETR" and rest == "file":
+                    say("150 it comes")
+                    with data.accept()[0] as connection:
+                        connection.sendall(self.content)
+                    say("226 done")
+                elif word == "RETR":
+                    say("550 no such file")
+                elif word in ("TYPE", "CWD"):
+                    say("200 fine")
+                elif word == "QUIT":
+                    say("221 bye")
+                    return
+                else:
+                    say("502 what?")
+
+
+@test
+def files_come_by_ftp_too():
+    s = FtpServer(CONTENT)
+    expect(fetch(f"{s.url}/file"), "none", content=CONTENT)
+    expect(fetch(f"{s.url}/missing"), "not-found")
+    expect(fetch(f"{s.url}/file", max_bytes=1000), "too-large")
+    # There is no telling of which version a part is: all of it is fetched.
+    expect(fetch(f"{s.url}/file", part=CONTENT[:100], resume={"url": f"{s.url}/file"}), "none", content=CONTENT)
+    s = FtpServer(SMALL, ("ada", "enigma"))
+    expect(fetch(f"{s.url}/file"), "denied")
+    expect(fetch(f"{s.url}/file", credentials="machine 127.0.0.1 login ada password enigma"), "none", content=SMALL)
 
 
 @test
@@ -172,7 +240,7 @@ def credentials_of_others_are_not_sent():
 def a_netrc_of_the_home_directory_is_not_read():
     s = serve()
     Path(TMP, ".netrc").write_text("machine 127.0.0.1 login u password p\n")
-    expect(fetch(f"{s.url}/auth", environment={"HOME": TMP}), "denied")
+    expect(fetch(f"{s.url}/auth", variables={"HOME": TMP}), "denied")
 
 
 # ---- Lies about length, stalls, cuts ----
@@ -194,6 +262,25 @@ def what_is_too_large_is_not_fetched():
     expect(got, "too-large", "larger than 100000 bytes")
     assert len(got.content) <= 100000 and got.attempts == 1
     expect(fetch(f"{s.url}/ok", max_bytes=len(CONTENT)), "none", content=CONTENT)
+    expect(fetch(f"{s.url}/ok", max_bytes=len(CONTENT) - 1), "too-large")
+    expect(fetch(f"{s.url}/close", max_bytes=len(SMALL)), "none", content=SMALL)
+    expect(fetch(f"{s.url}/close", max_bytes=len(SMALL) - 1), "too-large")
+
+
+@test
+def an_empty_file_is_one():
+    s = serve()
+    expect(fetch(f"{s.url}/empty", max_bytes=1), "none", content=b"")
+
+
+@test
+def a_server_may_be_said_by_its_address():
+    try:
+        s = hostile_server.Server(host="::1").start()
+    except OSError:
+        return  # a host without IPv6
+    expect(fetch(f"http://[::1]:{s.port}/ok"), "none", content=CONTENT)
+    expect(fetch(f"http://[::1]:{s.port}/auth", credentials="machine ::1 login u password p"), "none", content=SMALL)
 
 
 @test
@@ -371,6 +458,15 @@ def a_dead_proxy_is_told():
         got = fetch(f"{s.url}/ok", **how)
         expect(got, "unreachable")
         assert "secret" not in got.text and not s.requests
+
+
+@test
+def a_proxy_that_cannot_be_is_told_without_its_password():
+    for proxy in ("http://user:swordfish@[::1", "nosuch://user:swordfish@proxy:1", "http://user:swordfish@host:port",
+                  "user:swordfish@", "http://user:swordfish@127.0.0.1:99999", "://user:swordfish@x"):
+        for request in ({"proxy": proxy}, {"environment": {"http_proxy": proxy}}):
+            got = fetch("http://127.0.0.1:1/ok", retries=0, **request)
+            assert got.error != "none" and "swordfish" not in json.dumps(got.__dict__, default=repr), got.text
 
 
 @test

@@ -152,7 +152,8 @@ static bool find_fight(Part *parts, size_t n, const Buffer *result) {
                 if (parts[i].error || !changes(parts[i].edit, result->data ?: "", result->size))
                         continue;
                 for (size_t k = i + 1; k < n; k++)
-                        if (parts[k].changes &&
+                        /* Of very large texts those in between were not kept. */
+                        if (parts[k].changes && parts[k].after &&
                                 changes(parts[i].edit, parts[k].after, parts[k].after_size)) {
                                 fail_both(&parts[i], &parts[k]);
                                 return true;

@@ -279,6 +279,12 @@ static void put_value(Buffer *buffer, const char *value, char quote) {
                 buffer_add(buffer, &quote, 1);
 }
 
+/* "key =" without a value: what comes there stands off as the key does. */
+static bool is_open(const char *p, size_t from, const Assignment *a) {
+        return a->value_end == a->value && a->value >= from + 2 && !is_blank(p[a->value - 1]) &&
+               is_blank(p[a->value - 2]);
+}
+
 /* The line with another value; from: where what is kept of it begins, after its indentation. */
 static void put_assignment(const Line *line, const Assignment *a, size_t from, const char *value,
         const Style *style, Buffer *ret) {
@@ -290,8 +296,11 @@ static void put_assignment(const Line *line, const Assignment *a, size_t from, c
         buffer_add(ret, p + from, a->value - from);
         if (a->bare)
                 buffer_puts(ret, style->separator);
+        else if (*value && is_open(p, from, a))
+                buffer_puts(ret, " ");
         put_value(ret, value, quoted ? p[a->value] : style->quote && wants_quotes(value) ? style->quote : 0);
-        if (keep)
+        /* Blanks behind nothing are not kept behind something. */
+        if (keep && (a->value_end > a->value || skip_blanks(p, a->value_end, line->size) < line->size))
                 buffer_add(ret, p + a->value_end, line->size - a->value_end);
         buffer_add(ret, p + line->size, line->full - line->size);
 }

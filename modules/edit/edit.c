@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * edit: parts of files. The editors are in files of their own, see edit.h; here are parameters, and the file. States of one
- * file come in one batch, side by side, in the order of their declaration: they are composed, and written once.
+ * edit: parts of files. Here are the parameters, and what a role can say wrong; edit-file.c has the file, and the editors are in
+ * files of their own, see edit.h.
  */
 
-#include <fcntl.h>
-#include <sys/file.h>
-
-#include "edit.h"
+#include "../common/validate.h"
+#include "edit-file.h"
 
 enum {
         P_PATH,
@@ -34,6 +32,7 @@ enum {
         P_IGNORE_CASE,
         P_CREATE,
         P_MODE,
+        P_VALIDATE,
         _P_MAX,
 };
 
@@ -159,6 +158,11 @@ static const AgentdParameter parameters[] = {
                 .type = AGENTD_MODE,
                 .default_value = "0644",
                 .documentation = "permissions of a file that is made so" },
+        [P_VALIDATE] = { .name = "validate",
+                .type = AGENTD_LIST,
+                .documentation = "a program and its arguments, which has to agree with the new file, whose "
+                                 "path is in "
+                                 "the place of %s, before that takes its place" },
         {},
 };
 
@@ -253,6 +257,14 @@ static void check_references(
                 agentd_prepare_error(prepare, parameter,
                         "'%s' says '%.16s', but 'match' has %u group%s; a dollar sign is $$", name, bad,
                         compiled->n_groups, compiled->n_groups == 1 ? "" : "s");
+        /* What other tools call a group would be written as it is, and what was there would be lost. */
+        for (const char *c = with; compiled->n_groups > 0 && (c = strchr(c, '\\')); c++)
+                if (c[1] >= '1' && c[1] <= '9' && (unsigned) (c[1] - '0') <= compiled->n_groups) {
+                        agentd_prepare_error(prepare, parameter,
+                                "'%s' says '%.2s', which is text; what a group has matched is $%c or ${%c}",
+                                name, c, c[1], c[1]);
+                        return;
+                }
 }
 
 static void prepare_line(AgentdPrepare *prepare, const AgentdValue *p, Edit *edit) {
@@ -441,6 +453,7 @@ static int prepare(AgentdPrepare *prepare_, const char *name, const AgentdValue 
         case EDIT_REPLACE: prepare_replace(prepare_, p, edit); break;
         default: prepare_keys(prepare_, p, edit); break;
         }
+        (void) validate_prepare(prepare_, P_VALIDATE, &p[P_VALIDATE], &edit->validate);
         agentd_prepare_edits(prepare_, edit->path);
         *ret_data = edit;
         return 0;
@@ -448,331 +461,6 @@ static int prepare(AgentdPrepare *prepare_, const char *name, const AgentdValue 
 
 static int watch(AgentdWatch *w, const AgentdState *state, unsigned flags) {
         agentd_watch_path(w, ((const Edit *) state->data)->path);
-        return 0;
-}
-
-/* ---- The file -------------------------------------------------------------------------------------------------- */
-
-/* What is at the path. */
-typedef struct Look {
-        const char *path;
-        int dir_fd; /* the context's; -1: there is no directory */
-        const char *name;
-        int fd; /* -1: there is no file */
-        char *text;
-        size_t size;
-        const char *error; /* what is wrong */
-} Look;
-
-static const char *explain(int r) {
-        switch (r) {
-        case -ELOOP: return "a symlink on the way could have been put there by somebody other than root";
-        case -EISDIR: return "it is a directory";
-        case -ENXIO:
-        case -EINVAL: return "it is not a regular file";
-        case -EFBIG: return "it is larger than 16 MiB, which is too large to be edited";
-        case -EAGAIN: return "it keeps changing while it is read";
-        case -EACCES:
-                return "permission denied; if the file system refuses the user that checks run as, "
-                       "check_as_root = true helps";
-        default: return strerror(-r);
-        }
-}
-
-/* Return: 0; -errno; -EAGAIN: it was changed meanwhile. */
-static int read_once(int fd, char **ret, size_t *ret_size) {
-        _cleanup_free_ char *text = NULL;
-        struct stat before, after;
-        size_t allocated, size = 0;
-
-        if (fstat(fd, &before) < 0)
-                return -errno;
-        if (!S_ISREG(before.st_mode))
-                return S_ISDIR(before.st_mode) ? -EISDIR : -ENXIO;
-        if (before.st_size > (off_t) EDIT_SIZE_MAX)
-                return -EFBIG;
-        allocated = (size_t) before.st_size + 1;
-        text = malloc(allocated + 1);
-        if (!text)
-                return -ENOMEM;
-        while (size < allocated) {
-                ssize_t n = pread(fd, text + size, allocated - size, (off_t) size);
-
-                if (n < 0 && errno == EINTR)
-                        continue;
-                if (n < 0)
-                        return -errno;
-                if (n == 0)
-                        break;
-                size += (size_t) n;
-        }
-        if (fstat(fd, &after) < 0)
-                return -errno;
-        if (size != (size_t) before.st_size || after.st_size != before.st_size ||
-                memcmp(&after.st_mtim, &before.st_mtim, sizeof(after.st_mtim)) != 0)
-                return -EAGAIN;
-        text[size] = 0;
-        *ret = TAKE_PTR(text);
-        *ret_size = size;
-        return 0;
-}
-
-static void look_done(Look *look) {
-        safe_close(look->fd);
-        free(look->text);
-}
-
-/* Return: 0, also if there is no file; -errno, and look->error says what. */
-static int look_at(AgentdContext *c, const char *path, Look *ret) {
-        int r;
-
-        *ret = (Look){ .path = path, .dir_fd = -1, .fd = -1 };
-        r = agentd_open_parent(c, path, &ret->dir_fd, &ret->name);
-        if (r == -ENOENT) {
-                ret->dir_fd = -1;
-                return 0;
-        }
-        if (r < 0) {
-                ret->error = explain(r);
-                return r;
-        }
-        ret->fd = openat(ret->dir_fd, ret->name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
-        if (ret->fd < 0) {
-                if (errno == ENOENT)
-                        return 0;
-                r = -errno;
-                ret->error = r == -ELOOP ? "it is a symlink; name the file that it leads to" : explain(r);
-                return r;
-        }
-        for (int i = 0; i < 3; i++) {
-                r = read_once(ret->fd, &ret->text, &ret->size);
-                if (r != -EAGAIN)
-                        break;
-        }
-        if (r < 0)
-                ret->error = explain(r);
-        return r;
-}
-
-/* How many states from the first on are about the same file. */
-static size_t group_size(const AgentdState *states, size_t n) {
-        size_t size = 1;
-
-        while (size < n &&
-                streq(((const Edit *) states[size].data)->path, ((const Edit *) states[0].data)->path))
-                size++;
-        return size;
-}
-
-/* What there is not need not be edited to be without something. Finishes the state, or not. */
-static bool finish_missing(
-        AgentdContext *c, size_t i, const AgentdState *state, const Look *look, bool create) {
-        const Edit *edit = state->data;
-
-        if (edit->absent || (edit->operation == EDIT_KEYS && !edit->table)) {
-                agentd_done(c, i);
-                return true;
-        }
-        if (create && (look->dir_fd >= 0 || state->flags & AGENTD_STATE_PENDING))
-                return false;
-        if (state->flags & AGENTD_STATE_PENDING)
-                agentd_unknown(
-                        c, i, "'%s' is not there yet: something before this would make it", edit->path);
-        else if (create)
-                agentd_failed(c, i, "the directory of '%s' does not exist", edit->path);
-        else
-                agentd_failed(c, i, "there is no file '%s'; create = true makes it", edit->path);
-        return true;
-}
-
-/* Composes the edits of a file. Return: 0; -errno: all are finished. */
-static int compose(AgentdContext *c, const AgentdState *states, size_t first, size_t n, const Look *look,
-        Part *parts, Buffer *ret) {
-        const AgentdState *group = states + first;
-        bool create = false;
-        size_t n_parts = 0;
-        int r;
-
-        for (size_t i = 0; i < n; i++)
-                create = create || ((const Edit *) group[i].data)->create;
-        for (size_t i = 0; i < n; i++) {
-                parts[i] = (Part){ .edit = group[i].data, .id = group[i].id };
-                if (look->fd < 0 && finish_missing(c, first + i, &group[i], look, create))
-                        (void) edit_error(&parts[i].error, -ENOENT, "it is finished");
-                else
-                        n_parts++;
-        }
-        if (n_parts == 0)
-                return -ENOENT;
-        r = edit_compose(parts, n, look->text ?: "", look->size, ret);
-        for (size_t i = 0; i < n && r < 0; i++)
-                agentd_failed(c, first + i, "Failed to edit '%s': %s", look->path, strerror(-r));
-        for (size_t i = 0; i < n; i++)
-                if (r == 0 && parts[i].error)
-                        agentd_failed(c, first + i, "Failed to edit '%s': %s", look->path, parts[i].error);
-        return r;
-}
-
-/* ---- Check ----------------------------------------------------------------------------------------------------- */
-
-/* True if nothing has changed since all of them were last found as declared. */
-static bool all_unchanged(AgentdContext *c, const AgentdState *states, size_t first, size_t n) {
-        struct statx file;
-        const char *name;
-        int dir_fd;
-
-        if (agentd_open_parent(c, ((const Edit *) states[first].data)->path, &dir_fd, &name) < 0)
-                return false;
-        if (statx(dir_fd, name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, STATX_BASIC_STATS, &file) < 0)
-                return false;
-        for (size_t i = first; i < first + n; i++)
-                if (!agentd_unchanged(c, i, &file, 1))
-                        return false;
-        return true;
-}
-
-static void report(AgentdContext *c, size_t i, const Part *part) {
-        char is[32], should[32];
-
-        if (part->before && part->after) {
-                agentd_differs_text(
-                        c, i, "content", part->before, part->before_size, part->after, part->after_size);
-                return;
-        }
-        (void) snprintf(is, sizeof(is), "%zu bytes", part->before_size);
-        (void) snprintf(should, sizeof(should), "%zu bytes", part->after_size);
-        agentd_differs_string(c, i, "content", is, should);
-}
-
-static void check_group(AgentdContext *c, const AgentdState *states, size_t first, size_t n, Part *parts) {
-        const char *path = ((const Edit *) states[first].data)->path;
-        _cleanup_(look_done) Look look = { .fd = -1 };
-        Buffer result = {};
-        bool first_change = true;
-
-        if (all_unchanged(c, states, first, n)) {
-                for (size_t i = first; i < first + n; i++)
-                        agentd_done(c, i);
-                return;
-        }
-        if (look_at(c, path, &look) < 0) {
-                for (size_t i = first; i < first + n; i++)
-                        agentd_failed(c, i, "Failed to read '%s': %s", path, look.error);
-                return;
-        }
-        if (compose(c, states, first, n, &look, parts, &result) == 0)
-                for (size_t i = 0; i < n; i++) {
-                        if (parts[i].error)
-                                continue;
-                        if (look.fd < 0 && first_change)
-                                agentd_differs_text(c, first + i, "content", NULL, 0, parts[i].after ?: "",
-                                        parts[i].after_size);
-                        else if (parts[i].changes)
-                                report(c, first + i, &parts[i]);
-                        else if (look.fd >= 0)
-                                agentd_remember(c, first + i, &look.fd, 1);
-                        first_change = false;
-                        agentd_done(c, first + i);
-                }
-        edit_parts_done(parts, n);
-        buffer_done(&result);
-}
-
-static int check(AgentdContext *c, const AgentdState *states, size_t n, unsigned flags) {
-        _cleanup_free_ Part *parts = calloc(n, sizeof(Part));
-
-        if (!parts)
-                return -ENOMEM;
-        for (size_t i = 0, size; i < n; i += size) {
-                size = group_size(states + i, n - i);
-                check_group(c, states, i, size, parts);
-        }
-        return 0;
-}
-
-/* ---- Apply ----------------------------------------------------------------------------------------------------- */
-
-/* Others that edit files may do so as well. Return: a descriptor; -errno. */
-static int lock_directory(AgentdContext *c, const char *path) {
-        const char *name;
-        int dir_fd, fd, r;
-
-        r = agentd_open_parent(c, path, &dir_fd, &name);
-        if (r < 0)
-                return r;
-        fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (fd < 0)
-                return -errno;
-        if (flock(fd, LOCK_EX) == 0)
-                return fd;
-        r = -errno;
-        (void) close(fd);
-        return r;
-}
-
-static int write_file(AgentdContext *c, size_t i, const Look *look, const Edit *edit, const Buffer *text) {
-        if (look->fd < 0) {
-                const AgentdValue absent = { .type = AGENTD_STRING, .string = "absent", .size = 6 };
-                const AgentdAttributes attributes = { .mode = edit->mode };
-
-                agentd_undo(c, i, "ensure", &absent);
-                return agentd_replace_file(c, look->path, text->data ?: "", text->size, &attributes);
-        }
-        agentd_keep(c, i, "content", look->text, look->size);
-        return agentd_rewrite_file(c, look->path, look->fd, text->data ?: "", text->size);
-}
-
-static void apply_group(AgentdContext *c, const AgentdState *states, size_t first, size_t n, Part *parts) {
-        const char *path = ((const Edit *) states[first].data)->path;
-        _cleanup_(look_done) Look look = { .fd = -1 };
-        _cleanup_close_ int lock_fd = -EBADF;
-        const Edit *creator = NULL;
-        size_t changed = SIZE_MAX;
-        Buffer result = {};
-        int r = 0;
-
-        lock_fd = lock_directory(c, path);
-        if (lock_fd < 0)
-                look.error = explain(lock_fd);
-        if (lock_fd < 0 || look_at(c, path, &look) < 0) {
-                for (size_t i = first; i < first + n; i++)
-                        agentd_failed(c, i, "Failed to read '%s': %s", path, look.error);
-                return;
-        }
-        if (compose(c, states, first, n, &look, parts, &result) == 0) {
-                for (size_t i = 0; i < n; i++) {
-                        if (parts[i].error)
-                                continue;
-                        if ((parts[i].changes || look.fd < 0) && changed == SIZE_MAX)
-                                changed = i;
-                        if (parts[i].edit->create && !creator)
-                                creator = parts[i].edit;
-                }
-                if (changed != SIZE_MAX)
-                        r = write_file(c, first + changed, &look, creator ?: parts[changed].edit, &result);
-                for (size_t i = 0; i < n; i++)
-                        if (parts[i].error)
-                                continue;
-                        else if (r < 0)
-                                agentd_failed(c, first + i, "Failed to write '%s': %s", path,
-                                        r == -ESTALE ? "it was changed by somebody else in the meantime"
-                                                     : explain(r));
-                        else
-                                agentd_done(c, first + i);
-        }
-        edit_parts_done(parts, n);
-        buffer_done(&result);
-}
-
-static int apply(AgentdContext *c, const AgentdState *states, size_t n, unsigned flags) {
-        _cleanup_free_ Part *parts = calloc(n, sizeof(Part));
-
-        if (!parts)
-                return -ENOMEM;
-        for (size_t i = 0, size; i < n; i += size) {
-                size = group_size(states + i, n - i);
-                apply_group(c, states, i, size, parts);
-        }
         return 0;
 }
 
@@ -784,8 +472,8 @@ static const AgentdStateType edit_type = {
         .timeout_usec = 30 * 1000000ull,
         .prepare = prepare,
         .watch = watch,
-        .check = check,
-        .apply = apply,
+        .check = edit_check,
+        .apply = edit_apply,
 };
 
 AGENTD_MODULE("edit", "1", &edit_type);

@@ -40,8 +40,9 @@ typedef struct Edit {
         const char *with, *from, *to;              /* EDIT_REPLACE, besides match */
         int64_t count;                             /* 0: all */
         const char *section, *separator, *comment; /* EDIT_KEYS */
-        const AgentdValue *table; /* EDIT_KEYS, EDIT_INI, EDIT_TOML, EDIT_JSON; NULL: none */
-        const AgentdValue *unset; /* likewise: names of keys; NULL: none */
+        const AgentdValue *table;    /* EDIT_KEYS, EDIT_INI, EDIT_TOML, EDIT_JSON; NULL: none */
+        const AgentdValue *unset;    /* likewise: names of keys; NULL: none */
+        const char *const *validate; /* who has to agree, see ../common/validate.h; NULL: nobody */
 } Edit;
 
 /* ---- Texts ----------------------------------------------------------------------------------------------------- */

@@ -206,6 +206,9 @@ TEST(keys) {
                 { KEYS(&key_no), "export Key=yes\n", "export Key=no\n" },
                 { KEYS(&key_no), "Key\na b\n", "Key no\na b\n" },
                 { KEYS(&key_no), "Key=\n", "Key=no\n" },
+                { KEYS(&key_no), "Key =\n", "Key = no\n" },
+                { KEYS(&key_no), "Key = \n", "Key = no\n" },
+                { KEYS(&key_no, .uncomment = true), "a = 1\n#Key =\n", "a = 1\nKey = no\n" },
                 { KEYS(&key_no), "Key=yes\r\n", "Key=no\r\n" },
                 { KEYS(&key_no, .before = "^Match "), "a b\nMatch x\n", "a b\nKey no\nMatch x\n" },
                 { KEYS(&key_words), "A=\"x\"\n", "A=\"x\"\nKEY=\"two words\"\n" },
@@ -306,6 +309,11 @@ TEST(json) {
         CHECK_ROWS(rows);
 }
 
+static const AgentdMember date_member = { "d",
+        { .type = AGENTD_STRING, .n = AGENTD_DATE, .string = "2026-01-02", .size = 10 } };
+static const AgentdValue date = { .type = AGENTD_TABLE, .members = &date_member, .n = 1 };
+static const AgentdValue date_text = TABLE({ "d", STRING("2026-01-02") });
+
 TEST(toml) {
 #define TOML(table_, ...) \
         { .operation = EDIT_TOML, .table = (table_), __VA_ARGS__ }
@@ -329,6 +337,12 @@ TEST(toml) {
                 { TOML(&nested), "[t.s]\na = 1\n", "[t.s]\na = 1\n\n[t]\nx = \"y\"\n" },
                 { TOML(&nested), "\"t\".'x' = 1\n", "\"t\".'x' = \"y\"\n" },
                 { TOML(&deep), "[t]\nx = 1\n", "[t]\nx = 1\n\n[t.u]\nv = 1\n" },
+                { TOML(&date), "", "d = 2026-01-02\n" },
+                { TOML(&date), "d = \"2026-01-02\"\n", "d = 2026-01-02\n" },
+                { TOML(&date), "d = 2026-01-03 # c\n", "d = 2026-01-02 # c\n" },
+                { TOML(&date), "d = 2026-01-02 # c\n", "d = 2026-01-02 # c\n" },
+                { TOML(&date_text), "d = 2026-01-02 # c\n", "d = 2026-01-02 # c\n" },
+                { TOML(&date_text), "", "d = \"2026-01-02\"\n" },
                 { TOML(&list), "l = [\n  1, # one\n]\n", "l = [1, 2]\n" },
                 { TOML(&list), "l = [1, # c\n 2]\n", "l = [1, # c\n 2]\n" },
                 { TOML(&list), "[[l]]\na = 1 # c\n", NULL, "array of tables" },
@@ -391,6 +405,27 @@ TEST(compose) {
         buffer_done(&result);
 }
 
+/* Texts between the edits are not kept then. */
+TEST(edits_of_a_large_text_that_fight) {
+        static const Edit edits[] = { { .line = "1" }, { .line = "2" }, { .line = "3" }, { .line = "4" },
+                { .line = "5" }, { .line = "b" }, { .line = "c", .match = "^b" } };
+        Part parts[ELEMENTSOF(edits)];
+        size_t size = MIB(15);
+        _cleanup_free_ char *text = malloc(size);
+        Buffer result = {};
+
+        ASSERT_NOT_NULL(text);
+        memset(text, 'x', size);
+        for (size_t i = 0; i < ELEMENTSOF(edits); i++)
+                parts[i] = (Part){ .edit = &edits[i], .id = "edit:x" };
+        ASSERT_OK(edit_compose(parts, ELEMENTSOF(edits), text, size, &result));
+        ASSERT_NOT_NULL(parts[5].error);
+        for (size_t i = 0; i < 5; i++)
+                ASSERT_NULL(parts[i].error);
+        edit_parts_done(parts, ELEMENTSOF(edits));
+        buffer_done(&result);
+}
+
 TEST(patterns) {
         static const char *const wrong[] = { "(", "[a", "a{2,1}", "(?<n>a)(?<n>b)", "\\C", "*a" };
         Regex regex;
@@ -404,4 +439,4 @@ TEST(patterns) {
 }
 
 RUN_TESTS(RUN(line), RUN(block), RUN(replace), RUN(keys), RUN(ini), RUN(json), RUN(toml), RUN(compose),
-        RUN(patterns))
+        RUN(edits_of_a_large_text_that_fight), RUN(patterns))

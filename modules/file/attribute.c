@@ -325,6 +325,7 @@ static const char *because(const char *what, int r) {
 }
 
 int mode_with_acl(AgentdContext *c, const File *file, mode_t mode, mode_t *ret, const char **ret_error) {
+        static char text[400];
         const char *nobody = NULL;
         Acl acl;
         int r;
@@ -334,7 +335,9 @@ int mode_with_acl(AgentdContext *c, const File *file, mode_t mode, mode_t *ret, 
                 return 0;
         r = acl_wanted(c, file, false, mode, &acl, &nobody);
         if (r < 0) {
-                *ret_error = r == -ESRCH ? "there is no such user or group as 'acl' speaks of" : NULL;
+                (void) snprintf(text, sizeof(text), "there is no user or group '%s', of whom 'acl' speaks",
+                        nobody ?: "");
+                *ret_error = r == -ESRCH ? text : NULL;
                 return r;
         }
         *ret = acl_shown_mode(&acl, mode);

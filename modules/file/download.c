@@ -11,6 +11,7 @@
 /* Of a state with a download, unless the role says it. */
 #define TIMEOUT_USEC (15 * 60 * 1000000ull)
 
+#define KEY_SIZE 56 /* 42 bytes as base64: what it is for, the id, the key */
 #define URLS_MAX 32 /* source: FETCH_URLS_MAX of agentd-fetch */
 
 enum {
@@ -121,12 +122,34 @@ static int take_urls(AgentdPrepare *prepare, const DownloadValues *v, AgentdDown
         return 0;
 }
 
+/* Of minisign: the line alone, or a file of two. Whether it is a key is told when it is used. */
+static bool is_key(const AgentdValue *value) {
+        static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=";
+        size_t n = value->size;
+        const char *line;
+
+        while (n > 0 && (value->string[n - 1] == '\n' || value->string[n - 1] == '\r'))
+                n--;
+        line = memrchr(value->string, '\n', n);
+        line = line ? line + 1 : value->string;
+        n -= (size_t) (line - value->string);
+        return n == KEY_SIZE && memcmp(line, "RW", 2) == 0 && strspn(line, digits) >= n;
+}
+
 /* Without one or the other whoever has the server, or the way to it, writes the file. */
 static int take_proof(AgentdPrepare *prepare, const DownloadValues *v, AgentdDownload *download) {
         const AgentdValue *checksum = is_given(v->sha256) ? v->sha256 : v->checksum;
 
         if (is_given(checksum))
                 download->checksum = checksum->string;
+        for (size_t k = 0; is_given(v->public_keys) && k < v->public_keys->n; k++)
+                if (!is_key(&v->public_keys->items[k])) {
+                        agentd_prepare_error(prepare, v->public_keys_index,
+                                "'%s' in 'public_keys' is no key of minisign, which is a line of %d "
+                                "characters and begins with RW",
+                                v->public_keys->items[k].string, KEY_SIZE);
+                        return -EINVAL;
+                }
         if (is_given(v->public_keys) && v->public_keys->n > 0)
                 download->keys = copy_texts(prepare, v->public_keys);
         if (download->keys || (download->checksum && !download->signature))

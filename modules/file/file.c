@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "../common/validate.h"
 #include "tree.h"
 
 enum {
@@ -344,37 +345,6 @@ static int read_mode(AgentdPrepare *prepare, const AgentdValue *mode, File *file
         }
 }
 
-static int read_validate(AgentdPrepare *prepare, const AgentdValue *list, File *file) {
-        const char **arguments;
-        unsigned places = 0;
-
-        if (list->type == AGENTD_NONE)
-                return 0;
-        if (list->n == 0 || list->n > VALIDATE_ARGUMENTS_MAX || list->items[0].string[0] != '/') {
-                agentd_prepare_error(prepare, P_VALIDATE,
-                        "'validate' must be the absolute path of a program, and at most %d arguments",
-                        VALIDATE_ARGUMENTS_MAX - 1);
-                return -EINVAL;
-        }
-        arguments = agentd_alloc(prepare, (list->n + 1) * sizeof(arguments[0]));
-        for (uint32_t k = 0; k < list->n; k++) {
-                arguments[k] = list->items[k].string;
-                if (strlen(arguments[k]) != list->items[k].size) {
-                        agentd_prepare_error(prepare, P_VALIDATE, "'validate' has a NUL in it");
-                        return -EINVAL;
-                }
-                for (const char *place = arguments[k]; (place = strstr(place, "%s")); place += 2)
-                        places++;
-        }
-        if (places != 1 || strstr(arguments[0], "%s")) {
-                agentd_prepare_error(prepare, P_VALIDATE,
-                        "'validate' needs %%s, for the path of the new file, in exactly one argument");
-                return -EINVAL;
-        }
-        file->validate = arguments;
-        return 0;
-}
-
 /* Why an attribute of this name is none to be set; NULL if it is. */
 static const char *refuse_xattr(const AgentdMember *member) {
         const char *name = member->key;
@@ -521,7 +491,7 @@ static int file_prepare(AgentdPrepare *prepare, const char *name, const AgentdVa
 
         r = check_sense(prepare, p, file->kind);
         if (read_target(prepare, name, p, file) < 0 || read_attributes(prepare, p, file) < 0 ||
-                read_validate(prepare, &p[P_VALIDATE], file) < 0)
+                validate_prepare(prepare, P_VALIDATE, &p[P_VALIDATE], &file->validate) < 0)
                 r = -EINVAL;
         if (name[1] == 0 && file->kind != KIND_DIRECTORY) {
                 agentd_prepare_error(prepare, -1, "'/' is a directory, and cannot be anything else");
@@ -543,6 +513,7 @@ static int file_prepare(AgentdPrepare *prepare, const char *name, const AgentdVa
                         .fields = &p[P_DOWNLOAD],
                         .url_index = P_URL,
                         .signature_index = P_SIGNATURE,
+                        .public_keys_index = P_PUBLIC_KEYS,
                         .fields_index = P_DOWNLOAD,
                 },
                 &file->download);

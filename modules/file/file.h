@@ -252,9 +252,6 @@ int compare_with_file(int fd, off_t size, int source);
 
 void record_undo(AgentdContext *c, size_t i, const File *file, const Look *look);
 
-/* Arguments of a command that validates. */
-#define VALIDATE_ARGUMENTS_MAX 64
-
 #define STAGED   1
 #define FINISHED 2
 
@@ -277,7 +274,7 @@ extern const AgentdParameter download_fields[];
 /* The parameters, and their indices, for errors. */
 typedef struct DownloadValues {
         const AgentdValue *url, *checksum, *sha256, *signature, *public_keys, *fields;
-        int url_index, signature_index, fields_index;
+        int url_index, signature_index, public_keys_index, fields_index;
 } DownloadValues;
 
 /* Return: 0, with NULL in *ret if nothing is to be fetched; -EINVAL: the error was told. */

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../common/validate.h"
 #include "file.h"
 
 void record_undo(AgentdContext *c, size_t i, const File *file, const Look *look) {
@@ -157,62 +158,6 @@ int set_attributes(AgentdContext *c, const File *file, const Look *look, const c
         return r;
 }
 
-/* ---- Validating ------------------------------------------------------------------------------------------------ */
-
-/* The end of what a command has said, as one line. */
-static const char *last_lines(const char *text, size_t size, char *line, size_t line_size) {
-        size_t from = size > line_size - 1 ? size - (line_size - 1) : 0, n = 0;
-        unsigned lines = 0;
-
-        while (size > from && (text[size - 1] == '\n' || text[size - 1] == ' '))
-                size--;
-        for (size_t k = size; k > from; k--)
-                if (text[k - 1] == '\n' && ++lines == 3) {
-                        from = k;
-                        break;
-                }
-        for (size_t k = from; k < size; k++)
-                line[n++] = (unsigned char) text[k] < ' ' ? ' ' : text[k];
-        line[n] = 0;
-        return line;
-}
-
-/* Runs the command on the new file. Return: 0; -errno, and why. */
-static int validate(AgentdContext *c, size_t i, const File *file, const char *path, const char **ret_error) {
-        static char error[1200];
-        AgentdCommandResult result = { .size = sizeof(result) };
-        const char *argv[VALIDATE_ARGUMENTS_MAX + 1] = {};
-        char argument[2 * PATH_MAX], line[800];
-        int r;
-
-        for (size_t k = 0; file->validate[k]; k++) {
-                const char *place = strstr(file->validate[k], "%s");
-
-                argv[k] = file->validate[k];
-                if (!place)
-                        continue;
-                if ((size_t) snprintf(argument, sizeof(argument), "%.*s%s%s", (int) (place - argv[k]),
-                            argv[k], path, place + 2) >= sizeof(argument))
-                        return -ENAMETOOLONG;
-                argv[k] = argument;
-        }
-        r = agentd_run_command(
-                c, i, &(AgentdCommand){ .size = sizeof(AgentdCommand), .argv = argv }, &result);
-        if (r < 0) {
-                (void) snprintf(error, sizeof(error), "Failed to run '%s', which validates it: %s", argv[0],
-                        strerror(-r));
-                *ret_error = error;
-                return r;
-        }
-        if (result.end == AGENTD_COMMAND_EXITED && result.code == 0)
-                return 0;
-        (void) last_lines(result.errors, result.errors_size, line, sizeof(line));
-        (void) snprintf(error, sizeof(error), "'%s' refuses the new content: %s%s%s", argv[0],
-                result.explanation ? result.explanation : "it failed", line[0] ? ": " : "", line);
-        *ret_error = error;
-        return -EBADMSG;
-}
-
 /* ---- Making ---------------------------------------------------------------------------------------------------- */
 
 typedef struct Making {
@@ -245,9 +190,13 @@ static int finish_file(AgentdContext *c, int fd, const char *path, void *userdat
                 ((st.st_mode & 07777) != making->attributes.mode && fchmod(fd, making->attributes.mode) < 0))
                 return -errno;
         if (making->file->validate) {
-                r = validate(c, making->i, making->file, path, &making->error);
-                if (r < 0)
+                static char error[VALIDATE_ERROR_MAX];
+
+                r = validate_run(c, making->i, making->file->validate, path, error);
+                if (r < 0) {
+                        making->error = error;
                         return r;
+                }
         }
         if (making->old_fd >= 0 && has_flags(making->look)) {
                 making->flags_are_off = true;

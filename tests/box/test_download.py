@@ -258,7 +258,17 @@ def test_who_fetches_has_no_rights(box):
     assert "hunter2" not in box.run("journalctl -b --no-pager").stdout
     assert box.run(f"readlink /proc/{pid}/fd/1").stdout.startswith(DOWNLOADS)
     # A unit of its own, with a view of its own: nothing can be written.
-    assert "/agentd.slice/agentd-command-" in box.run(f"cat /proc/{pid}/cgroup").stdout
+    cgroup = box.run(f"cat /proc/{pid}/cgroup").stdout.strip()
+    assert "/agentd.slice/agentd-command-" in cgroup
+    names = ("User", "RestrictAddressFamilies", "ProtectSystem", "ReadWritePaths", "CapabilityBoundingSet", "PrivateTmp",
+             "PrivateDevices", "MemoryDenyWriteExecute", "RestrictSUIDSGID", "SystemCallArchitectures")
+    shown = box.run(["systemctl", "show", cgroup.rsplit("/", 1)[1], *(f"--property={name}" for name in names)]).stdout
+    properties = dict(line.split("=", 1) for line in shown.splitlines())
+    assert set(properties.pop("RestrictAddressFamilies").split()) == {"AF_UNIX", "AF_INET", "AF_INET6", "AF_NETLINK"}
+    assert properties == {"User": "agentd-fetch", "ProtectSystem": "strict", "ReadWritePaths": "", "CapabilityBoundingSet": "",
+                          "PrivateTmp": "yes", "PrivateDevices": "yes", "MemoryDenyWriteExecute": "yes",
+                          "RestrictSUIDSGID": "yes", "SystemCallArchitectures": "native"}
+    assert "hunter2" not in box.run(["systemctl", "show", cgroup.rsplit("/", 1)[1]]).stdout
     assert box.run(["nsenter", f"--target={pid}", "--mount", "--", "touch", "/srv/x"], check=False).returncode != 0
     assert box.stat("/srv").st_uid == 0 and not box.exists("/srv/x")
 
@@ -400,6 +410,7 @@ def test_what_is_not_signed_so_changes_nothing(box, signer, tmp_path):
 
 @pytest.mark.parametrize("text, words", [
     (f'url = "{URL}/x"', "'url' needs 'sha256'"),
+    (f'url = "{URL}/x"\npublic_keys = ["RWabc"]', "'RWabc' in 'public_keys' is no key of minisign"),
     (f'url = "{URL}/x"\nsignature = "{URL}/y"', "'signature' needs 'public_keys'"),
     (f'url = "{URL}/x"\nsignature = "{URL}/y"\nsha256 = "{"0" * 64}"', "'signature' needs 'public_keys'"),
     (f'url = "gopher://x/"\nsha256 = "{"0" * 64}"', "must begin with https://"),

@@ -4,6 +4,7 @@
 import re
 
 import pytest
+from daemon import apply as daemon_apply
 from daemon import last_event, start, wait_event, wait_idle
 from once import errors, results, said, temporaries
 from test_incremental import Opens, begin, checked, remembered
@@ -41,6 +42,12 @@ def test_edits_of_one_file_are_one_write_in_the_order_of_their_declaration(box):
     diffs = {r["state"]: r["differences"][0]["diff"] for r in once.results if r["differences"]}
     for name, added in zip("abcz", "1234"):
         assert [line for line in diffs[f"edit:{name}"].splitlines()[2:] if line[0] in "+-"] == [f"+{added}"]
+
+
+def test_a_diff_names_the_file(box):
+    box.write(FILE, "0\n")
+    box.role("edits", edits('line = "1"'))
+    assert f"--- {FILE}\n" in box.run("agentd --once --plan --diff").stdout
 
 
 def test_many_edits_of_one_file_write_it_once_however_they_are_mixed(box):
@@ -223,6 +230,8 @@ def test_without_space_the_old_file_stays_and_nothing_else(box):
     ("", "it says nothing to do: give one of 'line', 'block', 'replace', 'set', 'unset', 'ini', 'toml', 'json'"),
     ("line = 'x'\nmatch = '('", "'match': the regular expression '(' is wrong at character 2: missing closing parenthesis"),
     ("line = '$2'\nmatch = '(x)'", "'line' says '$2', but 'match' has 1 group; a dollar sign is $$"),
+    ("line = '\\1 y'\nmatch = '(x)'", "'line' says '\\1', which is text; what a group has matched is $1 or ${1}"),
+    ("replace = { match = '(x)', with = 'y\\1' }", "'with' says '\\1', which is text"),
     ("replace = { match = 'x', with = '${a}' }", "'with' says '${a}', but 'match' has 0 groups; a dollar sign is $$"),
     ("line = \"x\\ny\"", "'line' must be one line, without NUL"),
     ("line = 'x'\nuncomment = true", "'uncomment' makes no sense here"),
@@ -254,3 +263,220 @@ def test_a_change_of_the_file_is_repaired_at_once(box):
     wait_event(box, "state-changed", after=after, state="edit:a", timeout=30)
     wait_event(box, "state-changed", after=after, state="edit:b", timeout=30)
     assert raw(box) == b"a = 1\nb = 2\nc = 5\n"
+
+
+# ---- Validating ----
+
+CHECK = r"""#!/bin/sh
+# check NAME WORD FILE: fails if the word is in the file
+echo "$1 $(stat -c '%a %u' "$3")" >>/tmp/seen
+! grep -q "$2" "$3" || { echo "$1: bad"; exit 3; }
+"""
+
+
+def validate(name, word, *more):
+    return f'validate = ["/usr/local/bin/check", "{name}", "{word}", "%s"]\n'
+
+
+@pytest.fixture
+def check(box):
+    box.write("/usr/local/bin/check", CHECK, mode=0o755)
+    box.run("rm -f /tmp/seen")
+
+
+def test_all_programs_that_validate_have_to_agree_with_the_one_file(box, check):
+    box.write(FILE, "0\n", mode=0o640)
+    box.run(["chown", "1:2", FILE])
+    role = edits('line = "a"\n' + validate("first", "z"), 'line = "b"\n' + validate("first", "z"),
+                 'line = "c"\n' + validate("second", "zz"), 'line = "d"')
+    once = apply(box, role)
+    assert once.summary["changed"] == 4 and raw(box) == b"0\na\nb\nc\nd\n"
+    # Each once, on the file as it is going to be.
+    assert box.read("/tmp/seen") == "first 640 1\nsecond 640 1\n"
+    assert box.agentd_once().summary["ok"] == 4
+    assert box.read("/tmp/seen").count("\n") == 2
+
+
+def test_one_that_does_not_agree_leaves_the_file_as_it_was_and_is_named(box, check):
+    box.write(FILE, "0\n", mode=0o640)
+    box.write("/srv/etc/other", "0\n")
+    before = box.run(f"ls -lni --time-style=full-iso {FILE}").stdout
+    once = apply(box, edits('line = "a"\n' + validate("first", "z"), 'line = "b"\n' + validate("second", "b"),
+                            'line = "c"') + edits('line = "a"', path="/srv/etc/other").replace("edit.a", "edit.other"))
+    assert results(once) == {"edit:a": "failed", "edit:b": "failed", "edit:c": "failed", "edit:other": "changed"}
+    for error in (errors(once)[f"edit:{name}"] for name in "abc"):
+        assert f"Failed to write '{FILE}': 'validate' of edit:b: '/usr/local/bin/check' refuses the new content" in error
+        assert "second: bad" in error and "edit:a" not in error
+    assert box.run(f"ls -lni --time-style=full-iso {FILE}").stdout == before
+    assert temporaries(box, "/srv/etc") == []
+
+
+def test_a_file_that_is_made_is_validated_and_a_plan_runs_nothing(box, check):
+    box.run("mkdir -p /srv/etc")
+    role = edits('line = "z"\ncreate = true\nmode = "0600"\n' + validate("first", "z"))
+    box.role("edits", role)
+    assert box.agentd_once("--plan").summary["drifted"] == 1 and not box.exists("/tmp/seen")
+    assert results(box.agentd_once()) == {"edit:a": "failed"} and not box.exists(FILE)
+    assert box.read("/tmp/seen") == "first 600 0\n"
+
+
+def test_a_file_that_is_changed_while_it_is_validated_is_left_alone(box, check):
+    box.write("/usr/local/bin/check", f"#!/bin/sh\necho theirs >>{FILE}\n", mode=0o755)
+    once = apply(box, edits('line = "a"\n' + validate("first", "z")), "0\n")
+    assert results(once) == {"edit:a": "failed"} and "by somebody else in the meantime" in errors(once)["edit:a"]
+    assert raw(box) == b"0\ntheirs\n" and temporaries(box, "/srv/etc") == []
+
+
+@pytest.mark.parametrize("text, error", [('["visudo", "%s"]', "absolute path"), ('["/bin/true"]', "exactly one"),
+                                         ("[]", "absolute path")])
+def test_validate_that_cannot_be_is_refused(box, text, error):
+    once = apply(box, edits(f'line = "a"\nvalidate = {text}'), "0\n")
+    assert once.returncode == 2 and error in said(once)[0]
+
+
+# ---- Many files ----
+
+def test_files_in_many_directories_are_written_with_the_locks_of_each(box):
+    # More than there are locks, and more than are staged at a time.
+    box.run("for d in $(seq 0 49); do mkdir -p /srv/etc/$d; for f in $(seq 0 4); do echo 0 >/srv/etc/$d/$f; done; done")
+    role = "".join(f'[edit."{d}-{f}"]\npath = "/srv/etc/{d}/{f}"\nline = "x"\n' for f in range(5) for d in range(50))
+    once = apply(box, role)
+    assert once.summary["changed"] == 250
+    assert box.run("cat /srv/etc/*/* | sort | uniq -c | tr -s ' '").stdout == " 250 0\n 250 x\n"
+    assert box.agentd_once().summary["ok"] == 250
+
+
+def test_whoever_holds_the_lock_of_a_directory_is_waited_for(box):
+    box.write(FILE, "0\n")
+    box.write("/srv/other/file", "0\n")
+    box.run("mkdir -p /srv/etc; flock /srv/other sh -c 'touch /tmp/locked; sleep 2; echo theirs >>/srv/other/file' "
+            ">/dev/null 2>&1 & while [ ! -e /tmp/locked ]; do :; done")
+    once = apply(box, edits('line = "x"') + edits('line = "x"', path="/srv/other/file").replace("edit.a", "edit.b"))
+    assert once.summary["changed"] == 2
+    assert raw(box) == b"0\nx\n" and raw(box, "/srv/other/file") == b"0\ntheirs\nx\n"
+
+
+# ---- Ways of a state ----
+
+def test_edits_come_from_a_list(box):
+    once = apply(box, f'[vars.keys]\na = 1\nb = 2\n[edit."{{{{item.key}}}}"]\nfor_each = "vars.keys"\npath = "{FILE}"\n'
+                 'line = "{{item.key}} = {{item.value}}"\n', "0\n")
+    assert once.summary["changed"] == 2, once.stdout
+    assert raw(box) == b"0\na = 1\nb = 2\n"
+
+
+def test_audited_edits_tell_and_do_not_touch(box):
+    once = apply(box, edits('line = "a"\naudit = true', 'line = "b"'), "0\n")
+    assert results(once) == {"edit:a": "drifted", "edit:b": "changed"} and raw(box) == b"0\nb\n"
+
+
+def test_edits_are_made_in_another_root(box):
+    box.write("/srv/tree/etc/agentd/conf.d/e.toml", edits('line = "a"\n', path="/etc/file"))
+    box.write("/srv/tree/etc/file", "0\n")
+    box.run("ln -s file /srv/tree/etc/link; rm -f /etc/file")
+    assert box.agentd_once("--root", "/srv/tree").summary["changed"] == 1
+    assert raw(box, "/srv/tree/etc/file") == b"0\na\n" and not box.exists("/etc/file")
+
+
+def test_edits_can_be_checked_as_root(box):
+    once = apply(box, edits('line = "a"\ncheck_as_root = true', 'line = "b"'), "0\n")
+    assert once.summary["changed"] == 2 and sorted(raw(box).split()) == [b"0", b"a", b"b"]
+    assert box.agentd_once().summary["ok"] == 2
+
+
+def test_a_file_state_that_says_the_mode_alone_and_edits_go_together(box):
+    once = apply(box, f'[file."{FILE}"]\nmode = "0600"\n' + edits('line = "a"'), "0\n")
+    assert once.summary["changed"] == 2 and raw(box) == b"0\na\n"
+    assert box.stat(FILE).st_mode & 0o7777 == 0o600
+    assert box.agentd_once().summary["ok"] == 2
+
+
+@pytest.mark.parametrize("link, target", [("other", "/srv/etc/other"), ("/srv/x/y", "/srv/x/y"),
+                                          ("../x/./y", "/srv/x/y")])
+def test_the_file_that_a_symlink_leads_to_is_named(box, link, target):
+    box.run(f"mkdir -p /srv/etc; ln -s {link} {FILE}")
+    once = apply(box, edits('line = "x"'))
+    assert errors(once)["edit:a"] == f"Failed to read '{FILE}': it is a symlink; name the file that it leads to: '{target}'"
+
+
+def test_dates_of_a_role_are_dates_in_a_file(box):
+    once = apply(box, edits("toml = { day = 2026-01-02, at = 07:32:00, when = [1979-05-27T07:32:00Z], text = '2026-01-02' }"),
+                 "day = '2026-01-02' # c\n")
+    assert once.summary["changed"] == 1
+    assert raw(box) == (b"day = 2026-01-02 # c\nat = 07:32:00\nwhen = [1979-05-27T07:32:00Z]\n"
+                        b'text = "2026-01-02"\n')
+    assert box.agentd_once().summary["ok"] == 1
+
+
+# ---- Secrets ----
+
+def test_nothing_of_a_secret_in_a_file_is_shown_by_any_edit_of_it(box):
+    box.write(FILE, "[a]\nuser = x\npassword = swordfish\nport = 1\n", mode=0o600)
+    box.role("edits", f'[edit.a]\npath = "{FILE}"\nsection = "a"\nset = {{ password = "hunter2" }}\nsensitive = true\n'
+             f'[edit.b]\npath = "{FILE}"\nsection = "a"\nset = {{ port = 2 }}\n')
+    start(box)
+    wait_idle(box)
+    assert raw(box) == b"[a]\nuser = x\npassword = hunter2\nport = 2\n"
+    after = last_event(box)
+    box.write(FILE, "[a]\nuser = x\npassword = swordfish\nport = 5\n", mode=0o600)
+    wait_event(box, "state-changed", after=after, state="edit:b", timeout=30)
+    wait_idle(box)
+    assert raw(box) == b"[a]\nuser = x\npassword = hunter2\nport = 2\n"
+    box.run("sync")
+    for word in ("swordfish", "hunter2"):
+        assert box.run(f"grep -rl {word} /var/lib/agentd --exclude=image*", check=False).stdout == ""
+        assert word not in box.run("journalctl -b --no-pager -o json", timeout=60).stdout
+
+
+# ---- The daemon, more of it ----
+
+def test_one_line_of_twenty_edits_is_repaired_with_one_write(box):
+    box.write(FILE, "".join(f"k{i} = {i}\n" for i in range(20)))
+    box.role("edits", "".join(f'[edit.e{i}]\npath = "{FILE}"\nset = {{ k{i} = {i} }}\n' for i in range(20)))
+    start(box)
+    wait_idle(box)
+    opens = Opens(box, "/srv/etc", IN_MOVED_TO)
+    after = last_event(box)
+    box.run(f"sed 's/^k7 = 7/k7 = 0/' {FILE} >/srv/new; cat /srv/new >{FILE}")  # which truncates it before
+    wait_event(box, "state-changed", after=after, state="edit:e7", timeout=30)
+    wait_idle(box)
+    assert raw(box) == b"".join(b"k%d = %d\n" % (i, i) for i in range(20))
+    assert opens.take() == {"file": 1}
+
+
+def test_who_is_in_the_middle_of_writing_is_waited_for(box):
+    box.write(FILE, "a = 1\nb = 2\n")
+    box.role("edits", edits("set = { a = 1 }"))
+    start(box)
+    wait_idle(box)
+    after = last_event(box)
+    box.run(f"exec 3>{FILE}; sleep 1; printf 'theirs = 1\\na = 5\\n' >&3")
+    wait_event(box, "state-changed", after=after, state="edit:a", timeout=30)
+    wait_idle(box)
+    assert raw(box) == b"theirs = 1\na = 1\n"
+
+
+def test_who_keeps_a_file_open_is_not_waited_for_without_end(box):
+    box.write(FILE, "a = 1\n")
+    box.run(f"sh -c 'exec 3>>{FILE}; touch /tmp/open; exec sleep 100' >/dev/null 2>&1 & while [ ! -e /tmp/open ]; do :; done")
+    once = apply(box, edits("set = { a = 2 }"))
+    assert once.summary["changed"] == 1 and raw(box) == b"a = 2\n"
+
+
+def test_a_run_over_one_edit_changes_its_own_part_alone(box):
+    box.write(FILE, "a = 1\nb = 2\n")
+    box.role("edits", edits("set = { a = 1 }\nwatch = false", "set = { b = 2 }\nwatch = false"))
+    start(box)
+    wait_idle(box)
+    box.write(FILE, "a = 5\nb = 5\n")
+    run = daemon_apply(box, "edit:b")
+    assert raw(box) == b"a = 5\nb = 2\n", run
+
+
+def test_a_fight_of_edits_that_never_meet_is_told_and_slows_down(box):
+    # They are never ready together, so that nobody sees that they contradict each other.
+    box.write(FILE, "x = 0\n")
+    box.role("edits", edits("line = 'x = 1'\nmatch = '^x'", "line = 'x = 2'\nmatch = '^x'\nrequires = ['edit:a']"))
+    start(box)
+    event = wait_event(box, "fight-begun", timeout=90)
+    assert event["state"] in ("edit:a", "edit:b") and "somebody changes it again" in event["message"]

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The examples in the pages of modules, run.
+"""The examples in the pages of modules and in docs/comparison.md, run.
 
-In modules/*/README.md, a block ```toml run is a role; blocks ```conf before PATH above it are files that it finds, and
+There, a block ```toml run is a role; blocks ```conf before PATH above it are files that it finds, and
 blocks ```conf after PATH below it what these are then. It changes all of its states, and then none.
 """
 
@@ -15,13 +15,13 @@ FENCE = re.compile(r"^```(\S*)[ ]*(.*?)[ ]*\n(.*?)^```[ ]*$", re.MULTILINE | re.
 
 
 def examples():
-    for page in sorted(TOP.glob("modules/*/README.md")):
+    for page in [*sorted(TOP.glob("modules/*/README.md")), TOP / "docs/comparison.md"]:
         text, before, current = page.read_text(), {}, None
         for block in FENCE.finditer(text):
             words = block[2].split()
             if block[1] == "toml" and "run" in words:
                 line = text.count("\n", 0, block.start()) + 1
-                current = pytest.param(dict(before), block[3], {}, id=f"{page.parent.name}:{line}")
+                current = pytest.param(dict(before), block[3], {}, id=f"{page.parent.name if page.stem == 'README' else page.stem}:{line}")
                 before = {}
                 yield current
             elif words[:1] == ["before"]:

@@ -273,6 +273,11 @@ def test_label_is_ignored_with_a_word_where_selinux_is_not_enabled(box):
     refused(box, '[file."/srv/a"]\nselinux = "etc_t"\n', "must be a label")
 
 
+def test_who_is_missing_for_a_new_list_is_named(box):
+    box.role("role", '[file."/srv/d"]\nensure = "directory"\nacl = ["user:nobodyhere:r-x"]\n')
+    assert "no user or group 'nobodyhere', of whom 'acl' speaks" in errors(box.agentd_once())["file:/srv/d"]
+
+
 # ---- Flags ----
 
 def test_immutable_file_is_changed_only_if_the_state_speaks_of_it(box, loop_ext4):

@@ -269,6 +269,7 @@ def test_file_takes_its_place_only_if_the_command_agrees(box, check):
     assert results(once) == {"file:/srv/a": "failed"}
     error = errors(once)["file:/srv/a"]
     assert "'/usr/local/bin/check' refuses" in error and "line 3: bad line 4: bad line 5: bad" in error
+    assert error.count("line 5: bad") == 1
     assert "line 2" not in error.split("refuses")[1] or "line 1" not in error
     assert box.read("/srv/a") == "good" and temporaries(box, "/srv") == []
 

@@ -9,9 +9,11 @@
  */
 
 #include <ctype.h>
+#include <jansson.h>
 
 #include "edit.h"
 #include "fuzz.h"
+#include "toml.h"
 
 #define TEXT_MAX KIB(16) /* what a fuzzer makes larger only takes longer */
 
@@ -64,6 +66,113 @@ static void check_ends(const Lines *before, const Lines *after) {
                 fuzz_check(after->lines[i].full - after->lines[i].size == end);
 }
 
+/* ---- What the result says, to parsers that have not made it ---- */
+
+static void merge_json(json_t *object, const AgentdValue *table) {
+        for (uint32_t i = 0; i < table->n; i++) {
+                const AgentdMember *member = &table->members[i];
+                json_t *is = json_object_get(object, member->key);
+
+                if (member->value.type != AGENTD_TABLE)
+                        json_object_set_new(
+                                object, member->key, json_stringn(member->value.string, member->value.size));
+                else {
+                        if (!json_is_object(is)) {
+                                is = json_object();
+                                json_object_set_new(object, member->key, is);
+                        }
+                        merge_json(is, &member->value);
+                }
+        }
+}
+
+static void check_json(
+        const Edit *edit, const char *text, size_t size, const char *result, size_t result_size) {
+        json_t *is = json_loadb(result, result_size, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL);
+        json_t *should =
+                edit->exact ? NULL : json_loadb(text, size, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL);
+
+        /* An empty text is an empty object. */
+        should = should ?: json_object();
+        merge_json(should, edit->table);
+        fuzz_check(is && json_equal(is, should));
+        json_decref(is);
+        json_decref(should);
+}
+
+/* Unlike value_equal() a NaN is the same as itself. */
+static bool same_toml(const Value *a, const Value *b) {
+        if (a->type != b->type)
+                return false;
+        switch (a->type) {
+        case VALUE_NULL: return true;
+        case VALUE_BOOLEAN: return a->boolean == b->boolean;
+        case VALUE_INTEGER: return a->integer == b->integer;
+        case VALUE_FLOAT: return memcmp(&a->real, &b->real, sizeof(a->real)) == 0;
+        case VALUE_ARRAY:
+                for (uint32_t i = 0; i < a->n_items && a->n_items == b->n_items; i++)
+                        if (!same_toml(&a->items[i], &b->items[i]))
+                                return false;
+                return a->n_items == b->n_items;
+        case VALUE_TABLE:
+                for (uint32_t i = 0; i < a->n_members; i++) {
+                        const Member *member = value_find(b, a->members[i].key, a->members[i].key_size);
+
+                        if (!member || !same_toml(&a->members[i].value, &member->value))
+                                return false;
+                }
+                return a->n_members == b->n_members;
+        default: return a->size == b->size && memcmp(a->text, b->text, a->size) == 0;
+        }
+}
+
+/* before: NULL if there was no table. */
+static void check_merged(const Value *before, const Value *after, const AgentdValue *table) {
+        uint32_t n_new = 0;
+
+        for (uint32_t i = 0; i < table->n; i++) {
+                const AgentdMember *member = &table->members[i];
+                const Value *old = before ? value_get(before, member->key) : NULL;
+                const Value *new = value_get(after, member->key);
+
+                fuzz_check(new != NULL);
+                n_new += !old;
+                if (member->value.type == AGENTD_TABLE) {
+                        fuzz_check(new->type == VALUE_TABLE);
+                        check_merged(old && old->type == VALUE_TABLE ? old : NULL, new, &member->value);
+                } else
+                        /* A date that says the same is left. */
+                        fuzz_check(new->type >= VALUE_STRING &&new->type <= VALUE_LOCAL_TIME &&new->size ==
+                                   member->value.size &&memcmp(new->text, member->value.string, new->size) ==
+                                   0);
+        }
+        fuzz_check(after->n_members == (before ? before->n_members : 0) + n_new);
+        for (uint32_t i = 0; before && i < before->n_members; i++) {
+                const Member *old = &before->members[i], *new = value_find(after, old->key, old->key_size);
+                bool named = false;
+
+                for (uint32_t k = 0; k < table->n; k++)
+                        named = named || (strlen(table->members[k].key) == old->key_size &&
+                                                 streq(table->members[k].key, old->key));
+                fuzz_check(new && (named || same_toml(&old->value, &new->value)));
+        }
+}
+
+static void check_toml(
+        const Edit *edit, const char *text, size_t size, const char *result, size_t result_size) {
+        Diagnostic diagnostic = {};
+        Arena arena = {};
+        Value before, after;
+
+        if (arena_map(&arena, MIB(16), NULL) < 0)
+                return;
+        if (toml_parse(&arena, NULL, text, size, &before, &diagnostic) == 0) {
+                fuzz_check(toml_parse(&arena, NULL, result, result_size, &after, &diagnostic) == 0);
+                check_merged(edit->exact ? NULL : &before, &after, edit->table);
+        }
+        arena_unmap(&arena);
+}
+
 static char *take_line(const char **p, const char *end) {
         const char *newline = *p < end ? memchr(*p, '\n', (size_t) (end - *p)) : NULL;
         char *line = newline ? strndup(*p, (size_t) (newline - *p)) : strdup("");
@@ -75,6 +184,7 @@ static char *take_line(const char **p, const char *end) {
 static void run(const Edit *edit, const char *key, const char *text, size_t size) {
         _cleanup_(lines_done) Lines before = {}, after = {};
         Part part = { .edit = edit, .id = "edit:x" }, again = part;
+        size_t mark = size >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
         Buffer result = {}, twice = {};
 
         if (edit_compose(&part, 1, text, size, &result) < 0)
@@ -86,9 +196,12 @@ static void run(const Edit *edit, const char *key, const char *text, size_t size
         else {
                 fuzz_check(edit_compose(&again, 1, result.data ?: "", result.size, &twice) == 0);
                 fuzz_check(!again.error && !again.changes);
+                if (edit->operation == EDIT_JSON)
+                        check_json(edit, text + mark, size - mark, result.data + mark, result.size - mark);
+                if (edit->operation == EDIT_TOML && result.size > mark)
+                        check_toml(edit, text + mark, size - mark, result.data + mark, result.size - mark);
                 if (lines_split(text, size, &before) == 0 &&
-                        lines_split(result.data ?: "", result.size, &after) == 0 &&
-                        !(size >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0)) {
+                        lines_split(result.data ?: "", result.size, &after) == 0 && mark == 0) {
                         check_kept(edit, key, &before, &after);
                         if (edit->operation != EDIT_REPLACE && edit->operation != EDIT_JSON &&
                                 edit->operation != EDIT_TOML && edit->operation != EDIT_BLOCK)
