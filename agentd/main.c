@@ -52,7 +52,7 @@ static void help(void) {
                       "  --force            with --content: to a terminal, even if it is no text\n"
                       "  --root DIR         manage the tree in DIR instead of this host\n"
                       "  --conf-dir DIR     roles are DIR/*.toml, instead of those in conf.d\n"
-                      "  --var NAME=VALUE   set a variable of roles, whatever they say; may be given again\n"
+                      "  --var NAME=VALUE   set a variable, whatever the roles say\n"
                       "  --module-dir DIR   look for modules in DIR first\n"
                       "  --log-level LEVEL  error, warning, notice, info (default) or debug\n"
                       "  -h --help          show this\n"

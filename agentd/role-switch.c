@@ -126,7 +126,8 @@ void role_evaluate(Loader *loader, Role *role) {
         value = role_value(role, "hosts");
         if (value)
                 set_hosts(loader, role, value);
-        value = role_value(role, "when");
+        /* It may well read what only those hosts have. */
+        value = role->off ? NULL : role_value(role, "when");
         if (value)
                 set_when(loader, role, value);
         if (!role->off)

@@ -163,8 +163,8 @@ TEST(imports_that_cannot_be) {
         FAILS("a.toml:1:11: error: there is no role 'bsae'; did you mean 'base'? (looked for bsae.toml and "
               "bsae/main.toml in " PLACES ")",
                 "a.toml", "import = [\"bsae\"]\n", "roles/base.toml", "");
-        FAILS("roles/b.toml: error: role 'b' is also 'roles/b/main.toml'; remove one of them",
-                "a.toml", "import = [\"b\"]\n", "roles/b.toml", "", "roles/b/main.toml", "");
+        FAILS("roles/b.toml: error: role 'b' is also 'roles/b/main.toml'; remove one of them", "a.toml",
+                "import = [\"b\"]\n", "roles/b.toml", "", "roles/b/main.toml", "");
 
         PUT("a.toml", "import = [\"b\"]\n", "roles/x.toml", "");
         ASSERT_OK(symlink("nowhere", in("conf/roles/b.toml")));
@@ -173,10 +173,9 @@ TEST(imports_that_cannot_be) {
         PUT("a.toml", "import = [\"x\"]\n", "roles/x.toml", "");
         ASSERT_OK(chmod(in("conf/roles"), 0777));
         load();
-        ASSERT_TRUE(
-                startswith(errors, "roles: error: anybody can put roles into it; its mode must be "
-                                   "like 0755\n") ||
-                startswith(errors, "a.toml"));
+        ASSERT_TRUE(startswith(errors, "roles: error: anybody can put roles into it; its mode must be "
+                                       "like 0755\n") ||
+                    startswith(errors, "a.toml"));
         ASSERT_NULL(image);
 }
 
@@ -534,6 +533,12 @@ TEST(hosts) {
                         fail_msg("%s", c->hosts);
                 ASSERT_TRUE(image->header->facts.n >= 1);
         }
+
+        /* What it reads need not be on other hosts. */
+        put("conf/a.toml", "hosts = ['db']\nwhen = \"facts.local.db.nowhere\"\n[file.\"/x\"]\n");
+        load_with(&options);
+        ASSERT_STREQ(errors, "");
+        ASSERT_EQ(image_n_states(image), 0);
 
         /* Variables of this host, the more a name tells the later. */
         clear("conf");

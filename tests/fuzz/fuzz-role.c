@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Roles, by the whole loader in this process: up to three texts, with a line "%%" between them. They can import each other,
- * by the names "100", "101" and "102". Of what has no errors
- * the image must be valid, and nobody in it may wait for himself. A text that begins with "# agentd.toml" is read as
- * settings instead.
+ * Roles, by the whole loader in this process: up to three texts, with a line "%%" between them, which can import each
+ * other by the names "100", "101" and "102". Of what has no errors the image must be valid, and nobody in it may wait for
+ * himself. A text that begins with "# agentd.toml" is read as settings instead.
  */
 
 #include <fcntl.h>
 #include <setjmp.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "../../agentd/test-image.h"
@@ -96,6 +96,9 @@ static void load(const char *const *paths, Arena *scratch, Arena *image_arena) {
                         _cleanup_free_ char *text = diagnostic_format(&loader.diagnostics.list[i]);
 
                         fuzz_check(text && loader.diagnostics.list[i].message);
+                        /* Or nothing would be tried at all. */
+                        fuzz_check(
+                                !startswith(loader.diagnostics.list[i].message, "the role cannot be used"));
                 }
                 return;
         }
@@ -136,6 +139,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                 fds[n] = dup3(fd, FIRST_FD + (int) n, O_CLOEXEC);
                 fuzz_check(fds[n] >= 0);
                 safe_close(fd);
+                /* What everybody can write is refused. */
+                fuzz_check(fchmod(fds[n], 0600) == 0);
                 fuzz_check(write_full(fds[n], text, length) == 0);
                 (void) snprintf(names[n], sizeof(names[n]), "/proc/self/fd/%d", fds[n]);
                 paths[n] = names[n];
