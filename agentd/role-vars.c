@@ -40,19 +40,43 @@ static const char *place_text(Loader *loader, Place place) {
                        : place.file;
 }
 
+/* A table in which much is looked for: by a map, once it is large. Members are only ever added. */
+typedef struct Table {
+        Value *value;
+        Map map;
+        uint32_t n_mapped;
+} Table;
+
+static Member *table_find(Loader *loader, Table *table, const char *key) {
+        Value *value = table->value;
+        uint32_t i;
+
+        if (value->n_members <= 16)
+                return value_find(value, key, strlen(key));
+        for (; table->n_mapped < value->n_members; table->n_mapped++)
+                map_put(&table->map, &loader->scratch, value->members[table->n_mapped].key, table->n_mapped);
+        i = map_get(&table->map, key);
+        return i == MAP_NOT_FOUND ? NULL : &value->members[i];
+}
+
+static void table_add(Loader *loader, Table *table, const Member *member) {
+        value_add(&loader->scratch, table->value, member->key, member->key_size, &member->value)->place =
+                member->place;
+}
+
 /* Lays one member over a table. name: of the table, "vars". */
-static void lay_member(Loader *loader, Value *table, const Member *over, const char *name) {
-        Member *under = value_find(table, over->key, over->key_size);
+static void lay_member(Loader *loader, Table *table, const Member *over, const char *name) {
+        Member *under = table_find(loader, table, over->key);
 
         if (!under)
-                value_add(&loader->scratch, table, over->key, over->key_size, &over->value)->place =
-                        over->place;
+                table_add(loader, table, over);
         else if (under->value.type == VALUE_TABLE && over->value.type == VALUE_TABLE) {
                 Value merged = copy_table(loader, &under->value);
+                Table inner = { .value = &merged };
 
                 name = arena_printf(&loader->scratch, "%s.%s", name, over->key);
                 VALUE_FOREACH_MEMBER(member, &over->value)
-                        lay_member(loader, &merged, member, name);
+                        lay_member(loader, &inner, member, name);
                 under->value = merged;
         } else if (under->value.type == VALUE_TABLE || over->value.type == VALUE_TABLE)
                 diagnostics_add(&loader->diagnostics, over->place,
@@ -66,12 +90,17 @@ static void lay_member(Loader *loader, Value *table, const Member *over, const c
         }
 }
 
-static void lay_over(Loader *loader, Value *table, const Value *over) {
+static void lay_over(Loader *loader, Value *under, const Value *over) {
+        Table table = { .value = under };
+
         VALUE_FOREACH_MEMBER(member, over)
-                lay_member(loader, table, member, "vars");
+                lay_member(loader, &table, member, "vars");
 }
 
 static void add_conflict(Loader *loader, Role *role, Conflict conflict) {
+        if (map_get(&role->conflict_map, conflict.name) != MAP_NOT_FOUND)
+                return;
+        map_put(&role->conflict_map, &loader->scratch, conflict.name, role->n_conflicts);
         role->conflicts = arena_grow(&loader->scratch, role->conflicts, role->n_conflicts,
                 &role->n_conflicts_allocated, sizeof(Conflict));
         role->conflicts[role->n_conflicts++] = conflict;
@@ -79,18 +108,19 @@ static void add_conflict(Loader *loader, Role *role, Conflict conflict) {
 
 /* Adds what a further importer has. Where it says other things than those before, that is noted, unless what lies over
  * it all (settled) decides. */
-static void join(Loader *loader, Role *role, Value *table, const Value *further, const Value *settled,
-        const char *name) {
+static void join(
+        Loader *loader, Role *role, Value *into, const Value *further, Value *settled, const char *name) {
+        Table table = { .value = into }, over = { .value = settled };
+
         VALUE_FOREACH_MEMBER(member, further) {
-                Member *first = value_find(table, member->key, member->key_size);
-                const Member *decided = settled ? value_find(settled, member->key, member->key_size) : NULL;
+                Member *first = table_find(loader, &table, member->key);
+                Member *decided = settled ? table_find(loader, &over, member->key) : NULL;
                 const char *whole;
 
                 if (decided && decided->value.type != VALUE_TABLE)
                         continue;
                 if (!first) {
-                        value_add(&loader->scratch, table, member->key, member->key_size, &member->value)
-                                ->place = member->place;
+                        table_add(loader, &table, member);
                         continue;
                 }
                 if (memcmp(&first->value, &member->value, sizeof(Value)) == 0)
@@ -222,25 +252,29 @@ static void inherit(Loader *loader, Role *role) {
 /* A variable may use those above it, and all that come from outside. */
 void role_set_vars(Loader *loader, Role *role) {
         const Value *own = value_get(&role->table, "vars");
+        bool inherited;
+        Table outer;
 
         inherit(loader, role);
+        inherited = role->vars.n_members > 0;
         if (!own || !loader_wants(loader, own, VALUE_TABLE, "vars", "a table"))
                 return;
+        outer = (Table){ .value = &role->vars };
         VALUE_FOREACH_MEMBER(member, own) {
-                Member rendered, *outer = value_find(&role->vars, member->key, member->key_size);
+                /* Names are there once in a table: without any from outside nothing can be found. */
+                Member rendered, *over = inherited ? table_find(loader, &outer, member->key) : NULL;
 
                 if (render_member(loader, role, member, &rendered) < 0)
                         continue;
-                if (!outer)
-                        value_add(&loader->scratch, &role->vars, member->key, member->key_size,
-                                &rendered.value)
-                                ->place = member->place;
+                if (!over)
+                        table_add(loader, &outer, &rendered);
                 else {
                         Value both = { .type = VALUE_TABLE, .members = &rendered, .n_members = 1 };
+                        Table under = { .value = &both };
 
-                        lay_member(loader, &both, outer, "vars");
-                        outer->value = rendered.value;
-                        outer->place = rendered.place;
+                        lay_member(loader, &under, over, "vars");
+                        over->value = rendered.value;
+                        over->place = rendered.place;
                 }
         }
 }
@@ -266,6 +300,7 @@ void role_give_vars(Loader *loader, Role *role) {
 
 /* What is the host's is evaluated as if it were a role's. */
 static void read_file(Loader *loader, Role *host, const char *path) {
+        Table all = { .value = &host->vars };
         Value table;
 
         if (loader_read_toml(loader, host->in_root, path, "file of variables", &table) < 0)
@@ -279,7 +314,7 @@ static void read_file(Loader *loader, Role *host, const char *path) {
                         continue;
                 }
                 if (render_member(loader, host, member, &rendered) >= 0)
-                        lay_member(loader, &host->vars, &rendered, "vars");
+                        lay_member(loader, &all, &rendered, "vars");
         }
 }
 
@@ -351,6 +386,7 @@ static bool is_toml(const char *text) {
 }
 
 static void set_argument(Loader *loader, const char *argument) {
+        Table all = { .value = &loader->host_vars };
         const char *equal = strchr(argument, '='), *file, *end;
         Value value = value_string(&loader->scratch, equal + 1, strlen(equal + 1)), table;
         Member member;
@@ -397,7 +433,7 @@ static void set_argument(Loader *loader, const char *argument) {
                         member.place;
                 end = part - 1;
         }
-        lay_member(loader, &loader->host_vars, &member, "vars");
+        lay_member(loader, &all, &member, "vars");
 }
 
 static bool is_directory(const char *path) {

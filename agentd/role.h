@@ -85,6 +85,7 @@ struct Role {
         uint32_t n_imports, n_imports_allocated, n_importers, n_importers_allocated;
         Conflict *conflicts;
         uint32_t n_conflicts, n_conflicts_allocated;
+        Map conflict_map; /* their names */
         uint32_t *distances; /* to each role, by index: how many imports away; NULL: nobody has asked */
 };
 
