@@ -152,7 +152,7 @@ void roles_find(Loader *loader) {
                 for (const char *const *file = options->role_files; *file; file++) {
                         const char *base = strrchr(*file, '/'), *name;
 
-                        if (settings_is_file(*file))
+                        if (settings_is_file(*file) || vars_is_file(*file))
                                 continue;
                         base = base ? base + 1 : *file;
                         name = endswith(base, ".toml")

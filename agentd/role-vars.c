@@ -436,6 +436,19 @@ static void set_argument(Loader *loader, const char *argument) {
         lay_member(loader, &all, &member, "vars");
 }
 
+bool vars_is_file(const char *path) {
+        const char *end = strrchr(path, '/'), *start;
+
+        if (!end)
+                return false;
+        if (end - path >= 6 && memcmp(end - 6, "/hosts", 6) == 0)
+                end -= 6;
+        start = end;
+        while (start > path && start[-1] != '/')
+                start--;
+        return end - start == 6 && memcmp(start, "vars.d", 6) == 0;
+}
+
 static bool is_directory(const char *path) {
         struct stat st;
 
@@ -456,6 +469,11 @@ void vars_read(Loader *loader) {
         /* If there is no such directory that was told already. */
         if ((!options->conf_dir || is_directory(options->conf_dir)) && read_directory(loader, &host))
                 read_host_files(loader, &host);
+        for (const char *const *file = options->role_files; file && *file; file++)
+                if (vars_is_file(*file)) {
+                        host.in_root = false;
+                        read_file(loader, &host, *file);
+                }
         loader->host_vars = host.vars;
         for (const char *const *argument = options->vars; argument && *argument; argument++)
                 set_argument(loader, *argument);

@@ -259,6 +259,8 @@ uint32_t role_distance(Loader *loader, const Role *from, const Role *to);
 
 /* role-vars.c: the variables of the host; of a role; what it gives to those that it imports. */
 void vars_read(Loader *loader);
+/* Whether a file that was named holds variables: by its directory. */
+bool vars_is_file(const char *path);
 void role_set_vars(Loader *loader, Role *role);
 void role_give_vars(Loader *loader, Role *role);
 

@@ -290,6 +290,30 @@ TEST(files_of_variables) {
                 "a.toml", "", "vars.d/x.toml", "a = \"{{vars.nowhere}}\"\n", "vars.d/y.toml", "a = \n");
 }
 
+TEST(files_that_are_named) {
+        LoadOptions options = usual();
+
+        PUT("etc/conf.d/a.toml", "import = [\"b\", \"c\"]\n[file.\"/{{vars.x}}\"]\n", "etc/roles/b.toml",
+                "[file.\"/b\"]\n", "etc/vars.d/x.toml", "x = \"x\"\n", "etc/vars.d/hosts/h.toml",
+                "x = \"h\"\n", "elsewhere/c.toml", "[file.\"/c\"]\n");
+        options.conf_dir = NULL;
+        options.role_files = (const char *const[]){
+                in("conf/etc/conf.d/a.toml"),
+                in("conf/elsewhere/c.toml"),
+                in("conf/etc/vars.d/x.toml"),
+                in("conf/etc/vars.d/hosts/h.toml"),
+                NULL,
+        };
+        load_with(&options);
+        ASSERT_STREQ(errors, "");
+        HAS("file:/b", "file:/c", "file:/h");
+        ASSERT_EQ(image->header->roles.n, 3);
+        options.role_files = (const char *const[]){ in("conf/etc/vars.d/x.toml"), NULL };
+        put("conf/etc/vars.d/x.toml", "x = \"{{vars.y}}\"\n");
+        load_with(&options);
+        ASSERT_STREQ(errors, "etc/vars.d/x.toml:1:6: error: undefined name 'vars.y'");
+}
+
 TEST(words_of_the_command_line) {
         static const struct {
                 const char *word, *errors;
@@ -614,7 +638,8 @@ RUN_TESTS(RUN_FRESH(imports_are_found), RUN_FRESH(each_role_is_there_once), RUN_
         RUN_FRESH(precedence_of_directories), RUN_FRESH(imports_that_cannot_be), RUN_FRESH(import_cycles),
         RUN_FRESH(roles_that_are_off), RUN_FRESH(audited_roles), RUN_FRESH(precedence_of_variables),
         RUN_FRESH(variables_of_the_importer_of_the_importer), RUN_FRESH(tables_of_variables_are_merged),
-        RUN_FRESH(files_of_variables), RUN_FRESH(words_of_the_command_line), RUN_FRESH(imported_twice),
-        RUN_FRESH(importers_that_do_not_agree), RUN_FRESH(overrides), RUN_FRESH(the_nearest_override_counts),
-        RUN_FRESH(what_is_taken_out), RUN_FRESH(overrides_that_cannot_be), RUN_FRESH(hosts),
-        RUN_FRESH(hosts_that_are_none), RUN_FRESH(all_errors_in_one_go), RUN_FRESH(many_roles))
+        RUN_FRESH(files_of_variables), RUN_FRESH(files_that_are_named), RUN_FRESH(words_of_the_command_line),
+        RUN_FRESH(imported_twice), RUN_FRESH(importers_that_do_not_agree), RUN_FRESH(overrides),
+        RUN_FRESH(the_nearest_override_counts), RUN_FRESH(what_is_taken_out),
+        RUN_FRESH(overrides_that_cannot_be), RUN_FRESH(hosts), RUN_FRESH(hosts_that_are_none),
+        RUN_FRESH(all_errors_in_one_go), RUN_FRESH(many_roles))
