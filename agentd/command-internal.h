@@ -2,7 +2,7 @@
 #pragma once
 
 /* What the files of commands share: command.c (what they are), command-output.c (what they say), command-unit.c and
- * command-unit-start.c (as units), command-spawn.c (as children). */
+ * command-unit-*.c (as units), command-spawn.c (as children). */
 
 #include <systemd/sd-bus.h>
 
@@ -79,7 +79,9 @@ struct Command {
 
         /* As a unit. */
         UnitStep step;
-        bool known;        /* found: what it is for has been read back */
+        bool told;         /* found: its file says what it is for */
+        bool known;        /* found: PID 1 says how it is */
+        char *slice;       /* "agentd.slice/agentd-backup.slice"; NULL: COMMAND_SLICE */
         unsigned n_asking; /* answers at the end */
         UnitProperties unit;
         sd_bus_slot *match, *call, *call_unit, *call_cpu, *call_memory;
@@ -95,6 +97,7 @@ struct Commands {
         sd_event *event;
         CommandsOptions options;
         bool units;
+        bool stopping; /* none is begun any more */
         Command *commands;
         unsigned n;
         sd_event_source *finish_event; /* deferred: those that are over without anybody having been asked */
@@ -140,6 +143,24 @@ void unit_cancel(Command *command);
 /* It was told: the unit need not be kept. */
 void unit_release(Command *command);
 
+int unit_name(Command *command);
+int unit_set_slice(Command *command, const char *slice);
+void unit_store_descriptors(Command *command);
+
+/* Something of it runs. */
+bool unit_is_populated(const Command *command);
+
+/* command-unit-found.c */
+
+/* Takes over all that there are. Return: 0; -errno. */
+int units_find(Commands *commands);
+
+/* A command that was found may still run for the state. */
+bool unit_holds(const Command *command, const char *state, usec_t now);
+
+/* Undoes what systemd does to a setting that it writes. */
+void unit_unescape(char *text);
+
 /* command-unit-start.c */
 
 /* The call that starts it. Return: 0; -errno, and why for people in the command's detail. */
@@ -148,7 +169,13 @@ int unit_start_message(const Command *command, sd_bus *bus, sd_bus_message **ret
 /* What the exit status means that systemd gives when it could not start a program; NULL: none of these. */
 const char *unit_step_failed(int status);
 
+/* Whether there is such a step at all for a command that has properties, a directory, a user or group. */
+bool unit_step_is_taken(int status, bool has_properties, bool has_directory, bool has_user);
+
 /* command-unit-read.c */
+
+/* "AGENTD_STATE=…", as in a unit's fields. */
+void unit_take_field(Command *command, const char *field, size_t size);
 
 /* Takes what is known of a dictionary of properties: a{sv}. For a command that was found also what it is for. */
 int unit_read_properties(Command *command, sd_bus_message *m);

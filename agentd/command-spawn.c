@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Commands where there is no systemd: children in a session and group of their own, which are killed as a whole. What has left
- * the group is not found.
+ * Commands where there is no systemd. Between us and the program is a process of ours, the keeper, which ends all that the
+ * program has started with it.
  */
 
 #include <assert.h>
@@ -10,6 +10,7 @@
 #include <grp.h>
 #include <pwd.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -19,19 +20,22 @@
 #include "log.h"
 #include "sandbox.h"
 
-/* What a child that could not be executed leaves in its pipe. */
-typedef struct Failure {
+/* What comes by the pipe. Only the first one counts: of a program that could not be executed, or of its end. */
+typedef struct Report {
+        bool ended;
         int error;
         char step[60]; /* "change to the directory" */
-} Failure;
+        int status;
+        uint64_t cpu_usec, memory_max_bytes;
+} Report;
 
 /* ---- Between fork and exec --------------------------------------------------------------------------------------- */
 
 _noreturn_ static void fail(int fd, int error, const char *step) {
-        Failure failure = { .error = error };
+        Report report = { .error = error };
 
-        (void) snprintf(failure.step, sizeof(failure.step), "%s", step);
-        (void) write_full(fd, &failure, sizeof(failure));
+        (void) snprintf(report.step, sizeof(report.step), "%s", step);
+        (void) write_full(fd, &report, sizeof(report));
         _exit(EXIT_FAILURE);
 }
 
@@ -148,43 +152,150 @@ _noreturn_ static void run_child(const Command *command, int error_fd) {
         fail(error_fd, errno, "");
 }
 
-/* ---- Afterwards -------------------------------------------------------------------------------------------------- */
+/* ---- The keeper -------------------------------------------------------------------------------------------------- */
 
-/* Its number is still its own: it is not reaped. */
-static void kill_group(const Command *command, int number) {
-        if (command->pid > 0 && kill(-command->pid, number) < 0)
-                (void) kill(command->pid, number); /* it has no group yet */
+/* Tells the keeper to end all. */
+#define SIGNAL_END SIGUSR1
+
+static void kill_group(pid_t program, int number) {
+        if (kill(-program, number) < 0)
+                (void) kill(program, number); /* it has no group yet */
 }
 
-static int on_child_exit(_unused_ sd_event_source *source, _unused_ const siginfo_t *si, void *userdata) {
+/* Where there is no /proc nothing but the group is found. */
+static void kill_children(int list_fd) {
+        char text[KIB(4)];
+        ssize_t n = list_fd < 0 ? 0 : pread(list_fd, text, sizeof(text) - 1, 0);
+
+        if (n <= 0)
+                return;
+        text[n] = 0;
+        for (char *p = text, *end; *p; p = end) {
+                long pid = strtol(p, &end, 10);
+
+                if (end == p)
+                        return;
+                /* Cut off in the middle, the last is no number of a child. */
+                if (pid > 1 && *end == ' ')
+                        (void) kill((pid_t) pid, SIGKILL);
+        }
+}
+
+/* Those that a killed one leaves behind become ours, and are met in the next round. */
+_noreturn_ static void end_all(int list_fd) {
+        do
+                kill_children(list_fd);
+        while (list_fd >= 0 && (waitpid(-1, NULL, 0) > 0 || errno == EINTR));
+        _exit(EXIT_SUCCESS);
+}
+
+static uint64_t usec_of(const struct timeval *time) {
+        return (uint64_t) time->tv_sec * USEC_PER_SEC + (uint64_t) time->tv_usec;
+}
+
+/* The number of a program that has ended, and of its group, stays its own until it is reaped. */
+static void reap_program(pid_t program, int error_fd) {
+        struct rusage usage;
+        Report report = {};
+
+        (void) kill(-program, SIGKILL);
+        if (wait4(program, &report.status, 0, &usage) != program)
+                return;
+        report.ended = true;
+        report.cpu_usec = usec_of(&usage.ru_utime) + usec_of(&usage.ru_stime);
+        report.memory_max_bytes = (uint64_t) usage.ru_maxrss * 1024;
+        (void) write_full(error_fd, &report, sizeof(report));
+}
+
+/*
+ * Between us and the program: it adopts what the program leaves behind, however far that has gone, and ends it; with us it ends
+ * all. The program has a session and group of its own.
+ */
+_noreturn_ static void run_keeper(const Command *command, int error_fd, pid_t agentd) {
+        int list_fd;
+        sigset_t mask;
+        pid_t program;
+
+        /* The number of its list is its own, and does not change with the root of the program. */
+        list_fd = open("/proc/thread-self/children", O_RDONLY | O_CLOEXEC);
+        (void) sigemptyset(&mask);
+        (void) sigaddset(&mask, SIGCHLD);
+        (void) sigaddset(&mask, SIGTERM);
+        (void) sigaddset(&mask, SIGNAL_END);
+        (void) sigprocmask(SIG_SETMASK, &mask, NULL);
+        if (setsid() < 0)
+                fail(error_fd, errno, "leave the session");
+        if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0 || prctl(PR_SET_PDEATHSIG, SIGNAL_END) < 0)
+                fail(error_fd, errno, "keep its processes together");
+        if (getppid() != agentd)
+                _exit(EXIT_FAILURE);
+        program = fork();
+        if (program < 0)
+                fail(error_fd, errno, "fork");
+        if (program == 0)
+                run_child(command, error_fd);
+        (void) prctl(PR_SET_NAME, "agentd-keeper");
+        log_open_journal(false);
+        close_descriptors(3, (int[]){ MIN(error_fd, list_fd), MAX(error_fd, list_fd) }, 2);
+
+        for (;;) {
+                siginfo_t ended = {};
+
+                switch (sigwaitinfo(&mask, NULL)) {
+                case SIGTERM: kill_group(program, SIGTERM); break;
+                case SIGNAL_END: kill_group(program, SIGKILL); break;
+                }
+                while (waitid(P_ALL, 0, &ended, WEXITED | WNOHANG | WNOWAIT) == 0 && ended.si_pid > 0) {
+                        if (ended.si_pid == program) {
+                                reap_program(program, error_fd);
+                                end_all(list_fd);
+                        }
+                        (void) waitpid(ended.si_pid, NULL, 0);
+                        ended.si_pid = 0;
+                }
+        }
+}
+
+/* ---- Afterwards -------------------------------------------------------------------------------------------------- */
+
+static void tell_keeper(const Command *command, int number) {
+        if (command->pid > 0)
+                (void) kill(command->pid, number);
+}
+
+static int on_child_exit(_unused_ sd_event_source *source, const siginfo_t *si, void *userdata) {
         Command *command = userdata;
         CommandResult *result = &command->result;
-        Failure failure;
-        struct rusage usage;
-        int status;
+        Report report;
 
-        /* What it has left behind, before anybody else can have the number. */
-        kill_group(command, SIGKILL);
         result->duration_usec = now_usec(CLOCK_MONOTONIC) - command->asked_usec;
-        if (wait4(command->pid, &status, WNOHANG, &usage) == command->pid) {
-                result->cpu_usec =
-                        (uint64_t) (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * USEC_PER_SEC +
-                        (uint64_t) (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
-                result->memory_max_bytes = (uint64_t) usage.ru_maxrss * 1024;
-                result->status = status;
-        }
+        (void) waitpid(command->pid, NULL, WNOHANG);
         command->pid = 0;
 
-        if (read_full(command->error_fd, &failure, sizeof(failure)) == (ssize_t) sizeof(failure)) {
-                result->status = 0;
-                failure.step[sizeof(failure.step) - 1] = 0;
-                if (failure.step[0])
+        if (read_full(command->error_fd, &report, sizeof(report)) != (ssize_t) sizeof(report)) {
+                /* Somebody has killed the keeper. */
+                (void) snprintf(command->detail, sizeof(command->detail),
+                        "the process that watched it was killed, and how it ended is not known");
+                result->status = si->si_code == CLD_EXITED ? SIGKILL : si->si_status;
+                command_finish(command,
+                        command->timed_out ? AGENTD_COMMAND_TIMED_OUT : AGENTD_COMMAND_KILLED,
+                        result->status);
+                return 0;
+        }
+        if (!report.ended) {
+                report.step[sizeof(report.step) - 1] = 0;
+                if (report.step[0])
                         (void) snprintf(command->detail, sizeof(command->detail), "could not %s: %s",
-                                failure.step,
-                                failure.error == ESRCH ? "there is no such user or group"
-                                                       : strerror(failure.error));
-                command_finish(command, AGENTD_COMMAND_NOT_RUN, failure.error);
-        } else if (command->timed_out)
+                                report.step,
+                                report.error == ESRCH ? "there is no such user or group"
+                                                      : strerror(report.error));
+                command_finish(command, AGENTD_COMMAND_NOT_RUN, report.error);
+                return 0;
+        }
+        result->status = report.status;
+        result->cpu_usec = report.cpu_usec;
+        result->memory_max_bytes = report.memory_max_bytes;
+        if (command->timed_out)
                 command_finish(command, AGENTD_COMMAND_TIMED_OUT,
                         WIFSIGNALED(result->status) ? WTERMSIG(result->status) : SIGTERM);
         else if (WIFSIGNALED(result->status))
@@ -196,11 +307,11 @@ static int on_child_exit(_unused_ sd_event_source *source, _unused_ const siginf
 
 static void terminate(Command *command) {
         if (command->terminated) {
-                kill_group(command, SIGKILL);
+                tell_keeper(command, SIGNAL_END);
                 return;
         }
         command->terminated = true;
-        kill_group(command, SIGTERM);
+        tell_keeper(command, SIGTERM);
         (void) sd_event_source_set_time_relative(command->timer, COMMAND_STOP_USEC);
         (void) sd_event_source_set_enabled(command->timer, SD_EVENT_ONESHOT);
 }
@@ -221,7 +332,7 @@ void child_cancel(Command *command) {
 void child_kill(Command *command) {
         if (command->pid <= 0)
                 return;
-        kill_group(command, SIGKILL);
+        tell_keeper(command, SIGNAL_END);
         command->child = sd_event_source_disable_unref(command->child);
         (void) waitpid(command->pid, NULL, 0);
         command->pid = 0;
@@ -230,6 +341,7 @@ void child_kill(Command *command) {
 int child_start(Command *command) {
         sd_event *event = command->commands->event;
         usec_t deadline = USEC_INFINITY;
+        pid_t us = getpid();
         int error[2], r;
 
         if (pipe2(error, O_CLOEXEC | O_NONBLOCK) < 0)
@@ -250,7 +362,7 @@ int child_start(Command *command) {
                 return r;
         }
         if (command->pid == 0)
-                run_child(command, error[1]);
+                run_keeper(command, error[1], us);
         safe_close(error[1]);
         for (size_t i = 0; i < ELEMENTSOF(command->write_ends); i++)
                 command->write_ends[i] = safe_close(command->write_ends[i]);

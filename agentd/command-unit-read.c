@@ -17,7 +17,7 @@ static int read_string(sd_bus_message *m, char *buffer, size_t size) {
         return r;
 }
 
-static void take_field(Command *command, const char *field, size_t size) {
+void unit_take_field(Command *command, const char *field, size_t size) {
         char text[1024];
         const char *value;
 
@@ -26,7 +26,7 @@ static void take_field(Command *command, const char *field, size_t size) {
         memcpy(text, field, size);
         text[size] = 0;
         value = startswith(text, "AGENTD_RUN=");
-        if (value) {
+        if (value && command->run == 0) {
                 command->run = strtoll(value, NULL, 10);
                 return;
         }
@@ -59,7 +59,7 @@ static int read_fields(Command *command, sd_bus_message *m) {
                         break;
                 r = sd_bus_message_read_array(m, 'y', &field, &size);
                 if (r >= 0)
-                        take_field(command, field, size);
+                        unit_take_field(command, field, size);
         }
         if (r >= 0)
                 r = sd_bus_message_exit_container(m);
@@ -128,7 +128,7 @@ static int read_property(Command *command, const char *name, sd_bus_message *m) 
                 if (streq(number->name, name))
                         return sd_bus_message_read(m, "v", number->type, number->value);
         if (command->found && !command->known) {
-                if (streq(name, "LogExtraFields"))
+                if (streq(name, "LogExtraFields") && !command->told)
                         return read_fields(command, m);
                 if (streq(name, "ExecStart"))
                         return read_program(command, m);

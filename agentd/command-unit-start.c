@@ -65,6 +65,23 @@ const char *unit_step_failed(int status) {
         return NULL;
 }
 
+bool unit_step_is_taken(int status, bool has_properties, bool has_directory, bool has_user) {
+        switch (status) {
+        case 200: return has_properties || has_directory;
+        case 202: /* descriptors */
+        case 203:
+        case 204: /* memory */
+        case 208: /* standard input, output and errors */
+        case 209:
+        case 219: /* cgroup */
+        case 220: /* session */
+        case 222: return true;
+        case 216:
+        case 217: return has_properties || has_user;
+        default: return has_properties;
+        }
+}
+
 /* ---- Pieces ----------------------------------------------------------------------------------------------------- */
 
 static int put_strings(sd_bus_message *m, const char *name, const char *const *fixed, char **list) {

@@ -8,9 +8,9 @@
  */
 
 #include <assert.h>
-#include <dirent.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -29,10 +29,7 @@
 
 #define BUS_ADDRESS "unix:path=/run/dbus/system_bus_socket"
 
-/* Units of systemd-run and its like, us among them. Source: systemd.unit(5). */
-#define TRANSIENT_DIRECTORY "/run/systemd/transient"
-
-#define CGROUP_DIRECTORY "/sys/fs/cgroup/" COMMAND_SLICE
+#define CGROUP_DIRECTORY "/sys/fs/cgroup"
 
 /* So often it is asked how they are, in case that a signal was lost; without commands the connection is closed then. */
 #define SWEEP_USEC (10 * USEC_PER_SEC)
@@ -49,9 +46,6 @@
 
 /* How much later than it should PID 1 may end it, before we do. */
 #define LATE_USEC (COMMAND_STOP_USEC + 10 * USEC_PER_SEC)
-
-/* At the end of a process: how long it is waited that units are let go. */
-#define RELEASE_USEC (10 * USEC_PER_SEC)
 
 static void connect_bus(Commands *commands);
 static void ask_start(Command *command);
@@ -135,11 +129,12 @@ void unit_cancel(Command *command) {
 /* ---- Its end ------------------------------------------------------------------------------------------------------ */
 
 static int read_cgroup(const Command *command, const char *file, char *buffer, size_t size) {
-        char path[256];
+        char path[PATH_MAX];
         _cleanup_close_ int fd = -EBADF;
         ssize_t n;
 
-        (void) snprintf(path, sizeof(path), CGROUP_DIRECTORY "/%s/%s", command->unit_name, file);
+        (void) snprintf(path, sizeof(path), CGROUP_DIRECTORY "/%s/%s/%s", command->slice ?: COMMAND_SLICE,
+                command->unit_name, file);
         fd = open(path, O_RDONLY | O_CLOEXEC);
         if (fd < 0)
                 return -errno;
@@ -148,6 +143,20 @@ static int read_cgroup(const Command *command, const char *file, char *buffer, s
                 return -errno;
         buffer[n] = 0;
         return 0;
+}
+
+/*
+ * The status is one that systemd gives what it could not start, and the program as well may have: one that is very short has ended
+ * before systemd has seen that it was started, and that is not counted then.
+ */
+static bool was_run(Command *command) {
+        command_stream_finish(&command->output);
+        command_stream_finish(&command->errors);
+        return command->unit.active_usec != 0 || command->output.used > 0 || command->errors.used > 0 ||
+               command->output.truncated || command->errors.truncated ||
+               (!command->found &&
+                       !unit_step_is_taken(command->unit.status, json_object_size(command->properties) > 0,
+                               command->directory, command->user || command->group));
 }
 
 static void finish(Command *command) {
@@ -168,8 +177,7 @@ static void finish(Command *command) {
         if (command->timed_out || streq(unit->result, "timeout"))
                 command_finish(command, AGENTD_COMMAND_TIMED_OUT,
                         unit->code == CLD_EXITED ? SIGTERM : unit->status);
-        else if (unit->code == CLD_EXITED && step && unit->active_usec == 0) {
-                result->status = 0;
+        else if (unit->code == CLD_EXITED && step && !was_run(command)) {
                 (void) snprintf(command->detail, sizeof(command->detail),
                         "systemd could not %s; 'journalctl -u %s' says why", step, command->unit_name);
                 command_finish(command, AGENTD_COMMAND_NOT_RUN,
@@ -259,8 +267,7 @@ static void ask_usage(Command *command) {
                 command->n_asking++;
 }
 
-/* Its main process has ended, and others of it are still there. */
-static bool has_leftovers(const Command *command) {
+bool unit_is_populated(const Command *command) {
         char text[128];
 
         return read_cgroup(command, "cgroup.events", text, sizeof(text)) >= 0 && strstr(text, "populated 1");
@@ -284,7 +291,8 @@ static void look(Command *command) {
                 break;
         default:
                 ask_usage(command);
-                if (!dead && has_leftovers(command)) {
+                /* Its main process has ended, and others of it are still there. */
+                if (!dead && unit_is_populated(command)) {
                         command->step = UNIT_CLEARING;
                         call_manager(command->commands, "KillUnit", "ssi", command->unit_name, "all",
                                 (int32_t) SIGKILL);
@@ -377,8 +385,15 @@ static int on_service(sd_bus_message *m, void *userdata, _unused_ sd_bus_error *
         return 0;
 }
 
+/* Neither at its end nor on the way to it. */
+static bool is_active(const Command *command) {
+        return streq(command->unit.active_state, "active") ||
+               streq(command->unit.active_state, "activating");
+}
+
 static int on_unit(sd_bus_message *m, void *userdata, _unused_ sd_bus_error *error) {
         Command *command = userdata;
+        Commands *commands = command->commands;
 
         command->call_unit = sd_bus_slot_unref(command->call_unit);
         if (sd_bus_message_is_method_error(m, NULL)) {
@@ -396,6 +411,9 @@ static int on_unit(sd_bus_message *m, void *userdata, _unused_ sd_bus_error *err
                 command->step = UNIT_RUNNING;
         if (command->found && !command->known)
                 know(command);
+        /* That it is to be stopped may have been said to nobody: the bus was away. Twice is once. */
+        if ((command->cancelled || command->timed_out) && is_active(command))
+                call_manager(commands, "StopUnit", "ss", command->unit_name, "replace");
         look(command);
         return 0;
 }
@@ -449,7 +467,7 @@ static int on_started(sd_bus_message *m, void *userdata, _unused_ sd_bus_error *
         return 0;
 }
 
-static void store_descriptors(Command *command) {
+void unit_store_descriptors(Command *command) {
         /* Only a service has somebody who keeps them. */
         if (!command->commands->options.keep_descriptors || command->stored)
                 return;
@@ -468,6 +486,10 @@ static void ask_start(Command *command) {
 
         add_match(command);
         r = unit_start_message(command, commands->bus, &m, command->detail, sizeof(command->detail));
+        /* Before it is asked for: if we are killed in between, what is stored is dropped by the next agentd; the other way round
+         * the command would have nobody who reads what it says, and die of it. */
+        if (r >= 0)
+                unit_store_descriptors(command);
         if (r >= 0)
                 r = sd_bus_call_async(commands->bus, &command->call, m, on_started, command, 0);
         sd_bus_message_unref(m);
@@ -476,10 +498,9 @@ static void ask_start(Command *command) {
                 return;
         }
         command->step = UNIT_ASKED;
-        store_descriptors(command);
 }
 
-static int name_unit(Command *command) {
+int unit_name(Command *command) {
         if (asprintf(&command->unit_name, COMMAND_UNIT_PREFIX "%s" COMMAND_UNIT_SUFFIX, command->id) < 0) {
                 command->unit_name = NULL;
                 return -ENOMEM;
@@ -487,11 +508,29 @@ static int name_unit(Command *command) {
         return sd_bus_path_encode(SYSTEMD_PATH "/unit", command->unit_name, &command->path);
 }
 
+/* "agentd-a-b.slice" is in agentd-a.slice, and that in agentd.slice. Source: systemd.slice(5). */
+int unit_set_slice(Command *command, const char *slice) {
+        char path[PATH_MAX];
+        size_t n = 0;
+
+        for (const char *p = slice; *p; p++)
+                if (*p == '-' && n < sizeof(path) - 256)
+                        n += (size_t) snprintf(
+                                path + n, sizeof(path) - n, "%.*s.slice/", (int) MIN(p - slice, 255), slice);
+        (void) snprintf(path + n, sizeof(path) - n, "%s", slice);
+        free(command->slice);
+        command->slice = strdup(path);
+        return command->slice ? 0 : -ENOMEM;
+}
+
 int unit_start(Command *command) {
+        const char *slice = json_string_value(json_object_get(command->properties, "Slice"));
         Commands *commands = command->commands;
         int r;
 
-        r = name_unit(command);
+        r = unit_name(command);
+        if (r >= 0 && slice)
+                r = unit_set_slice(command, slice);
         if (r < 0)
                 return r;
         command->step = UNIT_WAITING;
@@ -643,78 +682,6 @@ static void connect_bus(Commands *commands) {
         }
 }
 
-/* ---- What was before us ------------------------------------------------------------------------------------------- */
-
-static bool is_id(const char *text, size_t size) {
-        return size == COMMAND_ID_SIZE - 1 && strspn(text, "0123456789abcdef") >= size;
-}
-
-static int take_descriptor(Command *command, CommandStream *stream, const char *suffix) {
-        CommandsOptions *options = &command->commands->options;
-        char name[64];
-
-        (void) snprintf(name, sizeof(name), "command-%s-%s", command->id, suffix);
-        for (size_t i = 0; i < options->n_descriptors; i++) {
-                CommandDescriptor *descriptor = &options->descriptors[i];
-                int fd;
-
-                if (descriptor->fd < 0 || !streq(descriptor->name, name))
-                        continue;
-                fd = TAKE_FD(descriptor->fd);
-                (void) fcntl(fd, F_SETFL, O_NONBLOCK);
-                /* Nothing is read before it is known under what it is to be logged. */
-                return command_stream_open_paused(stream, command, fd, stream->errors);
-        }
-        return 0;
-}
-
-static int adopt(Commands *commands, const char *id) {
-        _cleanup_(command_freep) Command *command = NULL;
-        int r;
-
-        r = command_new(commands, id, &command);
-        if (r >= 0)
-                r = name_unit(command);
-        if (r >= 0)
-                r = take_descriptor(command, &command->output, "out");
-        if (r >= 0)
-                r = take_descriptor(command, &command->errors, "err");
-        if (r < 0)
-                return r;
-        command->found = true;
-        command->step = UNIT_RUNNING;
-        store_descriptors(command);
-        commands->n_unread++;
-        command = NULL;
-        return 0;
-}
-
-/*
- * PID 1 keeps a file for each transient unit. So that there is none is known at once, and without the bus: nothing has to wait
- * on the many hosts and starts where that is so.
- */
-static int find_units(Commands *commands) {
-        DIR *directory = opendir(TRANSIENT_DIRECTORY);
-        int r = 0;
-
-        if (!directory)
-                return errno == ENOENT ? 0 : -errno;
-        for (const struct dirent *entry; r >= 0 && (entry = readdir(directory));) {
-                const char *id = startswith(entry->d_name, COMMAND_UNIT_PREFIX);
-                char text[COMMAND_ID_SIZE];
-                size_t size = id ? strlen(id) : 0;
-
-                if (size != COMMAND_ID_SIZE - 1 + strlen(COMMAND_UNIT_SUFFIX) ||
-                        !endswith(id, COMMAND_UNIT_SUFFIX))
-                        continue;
-                (void) snprintf(text, sizeof(text), "%.*s", COMMAND_ID_SIZE - 1, id);
-                if (is_id(text, strlen(text)))
-                        r = adopt(commands, text);
-        }
-        (void) closedir(directory);
-        return r;
-}
-
 /* ---- The sweep ---------------------------------------------------------------------------------------------------- */
 
 static bool is_too_late(const Command *command, usec_t now) {
@@ -737,11 +704,15 @@ static int on_sweep(_unused_ sd_event_source *source, _unused_ uint64_t usec, vo
         for (Command *command = commands->commands; command; command = command->next) {
                 if (command->over)
                         continue;
-                if (is_too_late(command, now))
-                        command_finish_later(command, ETIMEDOUT, "systemd could not be reached");
-                else if (command->timeout_usec < USEC_INFINITY - LATE_USEC - command->asked_usec &&
-                         now > command->asked_usec + command->timeout_usec + LATE_USEC &&
-                         !command->timed_out) {
+                if (is_too_late(command, now)) {
+                        /* The answer to its start was lost, and it does run: its end is to be waited for. */
+                        if (command->step == UNIT_UNSURE && unit_is_populated(command))
+                                continue;
+                        command_finish_later(command, ETIMEDOUT, "systemd could not be reached%s",
+                                command->step == UNIT_UNSURE ? ", and whether it was run is not known" : "");
+                } else if (command->timeout_usec < USEC_INFINITY - LATE_USEC - command->asked_usec &&
+                           now > command->asked_usec + command->timeout_usec + LATE_USEC &&
+                           !command->timed_out) {
                         command->timed_out = true;
                         unit_cancel(command);
                 }
@@ -759,9 +730,12 @@ static int on_sweep(_unused_ sd_event_source *source, _unused_ uint64_t usec, vo
 
 /* PID 1 asks the bus who we are, so we have to be there until it has done what it was asked for. */
 static void wait_released(Commands *commands) {
-        usec_t now = now_usec(CLOCK_MONOTONIC), deadline = now + RELEASE_USEC;
+        usec_t now = now_usec(CLOCK_MONOTONIC), deadline = now + COMMANDS_LET_GO_USEC;
 
-        while (commands->ready && commands->n_releasing > 0 && now < deadline) {
+        /* The daemon has waited for it without standing still. */
+        if (commands->stopping && commands->options.keep_descriptors)
+                return;
+        while (commands_is_letting_go(commands) && now < deadline) {
                 int r = sd_bus_process(commands->bus, NULL);
 
                 if (r < 0)
@@ -798,7 +772,7 @@ int units_init(Commands *commands) {
         (void) sd_event_source_set_enabled(commands->sweep_timer, SD_EVENT_OFF);
         if (!commands->options.on_found)
                 return 0;
-        r = find_units(commands);
+        r = units_find(commands);
         if (r < 0)
                 log_warning_errno(r, "Failed to look for commands that still run, going on without: %m");
         /* What belongs to no unit any more. */

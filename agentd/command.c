@@ -163,6 +163,10 @@ static int copy_spec(Command *command, const CommandSpec *spec) {
                 command->description = NULL;
                 return -ENOMEM;
         }
+        /* systemd writes it to a file as it is, where what follows a line break would be a setting. */
+        for (char *p = command->description; *p; p++)
+                if ((unsigned char) *p < ' ' || *p == 0x7f)
+                        *p = ' ';
         return 0;
 }
 
@@ -229,6 +233,7 @@ Command *command_free(Command *command) {
         strv_free(command->environment);
         free(command->unit_name);
         free(command->path);
+        free(command->slice);
         free(command->state);
         free(command->role);
         free(command->description);
@@ -275,6 +280,8 @@ int command_start(Commands *commands, const CommandSpec *spec, const CommandHand
         r = command_spec_check(spec);
         if (r < 0)
                 return r;
+        if (commands->stopping)
+                return -ECANCELED;
         if (!commands->units && json_object_size(spec->unit) > 0)
                 return -EOPNOTSUPP;
         if (commands->n >= COMMANDS_MAX)
@@ -336,63 +343,21 @@ const char *command_program(const Command *command) {
 
 /* ---- The end ---------------------------------------------------------------------------------------------------- */
 
-static const char *signal_name(int number) {
-        const char *name = number > 0 ? sigabbrev_np(number) : NULL;
-
-        return name ?: "?";
-}
-
 static char *explain(const Command *command, const CommandResult *result) {
-        bool secret = command->flags & COMMAND_SECRET;
-        const char *last = secret ? "" : command->errors.last;
-        char *text = NULL;
-        int r = -1;
-
-        switch (result->end) {
-        case AGENTD_COMMAND_EXITED:
-                if (result->code == 0)
-                        r = asprintf(&text, "it succeeded");
-                else
-                        r = asprintf(&text, "it exited with status %d%s%s", result->code, *last ? ": " : "",
-                                last);
-                break;
-        case AGENTD_COMMAND_KILLED:
-                if (command->cancelled)
-                        r = asprintf(&text, "it was stopped");
-                else if (command->detail[0])
-                        r = asprintf(&text, "%s", command->detail);
-                else
-                        r = asprintf(&text, "it was killed by SIG%s%s%s", signal_name(result->code),
-                                *last ? ": " : "", last);
-                break;
-        case AGENTD_COMMAND_TIMED_OUT:
-                r = asprintf(&text, "it did not end within %s and was killed%s%s",
-                        FORMAT_TIMESPAN(command->timeout_usec), *last ? ": " : "", last);
-                break;
-        case AGENTD_COMMAND_NOT_RUN:
-                r = asprintf(&text, "'%s' could not be executed: %s",
-                        command->argv && command->argv[0] ? command->argv[0] : command_program(command),
-                        command->detail[0] ? command->detail : strerror(result->code));
-                break;
-        }
-        return r < 0 ? NULL : text;
-}
-
-/* What a program wrote, for a line among others. */
-static char *clean_line(const char *text) {
-        size_t size;
-        char *clean = utf8_make_valid(text, strlen(text), &size);
-
-        for (size_t i = 0; clean && i < size; i++)
-                if ((unsigned char) clean[i] < ' ' || clean[i] == 0x7f)
-                        clean[i] = ' ';
-        return clean;
+        return command_explain(&(CommandEnding){
+                .end = result->end,
+                .code = result->code,
+                .cancelled = command->cancelled,
+                .timeout_usec = command->timeout_usec,
+                .program = command->argv && command->argv[0] ? command->argv[0] : command_program(command),
+                .detail = command->detail[0] ? command->detail : NULL,
+                .last = command->flags & COMMAND_SECRET ? NULL : command->errors.last,
+        });
 }
 
 void command_finish(Command *command, AgentdCommandEnd end, int code) {
         Commands *commands = command->commands;
         CommandResult *result = &command->result;
-        _cleanup_free_ char *text = NULL;
 
         if (command->over)
                 return;
@@ -408,8 +373,7 @@ void command_finish(Command *command, AgentdCommandEnd end, int code) {
         result->errors = command->errors.data ?: "";
         result->errors_size = command->errors.used;
         result->truncated = command->output.truncated || command->errors.truncated;
-        text = explain(command, result);
-        command->explanation = text ? clean_line(text) : NULL;
+        command->explanation = explain(command, result);
         result->explanation = command->explanation ?: "out of memory";
 
         if (command->handlers)
@@ -453,6 +417,14 @@ static int on_finish_event(_unused_ sd_event_source *source, void *userdata) {
 
 /* ---- The manager ------------------------------------------------------------------------------------------------ */
 
+void commands_stop(Commands *commands) {
+        commands->stopping = true;
+}
+
+bool commands_is_letting_go(const Commands *commands) {
+        return commands->ready && commands->n_releasing > 0;
+}
+
 bool commands_are_units(const Commands *commands) {
         return commands->units;
 }
@@ -466,10 +438,10 @@ unsigned commands_n_found(const Commands *commands) {
 }
 
 bool commands_holds(const Commands *commands, const char *state) {
-        if (commands->n_unread > 0 && now_usec(CLOCK_MONOTONIC) < commands->hold_until_usec)
-                return true;
+        usec_t now = commands->commands ? now_usec(CLOCK_MONOTONIC) : 0;
+
         for (const Command *command = commands->commands; command; command = command->next)
-                if (command->found && command->state && streq(command->state, state))
+                if (unit_holds(command, state, now))
                         return true;
         return false;
 }

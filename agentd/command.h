@@ -69,8 +69,8 @@ typedef struct CommandSpec {
 /* How it ended. Strings and memory are the command's. */
 typedef struct CommandResult {
         AgentdCommandEnd end;
-        int code;                    /* exit status, signal, errno: see AgentdCommandEnd */
-        int status;                  /* as of waitpid(2) */
+        int code;   /* exit status, signal, errno: see AgentdCommandEnd */
+        int status; /* as of waitpid(2); if it was not run that which systemd gave it, or 0 */
         const char *output, *errors; /* ended by a NUL that is not counted */
         size_t output_size, errors_size;
         bool truncated;
@@ -137,6 +137,15 @@ int commands_new(sd_event *event, const CommandsOptions *options, Commands **ret
 Commands *commands_free(Commands *commands);
 DEFINE_CLEANUP(Commands *, commands_free)
 
+/*
+ * We are stopping: no further one is begun, those that run go on. Whoever leaves the event loop after that is not to do so while
+ * commands_is_letting_go(), for COMMANDS_LET_GO_USEC at most: units that have ended are being let go. Without commands_stop() it
+ * is waited for that when the loop is left, for as long.
+ */
+#define COMMANDS_LET_GO_USEC (10 * USEC_PER_SEC)
+void commands_stop(Commands *commands);
+bool commands_is_letting_go(const Commands *commands);
+
 /* True if units are what runs them. */
 bool commands_are_units(const Commands *commands);
 
@@ -165,7 +174,7 @@ void command_descriptors_free(CommandDescriptor *descriptors, size_t n);
  * That it cannot be run (no such program, no such user, systemd refuses a property) is a result, not an error.
  *
  * Return: 0; -EINVAL: the spec is not well-formed; -EOPNOTSUPP: unit properties without systemd; -EBUSY: COMMANDS_MAX; -E2BIG:
- *         the arguments are too large; other -errno.
+ *         the arguments are too large; -ECANCELED: after commands_stop(); other -errno.
  */
 int command_start(Commands *commands, const CommandSpec *spec, const CommandHandlers *handlers,
         void *userdata, Command **ret);
@@ -181,6 +190,20 @@ int64_t command_run(const Command *command);         /* 0: none */
 const char *command_state(const Command *command);   /* NULL: none */
 const char *command_role(const Command *command);    /* likewise */
 const char *command_program(const Command *command); /* the basename of argv[0] */
+
+/* How a command ended, for people; command-explain.c. */
+typedef struct CommandEnding {
+        AgentdCommandEnd end;
+        int code;
+        bool cancelled;
+        usec_t timeout_usec;
+        const char *program;
+        const char *detail; /* why it was not run or was killed; NULL: the code says it */
+        const char *last;   /* the last line of its errors; NULL: there is none, or it is secret */
+} CommandEnding;
+
+/* "it exited with status 3: cannot open 'x'": one line of valid UTF-8, to be freed. NULL: out of memory. */
+char *command_explain(const CommandEnding *ending);
 
 /* 0; -EINVAL, -E2BIG: what command_start() would say of it. Looks at the spec only. */
 int command_spec_check(const CommandSpec *spec);

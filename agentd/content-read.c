@@ -71,6 +71,10 @@ typedef struct Reader {
 } Reader;
 
 static void reader_done(Reader *reader) {
+        if (reader->sealed && reader->out)
+                sodium_memzero(reader->out, MAX(reader->block, (size_t) 1));
+        if (reader->sealed && reader->raw)
+                sodium_memzero(reader->raw, MAX(reader->block, (size_t) 1));
         free(reader->in);
         free(reader->out);
         free(reader->raw);

@@ -53,6 +53,8 @@ ContentStore *content_store_free(ContentStore *store) {
         sodium_memzero(&store->keys, sizeof(store->keys));
         if (store->plain)
                 sodium_memzero(store->plain, CONTENT_BLOCK); /* it may have been sealed */
+        if (store->packed)
+                sodium_memzero(store->packed, CONTENT_BLOCK);
         free(store->plain);
         free(store->packed);
         free(store->out);

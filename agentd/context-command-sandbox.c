@@ -6,6 +6,7 @@
 #include <syslog.h>
 #include <time.h>
 
+#include "command.h"
 #include "context.h"
 #include "runner.h"
 
@@ -64,8 +65,8 @@ static usec_t timeout_of(const AgentdContext *context, size_t i, const AgentdCom
         return command->timeout_usec > 0 ? MIN(left, command->timeout_usec) : left;
 }
 
-/* The last line that says something, for people. Return: its length. */
-static size_t last_line(const char *text, size_t size, const char **ret) {
+/* The last line that says something, for people, or its begin; to be freed. */
+static char *last_line(const char *text, size_t size) {
         size_t begin;
 
         while (size > 0 && (unsigned char) text[size - 1] <= ' ')
@@ -73,42 +74,27 @@ static size_t last_line(const char *text, size_t size, const char **ret) {
         begin = size;
         while (begin > 0 && text[begin - 1] != '\n')
                 begin--;
-        *ret = text + begin;
-        return MIN(size - begin, (size_t) LINE_MAX_SHOWN);
+        return strndup(text + begin, MIN(size - begin, (size_t) LINE_MAX_SHOWN));
 }
 
-static char *explain(const AgentdCommand *command, const RunnerResult *result, usec_t timeout_usec) {
-        _cleanup_free_ char *line = NULL;
-        const char *last = "";
-        char *text = NULL;
-        size_t n = 0;
-        int r = -1;
+static char *explain(
+        const AgentdCommand *command, const RunnerResult *result, bool secret, usec_t timeout_usec) {
+        _cleanup_free_ char *last = secret ? NULL : last_line(result->errors, result->errors_size);
+        char detail[256];
 
-        if (!(command->flags & AGENTD_COMMAND_SECRET) && result->end != AGENTD_COMMAND_NOT_RUN)
-                n = last_line(result->errors, result->errors_size, &last);
-        line = utf8_make_valid(last, n, &n);
-        for (size_t k = 0; line && k < n; k++)
-                if ((unsigned char) line[k] < ' ' || line[k] == 127)
-                        line[k] = ' ';
-
-        switch (result->end) {
-        case AGENTD_COMMAND_EXITED:
-                r = asprintf(&text, "it exited with status %d%s%s", result->code, line && *line ? ": " : "",
-                        line ?: "");
-                break;
-        case AGENTD_COMMAND_KILLED:
-                r = asprintf(&text, "it was killed by signal %d (%s)%s%s", result->code,
-                        strsignal(result->code), line && *line ? ": " : "", line ?: "");
-                break;
-        case AGENTD_COMMAND_TIMED_OUT:
-                r = asprintf(&text, "it took longer than %s and was killed%s%s",
-                        FORMAT_TIMESPAN(timeout_usec), line && *line ? ": " : "", line ?: "");
-                break;
-        case AGENTD_COMMAND_NOT_RUN:
-                r = asprintf(&text, "could not %s: %s", result->step, strerror(result->code));
-                break;
-        }
-        return r < 0 ? NULL : text;
+        if (result->end == AGENTD_COMMAND_NOT_RUN)
+                (void) snprintf(
+                        detail, sizeof(detail), "could not %s: %s", result->step, strerror(result->code));
+        return command_explain(&(CommandEnding){
+                .end = result->end,
+                .code = result->code,
+                .timeout_usec = timeout_usec,
+                .program = command->argv[0],
+                .detail = result->end == AGENTD_COMMAND_NOT_RUN && !streq(result->step, RUNNER_STEP_EXECUTE)
+                                  ? detail
+                                  : NULL,
+                .last = last,
+        });
 }
 
 int context_run_in_sandbox(
@@ -117,6 +103,7 @@ int context_run_in_sandbox(
         const char *step = NULL;
         usec_t timeout_usec;
         Runner *runner;
+        bool secret;
         int r;
 
         /* All that would need rights which a check has not. */
@@ -145,7 +132,8 @@ int context_run_in_sandbox(
         free(context->explanation);
         context->output = result.output;
         context->errors = result.errors;
-        context->explanation = explain(command, &result, timeout_usec);
+        secret = command->flags & AGENTD_COMMAND_SECRET || context_is_sensitive(context, i);
+        context->explanation = explain(command, &result, secret, timeout_usec);
         *ret = (AgentdCommandResult){
                 .size = sizeof(*ret),
                 .status = result.status,

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #include "command-message.h"
 #include "context.h"
@@ -169,6 +170,36 @@ static int receive(AgentdContext *context) {
         return command_result_read(&reader, fds, n_fds, &context->command_result);
 }
 
+/* It was run all the same, and the status is its own. */
+static int take_for_run(AgentdContext *context) {
+        ReceivedResult *received = context->command_result;
+        CommandResult *result = &received->result;
+
+        free(received->explanation);
+        if (asprintf(&received->explanation, "it exited with status %d", WEXITSTATUS(result->status)) < 0)
+                received->explanation = NULL;
+        result->end = AGENTD_COMMAND_EXITED;
+        result->code = WEXITSTATUS(result->status);
+        result->explanation = received->explanation ?: "out of memory";
+        return 0;
+}
+
+/* systemd says that it could not start it: the reason, where we can find it. */
+static int look_again(AgentdContext *context, const AgentdCommand *command) {
+        int r;
+
+        if (context->command_result->result.code == ENOEXEC) {
+                r = look_for_interpreter(context, command);
+                if (r != 0)
+                        return r;
+        }
+        /* Properties may give it other users, paths and limits than a child of ours has. */
+        if (context->command_result->result.status != 0 && (!command->unit || command->unit->n == 0) &&
+                context_can_execute(context, command))
+                return take_for_run(context);
+        return 0;
+}
+
 static int ask_engine(AgentdContext *context, size_t i, const AgentdCommand *command) {
         _cleanup_close_ int input = -EBADF;
         char user[16], group[16];
@@ -210,9 +241,8 @@ static int ask_engine(AgentdContext *context, size_t i, const AgentdCommand *com
                 return r;
         if (context->command_result->error < 0)
                 return context->command_result->error;
-        if (context->root_is_host && context->command_result->result.end == AGENTD_COMMAND_NOT_RUN &&
-                context->command_result->result.code == ENOEXEC)
-                return look_for_interpreter(context, command);
+        if (context->root_is_host && context->command_result->result.end == AGENTD_COMMAND_NOT_RUN)
+                return look_again(context, command);
         return 0;
 }
 
@@ -228,7 +258,7 @@ int context_run_in_unit(
         result = &context->command_result->result;
         *ret = (AgentdCommandResult){
                 .size = sizeof(*ret),
-                .status = result->status,
+                .status = result->end == AGENTD_COMMAND_NOT_RUN ? 0 : result->status,
                 .output = result->output,
                 .output_size = result->output_size,
                 .errors = result->errors,

@@ -135,6 +135,9 @@ int context_start_runner(const WorkerSetup *setup, Runner **ret);
 void context_stop_runner(AgentdContext *context);
 void context_free_command(AgentdContext *context);
 
+/* context-command-probe.c: whether the program of a command, as its user and in its directory, can be executed. It is not run. */
+bool context_can_execute(AgentdContext *context, const AgentdCommand *command);
+
 /* Sends a result that needs no module: of a state by its index in the image. */
 void context_result(AgentdContext *context, uint32_t state, Verdict verdict, const char *error);
 

@@ -108,7 +108,8 @@ void download_directory_clean(int dir_fd, uint64_t max_bytes, const char *keep, 
                         break;
                 parts = more;
                 parts[n] = (Left){ .size = (uint64_t) st.st_size, .time = st.st_mtim };
-                memcpy(parts[n++].name, entry->d_name, strlen(entry->d_name) + 1); /* as long as all of ours */
+                memcpy(parts[n++].name, entry->d_name,
+                        strlen(entry->d_name) + 1); /* as long as all of ours */
         }
         (void) closedir(dir);
         remove_oldest(dir_fd, max_bytes, keep_part, parts, n);

@@ -88,7 +88,16 @@ static void tell_status(const Engine *engine) {
         }
 }
 
-/* Nothing goes on any more. But a client that has followed the last run is to see its end. */
+/* A client that has followed the last run is to see its end; and PID 1 wants to know who lets go of a unit. */
+static bool is_needed(const Engine *engine, usec_t now) {
+        if (now < engine->leave_usec && engine->options->is_telling &&
+                engine->options->is_telling(engine->options->userdata))
+                return true;
+        return now < engine->leave_usec - ENGINE_TELL_USEC + COMMANDS_LET_GO_USEC &&
+               commands_is_letting_go(engine->commands);
+}
+
+/* Nothing goes on any more. */
 static int leave(Engine *engine) {
         usec_t now = now_usec(CLOCK_MONOTONIC);
         bool first = engine->leave_usec == 0;
@@ -100,8 +109,7 @@ static int leave(Engine *engine) {
         }
         (void) store_flush(engine->store);
         /* At least one turn more: what was written just now is told from the event loop. */
-        if (!first && (now >= engine->leave_usec || !engine->options->is_telling ||
-                              !engine->options->is_telling(engine->options->userdata)))
+        if (!first && !is_needed(engine, now))
                 return sd_event_exit(engine->event, engine->exit_code);
         (void) sd_event_source_set_time(engine->leave_timer, now + LEAVE_EVERY_USEC);
         return sd_event_source_set_enabled(engine->leave_timer, SD_EVENT_ONESHOT);
@@ -536,6 +544,7 @@ void engine_stop(Engine *engine, int code) {
                 AGENTD_VERSION, code == ENGINE_EXIT_REPLACED ? "makes room for another one" : "stops");
         json_decref(data);
         heal_stop(engine->heal);
+        commands_stop(engine->commands);
         engine_run_stop_all(engine);
         engine->facts_before = fact_task_free(engine->facts_before);
         engine_load_stop(engine);

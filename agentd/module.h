@@ -131,13 +131,17 @@ typedef struct AgentdState {
         const void *data;     /* what prepare returned; or, without prepare, the values of the parameters
                            * (const AgentdValue *, by index) */
         const char *id;       /* "file:/etc/motd" */
-        uint32_t flags;       /* AGENTD_STATE_PENDING */
+        uint32_t flags;       /* AGENTD_STATE_PENDING, AGENTD_STATE_SENSITIVE */
         uint32_t reserved[9]; /* the size of this struct never changes */
 } AgentdState;
 
 /* In a plan: a state that this one requires would be changed first. So what is missing now (a directory, a user) may
  * well be there when it comes to applying: report it as a difference rather than fail. */
 #define AGENTD_STATE_PENDING (1u << 0)
+
+/* Nothing of it may be shown. agentd sees to results, differences and what commands say; what a module logs itself is its own
+ * concern. */
+#define AGENTD_STATE_SENSITIVE (1u << 1)
 
 /* Flags of a state type. */
 #define AGENTD_NAME_IS_PATH \

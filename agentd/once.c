@@ -298,6 +298,8 @@ static int on_signal(_unused_ sd_event_source *source, const struct signalfd_sig
         if (once->run && n++ == 0) {
                 log_notice("Stopping after what is under way; once more to stop at once");
                 run_stop(once->run);
+                if (once->commands)
+                        commands_stop(once->commands);
                 return sd_event_add_time_relative(
                         once->event, NULL, CLOCK_MONOTONIC, STOP_USEC, 0, on_stop_timeout, once);
         }

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include <assert.h>
-#include <dirent.h>
 #include <fcntl.h>
-#include <fnmatch.h>
 #include <limits.h>
 #include <sys/inotify.h>
 #include <sys/prctl.h>
@@ -15,7 +13,7 @@
 
 #include "child.h"
 #include "log.h"
-#include "path-watch-internal.h"
+#include "path-watch-arm.h"
 #include "sandbox.h"
 
 /* Who comes and goes: enough for a directory that is only on the way. A busy one should not wake the engine for each
@@ -26,51 +24,9 @@
 #define MASK_FULL (MASK_WAY | IN_CLOSE_WRITE | IN_MODIFY | IN_ATTRIB | IN_EXCL_UNLINK)
 
 #define LINKS_MAX  40 /* source: MAXSYMLINKS of the kernel, include/linux/namei.h */
-#define STACKS     4
-#define DEPTH_MAX  (PATH_MAX / 2 + 1)
 #define FLUSH_USEC (5 * USEC_PER_MSEC)
 
 void (*path_watch_arm_hook)(const char *path) = NULL;
-
-/* A directory that is open, and what keeps it or one above it from being watched. */
-typedef struct Level {
-        uint32_t node;
-        uint32_t problems; /* ARM_NO_SPACE, ARM_LIMITED, ARM_FAILED */
-        int fd;
-} Level;
-
-/* The directories from the root to the place that was walked to last. Paths come in the order of the tree, so that each
- * directory is opened once; where links lead has stacks of its own, so as not to disturb that. */
-typedef struct Stack {
-        Level levels[DEPTH_MAX];
-        size_t n;
-} Stack;
-
-typedef enum FoundKind {
-        FOUND_NOTHING,
-        FOUND_SOMETHING,
-        FOUND_LINK, /* at `node`, on the way or at its end */
-} FoundKind;
-
-typedef struct Found {
-        FoundKind kind;
-        uint32_t node;
-        struct statx st;       /* of what is at the end of the way; also of a link there */
-        bool at_end;           /* st is set */
-        char target[PATH_MAX]; /* of the link */
-} Found;
-
-typedef struct Arm {
-        const ArmSetup *setup;
-        WatchTree *tree;
-        uint32_t listed;   /* the path that is walked */
-        uint32_t problems; /* of its walk */
-        int error;         /* the first of ARM_FAILED */
-        usec_t flushed_usec;
-        size_t used;
-        uint8_t buffer[ARM_DATAGRAM_MAX] __attribute__((aligned(8)));
-        Stack stacks[STACKS];
-} Arm;
 
 /* ---- What it says ---------------------------------------------------------------------------------------------- */
 
@@ -81,7 +37,7 @@ static void flush(Arm *arm) {
         arm->used = 0;
 }
 
-static void say(Arm *arm, const ArmRecord *record, const char *text) {
+void arm_say(Arm *arm, const ArmRecord *record, const char *text) {
         size_t size = sizeof(*record) + (text ? (record->extra + 3) & ~3u : 0);
 
         if (arm->used + size > sizeof(arm->buffer))
@@ -98,11 +54,11 @@ static void set_wd(Arm *arm, uint32_t node, int wd) {
         if (arm->tree->nodes[node].wd == wd)
                 return;
         (void) watch_tree_set_wd(arm->tree, node, wd);
-        say(arm, &(ArmRecord){ .kind = ARM_WATCH, .node = node, .value = wd }, NULL);
+        arm_say(arm, &(ArmRecord){ .kind = ARM_WATCH, .node = node, .value = wd }, NULL);
 }
 
 /* There is no directory. What was below has gone with it; said only if anything was. */
-static void set_gone(Arm *arm, uint32_t top) {
+void arm_set_gone(Arm *arm, uint32_t top) {
         bool any = false;
 
         if (arm->tree->nodes[top].first_child == NODE_NONE && arm->tree->nodes[top].wd < 0)
@@ -114,7 +70,7 @@ static void set_gone(Arm *arm, uint32_t top) {
                 any = true;
         }
         if (any)
-                say(arm, &(ArmRecord){ .kind = ARM_WATCH, .node = top, .value = -1, .flags = ARM_GONE },
+                arm_say(arm, &(ArmRecord){ .kind = ARM_WATCH, .node = top, .value = -1, .flags = ARM_GONE },
                         NULL);
 }
 
@@ -141,7 +97,7 @@ static int approach(Arm *arm, uint32_t node) {
         return 0;
 }
 
-static void fail(Arm *arm, int error) {
+void arm_fail(Arm *arm, int error) {
         arm->problems |= ARM_FAILED;
         if (arm->error == 0)
                 arm->error = error;
@@ -167,7 +123,7 @@ static void watch_directory(Arm *arm, Level *level) {
                         level->problems |= ARM_NO_SPACE;
                 else {
                         level->problems |= ARM_FAILED;
-                        fail(arm, errno);
+                        arm_fail(arm, errno);
                 }
                 set_wd(arm, level->node, -1);
                 return;
@@ -201,7 +157,7 @@ static int look_for_link(int fd, const char *name, uint32_t node, Found *found) 
  *
  * Return: 1; 0 it is no directory (see found); -errno.
  */
-static int enter(Arm *arm, Stack *stack, uint32_t node, Found *found) {
+int arm_enter(Arm *arm, Stack *stack, uint32_t node, Found *found) {
         Level *level = &stack->levels[stack->n];
         char name[NAME_MAX + 1];
         int fd, r;
@@ -226,7 +182,7 @@ static int enter(Arm *arm, Stack *stack, uint32_t node, Found *found) {
                         r = look_for_link(level[-1].fd, name, node, found);
                 else
                         return -errno;
-                set_gone(arm, node);
+                arm_set_gone(arm, node);
                 return r;
         }
 
@@ -241,207 +197,7 @@ static int enter(Arm *arm, Stack *stack, uint32_t node, Found *found) {
         return 1;
 }
 
-/* ---- Trees ----------------------------------------------------------------------------------------------------- */
-
-/* Whether a path relative to a tree's top is looked into. */
-static bool scope_admits(const WatchScope *scope, char *path, unsigned levels) {
-        if (scope->depth > 0 && levels >= scope->depth)
-                return false;
-        if (scope->exclude_size == 0)
-                return true;
-        for (char *end = path;; end++) {
-                const char *name;
-                bool last;
-
-                end += strcspn(end, "/");
-                last = !*end;
-                *end = '\0';
-                name = strrchr(path, '/');
-                name = name ? name + 1 : path;
-                for (const char *pattern = scope->exclude; pattern < scope->exclude + scope->exclude_size;
-                        pattern += strlen(pattern) + 1) {
-                        bool whole = strchr(pattern, '/');
-
-                        /* Behind the last one is nothing. */
-                        if (*pattern && fnmatch(pattern + (*pattern == '/'), whole ? path : name,
-                                                whole ? FNM_PATHNAME : 0) == 0) {
-                                if (!last)
-                                        *end = '/';
-                                return false;
-                        }
-                }
-                if (last)
-                        return true;
-                *end = '/';
-        }
-}
-
-/* Any of the scopes of a listed node. */
-static bool node_admits(
-        const WatchScope *scopes, size_t n_scopes, uint32_t node, char *path, unsigned levels) {
-        size_t low = 0, high = n_scopes;
-
-        while (low < high) {
-                size_t middle = (low + high) / 2;
-
-                if (scopes[middle].node < node)
-                        low = middle + 1;
-                else
-                        high = middle;
-        }
-        for (; low < n_scopes && scopes[low].node == node; low++)
-                if (scope_admits(&scopes[low], path, levels))
-                        return true;
-        return false;
-}
-
-bool watch_scopes_admit(const WatchTree *tree, const WatchScope *scopes, size_t n_scopes, uint32_t node) {
-        char buffer[PATH_MAX], *path = buffer + sizeof(buffer) - 1;
-        unsigned levels = 0;
-
-        *path = '\0';
-        while (tree->nodes[node].below) {
-                const WatchNode *n = &tree->nodes[node];
-
-                if (path - buffer < n->name_length + 1)
-                        return false;
-                if (levels++ > 0)
-                        *--path = '/';
-                path -= n->name_length;
-                memcpy(path, tree->names + n->name, n->name_length);
-                node = n->parent;
-                if (!tree->nodes[node].tree)
-                        continue;
-                if (node_admits(scopes, n_scopes, node, path, levels))
-                        return true;
-                for (uint32_t link = 0; (link = watch_tree_next_link(tree, node, link)) != 0;)
-                        if (tree->links[link].to == node &&
-                                node_admits(scopes, n_scopes, tree->links[link].from, path, levels))
-                                return true;
-        }
-        return false;
-}
-
-/* Names of the directories in one, each ended by a NUL. Return: 0; -errno. */
-static int list_directories(int parent_fd, char **ret, size_t *ret_size) {
-        char *names = NULL;
-        size_t size = 0, allocated = 0;
-        struct dirent *d;
-        DIR *dir;
-        int fd;
-
-        fd = openat(parent_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (fd < 0)
-                return -errno;
-        dir = fdopendir(fd);
-        if (!dir) {
-                safe_close(fd);
-                return -errno;
-        }
-        while ((d = readdir(dir))) {
-                size_t n = strlen(d->d_name) + 1;
-
-                if ((d->d_type != DT_DIR && d->d_type != DT_UNKNOWN) || streq(d->d_name, ".") ||
-                        streq(d->d_name, ".."))
-                        continue;
-                if (size + n > allocated) {
-                        char *p;
-
-                        allocated = MAX(allocated * 2, (size_t) 4096);
-                        p = realloc(names, allocated);
-                        if (!p) {
-                                free(names);
-                                (void) closedir(dir);
-                                return -ENOMEM;
-                        }
-                        names = p;
-                }
-                memcpy(names + size, d->d_name, n);
-                size += n;
-        }
-        (void) closedir(dir);
-        *ret = names;
-        *ret_size = size;
-        return 0;
-}
-
-/* A directory in the one on top of the stack. Return: its node; NODE_NONE: it is not for us. */
-static uint32_t add_below(Arm *arm, const Level *level, const char *name) {
-        uint32_t node = watch_tree_child(arm->tree, level->node, name, strlen(name));
-        bool known = node != NODE_NONE && arm->tree->nodes[node].below;
-        struct statx st;
-
-        /* Neither what is mounted there nor what would be. Of a mount that hangs this asks nothing. */
-        if (statx(level->fd, name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC, STATX_TYPE,
-                    &st) < 0 ||
-                !S_ISDIR(st.stx_mode) || (st.stx_attributes & STATX_ATTR_MOUNT_ROOT))
-                return NODE_NONE;
-        if (watch_tree_get_below(arm->tree, level->node, name, strlen(name), &node) < 0) {
-                fail(arm, ENOMEM);
-                return NODE_NONE;
-        }
-        if (!known)
-                say(arm,
-                        &(ArmRecord){
-                                .kind = ARM_BELOW,
-                                .node = level->node,
-                                .value = (int32_t) node,
-                                .extra = (uint32_t) strlen(name),
-                        },
-                        name);
-        if (!watch_scopes_admit(arm->tree, arm->setup->scopes, arm->setup->n_scopes, node) ||
-                (arm->tree->nodes[node].flags & NODE_DEAD))
-                return NODE_NONE;
-        return node;
-}
-
-static void pop_to(Stack *stack, size_t n) {
-        while (stack->n > n)
-                (void) close(stack->levels[--stack->n].fd);
-}
-
-/* All directories below the one on top of the stack. It is watched already: what comes while it is read is told. */
-static void walk_tree(Arm *arm, Stack *stack) {
-        static Found found;
-        size_t n = stack->n, size = 0;
-        uint32_t top = stack->levels[n - 1].node;
-        _cleanup_free_ char *names = NULL;
-        int r;
-
-        arm->problems |= stack->levels[n - 1].problems;
-        /* There is no room: below there is none either. */
-        if (stack->levels[n - 1].problems & (ARM_NO_SPACE | ARM_LIMITED))
-                return;
-        arm->setup->progress->since_usec = now_usec(CLOCK_MONOTONIC);
-        r = list_directories(stack->levels[n - 1].fd, &names, &size);
-        if (r < 0) {
-                if (r != -ENOENT)
-                        fail(arm, -r);
-                return;
-        }
-        for (uint32_t i = arm->tree->nodes[top].first_child; i != NODE_NONE;
-                i = arm->tree->nodes[i].next_sibling)
-                arm->tree->nodes[i].unseen = arm->tree->nodes[i].below;
-        for (const char *name = names; name < names + size; name += strlen(name) + 1) {
-                uint32_t node = add_below(arm, &stack->levels[n - 1], name);
-
-                if (node == NODE_NONE)
-                        continue;
-                arm->tree->nodes[node].unseen = false;
-                arm->tree->nodes[node].flags &= (uint16_t) ~NODE_WORKING;
-                r = enter(arm, stack, node, &found);
-                if (r > 0)
-                        walk_tree(arm, stack);
-                else if (r < 0)
-                        fail(arm, -r);
-                pop_to(stack, n);
-        }
-        /* What was there, or was looked into, and is not any more. What others want of it they walk to by themselves. */
-        for (uint32_t i = arm->tree->nodes[top].first_child; i != NODE_NONE;
-                i = arm->tree->nodes[i].next_sibling)
-                if (arm->tree->nodes[i].unseen && !(arm->tree->nodes[i].flags & (NODE_END | NODE_KNOWN)))
-                        set_gone(arm, i);
-}
+/* ---- Places ------------------------------------------------------------------------------------------------------ */
 
 /* Walks to a place, through directories only. Return: 0; -errno. */
 static int walk_place(Arm *arm, Stack *stack, uint32_t place, Found *found) {
@@ -474,7 +230,7 @@ static int walk_place(Arm *arm, Stack *stack, uint32_t place, Found *found) {
         while (stack->n > keep)
                 (void) close(stack->levels[--stack->n].fd);
         for (size_t i = keep; i < n; i++) {
-                r = enter(arm, stack, way[i], found);
+                r = arm_enter(arm, stack, way[i], found);
                 if (r <= 0)
                         return r;
         }
@@ -501,27 +257,27 @@ static int walk_place(Arm *arm, Stack *stack, uint32_t place, Found *found) {
                 if (errno != ENOENT && errno != ENOTDIR)
                         return -errno;
                 found->kind = FOUND_NOTHING;
-                set_gone(arm, place);
+                arm_set_gone(arm, place);
                 return 0;
         }
         found->kind = FOUND_SOMETHING;
         found->at_end = true;
         if (S_ISLNK(found->st.stx_mode)) {
-                set_gone(arm, place);
+                arm_set_gone(arm, place);
                 return look_for_link(parent->fd, name, place, found);
         }
         if (!S_ISDIR(found->st.stx_mode))
-                set_gone(arm, place);
+                arm_set_gone(arm, place);
         else if (arm->tree->nodes[place].below && !(flags & NODE_END) &&
                  ((found->st.stx_attributes & STATX_ATTR_MOUNT_ROOT) ||
                          !watch_scopes_admit(arm->tree, arm->setup->scopes, arm->setup->n_scopes, place)))
-                set_gone(arm, place);
+                arm_set_gone(arm, place);
         else if (flags & NODE_WHOLE) {
-                r = enter(arm, stack, place, found);
+                r = arm_enter(arm, stack, place, found);
                 if (r <= 0)
                         return r;
                 if (arm->tree->nodes[place].tree || arm->tree->nodes[place].below)
-                        walk_tree(arm, stack);
+                        arm_walk_tree(arm, stack);
         }
         return 0;
 }
@@ -607,7 +363,7 @@ static int add_place(Arm *arm, const char *path, bool whole, uint32_t *ret) {
         r = watch_tree_link(arm->tree, arm->listed, *ret, whole);
         if (r < 0)
                 return r;
-        say(arm,
+        arm_say(arm,
                 &(ArmRecord){
                         .kind = ARM_PLACE,
                         .node = arm->listed,
@@ -698,14 +454,14 @@ static void walk_listed(Arm *arm, uint32_t node) {
         r = walk_links(arm, &found, &same);
         if (r < 0) {
                 if (!(arm->problems & ARM_DEAD))
-                        fail(arm, -r);
+                        arm_fail(arm, -r);
                 same = true; /* as nobody can tell */
         }
         if (r == 0 && found.at_end && (found.st.stx_attributes & STATX_ATTR_MOUNT_ROOT))
                 arm->problems |= ARM_MOUNT;
         if ((arm->tree->nodes[node].flags & NODE_IDENTITY) && !same)
                 arm->problems |= ARM_DIFFERS;
-        say(arm,
+        arm_say(arm,
                 &(ArmRecord){
                         .kind = ARM_DONE,
                         .node = node,
@@ -728,8 +484,8 @@ static void walk_below(Arm *arm, uint32_t node) {
         arm->error = 0;
         r = walk_place(arm, &arm->stacks[0], node, &found);
         if (r < 0 && !(arm->problems & ARM_DEAD))
-                fail(arm, -r);
-        say(arm,
+                arm_fail(arm, -r);
+        arm_say(arm,
                 &(ArmRecord){
                         .kind = ARM_DONE,
                         .node = node,
@@ -806,7 +562,7 @@ void path_watch_arm_main(const ArmSetup *setup) {
         setup->progress->node = NODE_NONE;
         if (setup->sweep)
                 sweep(&arm);
-        say(&arm, &(ArmRecord){ .kind = ARM_END }, NULL);
+        arm_say(&arm, &(ArmRecord){ .kind = ARM_END }, NULL);
         flush(&arm);
         _exit(EXIT_SUCCESS);
 }

@@ -2,7 +2,7 @@
 #pragma once
 
 /*
- * What the engine's side of path-watch.h (path-watch.c), the child's (path-watch-arm.c) and their tree of names
+ * What the engine's side of path-watch.h (path-watch.c), the child's (path-watch-arm*.c) and their tree of names
  * (path-watch-tree.c) share.
  *
  * The tree has a node for each part of each place. A place is a path without links: that of the caller's, and, where a

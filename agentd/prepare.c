@@ -85,10 +85,21 @@ void agentd_watch_tree(AgentdWatch *watch, const char *path, unsigned depth, con
                 size += strlen(exclude[i]) + 1;
         text = arena_alloc(&loader->image, size + 1);
         tree->depth = depth;
-        tree->exclude.n = (uint32_t) size;
         tree->exclude.offset = (uint32_t) ((uint8_t *) text - loader->image.base);
-        for (size_t i = 0; exclude && exclude[i]; i++)
-                text = stpcpy(stpcpy(text, exclude[i]), "\n");
+        for (size_t i = 0; exclude && exclude[i]; i++) {
+                size_t n = strlen(exclude[i]);
+
+                /* One with a newline in it would be two. Without it more is watched, which does no harm. */
+                if (strchr(exclude[i], '\n'))
+                        continue;
+                /* All that is left out is directories. */
+                if (n > 1 && exclude[i][n - 1] == '/')
+                        n--;
+                text = mempcpy(text, exclude[i], n);
+                *text++ = '\n';
+        }
+        *text = '\0';
+        tree->exclude.n = (uint32_t) (text - (char *) loader->image.base) - tree->exclude.offset;
 }
 
 void agentd_watch_unit(AgentdWatch *watch, const char *unit) {

@@ -153,20 +153,22 @@ static int setup(State *state, int fd, const SandboxOptions *sandbox, const char
         sigset_t mask;
         int r;
 
+        /* With ids of our own the kernel ends all that has one, once we are gone. Without we have to do it ourselves, so that it
+         * is the end of the socket that tells us. */
         state->step = "end with the worker";
-        if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
+        if (state->own_ids && prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
                 return -errno;
         state->step = "arrange descriptors";
         if (fd != SOCKET_FD && dup3(fd, SOCKET_FD, O_CLOEXEC) < 0)
                 return -errno;
         close_descriptors(SOCKET_FD, &keep, 1);
 
-        if (state->own_ids) {
-                /* A signal to the own group, which timeout(1) likes to send, is not for the worker. */
-                state->step = "leave the group of processes";
-                if (setpgid(0, 0) < 0)
-                        return -errno;
-        } else {
+        /* A signal to the own group, which timeout(1) likes to send, is not for the worker; and one to that of the worker is not
+         * for us, who are to clear up. In the sandbox of a worker this is refused, to all alike: there the group is all there is. */
+        state->step = "leave the group of processes";
+        if (setpgid(0, 0) < 0 && state->own_ids)
+                return -errno;
+        if (!state->own_ids) {
                 state->children_fd = open("/proc/thread-self/children", O_RDONLY | O_CLOEXEC);
                 state->step = "adopt processes";
                 if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
@@ -183,7 +185,7 @@ static int setup(State *state, int fd, const SandboxOptions *sandbox, const char
                 if (r < 0)
                         return r;
                 state->step = "end with the worker";
-                if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
+                if (state->own_ids && prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
                         return -errno;
                 state->step = "look at /tmp";
                 state->has_tmp = tmp_is_ours();
@@ -251,7 +253,7 @@ _noreturn_ static void run_program(const RunnerRequest *request, char *const arg
 
         r = become_command(request, directory, fds, &step);
         if (r == 0) {
-                step = "execute it";
+                step = RUNNER_STEP_EXECUTE;
                 (void) execve(argv[0], argv, environment);
                 r = -errno;
         }

@@ -22,6 +22,7 @@
 
 struct Runner {
         pid_t pid;
+        bool own_ids; /* what dies with it: all that it has started */
         int fd;
         char step[RUNNER_STEP_MAX]; /* that failed */
 };
@@ -53,6 +54,7 @@ int runner_new(const SandboxOptions *sandbox, const char *root, Runner **ret) {
         if (pid == 0)
                 runner_main(theirs, sandbox, root, flags & CLONE_NEWPID);
         runner->pid = (pid_t) pid;
+        runner->own_ids = flags & CLONE_NEWPID;
 
         *ret = TAKE_PTR(runner);
         return 0;
@@ -63,7 +65,9 @@ Runner *runner_free(Runner *runner) {
                 return NULL;
         safe_close(runner->fd);
         if (runner->pid > 0) {
-                (void) kill(runner->pid, SIGKILL);
+                /* Otherwise it ends its commands, and then itself, as the socket is closed. */
+                if (runner->own_ids)
+                        (void) kill(runner->pid, SIGKILL);
                 while (waitpid(runner->pid, NULL, 0) < 0 && errno == EINTR)
                         ;
         }

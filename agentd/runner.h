@@ -19,6 +19,9 @@
 
 typedef struct Runner Runner;
 
+/* The step at which a program itself is what is wrong. */
+#define RUNNER_STEP_EXECUTE "execute it"
+
 /*
  * runner_new() - forks it
  * @sandbox: that it is to enter, by one who may; NULL: it stays where it is
@@ -39,7 +42,7 @@ typedef struct RunnerResult {
         size_t output_size, errors_size;
         bool truncated;
         usec_t duration_usec, cpu_usec;
-        const char *step; /* if it was not run: what could not be done, "execute it" */
+        const char *step; /* if it was not run: what could not be done, RUNNER_STEP_EXECUTE above all */
 } RunnerResult;
 
 void runner_result_done(RunnerResult *result);

@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 #include <systemd/sd-event.h>
 
-#include "command.h"
+#include "command-internal.h"
 #include "log-journal.h"
 #include "test.h"
 
@@ -187,23 +187,51 @@ TEST(a_deadline_ends_it_and_what_it_has_started) {
 }
 
 TEST(what_is_left_behind_is_killed) {
-        CommandSpec spec = shell("(trap '' TERM HUP; exec sleep 1000) & echo $!");
-        Told told = run(&spec);
-        usec_t deadline = now_usec(CLOCK_MONOTONIC) + DEADLINE_USEC;
-        pid_t pid = (pid_t) strtol(told.output, NULL, 10);
-        char path[64], line[256] = "";
-        bool gone = false;
+        static const struct {
+                const char *text;
+                usec_t timeout_usec;
+                AgentdCommandEnd end;
+        } cases[] = {
+                { "echo $( (trap '' TERM HUP; sh -c 'echo $$; exec sleep 1000 >&-') &)", DEADLINE_USEC,
+                        AGENTD_COMMAND_EXITED },
+                /* In a session of its own, as daemons have one. */
+                { "echo $(setsid sh -c 'echo $$; exec sleep 1000 >&-' &)", DEADLINE_USEC,
+                        AGENTD_COMMAND_EXITED },
+                { "echo $(setsid sh -c '(setsid sh -c \"echo \\$\\$; exec sleep 1000 >&-\") & exec sleep "
+                  "1000 >&-' &)",
+                        DEADLINE_USEC, AGENTD_COMMAND_EXITED },
+                { "echo $(setsid sh -c 'trap \"\" TERM; echo $$; exec sleep 1000 >&-' &); kill -9 $$",
+                        DEADLINE_USEC, AGENTD_COMMAND_KILLED },
+                { "echo $(setsid sh -c 'echo $$; exec sleep 1000 >&-' &); exec sleep 1000", USEC_PER_SEC,
+                        AGENTD_COMMAND_TIMED_OUT },
+        };
 
-        ASSERT_EQ(told.end, AGENTD_COMMAND_EXITED);
-        ASSERT_TRUE(pid > 1);
-        (void) snprintf(path, sizeof(path), "/proc/%d/stat", (int) pid);
-        /* Its parent is whoever reaps orphans here, which need not be quick about it: a zombie is gone. */
-        while (!gone && now_usec(CLOCK_MONOTONIC) < deadline) {
-                _cleanup_fclose_ FILE *f = fopen(path, "re");
+        FOREACH_ELEMENT(c, cases) {
+                CommandSpec spec = shell(c->text);
+                Told told;
+                char *end;
+                pid_t pid;
 
-                gone = !f || !fgets(line, sizeof(line), f) || strstr(line, ") Z ");
+                spec.timeout_usec = c->timeout_usec;
+                told = run(&spec);
+                pid = (pid_t) strtol(told.output, &end, 10);
+                ASSERT_EQ(told.end, c->end);
+                ASSERT_TRUE(end > told.output && pid > 1);
+                /* It was reaped as well. */
+                ASSERT_EQ(kill(pid, 0), -1);
+                ASSERT_EQ(errno, ESRCH);
         }
-        ASSERT_TRUE(gone);
+}
+
+TEST(nothing_is_begun_at_the_end) {
+        CommandSpec spec = shell("exit 0");
+        Told told = {};
+
+        ASSERT_OK(command_start(commands, &spec, &handlers, &told, NULL));
+        commands_stop(commands);
+        ASSERT_EQ(command_start(commands, &spec, &handlers, &told, NULL), -ECANCELED);
+        wait_told(&told);
+        ASSERT_EQ(told.end, AGENTD_COMMAND_EXITED);
 }
 
 TEST(it_can_be_cancelled_and_forgotten) {
@@ -347,6 +375,64 @@ TEST(specs_that_are_refused) {
         json_decref(unit);
 }
 
+TEST(what_systemd_has_escaped_is_read) {
+        static const struct {
+                const char *in, *out;
+        } cases[] = {
+                { "", "" },
+                { "AGENTD_STATE=file:/a b", "AGENTD_STATE=file:/a b" },
+                { "/tmp/a b%%h/x\\\"\\'$\\303\\204\\\\\\\\d", "/tmp/a b%h/x\"'$\303\204\\\\d" },
+                { "%%%%%", "%%%" },
+                { "a\\n\\t\\x41\\x4g\\s\\", "a\n\tA\004gs\\" },
+                { "\\1012\\7", "A2\007" },
+        };
+
+        FOREACH_ELEMENT(c, cases) {
+                char text[128];
+
+                (void) snprintf(text, sizeof(text), "%s", c->in);
+                unit_unescape(text);
+                ASSERT_STREQ(text, c->out);
+        }
+}
+
+TEST(slices_lie_in_each_other) {
+        static const struct {
+                const char *slice, *path;
+        } cases[] = {
+                { "agentd.slice", "agentd.slice" },
+                { "agentd-backup.slice", "agentd.slice/agentd-backup.slice" },
+                { "agentd-a-b.slice", "agentd.slice/agentd-a.slice/agentd-a-b.slice" },
+        };
+
+        FOREACH_ELEMENT(c, cases) {
+                Command command = {};
+
+                ASSERT_OK(unit_set_slice(&command, c->slice));
+                ASSERT_STREQ(command.slice, c->path);
+                free(command.slice);
+        }
+}
+
+TEST(steps_that_a_command_has) {
+        static const struct {
+                int status;
+                bool properties, directory, user, taken;
+        } cases[] = {
+                { 203, false, false, false, true },
+                { 200, false, false, false, false },
+                { 200, false, true, false, true },
+                { 217, false, true, false, false },
+                { 217, false, false, true, true },
+                { 226, false, true, true, false },
+                { 226, true, false, false, true },
+                { 243, false, false, false, false },
+        };
+
+        FOREACH_ELEMENT(c, cases)
+                ASSERT_EQ(unit_step_is_taken(c->status, c->properties, c->directory, c->user), c->taken);
+}
+
 TEST(so_many_and_no_more) {
         CommandSpec spec = shell("exec sleep 1000");
 
@@ -360,7 +446,8 @@ TEST(so_many_and_no_more) {
 
 RUN_TESTS(RUN_IT(ends_are_told), RUN_IT(what_cannot_be_run_is_a_result),
         RUN_IT(a_deadline_ends_it_and_what_it_has_started), RUN_IT(what_is_left_behind_is_killed),
-        RUN_IT(it_can_be_cancelled_and_forgotten), RUN_IT(input_and_output_may_be_descriptors),
-        RUN_IT(of_much_output_the_start_is_kept), RUN_IT(nothing_of_ours_is_left_open),
-        RUN_IT(variables_replace_those_that_are_always_there), RUN_IT(specs_that_are_refused),
-        RUN_IT(so_many_and_no_more))
+        RUN_IT(nothing_is_begun_at_the_end), RUN_IT(it_can_be_cancelled_and_forgotten),
+        RUN_IT(input_and_output_may_be_descriptors), RUN_IT(of_much_output_the_start_is_kept),
+        RUN_IT(nothing_of_ours_is_left_open), RUN_IT(variables_replace_those_that_are_always_there),
+        RUN_IT(specs_that_are_refused), RUN_IT(what_systemd_has_escaped_is_read),
+        RUN_IT(slices_lie_in_each_other), RUN_IT(steps_that_a_command_has), RUN_IT(so_many_and_no_more))

@@ -3,7 +3,10 @@
 /* Without a sandbox, which takes root: tests/box/test_deciding.py. */
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
+#include <sys/wait.h>
+#include <time.h>
 
 #include "runner.h"
 #include "test.h"
@@ -205,6 +208,59 @@ TEST(what_it_leaves_behind_is_killed) {
         }
 }
 
+/* A worker that is killed, as it took too long, while what it has run is in a session of its own. */
+TEST(commands_end_with_the_worker) {
+        char directory[] = "/tmp/agentd-test-runner-XXXXXX", path[64], script[256], proc[64], line[256];
+        usec_t deadline = now_usec(CLOCK_MONOTONIC) + LONG_USEC;
+        pid_t worker, pid = 0;
+
+        ASSERT_NOT_NULL(mkdtemp(directory));
+        (void) snprintf(path, sizeof(path), "%s/pid", directory);
+        (void) snprintf(script, sizeof(script),
+                "setsid sh -c 'echo $$ >%s/new; mv %s/new %s; exec sleep 1000' & sleep 1000", directory,
+                directory, path);
+        worker = fork();
+        ASSERT_TRUE(worker >= 0);
+        if (worker == 0) {
+                const char *const argv[] = { "/bin/sh", "-c", script, NULL };
+                Runner *runner;
+                RunnerResult result;
+                const char *step;
+
+                (void) setpgid(0, 0);
+                if (runner_new(NULL, "/", &runner) >= 0)
+                        (void) runner_run(runner,
+                                &(AgentdCommand){ .size = sizeof(AgentdCommand), .argv = argv },
+                                USEC_INFINITY, &result, &step);
+                _exit(EXIT_FAILURE);
+        }
+        while (pid == 0 && now_usec(CLOCK_MONOTONIC) < deadline) {
+                _cleanup_fclose_ FILE *f = fopen(path, "re");
+
+                if (f && fgets(line, sizeof(line), f))
+                        pid = (pid_t) strtol(line, NULL, 10);
+                else
+                        (void) poll(NULL, 0, 5);
+        }
+        ASSERT_TRUE(pid > 1);
+        ASSERT_OK(kill(-worker, SIGKILL));
+        ASSERT_EQ(waitpid(worker, NULL, 0), worker);
+
+        (void) snprintf(proc, sizeof(proc), "/proc/%d/stat", (int) pid);
+        for (bool gone = false; !gone;) {
+                _cleanup_fclose_ FILE *f = fopen(proc, "re");
+
+                /* A zombie is gone: whoever reaps orphans here need not be quick about it. */
+                gone = !f || !fgets(line, sizeof(line), f) || strstr(line, ") Z ");
+                if (!gone) {
+                        ASSERT_TRUE(now_usec(CLOCK_MONOTONIC) < deadline);
+                        (void) poll(NULL, 0, 5);
+                }
+        }
+        ASSERT_OK(unlink(path));
+        ASSERT_OK(rmdir(directory));
+}
+
 TEST(too_many_words_are_refused) {
         static char large[MIB(2)];
         const char *const argv[] = { "/bin/echo", large, NULL };
@@ -241,4 +297,5 @@ RUN_TESTS(RUN(how_it_ended), RUN(not_run), RUN(environment_directory_and_umask_a
         RUN(input_is_passed_on_however_long), RUN(input_that_is_not_read_is_no_error),
         RUN(input_from_a_descriptor), RUN(output_beyond_the_limit_is_cut),
         RUN(one_that_takes_too_long_is_killed), RUN(what_it_leaves_behind_is_killed),
-        RUN(too_many_words_are_refused), RUN(a_root_that_is_not_there_is_told))
+        RUN(commands_end_with_the_worker), RUN(too_many_words_are_refused),
+        RUN(a_root_that_is_not_there_is_told))

@@ -226,6 +226,7 @@ static int answer_batch(
                 uint32_t index = states[i] & ~MESSAGE_STATE_PENDING;
                 const ImageState *state = image_state(context->image, index);
                 bool pending = states[i] & MESSAGE_STATE_PENDING;
+                bool sensitive = state->flags & IMAGE_STATE_SENSITIVE;
 
                 if (phase == PHASE_CHECK && !condition_holds(worker, index))
                         continue;
@@ -234,7 +235,8 @@ static int answer_batch(
                         .id = image_text(context->image, state->id),
                         .name = image_state_name(context->image, index),
                         .data = state->data ? image_at(context->image, state->data) : NULL,
-                        .flags = pending ? AGENTD_STATE_PENDING : 0,
+                        .flags = (pending ? AGENTD_STATE_PENDING : 0) |
+                                 (sensitive ? AGENTD_STATE_SENSITIVE : 0),
                 };
         }
         if (m == 0)

@@ -141,7 +141,7 @@ int sandbox_enter_extract(int directory_fd, uint64_t bytes_max) {
 
         /* A file that becomes too large is an error and no signal. */
         (void) signal(SIGXFSZ, SIG_IGN);
-        if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+        if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
                 return -errno;
         r = limit(RLIMIT_FSIZE, MAX(bytes_max, (uint64_t) MANIFEST_SIZE_MAX));
         if (r == 0)

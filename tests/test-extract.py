@@ -473,6 +473,65 @@ def wrong_usage():
     assert done.returncode == 2 and b"usage" in done.stderr
 
 
+@test
+def attributes_in_headers_are_not_kept():
+    info, content = member("a", b"x")
+    info.pax_headers = {"SCHILY.xattr.user.x": "evil", "SCHILY.acl.access": "user::rwx,user:1:rwx,group::r--,mask::rwx,other::r--",
+                        "LIBARCHIVE.xattr.user.y": "ZXZpbA"}
+    with Place() as place:
+        result = place.extract(tar((info, content), format=tarfile.PAX_FORMAT))
+        assert result.status == 0, result.error
+        assert [n for n in os.listxattr(result.tree / "a") if n.startswith(("user.", "system."))] == []
+
+
+@test
+def hard_links_to_what_comes_later():
+    refuses(tar(hardlink("a", "b"), member("b", b"x")), "no file that was unpacked before")
+
+
+@test
+def names_that_differ_in_case_are_two():
+    assert unpack(tar(member("A", b"1"), member("a", b"2"), directory("Dir"), directory("dir")))[0] == ["A", "Dir", "a", "dir"]
+
+
+@test
+def what_comes_after_the_end_is_nothing():
+    assert unpack(tar(*APP) + tar(member("../evil", b"x"), member("more", b"x")))[0] == APP_PATHS
+
+
+@test
+def names_of_another_system_do_not_lead_out():
+    for name in "..\\evil", "a\\..\\..\\..\\evil", "C:\\evil", "/evil", "./../evil", "a/../../evil", "a//../evil":
+        with Place() as place:
+            result = place.extract(zip_of((name, "evil", 0o100644)))
+            assert result.status == (1 if "/" in name or result.error else 0), (name, result.paths())
+
+
+@test
+def nobody_else_can_get_at_what_it_has_open():
+    """By /proc, of which what belongs to root is closed to who has its user."""
+    if os.geteuid() != 0:
+        return
+    with tempfile.TemporaryDirectory() as top:
+        program, work = shutil.copy(extract, top), f"{top}/work"
+        os.chmod(top, 0o755)
+        os.mkdir(work)
+        os.chown(work, 65534, 65534)
+        fd = os.open(work, os.O_RDONLY | os.O_DIRECTORY)
+        child = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=fd, stderr=subprocess.DEVNULL,
+                                 user=65534, group=65534, extra_groups=[])
+        os.close(fd)
+        try:
+            child.stdin.write(tar(member("a", bytes(100000)))[:20000])
+            child.stdin.flush()
+            while not os.path.exists(f"{work}/tree/a"):
+                assert child.poll() is None
+            assert os.stat(f"/proc/{child.pid}/fd").st_uid == 0
+        finally:
+            child.stdin.close()
+            child.wait()
+
+
 failed = 0
 for number, function in enumerate(tests, 1):
     try:

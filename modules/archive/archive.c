@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "../common/walk.h"
 #include "archive-internal.h"
 
 enum {
@@ -151,6 +152,13 @@ static int check_parameters(AgentdPrepare *prepare, const char *name, const Agen
 
         if (name[1] == 0) {
                 agentd_prepare_error(prepare, -1, "'/' cannot come out of an archive");
+                r = -EINVAL;
+        } else if (p[P_PURGE].boolean && p[P_CREATES].type == AGENTD_NONE && is_system_directory(name)) {
+                agentd_prepare_error(prepare, -1,
+                        "'%s' is a directory of the system, which is not exchanged as a whole; purge = "
+                        "false "
+                        "unpacks into it",
+                        name);
                 r = -EINVAL;
         }
         if (p[P_SOURCE].type == AGENTD_NONE && p[P_URL].type == AGENTD_NONE) {

@@ -226,8 +226,13 @@ int place_swap(AgentdContext *c, size_t i, const Archive *archive, Look *look, i
 
 /* ---- Many renames ---------------------------------------------------------------------------------------------- */
 
+/* Files of which there is an undo record, with their contents: a state has room for 1000. */
+#define RECORDED_MAX 450
+
 typedef struct Merge {
         AgentdContext *c;
+        size_t i;
+        size_t n_recorded;
         const Archive *archive;
         Look *look;
         int tree_fd;
@@ -278,6 +283,44 @@ static int merge_directory(Merge *merge, const ManifestEntry *entry, const char 
         return 0;
 }
 
+/* What undoes it: of a file or link that was there before, or that there was none. */
+static void record(Merge *merge, const ManifestEntry *entry, const char *name) {
+        char what[MANIFEST_PATH_MAX + 32], text[MANIFEST_PATH_MAX];
+        _cleanup_close_ int fd = -1;
+        AgentdValue value = { .type = AGENTD_STRING, .string = text };
+        struct stat st;
+        ssize_t n;
+
+        if (merge->n_recorded++ >= RECORDED_MAX)
+                return;
+        if (fstatat(merge->parent_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+                (void) snprintf(text, sizeof(text), "absent");
+        else
+                (void) snprintf(text, sizeof(text), "%s %04o %u %u",
+                        S_ISREG(st.st_mode)   ? "file"
+                        : S_ISLNK(st.st_mode) ? "symlink"
+                                              : "special file",
+                        st.st_mode & 07777, st.st_uid, st.st_gid);
+        value.size = strlen(text);
+        (void) snprintf(
+                what, sizeof(what), "%s of %s", text[0] == 'a' ? "ensure" : "attributes", entry->path);
+        agentd_undo(merge->c, merge->i, what, &value);
+        if (text[0] == 'f') {
+                fd = open_strict(merge->parent_fd, name, O_RDONLY | O_NONBLOCK | O_NOCTTY);
+                (void) snprintf(what, sizeof(what), "content of %s", entry->path);
+                if (fd >= 0)
+                        agentd_keep_file(merge->c, merge->i, what, fd);
+        } else if (text[0] == 's' && S_ISLNK(st.st_mode)) {
+                n = readlinkat(merge->parent_fd, name, text, sizeof(text) - 1);
+                if (n < 0)
+                        return;
+                text[n] = 0;
+                value.size = (size_t) n;
+                (void) snprintf(what, sizeof(what), "target of %s", entry->path);
+                agentd_undo(merge->c, merge->i, what, &value);
+        }
+}
+
 static int merge_entry(Merge *merge, ManifestEntry *entry) {
         const char *name;
         struct stat st;
@@ -286,21 +329,29 @@ static int merge_entry(Merge *merge, ManifestEntry *entry) {
         r = merge_parent(merge, entry->path, &name);
         if (r < 0)
                 return r;
-        if (entry->kind == ENTRY_DIRECTORY)
+        if (entry->kind == ENTRY_DIRECTORY) {
+                if (fstatat(merge->parent_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+                        record(merge, entry, name);
                 return merge_directory(merge, entry, name);
+        }
+        record(merge, entry, name);
         /* Only we can write the tree. */
         if (renameat(merge->tree_fd, entry->path, merge->parent_fd, name) < 0)
                 return -errno;
         if (fstatat(merge->parent_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
                 return -errno;
-        entry->inode = entry->kind == ENTRY_FILE ? st.st_ino : 0;
+        /* It is not read again while it is this one; if somebody was faster, it is. */
+        if (entry->kind != ENTRY_FILE || st.st_ino != entry->inode)
+                entry->inode = 0;
         entry->ctime_nsec = entry->kind == ENTRY_FILE ? ctime_of(&st) : 0; /* a rename is a change */
         return 0;
 }
 
 int place_merge(
         AgentdContext *c, size_t i, const Archive *archive, Look *look, Manifest *manifest, int tree_fd) {
-        Merge merge = { .c = c, .archive = archive, .look = look, .tree_fd = tree_fd, .parent_fd = -1 };
+        Merge merge = {
+                .c = c, .i = i, .archive = archive, .look = look, .tree_fd = tree_fd, .parent_fd = -1
+        };
         int r = 0;
 
         for (size_t k = 0; k < manifest->n_entries && r == 0; k++) {

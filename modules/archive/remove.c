@@ -19,7 +19,8 @@ typedef struct Removal {
 /* What is in a directory. Goes on after an error, so that as much as can be is gone. */
 static int remove_content(Removal *removal, int fd, unsigned depth) {
         _cleanup_closedir_ DIR *dir = NULL;
-        int copy = dup(fd), result = 0;
+        /* No duplicate, which would begin where the last round has ended. */
+        int copy = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), result = 0;
         struct dirent *d;
 
         dir = copy >= 0 ? fdopendir(copy) : NULL;

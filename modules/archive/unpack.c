@@ -2,7 +2,7 @@
 
 /*
  * Unpacking: a staging directory beside the destination, in it `work`, which belongs to who unpacks, in that `tree` and
- * `manifest`. Only root can get at the staging directory, so whoever else has the same user cannot.
+ * `manifest`. Only root can get at the staging directory by its path; who has the same user could by /proc, and is nobody.
  */
 
 #include <errno.h>
@@ -16,8 +16,8 @@
 
 #include "archive-internal.h"
 
-#define UNPACK_USER "agentd-fetch"
-#define UNUSED_UID  65520 /* not that which checks would take */
+#define UNPACK_USER "agentd-extract" /* who unpacks, and nobody else */
+#define UNUSED_UID  65520            /* not that which checks would take */
 
 typedef struct Staging {
         int where_fd; /* the directory that it lies in; the look's */

@@ -274,6 +274,7 @@ TEST(parameters) {
                 { .type = AGENTD_STRING, .string = "", .size = 0 },
                 { .type = AGENTD_STRING, .string = "a\0b", .size = 3 },
                 { .type = AGENTD_STRING, .string = "/", .size = 1 },
+                { .type = AGENTD_STRING, .string = "a\nb", .size = 3 },
         };
         const char *const *list = (const char *const *) said;
 
@@ -287,7 +288,7 @@ TEST(parameters) {
         }
         ASSERT_OK(patterns_prepare(NULL, 0, "exclude", &(AgentdValue){}, &list));
         ASSERT_NULL(list);
-        for (uint32_t i = 0; i < 4; i++) {
+        for (uint32_t i = 0; i < ELEMENTSOF(items); i++) {
                 said[0] = 0;
                 ASSERT_EQ(patterns_prepare(NULL, 0, "exclude",
                                   &(AgentdValue){ .type = AGENTD_LIST, .n = 1, .items = &items[i] }, &list),

@@ -246,9 +246,10 @@ int patterns_prepare(AgentdPrepare *prepare, int parameter, const char *paramete
 
                 list[i] = item->string;
                 if (item->size == 0 || strlen(item->string) != item->size || item->size >= PATH_MAX ||
-                        strcmp(item->string, "/") == 0) {
+                        strchr(item->string, '\n') || strcmp(item->string, "/") == 0) {
                         agentd_prepare_error(prepare, parameter,
-                                "'%s' has a pattern that is empty, too long, or has a NUL in it",
+                                "'%s' has a pattern that is empty, too long, or has a NUL or a newline in "
+                                "it",
                                 parameter_name);
                         r = -EINVAL;
                 }

@@ -499,9 +499,9 @@ static void check_one(AgentdContext *c, const AgentdState *state, size_t i) {
                 if (exec->removes)
                         agentd_differs_string(c, i, "removes", exec->removes, NULL);
                 if (exec->unless)
-                        agentd_differs_string(c, i, "unless", unless, "it exited with status 0");
+                        agentd_differs_string(c, i, "unless", unless, "it succeeded");
                 if (exec->only_if)
-                        agentd_differs_string(c, i, "only_if", only_if, "another exit status");
+                        agentd_differs_string(c, i, "only_if", only_if, "it fails");
                 agentd_differs_string(c, i, "run", NULL, exec->secret ? "<sensitive>" : exec->shown);
         }
         agentd_done(c, i);
@@ -574,7 +574,8 @@ static void tell_failure(
         const Exec *exec = state->data;
         char *lines = NULL;
 
-        if (exec->log_output == LOG_ON_FAILURE && !exec->secret) {
+        if (exec->log_output == LOG_ON_FAILURE && !exec->secret &&
+                !(state->flags & AGENTD_STATE_SENSITIVE)) {
                 log_lines(c, state, result->output, result->output_size);
                 log_lines(c, state, result->errors, result->errors_size);
         }
@@ -628,7 +629,9 @@ static void apply_one(AgentdContext *c, const AgentdState *state, size_t i) {
         }
 
         r = agentd_run_command(c, i, &command, &result);
-        if (r < 0)
+        if (r == -ECANCELED)
+                agentd_failed(c, i, "the command was not begun, as agentd is stopping");
+        else if (r < 0)
                 agentd_failed(c, i, "Failed to run the command: %s", strerror(-r));
         else if (result.end != AGENTD_COMMAND_EXITED || !exec->succeeds[result.code & 0xff])
                 tell_failure(c, state, i, &result);

@@ -175,8 +175,8 @@ int acl_wanted(AgentdContext *c, const File *file, bool of_default, mode_t mode,
         int r = 0;
 
         ret->n = 0;
-        for (size_t k = 0; k < file->n_acl; k++) {
-                const AclWish *wish = &file->acl[k];
+        for (size_t k = 0; k < extras_of(file)->n_acl; k++) {
+                const AclWish *wish = &extras_of(file)->acl[k];
                 uint32_t id = NO_ID;
 
                 if (wish->is_default != of_default)

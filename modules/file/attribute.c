@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <linux/posix_acl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -109,13 +110,14 @@ static int compare_capabilities(AgentdContext *c, size_t i, const File *file, in
         int r;
 
         r = capabilities_read(fd, &is);
-        if (r < 0 && !(r == -EOPNOTSUPP && !file->capabilities.permitted && !file->capabilities.inheritable))
+        if (r < 0 && !(r == -EOPNOTSUPP && !extras_of(file)->capabilities.permitted &&
+                             !extras_of(file)->capabilities.inheritable))
                 return fail_reading(c, i, look, "capabilities", r);
-        if (capabilities_equal(&is, &file->capabilities))
+        if (capabilities_equal(&is, &extras_of(file)->capabilities))
                 return 0;
         look->capabilities_differ = true;
         capabilities_print(&is, before, sizeof(before));
-        capabilities_print(&file->capabilities, after, sizeof(after));
+        capabilities_print(&extras_of(file)->capabilities, after, sizeof(after));
         agentd_differs_string(c, i, "capabilities", before, after);
         return 0;
 }
@@ -145,8 +147,8 @@ static int read_xattr(int fd, const char *name, char **ret, size_t *ret_size) {
 }
 
 static int compare_xattrs(AgentdContext *c, size_t i, const File *file, int fd, Look *look) {
-        for (size_t k = 0; k < file->n_xattrs; k++) {
-                const AgentdMember *member = &file->xattrs[k];
+        for (size_t k = 0; k < extras_of(file)->n_xattrs; k++) {
+                const AgentdMember *member = &extras_of(file)->xattrs[k];
                 const char *name = member->key;
                 AgentdValue is = { .type = AGENTD_STRING };
                 char attribute[300], *value = NULL;
@@ -176,9 +178,9 @@ static int compare_label(AgentdContext *c, size_t i, const File *file, int fd, L
         n = read_label(fd, label, sizeof(label));
         if (n < 0)
                 return fail_reading(c, i, look, "label", (int) n);
-        if (strcmp(label, file->selinux) != 0) {
+        if (strcmp(label, extras_of(file)->selinux) != 0) {
                 look->selinux_differs = true;
-                agentd_differs_string(c, i, "selinux", n > 0 ? label : NULL, file->selinux);
+                agentd_differs_string(c, i, "selinux", n > 0 ? label : NULL, extras_of(file)->selinux);
         }
         return 0;
 }
@@ -202,12 +204,12 @@ static int compare_flag(AgentdContext *c, size_t i, const char *name, uint64_t b
 int compare_extended(AgentdContext *c, size_t i, const File *file, Look *look) {
         int fd CLOSED = -1;
 
-        if (compare_flag(c, i, "immutable", STATX_ATTR_IMMUTABLE, file->immutable, look,
+        if (compare_flag(c, i, "immutable", STATX_ATTR_IMMUTABLE, extras_of(file)->immutable, look,
                     &look->immutable_differs) < 0 ||
-                compare_flag(c, i, "append_only", STATX_ATTR_APPEND, file->append_only, look,
+                compare_flag(c, i, "append_only", STATX_ATTR_APPEND, extras_of(file)->append_only, look,
                         &look->append_only_differs) < 0)
                 return -1;
-        if (!file->has_extended)
+        if (!extras_of(file)->has_extended)
                 return 0;
 
         fd = open_for_attributes(look->dir_fd, look->name, look->kind);
@@ -215,33 +217,40 @@ int compare_extended(AgentdContext *c, size_t i, const File *file, Look *look) {
                 agentd_failed(c, i, "Failed to open '%s': %s", look->path, explain(fd));
                 return -1;
         }
-        if (file->has_acl && compare_acl(c, i, file, false, fd, look, &look->acl_differs) < 0)
+        if (extras_of(file)->has_acl && compare_acl(c, i, file, false, fd, look, &look->acl_differs) < 0)
                 return -1;
-        if (file->has_acl && look->kind == KIND_DIRECTORY &&
+        if (extras_of(file)->has_acl && look->kind == KIND_DIRECTORY &&
                 compare_acl(c, i, file, true, fd, look, &look->default_acl_differs) < 0)
                 return -1;
-        if (file->has_capabilities && compare_capabilities(c, i, file, fd, look) < 0)
+        if (extras_of(file)->has_capabilities && compare_capabilities(c, i, file, fd, look) < 0)
                 return -1;
         if (compare_xattrs(c, i, file, fd, look) < 0)
                 return -1;
-        return file->selinux ? compare_label(c, i, file, fd, look) : 0;
+        return extras_of(file)->selinux ? compare_label(c, i, file, fd, look) : 0;
 }
 
 /* ---- Undo ------------------------------------------------------------------------------------------------------ */
 
-static void undo_text(AgentdContext *c, size_t i, const char *what, const char *text) {
-        agentd_undo(
-                c, i, what, &(AgentdValue){ .type = AGENTD_STRING, .string = text, .size = strlen(text) });
+/* "WHAT", or "WHAT of PATH" of what lies below. */
+static void undo(AgentdContext *c, size_t i, const char *what, const char *of, const AgentdValue *value) {
+        char name[PATH_MAX + 320];
+
+        (void) snprintf(name, sizeof(name), of ? "%s of %s" : "%s", what, of);
+        agentd_undo(c, i, name, value);
 }
 
-static void undo_xattr(AgentdContext *c, size_t i, int fd, const char *name) {
+static void undo_text(AgentdContext *c, size_t i, const char *what, const char *of, const char *text) {
+        undo(c, i, what, of, &(AgentdValue){ .type = AGENTD_STRING, .string = text, .size = strlen(text) });
+}
+
+static void undo_xattr(AgentdContext *c, size_t i, int fd, const char *name, const char *of) {
         AgentdValue value = { .type = AGENTD_STRING };
         char what[300], *text = NULL;
 
         if (read_xattr(fd, name, &text, &value.size) == 0)
                 value.string = text;
         (void) snprintf(what, sizeof(what), "xattrs.%s", name);
-        agentd_undo(c, i, what, text ? &value : NULL);
+        undo(c, i, what, of, text ? &value : NULL);
         free(text);
 }
 
@@ -262,16 +271,64 @@ static ssize_t list_xattrs(int fd, char **ret) {
         return n;
 }
 
+/* With what the owning group may, which the mode does not say of a file that has a list. */
+static void undo_acl(AgentdContext *c, size_t i, bool of_default, const char *of, const Acl *acl) {
+        char text[TEXT_SIZE];
+        size_t n = 0;
+
+        for (size_t k = 0; k < acl->n && !of_default; k++) {
+                unsigned bits = acl->entries[k].permissions;
+
+                if (acl->entries[k].tag == ACL_GROUP_OBJ)
+                        n = (size_t) snprintf(text, sizeof(text), "group::%c%c%c,", bits & 4 ? 'r' : '-',
+                                bits & 2 ? 'w' : '-', bits & 1 ? 'x' : '-');
+        }
+        acl_print(c, acl, of_default, text + n, sizeof(text) - n);
+        undo_text(c, i, of_default ? "default_acl" : "acl", of, text);
+}
+
 static bool is_acl(const char *name) {
         return strcmp(name, ACL_ACCESS) == 0 || strcmp(name, ACL_DEFAULT) == 0;
 }
 
+size_t record_lost(AgentdContext *c, size_t i, int fd, const char *of) {
+        char text[TEXT_SIZE], *names = NULL;
+        Capabilities capabilities;
+        size_t n_records = 0;
+        ssize_t n;
+        Acl acl;
+
+        /* Mostly there are none, and that is one call. */
+        n = list_xattrs(fd, &names);
+        for (ssize_t k = 0; k < n; k += (ssize_t) strlen(names + k) + 1) {
+                const char *name = names + k;
+
+                n_records++;
+                if (is_acl(name)) {
+                        bool of_default = strcmp(name, ACL_DEFAULT) == 0;
+
+                        if (acl_read(fd, of_default, &acl) >= 0)
+                                undo_acl(c, i, of_default, of, &acl);
+                } else if (strcmp(name, CAPABILITY) == 0) {
+                        if (capabilities_read(fd, &capabilities) < 0)
+                                continue;
+                        capabilities_print(&capabilities, text, sizeof(text));
+                        undo_text(c, i, "capabilities", of, text);
+                } else if (strcmp(name, SELINUX) == 0) {
+                        if (read_label(fd, text, sizeof(text)) > 0)
+                                undo_text(c, i, "selinux", of, text);
+                } else
+                        undo_xattr(c, i, fd, name, of);
+        }
+        free(names);
+        return n_records;
+}
+
 void record_extended_undo(AgentdContext *c, size_t i, const File *file, const Look *look, bool lost) {
         AgentdValue flag = { .type = AGENTD_BOOLEAN };
-        char text[TEXT_SIZE], *names = NULL;
+        char text[TEXT_SIZE];
         int fd CLOSED = -1;
         Capabilities capabilities;
-        ssize_t n = 0;
         Acl acl;
 
         flag.boolean = look->st.stx_attributes & STATX_ATTR_IMMUTABLE;
@@ -281,36 +338,35 @@ void record_extended_undo(AgentdContext *c, size_t i, const File *file, const Lo
         if (look->append_only_differs || (lost && flag.boolean))
                 agentd_undo(c, i, "append_only", &flag);
 
-        if ((!file->has_extended && !lost) || (look->kind != KIND_FILE && look->kind != KIND_DIRECTORY))
+        if ((!extras_of(file)->has_extended && !lost) ||
+                (look->kind != KIND_FILE && look->kind != KIND_DIRECTORY))
                 return;
         fd = open_for_attributes(look->dir_fd, look->name, look->kind);
         if (fd < 0)
                 return;
-        /* A new mode takes its list along. */
-        for (int k = 0; k < 2; k++)
-                if ((lost || (k ? look->default_acl_differs : look->acl_differs || look->mode_differs)) &&
-                        acl_read(fd, k, &acl) == 0 && (acl.n > 0 || !lost)) {
-                        acl_print(c, &acl, k, text, sizeof(text));
-                        undo_text(c, i, k ? "default_acl" : "acl", text);
-                }
-        if ((lost || look->capabilities_differ || look->owner_differs || look->group_differs) &&
-                capabilities_read(fd, &capabilities) == 0 &&
-                (!lost || capabilities.permitted || capabilities.inheritable)) {
-                capabilities_print(&capabilities, text, sizeof(text));
-                undo_text(c, i, "capabilities", text);
-        }
-        if ((lost || look->selinux_differs) && read_label(fd, text, sizeof(text)) > 0)
-                undo_text(c, i, "selinux", text);
-
         if (lost)
-                n = list_xattrs(fd, &names);
-        for (ssize_t k = 0; k < n; k += (ssize_t) strlen(names + k) + 1)
-                if (!is_acl(names + k) && strcmp(names + k, CAPABILITY) != 0 &&
-                        strcmp(names + k, SELINUX) != 0)
-                        undo_xattr(c, i, fd, names + k);
-        free(names);
-        for (size_t k = 0; !lost && look->xattrs_differ && k < file->n_xattrs; k++)
-                undo_xattr(c, i, fd, file->xattrs[k].key);
+                (void) record_lost(c, i, fd, NULL);
+        /* What there was none of, and will be. A new mode takes its list along. */
+        for (int k = 0; k < 2; k++) {
+                bool differs = k ? look->default_acl_differs : look->acl_differs;
+
+                if ((differs || (k == 0 && look->mode_differs)) && acl_read(fd, k, &acl) == 0 &&
+                        (acl.n == 0 ? differs : !lost))
+                        undo_acl(c, i, k, NULL, &acl);
+        }
+        if (look->capabilities_differ && capabilities_read(fd, &capabilities) == 0 &&
+                (!lost || !(capabilities.permitted || capabilities.inheritable))) {
+                capabilities_print(&capabilities, text, sizeof(text));
+                undo_text(c, i, "capabilities", NULL, text);
+        }
+        if (!lost && look->selinux_differs && read_label(fd, text, sizeof(text)) > 0)
+                undo_text(c, i, "selinux", NULL, text);
+        for (size_t k = 0; look->xattrs_differ && k < extras_of(file)->n_xattrs; k++) {
+                const char *name = extras_of(file)->xattrs[k].key;
+
+                if (!lost || fgetxattr(fd, name, NULL, 0) < 0)
+                        undo_xattr(c, i, fd, name, NULL);
+        }
 }
 
 /* ---- Setting --------------------------------------------------------------------------------------------------- */
@@ -331,7 +387,7 @@ int mode_with_acl(AgentdContext *c, const File *file, mode_t mode, mode_t *ret, 
         int r;
 
         *ret = mode;
-        if (!file->has_acl)
+        if (!extras_of(file)->has_acl)
                 return 0;
         r = acl_wanted(c, file, false, mode, &acl, &nobody);
         if (r < 0) {
@@ -347,7 +403,7 @@ int mode_with_acl(AgentdContext *c, const File *file, mode_t mode, mode_t *ret, 
 int set_extended(AgentdContext *c, const File *file, const Look *look, int fd, const char **ret_error) {
         int r;
 
-        if (file->has_acl)
+        if (extras_of(file)->has_acl)
                 for (int k = 0; k < (file->kind == KIND_DIRECTORY ? 2 : 1); k++) {
                         mode_t mode = look->kind == kind_on_disk(file->kind) ? mode_to_be(look)
                                       : look->mode != KEEP                   ? (mode_t) look->mode
@@ -364,22 +420,23 @@ int set_extended(AgentdContext *c, const File *file, const Look *look, int fd, c
                                 return r;
                         }
                 }
-        for (size_t k = 0; k < file->n_xattrs; k++)
-                if (fsetxattr(fd, file->xattrs[k].key, file->xattrs[k].value.string,
-                            file->xattrs[k].value.size, 0) < 0) {
+        for (size_t k = 0; k < extras_of(file)->n_xattrs; k++)
+                if (fsetxattr(fd, extras_of(file)->xattrs[k].key, extras_of(file)->xattrs[k].value.string,
+                            extras_of(file)->xattrs[k].value.size, 0) < 0) {
                         r = -errno;
                         *ret_error = because("extended attributes", r);
                         return r;
                 }
-        if (file->selinux && selinux_is_enabled(c) &&
-                fsetxattr(fd, SELINUX, file->selinux, strlen(file->selinux) + 1, 0) < 0) {
+        if (extras_of(file)->selinux && selinux_is_enabled(c) &&
+                fsetxattr(fd, SELINUX, extras_of(file)->selinux, strlen(extras_of(file)->selinux) + 1, 0) <
+                        0) {
                 r = -errno;
                 *ret_error = r == -EINVAL ? "the policy of SELinux does not know this label"
                                           : because("label", r);
                 return r;
         }
-        if (file->has_capabilities) {
-                r = capabilities_write(fd, &file->capabilities);
+        if (extras_of(file)->has_capabilities) {
+                r = capabilities_write(fd, &extras_of(file)->capabilities);
                 if (r < 0) {
                         *ret_error = because("capabilities", r);
                         return r;
@@ -396,11 +453,11 @@ static bool is_not_kept(const File *file, const Look *look, const char *name) {
                 return true; /* these by themselves */
         if (strcmp(name, CAPABILITY) == 0)
                 /* A new owner has not agreed to them, as with set-id bits. */
-                return file->has_capabilities || look->owner_differs || look->group_differs;
+                return extras_of(file)->has_capabilities || look->owner_differs || look->group_differs;
         if (strcmp(name, SELINUX) == 0)
-                return file->selinux;
-        for (size_t k = 0; k < file->n_xattrs; k++)
-                if (strcmp(name, file->xattrs[k].key) == 0)
+                return extras_of(file)->selinux;
+        for (size_t k = 0; k < extras_of(file)->n_xattrs; k++)
+                if (strcmp(name, extras_of(file)->xattrs[k].key) == 0)
                         return true;
         return false;
 }
@@ -444,11 +501,12 @@ int keep_extended(const File *file, const Look *look, int old_fd, int fd, const 
                         r = keep_xattr(old_fd, fd, names + k, ret_error);
         }
         free(names);
-        if (r < 0 || file->has_acl)
+        if (r < 0 || extras_of(file)->has_acl)
                 return r;
-        if (has_list)
+        /* Whoever had the file before may have let himself in: a list goes with him. */
+        if (has_list && !look->owner_differs && !look->group_differs)
                 return keep_xattr(old_fd, fd, ACL_ACCESS, ret_error);
-        /* The directory's default list came with the new file; the old one had none. */
+        /* The directory's default list came with the new file. */
         return fgetxattr(fd, ACL_ACCESS, NULL, 0) > 0 ? acl_write(fd, false, &(Acl){ .n = 0 }) : 0;
 }
 
@@ -462,11 +520,11 @@ bool has_flags(const Look *look) {
 const char *is_protected(const File *file, const Look *look) {
         if (look->kind == KIND_ABSENT)
                 return NULL;
-        if ((look->st.stx_attributes & STATX_ATTR_IMMUTABLE) && file->immutable == KEEP)
+        if ((look->st.stx_attributes & STATX_ATTR_IMMUTABLE) && extras_of(file)->immutable == KEEP)
                 return "it is immutable; 'immutable' says that it may be changed all the same, and whether "
                        "it "
                        "is immutable after";
-        if ((look->st.stx_attributes & STATX_ATTR_APPEND) && file->append_only == KEEP)
+        if ((look->st.stx_attributes & STATX_ATTR_APPEND) && extras_of(file)->append_only == KEEP)
                 return "it can only be appended to; 'append_only' says that it may be changed all the same";
         return NULL;
 }
@@ -493,9 +551,9 @@ int set_flags(const File *file, const Look *look, int fd) {
              was_append_only = look->kind != KIND_ABSENT && look->st.stx_attributes & STATX_ATTR_APPEND;
         unsigned set = 0;
 
-        if (file->immutable == KEEP ? was_immutable : file->immutable)
+        if (extras_of(file)->immutable == KEEP ? was_immutable : extras_of(file)->immutable)
                 set |= FS_IMMUTABLE_FL;
-        if (file->append_only == KEEP ? was_append_only : file->append_only)
+        if (extras_of(file)->append_only == KEEP ? was_append_only : extras_of(file)->append_only)
                 set |= FS_APPEND_FL;
         return change_flags(fd, (FS_IMMUTABLE_FL | FS_APPEND_FL) & ~set, set);
 }

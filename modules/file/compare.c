@@ -142,7 +142,7 @@ static int compare_content(AgentdContext *c, size_t i, const File *file, Look *l
 
         if (file->only_if_missing && look->kind == KIND_FILE)
                 return 0;
-        if (file->download)
+        if (extras_of(file)->download)
                 return compare_download(c, i, file, look);
         if ((!file->content && !file->source) || content_is_known(c, i, file, look))
                 return 0;

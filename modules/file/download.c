@@ -245,7 +245,7 @@ int compare_download(AgentdContext *c, size_t i, const File *file, Look *look) {
                         agentd_failed(c, i, "Failed to open '%s': %s", look->path, explain(fd));
                         return -1;
                 }
-                r = agentd_is_downloaded(c, i, fd, file->download, is);
+                r = agentd_is_downloaded(c, i, fd, extras_of(file)->download, is);
                 if (r == -EINVAL) {
                         agentd_failed(c, i, "its checksum, or one of its public keys, is not well-formed");
                         return -1;
@@ -260,7 +260,7 @@ int compare_download(AgentdContext *c, size_t i, const File *file, Look *look) {
                 }
         }
         look->content_differs = true;
-        report(c, i, file->download, look->kind == KIND_FILE ? is : NULL);
+        report(c, i, extras_of(file)->download, look->kind == KIND_FILE ? is : NULL);
         return 0;
 }
 
@@ -269,7 +269,7 @@ int compare_download(AgentdContext *c, size_t i, const File *file, Look *look) {
 int fetch_download(AgentdContext *c, size_t i, const File *file, const char **ret_error) {
         int fd, r;
 
-        r = agentd_download(c, i, file->download, &fd);
+        r = agentd_download(c, i, extras_of(file)->download, &fd);
         if (r < 0) {
                 *ret_error = agentd_download_error(c);
                 return r;

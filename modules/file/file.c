@@ -322,25 +322,25 @@ static int read_target(AgentdPrepare *prepare, const char *name, const AgentdVal
         return 0;
 }
 
-static int read_mode(AgentdPrepare *prepare, const AgentdValue *mode, File *file) {
+static int read_mode(AgentdPrepare *prepare, const AgentdValue *mode, File *file, Extras *extras) {
         file->mode = KEEP;
         if (mode->type == AGENTD_INTEGER)
-                file->mode = mode->integer;
+                file->mode = (int32_t) mode->integer;
         if (mode->type != AGENTD_STRING)
                 return 0;
-        file->symbolic = mode->string;
+        extras->symbolic = mode->string;
         switch (strlen(mode->string) == mode->size ? mode_parse(mode->string) : -EINVAL) {
         case 0: return 0;
         case -EDOM:
                 agentd_prepare_error(prepare, P_MODE,
                         "'mode' is '%s', which gives something else each time it is applied",
-                        file->symbolic);
+                        extras->symbolic);
                 return -EINVAL;
         default:
                 agentd_prepare_error(prepare, P_MODE,
                         "'mode' is '%s'; it must be octal digits like \"0644\", or symbolic like "
                         "\"u=rw,go=r\"",
-                        file->symbolic);
+                        extras->symbolic);
                 return -EINVAL;
         }
 }
@@ -369,7 +369,7 @@ static const char *refuse_xattr(const AgentdMember *member) {
         return member->value.size > 65536 ? "is larger than 64 KiB" : NULL;
 }
 
-static int read_xattrs(AgentdPrepare *prepare, const AgentdValue *table, File *file) {
+static int read_xattrs(AgentdPrepare *prepare, const AgentdValue *table, Extras *extras) {
         if (table->type == AGENTD_NONE)
                 return 0;
         for (uint32_t k = 0; k < table->n; k++) {
@@ -381,12 +381,12 @@ static int read_xattrs(AgentdPrepare *prepare, const AgentdValue *table, File *f
                         return -EINVAL;
                 }
         }
-        file->xattrs = table->members;
-        file->n_xattrs = table->n;
+        extras->xattrs = table->members;
+        extras->n_xattrs = table->n;
         return 0;
 }
 
-static int read_acl(AgentdPrepare *prepare, const AgentdValue *list, File *file) {
+static int read_acl(AgentdPrepare *prepare, const AgentdValue *list, Kind kind, Extras *extras) {
         AclWish *wishes;
 
         if (list->type == AGENTD_NONE)
@@ -402,7 +402,7 @@ static int read_acl(AgentdPrepare *prepare, const AgentdValue *list, File *file)
                                           ? acl_parse(prepare, item->string, &wishes[k])
                                           : "it has a NUL in it";
 
-                if (!why && wishes[k].is_default && file->kind != KIND_DIRECTORY)
+                if (!why && wishes[k].is_default && kind != KIND_DIRECTORY)
                         why = "only a directory has defaults";
                 for (uint32_t j = 0; !why && j < k; j++)
                         if (acl_is_same_entry(&wishes[j], &wishes[k]))
@@ -412,25 +412,25 @@ static int read_acl(AgentdPrepare *prepare, const AgentdValue *list, File *file)
                         return -EINVAL;
                 }
         }
-        file->has_acl = true;
-        file->acl = wishes;
-        file->n_acl = list->n;
+        extras->has_acl = true;
+        extras->acl = wishes;
+        extras->n_acl = list->n;
         return 0;
 }
 
-static int read_attributes(AgentdPrepare *prepare, const AgentdValue *p, File *file) {
+static int read_attributes(AgentdPrepare *prepare, const AgentdValue *p, File *file, Extras *extras) {
         int r = 0;
 
-        if (read_mode(prepare, &p[P_MODE], file) < 0)
+        if (read_mode(prepare, &p[P_MODE], file, extras) < 0)
                 r = -EINVAL;
-        if (read_xattrs(prepare, &p[P_XATTRS], file) < 0)
+        if (read_xattrs(prepare, &p[P_XATTRS], extras) < 0)
                 r = -EINVAL;
-        if (read_acl(prepare, &p[P_ACL], file) < 0)
+        if (read_acl(prepare, &p[P_ACL], file->kind, extras) < 0)
                 r = -EINVAL;
         if (is_given(p, P_SELINUX)) {
                 const AgentdValue *label = &p[P_SELINUX];
 
-                file->selinux = label->string;
+                extras->selinux = label->string;
                 if (strlen(label->string) != label->size || label->size > 4000 ||
                         !strchr(label->string, ':')) {
                         agentd_prepare_error(prepare, P_SELINUX,
@@ -439,9 +439,9 @@ static int read_attributes(AgentdPrepare *prepare, const AgentdValue *p, File *f
                 }
         }
         if (is_given(p, P_CAPABILITIES)) {
-                file->has_capabilities = true;
+                extras->has_capabilities = true;
                 if (strlen(p[P_CAPABILITIES].string) != p[P_CAPABILITIES].size ||
-                        capabilities_parse(p[P_CAPABILITIES].string, &file->capabilities) < 0) {
+                        capabilities_parse(p[P_CAPABILITIES].string, &extras->capabilities) < 0) {
                         agentd_prepare_error(prepare, P_CAPABILITIES,
                                 "'capabilities' is '%s'; it must be like "
                                 "\"cap_net_bind_service,cap_net_raw=ep\", "
@@ -450,9 +450,10 @@ static int read_attributes(AgentdPrepare *prepare, const AgentdValue *p, File *f
                         r = -EINVAL;
                 }
         }
-        file->immutable = is_given(p, P_IMMUTABLE) ? p[P_IMMUTABLE].boolean : KEEP;
-        file->append_only = is_given(p, P_APPEND_ONLY) ? p[P_APPEND_ONLY].boolean : KEEP;
-        file->has_extended = file->has_acl || file->has_capabilities || file->n_xattrs > 0 || file->selinux;
+        extras->immutable = is_given(p, P_IMMUTABLE) ? p[P_IMMUTABLE].boolean : KEEP;
+        extras->append_only = is_given(p, P_APPEND_ONLY) ? p[P_APPEND_ONLY].boolean : KEEP;
+        extras->has_extended =
+                extras->has_acl || extras->has_capabilities || extras->n_xattrs > 0 || extras->selinux;
         return r;
 }
 
@@ -481,24 +482,30 @@ static AgentdPathKind path_kind(const AgentdValue *p, Kind kind) {
         }
 }
 
+static bool has_any(const Extras *extras) {
+        return extras->symbolic || extras->validate || extras->has_extended || extras->immutable != KEEP ||
+               extras->append_only != KEEP || extras->tree || extras->download;
+}
+
 static int file_prepare(AgentdPrepare *prepare, const char *name, const AgentdValue *p,
         const void **ret_data, unsigned flags) {
         File *file = agentd_alloc(prepare, sizeof(File));
+        Extras extras = *extras_of(file), *kept;
         int r;
 
         while (strcmp(ensure_words[file->kind], p[P_ENSURE].string) != 0)
                 file->kind++;
 
         r = check_sense(prepare, p, file->kind);
-        if (read_target(prepare, name, p, file) < 0 || read_attributes(prepare, p, file) < 0 ||
-                validate_prepare(prepare, P_VALIDATE, &p[P_VALIDATE], &file->validate) < 0)
+        if (read_target(prepare, name, p, file) < 0 || read_attributes(prepare, p, file, &extras) < 0 ||
+                validate_prepare(prepare, P_VALIDATE, &p[P_VALIDATE], &extras.validate) < 0)
                 r = -EINVAL;
         if (name[1] == 0 && file->kind != KIND_DIRECTORY) {
                 agentd_prepare_error(prepare, -1, "'/' is a directory, and cannot be anything else");
                 r = -EINVAL;
         }
         if (file->kind == KIND_DIRECTORY &&
-                tree_prepare(prepare, name, p, &tree_parameters, &file->tree) < 0)
+                tree_prepare(prepare, name, p, &tree_parameters, &extras.tree) < 0)
                 r = -EINVAL;
         if (r < 0)
                 return r;
@@ -516,16 +523,21 @@ static int file_prepare(AgentdPrepare *prepare, const char *name, const AgentdVa
                         .public_keys_index = P_PUBLIC_KEYS,
                         .fields_index = P_DOWNLOAD,
                 },
-                &file->download);
+                &extras.download);
         if (r < 0)
                 return r;
+        if (has_any(&extras)) {
+                kept = agentd_alloc(prepare, sizeof(Extras));
+                *kept = extras;
+                file->extras = kept;
+        }
 
         for (int k = P_CONTENT; k <= P_TEMPLATE; k += P_TEMPLATE - P_CONTENT)
                 if (is_given(p, k)) {
                         file->content = p[k].string;
                         file->content_size = p[k].size;
                 }
-        file->source = is_given(p, P_SOURCE) && !file->tree ? p[P_SOURCE].string : NULL;
+        file->source = is_given(p, P_SOURCE) && !extras.tree ? p[P_SOURCE].string : NULL;
         file->owner = is_given(p, P_OWNER) ? p[P_OWNER].string : NULL;
         file->group = is_given(p, P_GROUP) ? p[P_GROUP].string : NULL;
         file->only_if_missing = is_given(p, P_REPLACE) && !p[P_REPLACE].boolean;
@@ -534,7 +546,7 @@ static int file_prepare(AgentdPrepare *prepare, const char *name, const AgentdVa
                 file->make_parents = p[P_PARENTS].items[PARENTS_CREATE].boolean;
                 file->parents_mode = (mode_t) p[P_PARENTS].items[PARENTS_MODE].integer;
         }
-        agentd_prepare_path_kind(prepare, file->tree ? AGENTD_PATH_TREE : path_kind(p, file->kind));
+        agentd_prepare_path_kind(prepare, extras.tree ? AGENTD_PATH_TREE : path_kind(p, file->kind));
         *ret_data = file;
         return 0;
 }
@@ -542,8 +554,8 @@ static int file_prepare(AgentdPrepare *prepare, const char *name, const AgentdVa
 static int file_watch(AgentdWatch *watch, const AgentdState *state, unsigned flags) {
         const File *file = state->data;
 
-        if (file->tree)
-                tree_watch(watch, state->name, file->tree);
+        if (extras_of(file)->tree)
+                tree_watch(watch, state->name, extras_of(file)->tree);
         else
                 agentd_watch_path(watch, state->name);
         if (file->kind == KIND_HARDLINK)
@@ -559,7 +571,7 @@ static int file_check(AgentdContext *c, const AgentdState *states, size_t n, uns
                         continue;
                 if (file_compare(c, i, states[i].data, &look) < 0)
                         continue;
-                if (((const File *) states[i].data)->tree)
+                if (extras_of(states[i].data)->tree)
                         tree_check(c, i, &states[i], &look);
                 else
                         agentd_done(c, i);
@@ -578,7 +590,7 @@ static int file_apply(AgentdContext *c, const AgentdState *states, size_t n, uns
                         continue;
                 if (file_compare(c, i, file, &look) < 0)
                         continue;
-                if (file->tree) {
+                if (extras_of(file)->tree) {
                         tree_apply(c, i, &states[i], &look);
                         continue;
                 }

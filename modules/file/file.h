@@ -52,19 +52,9 @@ typedef struct Capabilities {
         uint32_t root_id; /* of the user namespace that they are for; never declared */
 } Capabilities;
 
-typedef struct File {
-        Kind kind;
-        const char *content; /* NULL: not managed, or in source */
-        size_t content_size;
-        const char *source; /* absolute path, NULL: none */
-        const char *target;
-        int64_t mode;         /* KEEP: not managed, or … */
-        const char *symbolic; /* … said like this */
-        const char *owner, *group;
-        bool make_parents;
-        mode_t parents_mode;
-        bool only_if_missing; /* about the content */
-        bool force;
+/* What few files have, so that the many others need no room for it. */
+typedef struct Extras {
+        const char *symbolic;        /* NULL: the mode is as the file has it, or … said like this */
         const char *const *validate; /* ended by NULL; NULL: none */
 
         /* Attributes that not every file system has. */
@@ -79,7 +69,28 @@ typedef struct File {
         int immutable, append_only;     /* 0, 1, KEEP */
         const struct Tree *tree;        /* what lies below; NULL: not managed. See tree.h */
         const AgentdDownload *download; /* has the content; NULL: none */
+} Extras;
+
+typedef struct File {
+        Kind kind;
+        int32_t mode;        /* KEEP: not managed, or symbolic */
+        const char *content; /* NULL: not managed, or in source */
+        size_t content_size;
+        const char *source; /* absolute path, NULL: none */
+        const char *target;
+        const char *owner, *group;
+        mode_t parents_mode;
+        bool make_parents;
+        bool only_if_missing; /* about the content */
+        bool force;
+        const Extras *extras; /* NULL: it has none */
 } File;
+
+static inline const Extras *extras_of(const File *file) {
+        static const Extras none = { .immutable = KEEP, .append_only = KEEP };
+
+        return file->extras ? file->extras : &none;
+}
 
 /* What is at the path, and what should be, once names are ids. */
 typedef struct Look {
@@ -207,6 +218,9 @@ int compare_extended(AgentdContext *c, size_t i, const File *file, Look *look);
 
 /* Of what is there, what is about to change; all of it if `lost`. */
 void record_extended_undo(AgentdContext *c, size_t i, const File *file, const Look *look, bool lost);
+
+/* Likewise all that an open file or directory has which is about to go. of: its path, if it lies below. Return: how many. */
+size_t record_lost(AgentdContext *c, size_t i, int fd, const char *of);
 
 /* Gives them to an open file; its mode has to be set after. Return: 0; -errno, and for people why. */
 int set_extended(AgentdContext *c, const File *file, const Look *look, int fd, const char **ret_error);

@@ -94,7 +94,7 @@ static void note(Walk *walk, int dir_fd, const char *name, const struct statx *s
 
         if (!walk->note)
                 return;
-        if (walk->n_noted == NOTED_MAX) {
+        if (walk->n_noted >= NOTED_MAX) {
                 walk->n_more++;
                 return;
         }
@@ -108,12 +108,16 @@ static void note(Walk *walk, int dir_fd, const char *name, const struct statx *s
         }
         (void) snprintf(what, sizeof(what), "tree/%s", walk->path);
         agentd_undo(walk->context, walk->state, what, &value);
-        if (S_ISREG(st->stx_mode)) {
-                int fd CLOSED = open_regular(dir_fd, name);
+        if (S_ISREG(st->stx_mode) || S_ISDIR(st->stx_mode)) {
+                int fd CLOSED = open_for_attributes(dir_fd, name, kind_of(st->stx_mode));
 
-                (void) snprintf(what, sizeof(what), "content/%s", walk->path);
-                if (fd >= 0)
+                if (fd < 0)
+                        return;
+                if (S_ISREG(st->stx_mode)) {
+                        (void) snprintf(what, sizeof(what), "content/%s", walk->path);
                         agentd_keep_file(walk->context, walk->state, what, fd);
+                }
+                walk->n_noted += record_lost(walk->context, walk->state, fd, walk->path);
         }
 }
 

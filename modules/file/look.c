@@ -63,10 +63,11 @@ static int look_up_ids(AgentdContext *c, size_t i, const File *file, bool pendin
 int64_t file_mode(const File *file, Kind kind, mode_t mode) {
         mode_t result;
 
-        if (!file->symbolic)
+        if (!extras_of(file)->symbolic)
                 return file->mode;
-        return mode_apply(file->symbolic, kind == KIND_DIRECTORY, mode, &result) < 0 ? KEEP
-                                                                                     : (int64_t) result;
+        return mode_apply(extras_of(file)->symbolic, kind == KIND_DIRECTORY, mode, &result) < 0
+                       ? KEEP
+                       : (int64_t) result;
 }
 
 /* With an access control list the group's bits are its mask: what the group may is in the list. */
@@ -76,7 +77,7 @@ static int look_at_mode(AgentdContext *c, size_t i, const File *file, Look *look
         Acl acl;
 
         look->seen_mode = look->st.stx_mode & 07777;
-        if (file->has_acl) {
+        if (extras_of(file)->has_acl) {
                 fd = open_for_attributes(look->dir_fd, look->name, look->kind);
                 r = fd < 0 ? fd : acl_read(fd, false, &acl);
                 if (r < 0 && r != -EOPNOTSUPP && r != -ERANGE) {

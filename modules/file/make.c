@@ -42,7 +42,9 @@ void record_undo(AgentdContext *c, size_t i, const File *file, const Look *look)
                 if (fd >= 0)
                         agentd_keep_file(c, i, "content", fd);
         }
-        record_extended_undo(c, i, file, look, lost || look->target_differs);
+        /* A new owner does not get all that the old one had. */
+        record_extended_undo(c, i, file, look,
+                lost || look->target_differs || look->owner_differs || look->group_differs);
 }
 
 /* The mode that what is there keeps. A new owner or group has not agreed to its set-id bits: they go, as the kernel has
@@ -67,19 +69,22 @@ static bool has_lost_name(int fd) {
 }
 
 /*
- * Sets mode and owner of what is there, by descriptor, so that nothing can be put in its place meanwhile. In a
- * directory that others can write, a file with several names may be a hard link to somebody else's file: hands off.
+ * Whether an open file is the one that is meant, before its mode, owner or flags are set by descriptor, so that nothing can be
+ * put in its place meanwhile. In a directory that others can write, a file with several names may be a hard link to somebody
+ * else's file: hands off.
+ *
+ * Return: 0; -errno, and for people why.
  */
-static int may_set_attributes(const File *file, const Look *look, int fd, const char **ret_error) {
+static int may_change(int dir_fd, Kind kind, int fd, const char **ret_error) {
         struct stat st, dir;
 
-        if (fstat(fd, &st) < 0 || fstat(look->dir_fd, &dir) < 0)
+        if (fstat(fd, &st) < 0 || fstat(dir_fd, &dir) < 0)
                 return -errno;
-        if (kind_of(st.st_mode) != file->kind) {
+        if (kind_of(st.st_mode) != kind) {
                 *ret_error = "it was replaced in the meantime";
                 return -EBUSY;
         }
-        if (file->kind == KIND_DIRECTORY || ((dir.st_mode & 022) == 0 && dir.st_uid == 0))
+        if (kind == KIND_DIRECTORY || ((dir.st_mode & 022) == 0 && dir.st_uid == 0))
                 return 0;
         if (st.st_nlink > 1) {
                 *ret_error = "it has other hard links, in a directory that others can write";
@@ -104,7 +109,7 @@ static int set_open_attributes(
 
         if (fstat(fd, &st) < 0)
                 return -errno;
-        if (file->has_acl)
+        if (extras_of(file)->has_acl)
                 r = mode_with_acl(c, file,
                         look->mode != KEEP ? (mode_t) look->mode : kept_mode(look, look->seen_mode), &mode,
                         ret_error);
@@ -123,13 +128,20 @@ static int set_open_attributes(
         if (r < 0)
                 return r;
         /* After the list, of which it sets the mask. */
-        if ((look->mode != KEEP || owner || file->has_acl) && fchmod(fd, mode) < 0)
+        if ((look->mode != KEEP || owner || extras_of(file)->has_acl) && fchmod(fd, mode) < 0)
                 return -errno;
         return 0;
 }
 
+/* Takes the flags from what is there, so that it can be changed. Return: 0; -errno. */
+static int take_flags(const Look *look, int fd, const char **ret_error) {
+        int r = may_change(look->dir_fd, look->kind, fd, ret_error);
+
+        return r < 0 ? r : clear_flags(fd);
+}
+
 static bool wants_flags(const File *file, const Look *look) {
-        return has_flags(look) || file->immutable == 1 || file->append_only == 1;
+        return has_flags(look) || extras_of(file)->immutable == 1 || extras_of(file)->append_only == 1;
 }
 
 int set_attributes(AgentdContext *c, const File *file, const Look *look, const char **ret_error) {
@@ -142,7 +154,7 @@ int set_attributes(AgentdContext *c, const File *file, const Look *look, const c
         if (fd < 0)
                 return link ? -errno : fd;
         agentd_will_change(c);
-        r = may_set_attributes(file, look, fd, ret_error);
+        r = may_change(look->dir_fd, kind_on_disk(file->kind), fd, ret_error);
         if (r < 0)
                 return r;
         if (has_flags(look))
@@ -189,20 +201,20 @@ static int finish_file(AgentdContext *c, int fd, const char *path, void *userdat
         if (fstat(fd, &st) < 0 ||
                 ((st.st_mode & 07777) != making->attributes.mode && fchmod(fd, making->attributes.mode) < 0))
                 return -errno;
-        if (making->file->validate) {
+        if (extras_of(making->file)->validate) {
                 static char error[VALIDATE_ERROR_MAX];
 
-                r = validate_run(c, making->i, making->file->validate, path, error);
+                r = validate_run(c, making->i, extras_of(making->file)->validate, path, error);
                 if (r < 0) {
                         making->error = error;
                         return r;
                 }
         }
-        if (making->old_fd >= 0 && has_flags(making->look)) {
-                making->flags_are_off = true;
-                return clear_flags(making->old_fd);
-        }
-        return 0;
+        if (making->old_fd < 0 || !has_flags(making->look))
+                return 0;
+        r = take_flags(making->look, making->old_fd, &making->error);
+        making->flags_are_off = r >= 0;
+        return r;
 }
 
 /* Return: as agentd_replace(). */
@@ -226,7 +238,7 @@ static int make_file(Making *making, const char *path) {
                         return source;
                 replacement.fd = source;
         }
-        if (making->old_fd >= 0 || file->has_extended || file->validate)
+        if (making->old_fd >= 0 || extras_of(file)->has_extended || extras_of(file)->validate)
                 replacement.finish = finish_file;
         return agentd_replace(making->context, making->i, path, &replacement);
 }
@@ -237,7 +249,7 @@ static int make_directory(Making *making, const char *path) {
         const char *name;
         int dir_fd;
 
-        if (r < 0 || !making->file->has_extended)
+        if (r < 0 || !extras_of(making->file)->has_extended)
                 return r;
         r = agentd_open_parent(making->context, path, &dir_fd, &name);
         if (r < 0)
@@ -319,7 +331,8 @@ static int set_flags_of_new(Making *making) {
         if (r < 0)
                 return r;
         fd = open_for_attributes(dir_fd, name, making->file->kind);
-        return fd < 0 ? fd : set_flags(making->file, making->look, fd);
+        r = fd < 0 ? fd : may_change(dir_fd, making->file->kind, fd, &making->error);
+        return r < 0 ? r : set_flags(making->file, making->look, fd);
 }
 
 static int remove_it(
@@ -330,7 +343,7 @@ static int remove_it(
         if (has_flags(look)) {
                 fd = open_for_attributes(look->dir_fd, look->name, look->kind);
                 agentd_will_change(c);
-                r = fd < 0 ? fd : clear_flags(fd);
+                r = fd < 0 ? fd : take_flags(look, fd, ret_error);
         }
         if (r < 0)
                 return r;
@@ -343,10 +356,10 @@ static int remove_it(
 static int find_attributes(Making *making, bool new) {
         const File *file = making->file;
         const Look *look = making->look;
-        mode_t mode = look->mode != KEEP ? (mode_t) look->mode
-                      : new              ? (file->kind == KIND_DIRECTORY ? 0755 : 0644)
-                      : file->has_acl    ? kept_mode(look, look->seen_mode)
-                                         : kept_mode(look, look->st.stx_mode);
+        mode_t mode = look->mode != KEEP         ? (mode_t) look->mode
+                      : new                      ? (file->kind == KIND_DIRECTORY ? 0755 : 0644)
+                      : extras_of(file)->has_acl ? kept_mode(look, look->seen_mode)
+                                                 : kept_mode(look, look->st.stx_mode);
 
         making->attributes = (AgentdAttributes){
                 .mode = mode,
@@ -371,7 +384,7 @@ static int make(Making *making, bool new) {
         if (r < 0)
                 return r;
         /* Before anything is changed. */
-        if (file->download) {
+        if (extras_of(file)->download) {
                 fetched = fetch_download(making->context, making->i, file, &making->error);
                 if (fetched < 0)
                         return fetched;
@@ -392,10 +405,10 @@ static int make(Making *making, bool new) {
                 making->old_fd = old_fd;
         }
         /* Who waits for a download does not also wait for those of others. */
-        making->at_once = wrong || file->download || wants_flags(file, look);
+        making->at_once = wrong || extras_of(file)->download || wants_flags(file, look);
         if (wrong && has_flags(look)) {
                 old_fd = open_for_attributes(look->dir_fd, look->name, look->kind);
-                r = old_fd < 0 ? old_fd : clear_flags(old_fd);
+                r = old_fd < 0 ? old_fd : take_flags(look, old_fd, &making->error);
                 if (r < 0)
                         return r;
         }
@@ -407,7 +420,7 @@ static int make(Making *making, bool new) {
                 r = make_at(look->path, making);
         if (r < 0 && making->flags_are_off)
                 (void) set_flags(file, look, making->old_fd);
-        if (r == 0 && (file->immutable == 1 || file->append_only == 1))
+        if (r == 0 && (extras_of(file)->immutable == 1 || extras_of(file)->append_only == 1))
                 r = set_flags_of_new(making);
         return r;
 }

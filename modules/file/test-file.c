@@ -186,13 +186,14 @@ TEST(refuses_what_is_no_entry) {
 static void wants(
         const char *const texts[], bool of_default, mode_t mode, const char *printed, mode_t shown) {
         AclWish wishes[8];
-        File file = { .acl = wishes, .has_acl = true };
+        Extras extras = { .acl = wishes, .has_acl = true };
+        const File file = { .extras = &extras };
         const char *nobody = NULL;
         char text[512];
         Acl acl;
 
-        for (; texts[file.n_acl]; file.n_acl++)
-                assert_null(acl_parse(NULL, texts[file.n_acl], &wishes[file.n_acl]));
+        for (; texts[extras.n_acl]; extras.n_acl++)
+                assert_null(acl_parse(NULL, texts[extras.n_acl], &wishes[extras.n_acl]));
         ASSERT_OK(acl_wanted(NULL, &file, of_default, mode, &acl, &nobody));
         acl_print(NULL, &acl, of_default, text, sizeof(text));
         ASSERT_STREQ(text, printed);
@@ -200,7 +201,7 @@ static void wants(
         ASSERT_EQ(acl_mode(&acl, acl_shown_mode(&acl, mode)), mode);
         ASSERT_TRUE(acl_equal(&acl, &acl, of_default));
         ASSERT_EQ(acl_equal(&acl, &(Acl){ .n = 0 }, of_default), acl.n == 0);
-        for (size_t k = 0; k < file.n_acl; k++)
+        for (size_t k = 0; k < extras.n_acl; k++)
                 test_free((void *) wishes[k].name);
 }
 
@@ -226,7 +227,8 @@ TEST(makes_the_list_that_setfacl_would) {
 
 TEST(names_whom_it_does_not_find) {
         AclWish wishes[2];
-        File file = { .acl = wishes, .n_acl = 2, .has_acl = true };
+        Extras extras = { .acl = wishes, .n_acl = 2, .has_acl = true };
+        const File file = { .extras = &extras };
         const char *nobody = NULL;
         Acl acl;
 

@@ -48,9 +48,23 @@ static void add_line(TreeWalk *w, const char *description) {
         w->undone_size += (size_t) snprintf(w->undone + w->undone_size, n, "%s %s\n", description, path);
 }
 
-/* with_content: a file's content, or where a link leads, will be gone. */
-static void record(TreeWalk *w, const TreeEntry *entry, bool with_content) {
+/* Of an entry, what a change of it takes away. */
+typedef enum Loss {
+        LOSES_NOTHING, /* but mode, owner and group */
+        LOSES_RIGHTS,  /* … with the owner: capabilities, for one */
+        LOSES_ALL,     /* content too, or where a link leads */
+        LOSES_CONTENT,
+} Loss;
+
+static bool has_new_owner(const TreeWalk *w, const TreeEntry *entry) {
+        return (w->look->uid != (uid_t) KEEP && w->look->uid != entry->st.stx_uid) ||
+               (w->look->gid != (gid_t) KEEP && w->look->gid != entry->st.stx_gid);
+}
+
+static void record(TreeWalk *w, const TreeEntry *entry, Loss loss) {
+        bool with_content = loss == LOSES_ALL || loss == LOSES_CONTENT;
         char description[64], name[PATH_MAX + 64];
+        int fd CLOSED = -1;
 
         if (w->n_undone >= LISTED_MAX / 2) {
                 describe(entry, description, sizeof(description));
@@ -73,13 +87,19 @@ static void record(TreeWalk *w, const TreeEntry *entry, bool with_content) {
                         undo_text(w, "target", target);
                 }
         }
+        if (loss == LOSES_NOTHING || (entry->is != KIND_FILE && entry->is != KIND_DIRECTORY))
+                return;
+        fd = open_for_attributes(entry->dir_fd, entry->name, entry->is);
+        if (fd < 0)
+                return;
         if (with_content && entry->is == KIND_FILE) {
-                int fd CLOSED = open_regular(entry->dir_fd, entry->name);
                 struct stat st;
 
-                if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
+                if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
                         agentd_keep_file(w->c, w->i, undo_name(w, "content", name, sizeof(name)), fd);
         }
+        if (loss != LOSES_CONTENT)
+                w->n_undone += record_lost(w->c, w->i, fd, walk_path_shown_below(&w->path));
 }
 
 /* ---- The change ------------------------------------------------------------------------------------------------ */
@@ -112,7 +132,7 @@ int tree_make_directory(TreeWalk *w, const TreeEntry *entry) {
         const AgentdAttributes attributes = attributes_of(w, entry);
         int r;
 
-        record(w, entry, false);
+        record(w, entry, LOSES_NOTHING);
         w->changed = true;
         r = agentd_make_directory_at(w->c, entry->dir_fd, entry->name, &attributes);
         return r < 0 ? tree_fail(w, "make directory", r) : 0;
@@ -122,7 +142,7 @@ int tree_make_symlink(TreeWalk *w, const TreeEntry *entry, const char *target) {
         const AgentdAttributes attributes = attributes_of(w, entry);
         int r;
 
-        record(w, entry, true);
+        record(w, entry, LOSES_ALL);
         w->changed = true;
         r = agentd_replace_symlink_at(
                 w->c, entry->dir_fd, entry->name, target, attributes.uid, attributes.gid);
@@ -138,7 +158,7 @@ typedef struct Old {
 } Old;
 
 /* As far as the state says anything of it: of what is below, nothing. */
-static const File plain_file = { .kind = KIND_FILE, .mode = KEEP, .immutable = KEEP, .append_only = KEEP };
+static const File plain_file = { .kind = KIND_FILE, .mode = KEEP };
 
 static int finish_file(AgentdContext *c, int fd, const char *path, void *userdata) {
         Old *old = userdata;
@@ -177,7 +197,7 @@ int tree_make_file(TreeWalk *w, const TreeEntry *entry, int source_fd) {
                 if (old_fd < 0)
                         return tree_fail(w, "open", old_fd);
         }
-        record(w, entry, true);
+        record(w, entry, has_new_owner(w, entry) ? LOSES_ALL : LOSES_CONTENT);
         w->changed = true;
         r = agentd_stage_part(w->c, w->i, entry->dir_fd, entry->name, &replacement);
         if (r < 0 && old.error)
@@ -186,7 +206,7 @@ int tree_make_file(TreeWalk *w, const TreeEntry *entry, int source_fd) {
 }
 
 int tree_set_attributes(TreeWalk *w, const TreeEntry *entry) {
-        File file = { .kind = entry->is, .immutable = KEEP, .append_only = KEEP };
+        File file = { .kind = entry->is };
         Look was = {
                 .kind = entry->is,
                 .st = entry->st,
@@ -204,8 +224,9 @@ int tree_set_attributes(TreeWalk *w, const TreeEntry *entry) {
         if (error)
                 return tree_fail_words(w, "change", error);
         /* A symbolic mode, too, is about what the new owner gets. */
-        was.mode = file.mode = tree_mode(w->tree, entry->is, kept_mode(&was, entry->st.stx_mode));
-        record(w, entry, false);
+        was.mode = tree_mode(w->tree, entry->is, kept_mode(&was, entry->st.stx_mode));
+        file.mode = (int32_t) was.mode;
+        record(w, entry, has_new_owner(w, entry) ? LOSES_RIGHTS : LOSES_NOTHING);
         w->changed = true;
         r = set_attributes(w->c, &file, &was, &error);
         if (r < 0 && error)
@@ -216,7 +237,7 @@ int tree_set_attributes(TreeWalk *w, const TreeEntry *entry) {
 int tree_remove(TreeWalk *w, const TreeEntry *entry) {
         int r;
 
-        record(w, entry, true);
+        record(w, entry, LOSES_ALL);
         w->changed = true;
         r = agentd_remove_at(w->c, entry->dir_fd, entry->name, entry->is == KIND_DIRECTORY);
         return r < 0 ? tree_fail(w, "remove", r) : 0;

@@ -508,7 +508,7 @@ static TreeWalk *tree_walk_new(AgentdContext *c, size_t i, const AgentdState *st
         w->i = i;
         w->state = state;
         w->file = file;
-        w->tree = file->tree;
+        w->tree = extras_of(file)->tree;
         w->look = look;
         w->now_sec = time(NULL);
         w->asks_owner = agentd_owned(c, i, state->name) != AGENTD_OWNED_NOT;

@@ -15,7 +15,8 @@ names = [(b"d%d" % i, b"l%d" % i) for i in range(20)]
 print("ready", flush=True)
 while True:
     for a, b in names:
-        for _ in range(50):
+        # An odd number: what it is stays for a while, and is the other thing the next time.
+        for _ in range(51):
             if rename(top, a, top, b, 2) != 0:
                 break
         else:

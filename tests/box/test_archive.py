@@ -163,6 +163,15 @@ def test_what_no_archive_has_brought_is_not_replaced(box):
     once(box, changed=1)
 
 
+def test_a_directory_of_the_system_is_not_exchanged(box):
+    for more, status in (("", 2), ("purge = false\n", 1)):
+        box.role("etc", f'[archive."/etc"]\nsource = "/srv/none.tar"\n{more}')
+        done = box.agentd_once("--plan")
+        assert done.returncode == status, done
+        assert ("etc.toml:1:10: error: '/etc' is a directory of the system" in done.stderr) == (status == 2), done
+
+
+
 def test_what_is_mounted_on_it_or_below_is_not_replaced(box):
     put(box, *version(1))
     once(box, ROLE, changed=1)

@@ -72,6 +72,19 @@ def test_every_status_is_told(box, status):
     assert (done.end, done.code) == ("exited", status)
 
 
+@pytest.mark.parametrize("status", [200, 203, 204, 217, 243])
+def test_a_status_of_systemd_that_a_short_program_has_is_its_own(box, status):
+    # Without a word, and at once: often it has ended before systemd counts it as started.
+    box.write("/tmp/short.c", f"int main(void) {{ return {status}; }}\n")
+    program = ["/tmp/short"]
+    if box.run(["sh", "-c", "command -v cc"], check=False).returncode != 0 or \
+            box.run(["cc", "-o", "/tmp/short", "/tmp/short.c"], check=False).returncode != 0:
+        program = shell(f"exit {status}")
+    for _ in range(8):
+        done = once(box, argv=program, directory="/srv", user="root")
+        assert (done.end, done.code, int(done.fields["status"])) == ("exited", status, status << 8), done
+
+
 def test_a_signal_is_told(box):
     done = once(box, argv=shell("kill -SEGV $$"))
     assert (done.end, done.code, done.fields["explanation"]) == ("killed", 11, "it was killed by SIGSEGV")
@@ -169,6 +182,14 @@ def test_what_a_program_leaves_behind_is_killed_with_it(box):
     assert not box.exists(f"/proc/{int(done.output)}")
 
 
+def test_in_a_slice_of_its_own_a_program_is_seen_and_ended_as_well(box):
+    done = once(box, argv=shell("setsid sh -c 'trap \"\" TERM; while :; do sleep 0.1; done' & echo $!"),
+                unit={"Slice": "agentd-back-up.slice", "KillMode": "none"})
+    assert (done.end, done.code) == ("exited", 0)
+    assert not box.exists(f"/proc/{int(done.output)}")
+    assert int(done.fields["memory"]) > 0
+
+
 def test_unit_properties_hold(box):
     box.write("/tmp/outside", "")
     done = once(box, argv=["/bin/ls", "/tmp"], unit={"PrivateTmp": True})
@@ -247,6 +268,12 @@ def test_without_systemd_a_command_is_a_child(bare):
 def test_without_systemd_a_program_that_takes_too_long_is_killed_however_it_resists(bare):
     done = bare_once(bare, argv=shell("trap '' TERM; sleep 1000 & echo $!; while :; do sleep 0.1; done"), deadline="500ms")
     assert done.end == "timed-out" and done.code == 9
+    assert not bare.exists(f"/proc/{int(done.output)}")
+
+
+def test_without_systemd_what_a_program_leaves_behind_is_killed_with_it(bare):
+    done = once(bare, argv=shell("p=$(setsid sh -c 'echo $$; exec sleep 4321 >&-' &); echo $p"))
+    assert (done.end, done.code) == ("exited", 0)
     assert not bare.exists(f"/proc/{int(done.output)}")
 
 
@@ -337,6 +364,43 @@ def test_the_state_of_a_command_that_goes_on_is_held_and_others_are_not(box):
 
 
 @pytest.mark.timeout(180)
+def test_a_command_is_not_run_twice_after_systemd_has_read_its_units_anew(box):
+    # Which cuts what it knows of them at a space.
+    path = "/tmp/a b%h \"x\\"
+    with_daemon(box, {path: {"argv": SLOW, "timeout": "2min"}})
+    wait_until(lambda: box.exists("/tmp/log"), 30, "the command has begun")
+    box.run("systemctl daemon-reload", timeout=30)
+    n = last_event(box)
+    daemon.kill(box)
+    daemon.wait_status(box, lambda s: True, timeout=30)
+    box.write("/etc/agentd/conf.d/other.toml", '[file."/tmp/other"]\ncontent = "x"\n')
+    daemon.reload(box)
+    wait_until(lambda: box.exists("/tmp/other"), 60, "the other state is applied")
+    assert box.read("/tmp/log") == "begun\n"
+    let_go(box)
+    assert wait_event(box, "command-finished", after=n, timeout=30)["state"] == f"runner:{path}"
+    wait_until(lambda: box.exists(path), 60, "its outcome")
+    assert box.read("/tmp/log") == "begun\nended\nbegun\nended\n"
+
+
+@pytest.mark.timeout(240)
+def test_without_the_bus_the_state_of_a_command_that_goes_on_is_held(box):
+    begin_slow(box)
+    box.write("/etc/agentd/conf.d/other.toml", '[file."/tmp/other"]\ncontent = "x"\n')
+    # It is not to be started again by who needs it.
+    box.run("systemctl mask --runtime --now dbus.socket dbus.service", timeout=30)
+    daemon.kill(box)
+    # Others need not wait for what is known from a file, and so must not.
+    wait_until(lambda: box.exists("/tmp/other"), 40, "the other state is applied")
+    assert box.read("/tmp/log") == "begun\n" and not box.exists("/tmp/x")
+    assert box.run("systemctl is-active dbus.service", check=False).stdout.strip() != "active"
+    box.run("systemctl unmask --runtime dbus.socket dbus.service; systemctl start dbus.socket dbus.service", timeout=30)
+    let_go(box)
+    wait_until(lambda: box.exists("/tmp/x"), 60, "its outcome")
+    assert box.read("/tmp/log") == "begun\nended\nbegun\nended\n"
+
+
+@pytest.mark.timeout(180)
 def test_a_command_that_ended_while_no_agentd_was_there_is_told_of(box):
     daemon.set_unit(box, RestartSec="5s")
     begin_slow(box)
@@ -405,3 +469,29 @@ def test_when_nothing_runs_there_is_no_connection_to_the_bus(box):
     wait_until(lambda: box.exists("/tmp/x"), 30, "its outcome")
     pid = daemon.main_pid(box)
     wait_until(lambda: "bus" not in box.run(["sh", "-c", f"ss -xpH | grep 'pid={pid},' || true"]).stdout, 60, "no connection")
+
+
+@pytest.mark.timeout(300)
+def test_a_thousand_commands_leave_nothing_open(box):
+    def descriptors():
+        return sorted(box.run(["sh", "-c", f"ls -l /proc/{daemon.main_pid(box)}/fd | sed -n 's/.* -> //p' | sed 's/[0-9][0-9]*//g'"])
+                      .stdout.split())
+
+    names = [f"/tmp/t/{i}" for i in range(125)]
+    box.run("mkdir /tmp/t")
+    with_daemon(box, {name: {"argv": shell("echo out; echo err >&2")} for name in names})
+    count = "ls /tmp/t | wc -l"
+    wait_until(lambda: box.run(count).stdout.strip() == "125", 60, "the first round")
+    wait_idle(box, timeout=60)
+    wait_no_units(box)
+    before = None
+    for _ in range(7):
+        box.run("rm -f /tmp/t/*")
+        apply(box)
+        wait_until(lambda: box.run(count).stdout.strip() == "125", 60, "another round")
+        wait_idle(box, timeout=60)
+        wait_no_units(box)
+        before = before or descriptors()
+    wait_until(lambda: len(descriptors()) <= len(before), 60, "as many descriptors as after the first round")
+    stored = box.run(["systemctl", "show", "-P", "NFileDescriptorStore", "agentd.service"]).stdout.strip()
+    assert stored == "0", "the service manager keeps none either"

@@ -127,6 +127,29 @@ s.connect("/run/systemd/private") if len(sys.argv) > 1 else None
     assert done["private"].code != 0 and "Permission" in done["private"].errors
 
 
+def test_it_gets_at_none_of_the_processes_around_it(box):
+    # The engine, workers and runners, whose numbers it sees in the /proc of the host.
+    around = 'n=0; for p in /proc/[0-9]*; do case $(cat $p/comm 2>/dev/null) in agentd*) n=$((n+1)); '
+    end = ';; esac; done; echo $n'
+    done = decide(box, {
+        "environment": around + 'cat $p/environ && echo got' + end,
+        "memory": around + 'head -c 1 $p/mem && echo got; (: 4<>$p/mem) && echo got' + end,
+        "maps": around + 'cat $p/maps | grep . && echo got' + end,
+        "descriptors": around + 'for f in $p/fd/*; do readlink $f && echo got; (: <$f) && echo got; (: >$f) && echo got; done' + end,
+        "root": around + 'ls $p/root/ | grep . && echo got' + end,
+        "namespaces": around + 'nsenter --mount=$p/ns/mnt true && echo got; nsenter --pid=$p/ns/pid true && echo got' + end,
+        "trace": "command -v strace >/dev/null || exit 77; strace -p 1 && echo got",
+        "first": "kill -KILL 1; kill -TERM 1; kill -STOP 1; echo sent",
+        "next": "echo next",
+    })
+    for name in ("environment", "memory", "maps", "descriptors", "root", "namespaces"):
+        words = done[name].output.split()
+        assert len(words) == 1 and int(words[0]) >= 2, (name, done[name])
+    assert "got" not in done["trace"].output
+    # It is the first process there, and hears nothing of those that it started.
+    assert (done["first"].output, done["next"].output) == ("sent\n", "next\n")
+
+
 def test_nothing_that_it_starts_survives(box):
     away = "sleep 4321 & (sleep 4321 & sleep 4321 &) & setsid sleep 4321 & nohup setsid sh -c 'sleep 4321' 2>/dev/null & "
     done = decide(box, {
@@ -142,7 +165,7 @@ def test_nothing_that_it_starts_survives(box):
 def test_one_that_takes_too_long_is_killed_with_all_that_it_started(box):
     done = decide(box, {"slow": "trap '' TERM; sleep 4321 & echo begun; echo why >&2; sleep 4321"}, limit="300ms")
     assert done["slow"][:4] == (TIMED_OUT, 9, "begun\n", "why\n")
-    assert done["slow"].explanation.startswith("it took longer than 300") and done["slow"].explanation.endswith(": why")
+    assert done["slow"].explanation.startswith("it did not end within 300") and done["slow"].explanation.endswith(": why")
     assert box.run(["pgrep", "-x", "sleep"], check=False).stdout == ""
 
 
@@ -166,11 +189,11 @@ def test_how_it_ended_is_told(box):
     assert results.pop("user")["error"] == "agentd_run_command() says EOPNOTSUPP"
     done = {name: told(result) for name, result in results.items()}
     assert done["status"] == Told(EXITED, 3, "out\n", "first\nlast: bad\t\n\n", "it exited with status 3: last: bad", False)
-    assert done["signal"][:2] == (KILLED, 11) and "signal 11" in done["signal"].explanation
+    assert done["signal"][:2] == (KILLED, 11) and done["signal"].explanation == "it was killed by SIGSEGV"
     assert done["input"].output == "TEXT"
     assert done["much"][:3] == (EXITED, 0, "y\n" * 5) and done["much"].truncated
     assert done["missing"][:2] == (NOT_RUN, 2)
-    assert done["missing"].explanation == "could not execute it: No such file or directory"
+    assert done["missing"].explanation == "'/nonexistent/program' could not be executed: No such file or directory"
     assert done["directory"].output == "/usr\n"
 
 

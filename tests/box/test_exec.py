@@ -92,9 +92,9 @@ def test_a_guard_that_cannot_tell_fails(box):
     results = {r["name"]: r for r in once(box, "--plan").results}
     assert {r["result"] for r in results.values()} == {"failed"}
     begin = "' did not tell whether there is something to do: "
-    assert results["missing"]["error"] == f"'unless{begin}could not execute it: No such file or directory"
-    assert results["killed"]["error"].startswith(f"'only_if{begin}it was killed by signal 9")
-    assert results["slow"]["error"].startswith(f"'unless{begin}it took longer than ")
+    assert results["missing"]["error"] == f"'unless{begin}'/nonexistent/program' could not be executed: No such file or directory"
+    assert results["killed"]["error"].startswith(f"'only_if{begin}it was killed by SIGKILL")
+    assert results["slow"]["error"].startswith(f"'unless{begin}it did not end within ")
 
 
 def test_all_that_is_wrong_with_it_is_told_at_its_place(box):
@@ -173,6 +173,19 @@ def test_a_command_that_fails_says_why(box):
     assert "password" not in done.stderr + json.dumps(done.results)
     assert "password" not in box.journal()
     assert results["missing"]["result"] == "failed" and "No such file" in results["missing"]["error"]
+
+
+def test_of_a_sensitive_state_nothing_is_logged(box):
+    box.write("/srv/guard", "#!/bin/sh\necho hunter2 >&2\nkill -9 $$\n", mode=0o755)
+    role(box, toml("logs", shell='"echo hunter2; echo hunter2 >&2; exit 3"', creates='"/srv/x"', log_output='"on_failure"',
+                   sensitive="true"),
+         toml("always", shell='"echo hunter2; echo hunter2 >&2; exit 3"', creates='"/srv/x"', sensitive="true"),
+         toml("guard", shell='"true"', unless='["/srv/guard"]', sensitive="true"),
+         toml("shown", shell='"echo shown-here; exit 3"', creates='"/srv/x"', log_output='"on_failure"'))
+    done = once(box)
+    assert [r["result"] for r in done.results] == ["failed"] * 4
+    assert "shown-here" in done.stderr
+    assert "hunter2" not in done.stderr + json.dumps(done.results) + str(box.journal())
 
 
 def test_one_that_takes_too_long_is_killed(box):

@@ -143,6 +143,17 @@ def test_access_list_that_is_not_declared_is_kept(box, loop_ext4):
     assert acl(box, "/srv/disk/a") == {**entries, (MASK, NO_ID): 0}  # as chmod has it
 
 
+def test_new_owner_does_not_get_the_list_of_the_old_one(box, loop_ext4):
+    """Whoever made the file would be let in to what comes next."""
+    loop_ext4("/srv/disk")
+    box.write("/srv/disk/a", "old", mode=0o640)
+    box.run("chown nobody /srv/disk/a")
+    set_acl(box, "/srv/disk/a", {(USER_OBJ, NO_ID): 6, (USER, 65534): 4, (GROUP_OBJ, NO_ID): 4, (MASK, NO_ID): 4,
+                                 (OTHER, NO_ID): 0})
+    settled(box, '[file."/srv/disk/a"]\ncontent = "secret"\nowner = "root"\nmode = "0640"\n')
+    assert acl(box, "/srv/disk/a") == {} and mode(box, "/srv/disk/a") == 0o640
+
+
 def test_new_content_does_not_get_the_list_of_the_directory(box, loop_ext4):
     loop_ext4("/srv/disk")
     box.write("/srv/disk/d/a", "old", mode=0o640)
@@ -322,6 +333,24 @@ def test_file_that_was_left_without_its_flag_gets_it_again(box, loop_ext4):
     settled(box, role)
     assert box.read("/srv/disk/a") == "x" and "i" in flags(box, "/srv/disk/a")
     box.run("chattr -i /srv/disk/a")
+
+
+@pytest.mark.parametrize("lines", ['content = "new"\nimmutable = true', 'mode = "0600"\nimmutable = false',
+                                   'ensure = "absent"\nimmutable = false',
+                                   'ensure = "directory"\nforce = true\nimmutable = false'])
+def test_flags_of_somebody_elses_file_stay(box, loop_ext4, lines):
+    """Linked into a directory that others own, before it became immutable."""
+    loop_ext4("/srv/disk")
+    box.run("cd /srv/disk; mkdir up; chown nobody up; echo -n victim >victim; ln victim up/a; chattr +i victim")
+    try:
+        box.role("role", f'[file."/srv/disk/up/a"]\n{lines}\n')
+        once = box.agentd_once()
+        assert results(once) == {"file:/srv/disk/up/a": "failed"}
+        assert "it has other hard links, in a directory that others can write" in errors(once)["file:/srv/disk/up/a"]
+        assert "i" in flags(box, "/srv/disk/victim") and mode(box, "/srv/disk/victim") == 0o644
+        assert temporaries(box, "/srv") == []
+    finally:
+        box.run("chattr -i /srv/disk/victim")
 
 
 def test_file_system_without_attributes_is_an_error_only_of_what_wants_them(box):

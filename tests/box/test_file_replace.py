@@ -7,7 +7,8 @@ import stat
 import pytest
 
 from box import wait_until
-from daemon import background
+from daemon import background, events, start, wait_event, wait_idle
+from exchange import exchanging
 from once import agentd, changes, differences, errors, results, said, snapshot, temporaries
 
 
@@ -162,6 +163,24 @@ def test_nobody_else_has_things_removed_by_their_name(box):
     assert box.exists("/srv/w/.agentd-af63dc4c8601ec8c.old/theirs") and box.read("/srv/w/a") == "new"
 
 
+@pytest.mark.timeout(200)
+@pytest.mark.parametrize("wanted", ['ensure = "absent"', 'content = "new"'])
+def test_who_owns_a_directory_cannot_lead_its_removal_outside(box, wanted):
+    """Directories in it become symlinks, and come back, with time between the look at one and its opening."""
+    box.run("mkdir -p /victim/d /srv/up && touch /victim/f /victim/d/f && chown nobody /srv/up")
+    box.role("role", f'[file."/srv/up/a"]\n{wanted}\nforce = true\n')
+    before = snapshot(box, "/victim")
+    for _ in range(15):
+        box.run("rm -rf /srv/up/* /srv/up/.agentd-* && mkdir /srv/up/a && chown nobody /srv/up/a")
+        with exchanging(box, "/srv/up/a", "/victim"):
+            wait_until(lambda: box.exists("/srv/up/a/d19/f"), 30, "directories to remove")
+            box.run("strace -f -qq -o /dev/null -e trace=openat -e inject=openat:delay_enter=300 agentd --once",
+                    timeout=60, check=False)
+    assert not changes(before, snapshot(box, "/victim"))
+    box.run("rm -rf /srv/up/*")
+    assert box.agentd_once().returncode == 0
+
+
 def test_name_as_long_as_can_be_is_replaced(box):
     name = "x" * 255
     box.run(f"mkdir -p /srv/{name}/d")
@@ -289,6 +308,29 @@ def test_command_that_is_not_there_fails(box, check):
     once = box.agentd_once()
     assert results(once) == {"file:/srv/a": "failed"} and "nosuch" in errors(once)["file:/srv/a"]
     assert not box.exists("/srv/a") and temporaries(box, "/srv") == []
+
+
+def test_in_another_root_the_command_runs_there(box, check):
+    box.run("mkdir -p /srv/root && mount --bind / /srv/root && mount --make-private /srv/root && mount -t tmpfs none /srv/root/mnt")
+    for content in "good", "evil":
+        box.role("role", role_with(content, "-f", "%s").replace("/srv/a", "/mnt/a"))
+        once = box.agentd_once("--root", "/srv/root")
+        assert results(once) == {"file:/mnt/a": "changed" if content == "good" else "failed"}, errors(once)
+    assert box.read("/srv/root/mnt/a") == "good" and "line 3: bad" in errors(once)["file:/mnt/a"]
+    assert not box.exists("/mnt/a") and temporaries(box, "/srv/root/mnt") == []
+
+
+def test_what_the_command_says_of_a_secret_is_not_shown(box):
+    box.write("/usr/local/bin/check", "#!/bin/sh\ncat $1; cat $1 >&2; exit 1\n", mode=0o755)
+    box.role("role", '[file."/srv/a"]\ncontent = "hunter2"\nsensitive = true\nvalidate = ["/usr/local/bin/check", "%s"]\n')
+    once = box.agentd_once()
+    assert results(once) == {"file:/srv/a": "failed"} and errors(once)["file:/srv/a"]
+    assert "hunter2" not in once.stderr + str(once.results)
+    start(box)
+    wait_event(box, "run-finished", timeout=30)
+    wait_idle(box)
+    assert "hunter2" not in box.run("journalctl -o json --no-pager").stdout + str(events(box))
+    assert temporaries(box, "/srv") == [] and not box.exists("/srv/a")
 
 
 def test_plan_does_not_run_the_command(box, check):

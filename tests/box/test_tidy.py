@@ -175,7 +175,7 @@ def test_a_read_only_file_system_is_named_and_a_missing_directory_is_clean(box):
     (TOP, 'age = "7d"\ntime = ["btime"]', "'time' has 'btime'; it can have \"mtime\", \"atime\" and \"ctime\""),
     (TOP, 'age = "soon"', "'age'"),
     (TOP, 'age = "7d"\nrecurse = -1', "'recurse' must be true, false, or a number of levels from 1 to 128"),
-    (TOP, 'age = "7d"\nexclude = ["/"]', "'exclude' has a pattern that is empty, too long, or has a NUL in it"),
+    (TOP, 'age = "7d"\nexclude = ["/"]', "'exclude' has a pattern that is empty, too long, or has a NUL or a newline in it"),
     ("/", 'age = "7d"', "'/' is a directory of the system; if it is meant, force = true"),
     ("/etc", 'age = "7d"', "'/etc' is a directory of the system; if it is meant, force = true"),
     ("logs", 'age = "7d"', "'logs' is no absolute path without '..', '.' and further slashes"),

@@ -202,10 +202,10 @@ def test_what_is_too_deep_is_an_error_and_nothing_is_touched(box):
     assert set(differences(box.agentd_once(), f"file:{TOP}")) == {"purge d/d", "purge d"} and not names(box)
 
 
-@pytest.mark.timeout(120)
-def test_many_files_are_purged_and_counted(box):
+@pytest.mark.timeout(300)
+def test_a_hundred_thousand_files_are_purged_and_counted(box):
     for d in range(20):
-        box.run(f"mkdir -p {TOP}/d{d} && cd {TOP}/d{d} && seq 1 1000 | xargs touch", timeout=60)
+        box.run(f"mkdir -p {TOP}/d{d} && cd {TOP}/d{d} && seq 1 5000 | xargs touch", timeout=60)
     box.role("tree", tree("purge = true\n", source=False))
     before = snapshot(box, TOP)
     once = box.agentd_once()
@@ -213,11 +213,11 @@ def test_many_files_are_purged_and_counted(box):
     assert errors(once)[f"file:{TOP}"] == ("there are more than 10000 files and directories below; nothing was changed; "
                                            "'max_files' is their limit")
     assert not changes(before, snapshot(box, TOP))
-    box.role("tree", tree("purge = true\nmax_files = 100000\n", source=False))
-    planned = differences(box.agentd_once("--plan", timeout=60), f"file:{TOP}")
+    box.role("tree", tree("purge = true\nmax_files = 200000\ntimeout = '3min'\n", source=False))
+    planned = differences(box.agentd_once("--plan", timeout=100), f"file:{TOP}")
     listed = [name for name in planned if name.startswith("purge ")]
-    assert 500 < len(listed) < 1000 and planned["further differences"] == (20020 - len(listed), 0)
-    assert box.agentd_once(timeout=60).summary["changed"] == 1
+    assert 500 < len(listed) < 1000 and planned["further differences"] == (100020 - len(listed), 0)
+    assert box.agentd_once(timeout=180).summary["changed"] == 1
     assert not names(box) and box.agentd_once().summary["ok"] == 1
 
 
@@ -290,7 +290,8 @@ def test_somebody_elses_hard_links_are_left_alone(box):
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("option", ["purge = true\n", "recurse = true\n", 'source = "www/"\nforce = true\n'])
+@pytest.mark.parametrize("option", ["purge = true\n", "recurse = true\n", 'source = "www/"\nforce = true\n',
+                                    'source = "www/"\npurge = true\n'])
 def test_who_owns_the_tree_cannot_lead_a_change_outside(box, option):
     """Directories become symlinks, and come back, while the tree is walked again and again."""
     for i in range(20):
@@ -299,8 +300,12 @@ def test_who_owns_the_tree_cannot_lead_a_change_outside(box, option):
     box.role("tree", tree(option + 'owner = "nobody"\nfile_mode = "0666"\ndirectory_mode = "0777"\n', source=False))
     before = snapshot(box, "/victim")
     with exchanging(box, f"{TOP}/up", "/victim"):
-        for _ in range(30):
+        for _ in range(15):
             box.agentd_once()
+        # With time to exchange it between the look at a directory and its opening, as much as it takes.
+        for _ in range(5):
+            box.run("strace -f -qq -o /dev/null -e trace=openat2 -e inject=openat2:delay_enter=2000 agentd --once",
+                    timeout=60, check=False)
     assert not changes(before, snapshot(box, "/victim"))
     assert box.agentd_once().returncode == 0 and box.agentd_once().summary["ok"] == 1
 
@@ -336,8 +341,10 @@ def test_a_full_disk_and_a_read_only_one_name_the_path(box, full_disk):
     ('recurse = true\ndirectory_mode = "u=g,g=o"\n', "'directory_mode' is 'u=g,g=o', which gives something else each time"),
     ('purge = true\nmax_depth = 129\n', "'max_depth' must be a number from 1 to 128"),
     ('purge = true\nmax_files = 0\n', "'max_files' must be a number from 1 to 100000000"),
-    ('purge = true\nexclude = [""]\n', "'exclude' has a pattern that is empty, too long, or has a NUL in it"),
-    ('purge = true\ninclude = ["a\\u0000b"]\n', "'include' has a pattern that is empty, too long, or has a NUL in it"),
+    ('purge = true\nexclude = ["a\\nb"]\n',
+     "'exclude' has a pattern that is empty, too long, or has a NUL or a newline in it"),
+    ('purge = true\nexclude = [""]\n', "'exclude' has a pattern that is empty, too long, or has a NUL or a newline in it"),
+    ('purge = true\ninclude = ["a\\u0000b"]\n', "'include' has a pattern that is empty, too long, or has a NUL or a newline in it"),
 ])
 def test_what_makes_no_sense_is_an_error_of_the_role(box, lines, message):
     box.role("tree", tree(lines, source=False))

@@ -101,7 +101,7 @@ def test_the_service_is_what_it_is_meant_to_be(box):
 
 def test_accounts_own_nothing_and_nobody_can_log_in_as_them(box):
     box.run("systemd-sysusers agentd.conf")
-    for user in "agentd-check", "agentd-fetch":
+    for user in "agentd-check", "agentd-fetch", "agentd-extract":
         entry = box.run(["getent", "passwd", user]).stdout.strip().split(":")
         assert entry[5:] == ["/", "/usr/sbin/nologin"]
         assert box.run(["id", "-Gn", user]).stdout.split() == [user]
@@ -155,7 +155,7 @@ def test_post_install_makes_what_a_package_would(box):
     loaded = box.run("systemctl show -P UnitsLoadTimestampMonotonic").stdout
     done = post_install(box)
     assert (done.returncode, [line for line in done.stderr.splitlines() if line.startswith("agentd:")]) == (0, [])
-    box.run("getent passwd agentd-check agentd-fetch")
+    box.run("getent passwd agentd-check agentd-fetch agentd-extract")
     box.run("getent group agentd agentd-admin")
     assert mode(box, "/var/lib/agentd") == "0700 0:0"
     assert "agentd has started" in box.run("journalctl --dump-catalog 02bb906d5877422983a61a719da824ab").stdout

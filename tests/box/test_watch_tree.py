@@ -95,3 +95,98 @@ def test_directories_beyond_the_budget_are_told_and_left_to_runs(host):
     host.run("echo drifted >/srv/app/a/b/c/file")
     daemon.apply(host)
     assert host.read("/srv/app/a/b/c/file") == "text\n"
+
+
+# ---- Trees of the type file -----------------------------------------------------------------------------------------
+
+TOP, SOURCE = "/srv/www", "/etc/agentd/conf.d/www"
+TREE = f"""[file."{TOP}"]
+ensure = "directory"
+source = "www/"
+purge = true
+exclude = ["cache/", "*.log"]
+file_mode = "0644"
+"""
+
+
+@pytest.fixture
+def tree(box):
+    for i in range(4):
+        box.write(f"{SOURCE}/a{i}/b/c/file", "text\n")
+    box.role("tree", TREE)
+    daemon.settings(box, 'interval = "infinity"\n')
+    start(box)
+    wait_event(box, "run-finished", timeout=30)
+    wait_idle(box)
+    box.run(f"mkdir -p {TOP}/a0/cache/deep")
+    wait_idle(box)
+    return box
+
+
+def healed(box, deed):
+    n = last_event(box)
+    box.run(deed)
+    wait_event(box, "state-changed", after=n, state=f"file:{TOP}", timeout=30)
+    wait_idle(box)
+
+
+def content(box, top=TOP):
+    return box.run(f"cd {top} && find . -name cache -prune -o -type f -exec grep -H '' {{}} + | sort").stdout
+
+
+@pytest.mark.parametrize("deed", [
+    "echo drifted >a1/b/c/file", "rm a1/b/c/file", "rm -r a1", "touch a1/b/c/extra", "mkdir -p a1/new/sub; echo x >a1/new/sub/f",
+    "chmod 0600 a3/b/c/file", "mv a2/b a2/moved", "ln -sf /etc/passwd a2/b/c/file", "echo more >>a0/b/c/file"])
+def test_drift_in_a_tree_of_files_is_repaired(tree, deed):
+    before = content(tree, SOURCE)
+    healed(tree, f"cd {TOP} && {deed}")
+    assert content(tree) == before
+    # What was made anew is watched.
+    healed(tree, f"echo again >{TOP}/a1/b/c/file; touch {TOP}/a2/b/extra")
+    assert content(tree) == before and tree.exists(f"{TOP}/a0/cache/deep")
+
+
+@pytest.mark.parametrize("deed", [
+    "echo other >a1/b/c/file", "rm a1/b/c/file", "mkdir -p a9/b; echo new >a9/b/f", "mv a2 a7"])
+def test_what_changes_in_the_source_is_applied(tree, deed):
+    healed(tree, f"cd {SOURCE} && {deed}")
+    assert content(tree) == content(tree, SOURCE)
+
+
+def watched(box):
+    return int(box.run(f"cat /proc/{daemon.main_pid(box)}/fdinfo/* 2>/dev/null | grep -c '^inotify wd'").stdout)
+
+
+def test_nothing_below_an_excluded_directory_is_watched(tree):
+    healed(tree, f"echo drifted >{TOP}/a3/b/c/file")
+    n = watched(tree)
+    tree.run(f"cd {TOP}/a0/cache/deep && for i in $(seq 100); do mkdir -p d$i/more && echo $i >d$i/more/f; done")
+    # What comes after it is seen, so it would have been as well.
+    healed(tree, f"mkdir {TOP}/extra; echo drifted >{TOP}/a3/b/c/file")
+    assert watched(tree) == n and tree.exists(f"{TOP}/a0/cache/deep/d9/more/f")
+
+
+def test_what_is_mounted_in_a_tree_is_not_looked_at(tree):
+    tree.run(f"mkdir {TOP}/a0/cache/x; mount -t tmpfs none {TOP}/a1/b && mkdir -p {TOP}/a1/b/own/deep && touch {TOP}/a1/b/own/deep/f")
+    healed(tree, f"echo drifted >{TOP}/a3/b/c/file")
+    tree.run(f"echo more >{TOP}/a1/b/own/deep/f")
+    healed(tree, f"touch {TOP}/a2/extra")
+    assert tree.read(f"{TOP}/a1/b/own/deep/f") == "more\n" and not tree.exists(f"{TOP}/a2/extra")
+    tree.run(f"umount {TOP}/a1/b")
+    healed(tree, f"echo drifted >{TOP}/a1/b/c/file")
+    assert tree.read(f"{TOP}/a1/b/c/file") == "text\n"
+
+
+@pytest.mark.timeout(200)
+def test_a_tree_of_ten_thousand_files_is_healed(tree):
+    tree.role("tree", TREE + "max_files = 20000\n")
+    tree.run(f"for d in $(seq 100); do mkdir -p {SOURCE}/many/d$d && (cd {SOURCE}/many/d$d && seq 100 | xargs touch); done", timeout=60)
+    n = last_event(tree)
+    daemon.reload(tree)
+    wait_event(tree, "state-changed", after=n, state=f"file:{TOP}", timeout=90)
+    wait_idle(tree)
+    assert tree.run(f"find {TOP}/many -type f | wc -l").stdout == "10000\n"
+    healed(tree, f"echo drifted >{TOP}/many/d77/7; rm {TOP}/many/d3/9; touch {TOP}/many/d50/extra")
+    wait_idle(tree)
+    assert tree.read(f"{TOP}/many/d77/7") == "" and tree.exists(f"{TOP}/many/d3/9")
+    assert tree.run(f"find {TOP}/many -type f | wc -l").stdout == "10000\n"

@@ -6,8 +6,8 @@
  *      attacker SEED ROUNDS SECONDS DIRECTORY CANARY-DIRECTORY
  *
  * Goes on until it has changed names that often and is told to stop (its standard input ends), at most SECONDS. Prints
- * what it did as a line of JSON. Names that it attacks: file0 … file3, link, dir, gone, a/deep, a/b/deeper, and whatever
- * is called .agentd-*.
+ * what it did as a line of JSON. Names that it attacks: those in `names`, d0 … in directories that are laid down, removed or
+ * unpacked, and whatever is called .agentd-*.
  */
 
 #include <dirent.h>
@@ -23,9 +23,20 @@
 #include <unistd.h>
 
 static uint64_t state;
-static unsigned long n_done, n_temporaries;
+static unsigned long n_done, n_temporaries, n_within;
 static char canary[256];
 static const char *directory;
+
+/* What is wanted in the directory, apart from what is in directories of its own. */
+static const char *const names[] = { "file0", "file1", "file2", "file3", "link", "dir", "gone", "a/deep",
+        "a/b/deeper", "forced", "forced-dir", "forced-gone", "laid", "recursed", "tidied", "unpacked",
+        "shared" };
+#define N_NAMES (sizeof(names) / sizeof(names[0]))
+
+/* Directories that are walked, for what is in them. */
+static const char *const walked[] = { "forced", "forced-dir", "forced-gone", "laid", "recursed", "tidied",
+        "unpacked", "shared" };
+#define N_WALKED (sizeof(walked) / sizeof(walked[0]))
 
 static unsigned roll(unsigned n) {
         state ^= state << 13;
@@ -40,10 +51,10 @@ static void count(int r) {
 }
 
 static const char *target(char *buffer, size_t size) {
-        static const char *const names[] = { "secret", "open", "tree", "tree/inside", "nothing",
+        static const char *const places[] = { "secret", "open", "tree", "tree/inside", "nothing",
                 "tree/nothing" };
 
-        (void) snprintf(buffer, size, "%s/%s", canary, names[roll(sizeof(names) / sizeof(names[0]))]);
+        (void) snprintf(buffer, size, "%s/%s", canary, places[roll(sizeof(places) / sizeof(places[0]))]);
         return buffer;
 }
 
@@ -181,13 +192,13 @@ static void temporaries(const char *where) {
 
 /* Their names never change: a temporary can be put there before agentd does. */
 static void seen_before(void) {
-        static char names[16][32];
+        static char seen[16][32];
         static unsigned n;
         struct dirent *entry;
         DIR *d;
 
         if (n > 0 && roll(4)) {
-                place(names[roll(n)]);
+                place(seen[roll(n)]);
                 return;
         }
         d = opendir(".");
@@ -195,20 +206,60 @@ static void seen_before(void) {
                 if (strncmp(entry->d_name, ".agentd-", 8) == 0 && n < 16) {
                         unsigned i = 0;
 
-                        while (i < n && strcmp(names[i], entry->d_name) != 0)
+                        while (i < n && strcmp(seen[i], entry->d_name) != 0)
                                 i++;
                         if (i == n)
-                                (void) snprintf(names[n++], sizeof(names[0]), "%.31s", entry->d_name);
+                                (void) snprintf(seen[n++], sizeof(seen[0]), "%.31s", entry->d_name);
                 }
         if (d)
                 (void) closedir(d);
 }
 
-static void once(void) {
-        static const char *const names[] = { "file0", "file1", "file2", "file3", "link", "dir", "gone",
-                "a/deep", "a/b/deeper" };
+/*
+ * In a directory that is walked, d0 … become symlinks to one outside, and directories again. By descriptor: it goes on when the
+ * directory has another name, as what is being removed has.
+ */
+static void within(void) {
+        const char *name = walked[roll(N_WALKED)];
+        char path[512], sub[32], link_name[32];
+        int fd, d;
 
-        switch (roll(20)) {
+        fd = open(name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        if (fd < 0) {
+                clear(name);
+                count(mkdir(name, 0777));
+                fd = open(name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        }
+        if (fd < 0)
+                return;
+        (void) snprintf(path, sizeof(path), "%s/tree", canary);
+        for (unsigned i = 0; i < 6; i++) {
+                (void) snprintf(sub, sizeof(sub), "d%u", i);
+                (void) snprintf(link_name, sizeof(link_name), "l%u", i);
+                if (mkdirat(fd, sub, 0777) == 0) {
+                        d = openat(fd, sub, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+                        (void) mkdirat(d, "deep", 0777);
+                        (void) close(openat(d, "inside", O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+                        (void) close(d);
+                }
+                (void) symlinkat(path, fd, link_name);
+        }
+        for (unsigned i = 50 + roll(200); i > 0; i--) {
+                unsigned n = roll(6);
+
+                (void) snprintf(sub, sizeof(sub), "d%u", n);
+                (void) snprintf(link_name, sizeof(link_name), "l%u", n);
+                if (renameat2(fd, sub, fd, link_name, RENAME_EXCHANGE) == 0)
+                        n_within++;
+                for (unsigned k = roll(2000); k > 0; k--)
+                        __asm__ volatile("");
+        }
+        n_done++;
+        (void) close(fd);
+}
+
+static void once(void) {
+        switch (roll(28)) {
         case 0:
         case 1: swap("a", "a.aside"); break;
         case 2: swap("a/b", "a/b.aside"); break;
@@ -220,9 +271,9 @@ static void once(void) {
         case 8:
                 /* The directory itself, which is named by its whole path. */
                 if (chmod(directory, roll(2) ? 0777 : 0755) == 0 && roll(4) == 0)
-                        clear(names[roll(9)]);
+                        clear(names[roll(N_NAMES)]);
                 break;
-        case 9: clear(names[roll(9)]); break;
+        case 9: clear(names[roll(N_NAMES)]); break;
         case 10:
         case 11: right_link(); break;
         case 12:
@@ -230,7 +281,14 @@ static void once(void) {
         case 14:
         case 15:
         case 16: right_file(); break;
-        default: place(names[roll(9)]);
+        case 17: swap(walked[roll(N_WALKED)], "walked.aside"); break;
+        case 18:
+        case 19:
+        case 20:
+        case 21:
+        case 22:
+        case 23: within(); break;
+        default: place(names[roll(N_NAMES)]);
         }
 }
 
@@ -263,6 +321,7 @@ int main(int argc, char **argv) {
                 if (i % 64 == 0 && n_done >= rounds && poll(&in, 1, 0) > 0)
                         break;
         }
-        (void) printf("{\"changed\": %lu, \"temporaries\": %lu}\n", n_done, n_temporaries);
+        (void) printf("{\"changed\": %lu, \"temporaries\": %lu, \"within\": %lu}\n", n_done, n_temporaries,
+                n_within);
         return 0;
 }

@@ -2,10 +2,12 @@
 """Somebody owns the directory in which agentd keeps files, and changes names in it as fast as he can."""
 
 import hashlib
+import io
 import json
 import os
 import stat
 import subprocess
+import tarfile
 
 import daemon
 from box import kill_session
@@ -56,7 +58,61 @@ parents = {{ create = true, mode = "0777" }}
 [file."{TOP}/a/b/deeper"]
 content = "{MARK} deeper\\n"
 parents = {{ create = true, mode = "0777" }}
+
+[file."{TOP}/forced"]
+content = "{MARK} forced\\n"
+force = true
+
+[file."{TOP}/forced-dir"]
+ensure = "directory"
+force = true
+mode = "0777"
+
+[file."{TOP}/forced-gone"]
+ensure = "absent"
+force = true
+
+[file."{TOP}/laid"]
+ensure = "directory"
+source = "/srv/sources/laid"
+purge = true
+mode = "0777"
+owner = "{NOBODY}"
+file_mode = "0666"
+directory_mode = "0777"
+
+[file."{TOP}/recursed"]
+ensure = "directory"
+recurse = true
+mode = "0777"
+owner = "{NOBODY}"
+file_mode = "0666"
+directory_mode = "0777"
+
+[tidy."{TOP}/tidied"]
+patterns = ["*"]
+rmdirs = true
+
+[archive."{TOP}/unpacked"]
+source = "/srv/sources/app.tar"
+owner = "{NOBODY}"
+
+[archive."{TOP}/shared"]
+source = "/srv/sources/app.tar"
+owner = "{NOBODY}"
+purge = false
 """
+
+
+def packed():
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as t:
+        for i in range(4):
+            for name in "inside", "open":
+                info = tarfile.TarInfo(f"d{i}/{name}")
+                info.size = len(MARK)
+                t.addfile(info, io.BytesIO(MARK.encode()))
+    return file.getvalue()
 
 
 class Campaign(Base):
@@ -64,7 +120,12 @@ class Campaign(Base):
 
     def start(self):
         box = self.box
+        box.run("systemd-sysusers")
         box.write("/srv/sources/large", f"{MARK} large\n" + "x" * 300000)
+        box.write("/srv/sources/app.tar", packed())
+        for i in range(4):
+            box.write(f"/srv/sources/laid/d{i}/inside", f"{MARK} laid\n")
+            box.write(f"/srv/sources/laid/d{i}/deep/f", f"{MARK} laid\n")
         for path in (OUTSIDE, "/etc/canary"):
             box.write(f"{path}/secret", "secret\n", mode=0o600)
             box.write(f"{path}/open", "open\n", mode=0o666)
@@ -131,6 +192,7 @@ class Campaign(Base):
             kill_session(attacker)
         self.count("changes by the attacker", did["changed"])
         self.count("temporaries attacked", did["temporaries"])
+        self.count("directories exchanged from within", did["within"])
         for line in map(json.loads, said.splitlines()):
             if "state" in line:
                 self.count(f"states {line['result']}")

@@ -43,6 +43,7 @@ class Campaign(Base):
         self.listener.poll(0.01)
         self.listener.close()
         self.check_store()
+        self.check_contents()
         self.check_events()
 
     # ---- ways of killing ----

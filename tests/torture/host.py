@@ -263,6 +263,24 @@ class Base:
         aside = self.box.run("ls /var/lib/agentd").stdout.split()
         assert not [name for name in aside if ".corrupt-" in name or ".newer-" in name], aside
 
+    def check_contents(self):
+        """What has a name in the content store is whole; and what a writer left behind goes when it is old."""
+        directory = "/var/lib/agentd/content"
+        # Those that came since this was asked last.
+        looked = "/run/looked-at-contents"
+        broken = self.box.run(
+            f"[ -e {looked} ] || touch -d @0 {looked}; touch {looked}.now; "
+            f"find {directory}/?? -type f -newer {looked} -printf '%f\\n' 2>/dev/null | "
+            f"while read -r name; do agentd --content $name 2>&1 >/dev/null; done; mv {looked}.now {looked}", check=False).stdout
+        assert not broken, f"contents after a kill: {broken}"
+        left = self.box.run(f"find {directory} -maxdepth 1 -name '.new-*'", check=False).stdout.split()
+        self.count("writers of old contents were killed", len(left))
+        if left:
+            self.box.run(["touch", "-d", "2 hours ago", *left])
+            self.box.run("/usr/sbin/agentd --housekeeper /var/lib/agentd 67108864 7776000000000 268435456", timeout=60)
+        left = self.box.run(f"find {directory} /var/lib/agentd -maxdepth 1 -name '.*-*'", check=False).stdout.split()
+        assert not left, f"left behind: {left}"
+
     def check_events(self):
         missing = self.listener.missing()
         assert not missing, f"acknowledged and lost: {missing[:3]}"
