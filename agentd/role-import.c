@@ -170,7 +170,7 @@ static void not_found(Loader *loader, const Value *name) {
                 places);
 }
 
-/* Return: 1; 0: it is masked, or there was an error. */
+/* Return: 1; 0: it is masked; -ENOENT, which was told. */
 static int find_role(Loader *loader, const Value *name, Role **ret) {
         uint32_t known = map_get(&loader->named, name->text);
         const char *path;
@@ -200,7 +200,7 @@ static int find_role(Loader *loader, const Value *name, Role **ret) {
                 return 1;
         }
         not_found(loader, name);
-        return 0;
+        return -ENOENT;
 }
 
 /* ---- What ------------------------------------------------------------------------------------------------------ */
@@ -232,6 +232,7 @@ static void read_import(Loader *loader, Role *importer, const Value *item) {
         static const char *const keys[] = { "role", "vars" };
         const Value *name = item, *given = NULL;
         Role *role;
+        int r;
 
         if (item->type == VALUE_TABLE) {
                 VALUE_FOREACH_MEMBER(member, item) {
@@ -263,8 +264,10 @@ static void read_import(Loader *loader, Role *importer, const Value *item) {
                         name->text);
                 return;
         }
-        if (find_role(loader, name, &role) > 0)
+        r = find_role(loader, name, &role);
+        if (r > 0)
                 add_import(loader, importer, role, name->place, given);
+        importer->is_incomplete = importer->is_incomplete || r < 0;
 }
 
 static void read_imports(Loader *loader, Role *role) {

@@ -301,6 +301,15 @@ static const char *find_meant(Loader *loader, const char *id) {
         return suggest(id, ids, loader->n_states);
 }
 
+/* Whether the state may be in a file that could not be read, which was told. */
+static bool may_be_missing(Loader *loader, const Role *role) {
+        for (uint32_t i = 0; i < loader->n_roles; i++)
+                if (loader->list[i]->is_incomplete &&
+                        role_distance(loader, role, loader->list[i]) != UINT32_MAX)
+                        return true;
+        return false;
+}
+
 void overrides_check(Loader *loader) {
         for (uint32_t i = 0; i < loader->n_overrides; i++) {
                 const Override *override = loader->overrides[i];
@@ -319,7 +328,7 @@ void overrides_check(Loader *loader) {
                                 "%s is a state of role '%s' (%s:%u:%u), which this role does not import",
                                 override->id, state->role->name, state->place.file, state->place.line,
                                 state->place.column);
-                else {
+                else if (!may_be_missing(loader, override->role)) {
                         meant = find_meant(loader, override->id);
                         diagnostics_add(&loader->diagnostics, *place,
                                 "there is no state '%s' to override%s%s%s", override->id,

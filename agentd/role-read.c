@@ -193,10 +193,10 @@ int role_read(Loader *loader, Role *role) {
         int r;
 
         r = loader_read_toml(loader, role->in_root, role->path, "role", &role->table);
-        if (r < 0)
+        if (r < 0) {
                 role->table = value_table();
-        else
-                role->is_read = true;
+                role->is_incomplete = true;
+        }
         return r;
 }
 

@@ -75,7 +75,7 @@ struct Role {
         const char *directory; /* that of it: what relative paths start from */
         bool in_root;          /* the path is below --root */
         bool applied;          /* it lies in conf.d, or was named */
-        bool is_read;          /* `table` is there */
+        bool is_incomplete;    /* it, or something that it imports, is not there */
         Value table;
         Value vars;
         bool off;   /* its `hosts` or `when` says so, or all that import it are */

@@ -599,7 +599,6 @@ TEST(all_errors_in_one_go) {
         FAILS("a.toml:1:11: error: there is no role 'nowhere' (looked for nowhere.toml and "
               "nowhere/main.toml in " PLACES ")\n"
               "a.toml:3:1: error: unknown key 'contnet' in file state; did you mean 'content'?\n"
-              "a.toml:4:11: error: there is no state 'file:/c' to override; did you mean 'file:/a'?\n"
               "b.toml:1:9: error: undefined name 'vars.x'\n"
               "roles/c.toml:1:1: error: 'fiel' is neither a key of roles nor a state type; did you mean "
               "'file'?\n"
