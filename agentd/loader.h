@@ -22,6 +22,7 @@ typedef struct LoadOptions {
         const char *conf_dir;          /* replaces all conf.d directories; NULL: the usual ones */
         const char *module_dir;        /* searched before the usual ones; NULL: none */
         const char *const *role_files; /* load just these, ended by NULL; NULL: what is in conf.d */
+        const char *const *vars;       /* NAME=VALUE, ended by NULL: over those of the host; NULL: none */
         usec_t timeout_usec;           /* 0: LOAD_TIMEOUT_USEC */
 } LoadOptions;
 

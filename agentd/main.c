@@ -26,6 +26,8 @@ static const char *arg_content, *arg_eval;
 static int arg_log_level = -1;
 static DocOptions arg_doc_options;
 static OnceOptions arg_options = { .root = "/" };
+static const char **arg_vars;
+static size_t arg_n_vars;
 
 static void help(void) {
         (void) printf("agentd [OPTION…]\n"
@@ -55,6 +57,7 @@ static void help(void) {
                       "  --force            with --content: to a terminal, even if it is no text\n"
                       "  --root DIR         manage the tree in DIR instead of this host\n"
                       "  --conf-dir DIR     roles are DIR/*.toml, instead of those in conf.d\n"
+                      "  --var NAME=VALUE   set a variable, whatever the roles say\n"
                       "  --module-dir DIR   look for modules in DIR first\n"
                       "  --log-level LEVEL  error, warning, notice, info (default) or debug\n"
                       "  -h --help          show this\n"
@@ -95,6 +98,18 @@ static const char *directory_argument(const char *option, const char *path) {
         return real;
 }
 
+/* Return: 0; minus the exit status. */
+static int add_var(const char *text) {
+        const char *equal = strchr(text, '=');
+
+        if (!equal || equal == text)
+                return -usage("--var '%s' is not NAME=VALUE", text);
+        if (!utf8_is_valid(text, strlen(text)))
+                return -usage("--var: it is not UTF-8");
+        arg_vars[arg_n_vars++] = text;
+        return 0;
+}
+
 enum {
         ARG_ONCE = 0x100,
         ARG_PLAN,
@@ -110,6 +125,7 @@ enum {
         ARG_ROOT,
         ARG_CONF_DIR,
         ARG_MODULE_DIR,
+        ARG_VAR,
         ARG_LOG_LEVEL,
         ARG_VERSION,
 };
@@ -132,14 +148,19 @@ static int parse_argv(int argc, char **argv) {
                 { "root", required_argument, NULL, ARG_ROOT },
                 { "conf-dir", required_argument, NULL, ARG_CONF_DIR },
                 { "module-dir", required_argument, NULL, ARG_MODULE_DIR },
+                { "var", required_argument, NULL, ARG_VAR },
                 { "log-level", required_argument, NULL, ARG_LOG_LEVEL },
                 { "help", no_argument, NULL, 'h' },
                 { "version", no_argument, NULL, ARG_VERSION },
                 {},
         };
         const char **directory;
-        int c, level;
+        int c, level, r;
 
+        /* At most as many as there are words. */
+        arg_vars = calloc((size_t) argc + 1, sizeof(char *));
+        if (!arg_vars)
+                return -usage("out of memory");
         while ((c = getopt_long(argc, argv, "hv", options, NULL)) >= 0) {
                 switch (c) {
                 case ARG_ONCE: arg_once = true; break;
@@ -171,6 +192,11 @@ static int parse_argv(int argc, char **argv) {
                                 optarg);
                         if (!*directory)
                                 return -EXIT_INVALID;
+                        break;
+                case ARG_VAR:
+                        r = add_var(optarg);
+                        if (r < 0)
+                                return r;
                         break;
                 case ARG_LOG_LEVEL:
                         if (log_level_from_string(optarg, &level) < 0)
@@ -222,6 +248,9 @@ static int parse_argv(int argc, char **argv) {
                 return -usage("--check goes with --plan");
         if (!arg_once && (arg_options.plan || arg_options.diff || arg_options.json || arg_options.verbose))
                 return -usage("--plan, --diff, --json and --verbose go with --once");
+        if (!arg_once && !arg_validate && arg_n_vars > 0)
+                return -usage("--var goes with --once and --validate: the service is given variables by vars.d");
+        arg_options.vars = arg_vars;
         if (!arg_once && !arg_validate && !streq(arg_options.root, "/"))
                 return -usage("--root goes with --once and --validate: the service manages this host");
         if (optind < argc) {

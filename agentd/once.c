@@ -312,6 +312,7 @@ static int once_loop(Once *once, const LoadHandlers *handlers) {
                 .conf_dir = once->options->conf_dir,
                 .module_dir = once->options->module_dir,
                 .role_files = once->options->role_files,
+                .vars = once->options->vars,
         };
         sigset_t mask;
         int r;

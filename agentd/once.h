@@ -19,6 +19,7 @@ typedef struct OnceOptions {
         const char *conf_dir;          /* NULL: the usual ones */
         const char *module_dir;        /* NULL: none besides the usual ones */
         const char *const *role_files; /* for validate: just these; NULL: all */
+        const char *const *vars;       /* NAME=VALUE, ended by NULL; or NULL */
         bool plan;
         bool check; /* plan: EXIT_PENDING if anything would change */
         bool diff;

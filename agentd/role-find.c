@@ -19,13 +19,23 @@ static const char *const conf_directories[] = {
         "/usr/lib/agentd/conf.d",
 };
 
-static void add_role(Loader *loader, const char *name, const char *path, bool in_root) {
+Role *loader_add_role(Loader *loader, const char *name, const char *path, bool in_root) {
         Role *role = arena_new(&loader->scratch, Role);
 
-        *role = (Role){ .name = name, .path = path, .in_root = in_root, .vars = value_table() };
+        *role = (Role){
+                .name = name,
+                .path = path,
+                .in_root = in_root,
+                .table = value_table(),
+                .vars = value_table(),
+        };
         loader->list = arena_grow(
                 &loader->scratch, loader->list, loader->n_roles, &loader->n_roles_allocated, sizeof(Role *));
-        loader->list[loader->n_roles++] = role;
+        return loader->list[loader->n_roles++] = role;
+}
+
+static void apply_role(Loader *loader, const char *name, const char *path, bool in_root) {
+        loader_add_role(loader, name, path, in_root)->applied = true;
 }
 
 bool loader_is_masked(int dir_fd, const char *name) {
@@ -123,7 +133,7 @@ static void find_in(Loader *loader, const char *directory, bool in_root, bool re
                 map_put(seen, &loader->scratch, name, 0);
                 if (loader_is_masked(dirfd(dir), entry->d_name))
                         continue;
-                add_role(loader, name, path, in_root);
+                apply_role(loader, name, path, in_root);
         }
         (void) closedir(dir);
 }
@@ -142,7 +152,7 @@ void roles_find(Loader *loader) {
                 for (const char *const *file = options->role_files; *file; file++) {
                         const char *base = strrchr(*file, '/'), *name;
 
-                        if (settings_is_file(*file))
+                        if (settings_is_file(*file) || vars_is_file(*file))
                                 continue;
                         base = base ? base + 1 : *file;
                         name = endswith(base, ".toml")
@@ -151,7 +161,7 @@ void roles_find(Loader *loader) {
                         if (!utf8_is_valid(name, strlen(name)))
                                 diagnostics_add(&loader->diagnostics, (Place){ .file = *file },
                                         "the role cannot be used: its name is not UTF-8; rename the file");
-                        add_role(loader, name, *file, false);
+                        apply_role(loader, name, *file, false);
                 }
         } else if (options->conf_dir)
                 find_in(loader, options->conf_dir, false, true, &seen);

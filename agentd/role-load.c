@@ -125,11 +125,14 @@ void loader_run(Loader *loader) {
 
         settings_read(loader);
         roles_find(loader);
-        for (uint32_t i = 0; i < loader->n_roles; i++) {
-                loader->list[i]->index = i;
-                if (role_read(loader, loader->list[i]) >= 0)
-                        role_make_states(loader, loader->list[i]);
-        }
+        roles_read(loader);
+        vars_read(loader);
+        for (uint32_t i = 0; i < loader->n_roles; i++)
+                role_evaluate(loader, loader->order[i]);
+        overrides_collect(loader);
+        for (uint32_t i = 0; i < loader->n_roles; i++)
+                role_make_states(loader, loader->list[i]);
+        overrides_check(loader);
         loader_tell_files(loader);
         for (uint32_t i = 0; i < loader->n_states; i++)
                 if (!loader->states[i]->broken)

@@ -177,22 +177,27 @@ int loader_read_toml(Loader *loader, bool in_root, const char *path, const char 
         return 0;
 }
 
+void role_locate(Loader *loader, Role *role) {
+        char real[PATH_MAX], *slash, *directory;
+
+        /* A link in conf.d applies a role that lies elsewhere, together with the files beside it. */
+        role->real = arena_strdup(&loader->scratch, real_path(loader, role, real) ?: role->path);
+        directory = arena_strdup(&loader->scratch, role->real);
+        slash = strrchr(directory, '/');
+        if (slash)
+                *slash = 0;
+        role->directory = slash ? directory : ".";
+}
+
 int role_read(Loader *loader, Role *role) {
-        char real[PATH_MAX], *slash;
         int r;
 
         r = loader_read_toml(loader, role->in_root, role->path, "role", &role->table);
-        if (r < 0)
-                return r;
-
-        /* A link in conf.d applies a role that lies elsewhere, together with the files beside it. */
-        role->directory = arena_strdup(&loader->scratch, real_path(loader, role, real) ?: role->path);
-        slash = strrchr(role->directory, '/');
-        if (slash)
-                *slash = 0;
-        else
-                role->directory = ".";
-        return 0;
+        if (r < 0) {
+                role->table = value_table();
+                role->is_incomplete = true;
+        }
+        return r;
 }
 
 /* ---- Facts and names ------------------------------------------------------------------------------------------- */
@@ -243,13 +248,22 @@ static const char *names_nth(void *userdata, size_t n) {
         return n < (names->item ? 3 : 2) ? all[n] : NULL;
 }
 
-static void names_noted(void *userdata, const char *name, size_t size) {
-        Names *names = userdata;
-        Loader *loader = names->loader;
+/* The variable of that name, or one within it, or around it. */
+static const Conflict *find_conflict(const Role *role, const char *name, size_t size) {
+        for (uint32_t i = 0; i < role->n_conflicts; i++) {
+                const char *other = role->conflicts[i].name;
+                size_t n = strlen(other), shorter = MIN(n, size);
+
+                if (memcmp(other, name, shorter) == 0 &&
+                        (n == size || (n > size ? other[size] : name[n]) == '.'))
+                        return &role->conflicts[i];
+        }
+        return NULL;
+}
+
+static void note_fact(Loader *loader, const char *name, size_t size) {
         const char *copy;
 
-        if (size < 5 || memcmp(name, "facts", 5) != 0 || (size > 5 && name[5] != '.'))
-                return;
         copy = arena_strndup(&loader->scratch, name, size);
         if (fact_is_volatile(copy))
                 loader->volatile_name = copy;
@@ -261,6 +275,25 @@ static void names_noted(void *userdata, const char *name, size_t size) {
         map_put(&loader->noted, &loader->scratch, copy, loader->n_noted++);
 }
 
+static void names_noted(void *userdata, const char *name, size_t size) {
+        Names *names = userdata;
+        Loader *loader = names->loader;
+
+        if (names->role->n_conflicts > 0 && !loader->conflict)
+                loader->conflict = find_conflict(names->role, name, size);
+        if (size < 5 || memcmp(name, "facts", 5) != 0 || (size > 5 && name[5] != '.'))
+                return;
+        note_fact(loader, name, size);
+}
+
+const char *loader_fact(Loader *loader, const char *name) {
+        const char *dotted = arena_printf(&loader->scratch, "facts.%s", name);
+        const Value *value = value_get(loader_facts(loader), name);
+
+        note_fact(loader, dotted, strlen(dotted));
+        return value && value->type == VALUE_STRING ? value->text : "";
+}
+
 void names_init(Names *names, Loader *loader, const Role *role, const Value *item) {
         *names = (Names){ .loader = loader, .role = role, .item = item };
         names->scope = (Scope){
@@ -270,6 +303,12 @@ void names_init(Names *names, Loader *loader, const Role *role, const Value *ite
                 .userdata = names,
         };
         loader->volatile_name = NULL;
+        loader->conflict = NULL;
+}
+
+/* Whether something was read that may not be. */
+static bool names_refused(const Names *names) {
+        return names->loader->volatile_name || names->loader->conflict;
 }
 
 /* Reports an error of a template or expression; if it read what no role may read, that. */
@@ -279,10 +318,19 @@ static int names_fail(Names *names, const Diagnostic *diagnostic) {
         if (loader->volatile_name)
                 diagnostics_add(&loader->diagnostics, diagnostic->place, "%s",
                         fact_volatile_message(&loader->scratch, loader->volatile_name));
+        else if (loader->conflict)
+                diagnostics_add(&loader->diagnostics, diagnostic->place,
+                        "the roles that import '%s' do not agree on '%s': %s:%u:%u, %s:%u:%u; give it with "
+                        "the import",
+                        names->role->name, loader->conflict->name, loader->conflict->first.file,
+                        loader->conflict->first.line, loader->conflict->first.column,
+                        loader->conflict->second.file, loader->conflict->second.line,
+                        loader->conflict->second.column);
         else
                 diagnostics_add(&loader->diagnostics, diagnostic->place, "%s",
                         diagnostic->message ?: "it is not well-formed");
         loader->volatile_name = NULL;
+        loader->conflict = NULL;
         return -EINVAL;
 }
 
@@ -342,7 +390,7 @@ int names_render(Names *names, const Value *string, Value *ret) {
         if (template_render_value(
                     &names->loader->scratch, &options, string, &names->scope, ret, &diagnostic) < 0)
                 return names_fail(names, &diagnostic);
-        if (names->loader->volatile_name)
+        if (names_refused(names))
                 return names_fail(names, &(Diagnostic){ .place = string->place });
         return 0;
 }
@@ -365,7 +413,7 @@ int names_render_file(Names *names, const Value *file, Value *ret) {
         source = template_source_file(path, text->text, text->size);
         if (template_render(&loader->scratch, &options, &source, &names->scope, ret, &diagnostic) < 0)
                 return names_fail(names, &diagnostic);
-        if (loader->volatile_name)
+        if (names_refused(names))
                 return names_fail(names, &(Diagnostic){ .place.file = path });
         ret->place = file->place;
         return 0;
@@ -387,7 +435,7 @@ int names_fold(Names *names, const Value *text, unsigned flags, Arena *target, E
                 return names_fail(names, &diagnostic);
         if (expression_fold(&context, expression, flags, target, ret, &diagnostic) < 0)
                 return names_fail(names, &diagnostic);
-        if (loader->volatile_name)
+        if (names_refused(names))
                 return names_fail(names, &(Diagnostic){ .place = expression_place(expression) });
         return 0;
 }

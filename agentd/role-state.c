@@ -16,6 +16,9 @@ typedef enum RoleKey {
         ROLE_WHEN,
         ROLE_VARS,
         ROLE_MODE,
+        ROLE_IMPORT,
+        ROLE_HOSTS,
+        ROLE_OVERRIDE,
         ROLE_LATER,
 } RoleKey;
 
@@ -27,9 +30,9 @@ static const struct {
         { "when", ROLE_WHEN },
         { "vars", ROLE_VARS },
         { "mode", ROLE_MODE },
-        { "import", ROLE_LATER },
-        { "hosts", ROLE_LATER },
-        { "override", ROLE_LATER },
+        { "import", ROLE_IMPORT },
+        { "hosts", ROLE_HOSTS },
+        { "override", ROLE_OVERRIDE },
         { "trigger", ROLE_LATER },
         { "job", ROLE_LATER },
         { "test", ROLE_LATER },
@@ -110,7 +113,7 @@ void state_refer(Loader *loader, State *state, Reference reference) {
         state->references[state->n_references++] = reference;
 }
 
-static bool wants(Loader *loader, const Value *value, ValueType type, const char *name, const char *what) {
+bool loader_wants(Loader *loader, const Value *value, ValueType type, const char *name, const char *what) {
         if (value->type == type)
                 return true;
         diagnostics_add(&loader->diagnostics, value->place, "'%s' is %s; it must be %s", name,
@@ -120,8 +123,7 @@ static bool wants(Loader *loader, const Value *value, ValueType type, const char
 
 /* ---- Settings -------------------------------------------------------------------------------------------------- */
 
-/* Brings "file:/etc//motd/" into the form that ids have. Globs stay as they are. */
-static const char *normalise_reference(Loader *loader, const char *text) {
+const char *normalise_reference(Loader *loader, const char *text) {
         _cleanup_free_ char *path = NULL;
         const char *colon = strchr(text, ':'), *type;
         TypeEntry *entry;
@@ -158,7 +160,7 @@ static const Member *find_loop(Names *names, const Value *text) {
 static void set_references(Names *names, State *state, const char *name, const Value *value, bool before) {
         Loader *loader = names->loader;
 
-        if (!wants(loader, value, VALUE_ARRAY, name,
+        if (!loader_wants(loader, value, VALUE_ARRAY, name,
                     "an array of states like [\"file:/etc/motd\", \"user:*\"]")) {
                 state->broken = true;
                 return;
@@ -167,7 +169,7 @@ static void set_references(Names *names, State *state, const char *name, const V
                 const Member *loop;
                 Value text;
 
-                if (!wants(loader, item, VALUE_STRING, name, "an array of strings")) {
+                if (!loader_wants(loader, item, VALUE_STRING, name, "an array of strings")) {
                         state->broken = true;
                         continue;
                 }
@@ -202,7 +204,7 @@ static void set_references(Names *names, State *state, const char *name, const V
 }
 
 static void set_flag(Loader *loader, State *state, const char *name, const Value *value, uint32_t flag) {
-        if (!wants(loader, value, VALUE_BOOLEAN, name, "true or false")) {
+        if (!loader_wants(loader, value, VALUE_BOOLEAN, name, "true or false")) {
                 state->broken = true;
                 return;
         }
@@ -211,7 +213,7 @@ static void set_flag(Loader *loader, State *state, const char *name, const Value
 }
 
 static void set_watch(Loader *loader, State *state, const Value *value) {
-        if (!wants(loader, value, VALUE_BOOLEAN, "watch", "true or false"))
+        if (!loader_wants(loader, value, VALUE_BOOLEAN, "watch", "true or false"))
                 state->broken = true;
         else if (!value->boolean)
                 state->flags |= IMAGE_STATE_UNWATCHED;
@@ -353,9 +355,10 @@ static void copy_defaults(Loader *loader, State *state) {
                 passes ? &loader->scratch : &loader->image, entry->defaults, n * sizeof(AgentdValue));
 }
 
-static void apply_settings(Names *names, State *state, const Value *settings) {
+/* roles: by setting, the role that overrides it, or NULL; NULL: nothing is overridden. */
+static void apply_settings(Names *own, State *state, const Value *settings, const Role *const *roles) {
         const AgentdStateType *type = state->type->type;
-        Loader *loader = names->loader;
+        Loader *loader = own->loader;
         uint32_t n = state->type->n_parameters;
         const Value *sensitive = value_get(settings, "sensitive");
         bool tainted = false;
@@ -367,8 +370,14 @@ static void apply_settings(Names *names, State *state, const Value *settings) {
         copy_defaults(loader, state);
         state->given = arena_new_array(&loader->scratch, Given, settings->n_members);
         VALUE_FOREACH_MEMBER(member, settings) {
+                const Role *role = roles ? roles[member - settings->members] : NULL;
+                Names others, *names = own;
                 bool found = false;
 
+                if (role) {
+                        names_init(&others, loader, role, state->item);
+                        names = &others;
+                }
                 for (uint32_t i = 0; i < n && !found; i++)
                         if (streq(type->parameters[i].name, member->key)) {
                                 found = true;
@@ -448,6 +457,10 @@ static const char *item_label(Loader *loader, const State *state) {
                    : arena_printf(&loader->scratch, "%u", state->item_number);
 }
 
+static bool is_imported(Loader *loader, const Role *a, const Role *b) {
+        return a != b && role_distance(loader, a, b) != UINT32_MAX;
+}
+
 static void twice(Loader *loader, const State *state, State *first, const char *what) {
         if (state->item && state->declaration == first->declaration) {
                 /* One pair tells it: a loop over thousands that forgot its item makes thousands. */
@@ -456,7 +469,13 @@ static void twice(Loader *loader, const State *state, State *first, const char *
                                 "items %s and %s of the loop both make %s", item_label(loader, first),
                                 item_label(loader, state), what);
                 first->made_twice = true;
-        } else
+        } else if (streq(state->id, first->id) && (is_imported(loader, state->role, first->role) ||
+                                                          is_imported(loader, first->role, state->role)))
+                diagnostics_add(&loader->diagnostics, state->place,
+                        "%s is declared twice; first at %s:%u:%u; what an import brings is changed by "
+                        "[override.\"%s\"]",
+                        what, first->place.file, first->place.line, first->place.column, state->id);
+        else
                 diagnostics_add(&loader->diagnostics, state->place,
                         "%s is declared twice; first at %s:%u:%u", what, first->place.file,
                         first->place.line, first->place.column);
@@ -464,9 +483,12 @@ static void twice(Loader *loader, const State *state, State *first, const char *
 
 static void make_state(Loader *loader, const Role *role, TypeEntry *type, const Member *member,
         const Value *item, uint32_t item_number, bool item_keyed) {
+        const Role *const *roles;
+        const Value *settings;
         State *first;
         Names names;
         State *state;
+        int r;
 
         names_init(&names, loader, role, item);
         state = arena_new(&loader->scratch, State);
@@ -485,6 +507,12 @@ static void make_state(Loader *loader, const Role *role, TypeEntry *type, const 
         if (state_name(&names, type, member, &state->name) < 0)
                 return;
         state->id = arena_printf(&loader->scratch, "%s:%s", type->name, state->name);
+        r = override_settings(loader, role, type, state->id, &member->value, &settings, &roles);
+        if (r == 1) {
+                map_put(&loader->off_ids, &loader->scratch, state->id, 0);
+                return;
+        }
+        state->broken = r < 0;
 
         first = loader_state(loader, state->id);
         if (first) {
@@ -513,7 +541,7 @@ static void make_state(Loader *loader, const Role *role, TypeEntry *type, const 
         loader->states[loader->n_states] = state;
         map_put(&loader->ids, &loader->scratch, state->id, loader->n_states++);
 
-        apply_settings(&names, state, &member->value);
+        apply_settings(&names, state, settings, roles);
 }
 
 /* `for_each`: one state for each item. Over a table, item.key and item.value. */
@@ -610,116 +638,7 @@ static void make_states_of_type(Loader *loader, const Role *role, const Member *
 
 /* ---- Roles ----------------------------------------------------------------------------------------------------- */
 
-/* Replaces {{…}} in all strings of a value. */
-static int render_deep(Names *names, const Value *value, Value *ret) {
-        Arena *arena = &names->loader->scratch;
-        int r = 0;
-
-        *ret = *value;
-        switch (value->type) {
-        case VALUE_STRING: return names_render(names, value, ret);
-        case VALUE_ARRAY:
-                *ret = value_array();
-                ret->place = value->place;
-                VALUE_FOREACH_ITEM(item, value) {
-                        Value rendered;
-
-                        if (render_deep(names, item, &rendered) < 0)
-                                r = -EINVAL;
-                        else
-                                (void) value_append(arena, ret, &rendered);
-                }
-                return r;
-        case VALUE_TABLE:
-                *ret = value_table();
-                ret->place = value->place;
-                VALUE_FOREACH_MEMBER(member, value) {
-                        Value rendered;
-
-                        if (render_deep(names, &member->value, &rendered) < 0)
-                                r = -EINVAL;
-                        else
-                                value_add(arena, ret, member->key, member->key_size, &rendered)->place =
-                                        member->place;
-                }
-                return r;
-        default: return 0;
-        }
-}
-
-/* A variable may use those above it. */
-static void set_vars(Loader *loader, Role *role, const Value *vars) {
-        if (!wants(loader, vars, VALUE_TABLE, "vars", "a table"))
-                return;
-        VALUE_FOREACH_MEMBER(member, vars) {
-                Value rendered;
-                Names names;
-
-                names_init(&names, loader, role, NULL);
-                if (render_deep(&names, &member->value, &rendered) >= 0)
-                        value_add(&loader->scratch, &role->vars, member->key, member->key_size, &rendered)
-                                ->place = member->place;
-        }
-}
-
-static void set_role_when(Loader *loader, Role *role, const Value *value) {
-        Expression *expression;
-        const Value *truth;
-        Names names;
-
-        names_init(&names, loader, role, NULL);
-        if (names_fold(&names, value, EXPRESSION_NO_HOST | EXPRESSION_CONDITION, &loader->scratch,
-                    &expression) < 0)
-                return;
-        if (expression_is_constant(expression, &truth))
-                role->off = !truth->boolean;
-}
-
-static void set_role_mode(Loader *loader, Role *role, const Value *value) {
-        static const char *const words[] = { "apply", "audit" };
-        const char *meant;
-
-        if (!wants(loader, value, VALUE_STRING, "mode", "one of apply, audit"))
-                return;
-        if (strlen(value->text) != value->size) {
-                diagnostics_add(&loader->diagnostics, value->place,
-                        "'mode' has a NUL in it; it must be one of apply, audit");
-                return;
-        }
-        FOREACH_ELEMENT(word, words)
-                if (streq(*word, value->text)) {
-                        role->audit = streq(*word, "audit");
-                        return;
-                }
-        meant = suggest(value->text, words, ELEMENTSOF(words));
-        if (meant)
-                diagnostics_add(&loader->diagnostics, value->place,
-                        "'mode' is '%.200s'; did you mean '%s'? (one of apply, audit)", value->text, meant);
-        else
-                diagnostics_add(&loader->diagnostics, value->place,
-                        "'mode' is '%.200s'; it must be one of apply, audit", value->text);
-}
-
-static const Member *role_member(const Role *role, const char *name) {
-        return value_find(&role->table, name, strlen(name));
-}
-
 void role_make_states(Loader *loader, Role *role) {
-        const Member *member;
-
-        member = role_member(role, "description");
-        if (member)
-                (void) wants(loader, &member->value, VALUE_STRING, "description", "a string");
-        member = role_member(role, "vars");
-        if (member)
-                set_vars(loader, role, &member->value);
-        member = role_member(role, "when");
-        if (member)
-                set_role_when(loader, role, &member->value);
-        member = role_member(role, "mode");
-        if (member)
-                set_role_mode(loader, role, &member->value);
-
         VALUE_FOREACH_MEMBER(table, &role->table) {
                 bool reserved = false;
 

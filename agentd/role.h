@@ -6,7 +6,11 @@
  *
  *      settings-read.c   agentd.toml
  *      role-find.c       which files are roles
+ *      role-import.c     what they import, and in which order they are evaluated
  *      role-read.c       a file's text, safely; facts and names for templates and expressions
+ *      role-vars.c       what `vars` are for each role: those of hosts, of importers, its own
+ *      role-switch.c     whether a role is on: hosts, when; its mode
+ *      role-override.c   what roles say of the states of others
  *      role-state.c      tables → states: settings, loops, templates
  *      parameter.c       a setting → the value that a module sees
  *      role-graph.c      who comes after whom; cycles
@@ -48,17 +52,58 @@ uint32_t map_get(const Map *map, const char *key);
 /* Adds, or replaces. */
 void map_put(Map *map, Arena *arena, const char *key, uint32_t value);
 
-typedef struct Role {
+typedef struct Role Role;
+
+/* That a role imports another. */
+typedef struct Import {
+        Role *importer, *role;
+        Place place;
+        const Value *given; /* its `vars` as they are written; NULL: none */
+        Value vars;         /* the same, evaluated */
+} Import;
+
+/* A variable of which importers say different things: an error where it is read. */
+typedef struct Conflict {
+        const char *name; /* "vars.a.b" */
+        Place first, second;
+} Conflict;
+
+struct Role {
         const char *name;
         const char *path;
-        const char *directory; /* that of the file itself, links resolved: what relative paths start from */
+        const char *real;      /* the file itself, links resolved */
+        const char *directory; /* that of it: what relative paths start from */
         bool in_root;          /* the path is below --root */
+        bool applied;          /* it lies in conf.d, or was named */
+        bool is_incomplete;    /* it, or something that it imports, is not there */
         Value table;
         Value vars;
-        bool off;   /* its `when` is false */
+        bool off;   /* its `hosts` or `when` says so, or all that import it are */
         bool audit; /* mode = "audit": its states are only checked */
         uint32_t index;
-} Role;
+        Import **imports, **importers;
+        uint32_t n_imports, n_imports_allocated, n_importers, n_importers_allocated;
+        Conflict *conflicts;
+        uint32_t n_conflicts, n_conflicts_allocated;
+        Map conflict_map; /* their names */
+        uint32_t *distances; /* to each role, by index: how many imports away; NULL: nobody has asked */
+};
+
+/* What a role says of a state that an import brings. */
+typedef struct Override {
+        const Role *role;
+        const Member *member;
+        const char *id;
+        uint32_t next; /* of the same state; UINT32_MAX: none */
+        bool used;
+} Override;
+
+/* A directory that imports are looked for in. */
+typedef struct RoleDirectory {
+        const char *path;
+        bool in_root;
+        int fd; /* negative: it is not there */
+} RoleDirectory;
 
 /* A state type that a module declares. */
 typedef struct TypeEntry {
@@ -135,9 +180,17 @@ struct Loader {
         Diagnostics diagnostics;
         HelperSet helpers;
 
-        Role *roles;
+        Role **list; /* the roles, by name once all are known */
         uint32_t n_roles, n_roles_allocated;
-        Role **list; /* the roles in order */
+        Role **order;  /* the same, importers first */
+        Map real_map;  /* a role's file → index in the list while it grows */
+        Map named;     /* names of files that were named → the same */
+        RoleDirectory *directories;
+        uint32_t n_directories, n_directories_allocated;
+        Value host_vars; /* of vars.d and --var */
+        Override **overrides;
+        uint32_t n_overrides, n_overrides_allocated;
+        Map override_map; /* id → the first in the list */
 
         TypeEntry **types;
         uint32_t n_types, n_types_allocated;
@@ -156,7 +209,7 @@ struct Loader {
         uint32_t n_states, n_states_allocated;
         Map ids;     /* id → state */
         Map paths;   /* path that a state owns → state */
-        Map off_ids; /* ids in roles that are off */
+        Map off_ids; /* ids in roles that are off, and of states that were taken out */
 
         Edge *edges;
         uint32_t n_edges, n_edges_allocated;
@@ -181,6 +234,7 @@ struct Loader {
         const char **noted_list;
         uint32_t n_noted, n_noted_allocated;
         const char *volatile_name; /* a fact that may not be read, and was */
+        const Conflict *conflict;  /* a variable, likewise */
 };
 
 /* What names mean at a place: those of a role, and an item of a loop. */
@@ -197,8 +251,9 @@ void settings_read_file(Loader *loader, bool in_root, const char *path);
 /* Whether a file that was named holds settings rather than a role: by its name, or that of its directory. */
 bool settings_is_file(const char *path);
 
-/* role-find.c: fills loader->roles, sorted by name. */
+/* role-find.c: fills loader->list with what is applied, sorted by name. */
 void roles_find(Loader *loader);
+Role *loader_add_role(Loader *loader, const char *name, const char *path, bool in_root);
 
 /* Opens a directory that is looked through, and remembers it. NULL: it is not there; or, an error, it cannot be
  * read, or everybody can write it. what: "roles". */
@@ -206,6 +261,32 @@ struct __dirstream *loader_open_directory(
         Loader *loader, const char *directory, bool in_root, bool required, const char *what);
 /* True for a link to /dev/null. */
 bool loader_is_masked(int dir_fd, const char *name);
+
+/* role-import.c: reads all roles, and those that they import; puts them in order. */
+void roles_read(Loader *loader);
+/* How many imports lead from one to the other; UINT32_MAX: none do. */
+uint32_t role_distance(Loader *loader, const Role *from, const Role *to);
+
+/* role-vars.c: the variables of the host; of a role; what it gives to those that it imports. */
+void vars_read(Loader *loader);
+/* Whether a file that was named holds variables: by its directory. */
+bool vars_is_file(const char *path);
+void role_set_vars(Loader *loader, Role *role);
+void role_give_vars(Loader *loader, Role *role);
+
+/* role-switch.c: vars, mode, and whether the role is on. Those that import it come first. */
+void role_evaluate(Loader *loader, Role *role);
+
+/* role-override.c */
+void overrides_collect(Loader *loader);
+/* About those that are about nothing. */
+void overrides_check(Loader *loader);
+/*
+ * The settings of a state after what is overridden. *ret_roles: by setting, the role that says it, NULL for the state's
+ * own; or NULL if nothing is overridden, and *ret is *settings. Return: 0; 1: the state is taken out; -EINVAL.
+ */
+int override_settings(Loader *loader, const Role *role, const TypeEntry *type, const char *id,
+        const Value *settings, const Value **ret, const Role *const **ret_roles);
 
 /* role-read.c */
 
@@ -233,8 +314,14 @@ void loader_log(Loader *loader, int level, const char *text);
 /* Reads and parses a file. what: "role", for messages. Errors become diagnostics. Return: 0; -errno. */
 int loader_read_toml(Loader *loader, bool in_root, const char *path, const char *what, Value *ret);
 
+/* Finds out which file it is, without links. */
+void role_locate(Loader *loader, Role *role);
+
 /* Reads and parses a role's file. Errors become diagnostics. Return: 0; -errno. */
 int role_read(Loader *loader, Role *role);
+
+/* A fact that is a string, e.g. "hostname". */
+const char *loader_fact(Loader *loader, const char *name);
 
 void names_init(Names *names, Loader *loader, const Role *role, const Value *item);
 
@@ -253,6 +340,10 @@ void role_make_states(Loader *loader, Role *role);
 const char *state_setting(size_t i, const char **ret_value, const char **ret_documentation);
 void state_refer(Loader *loader, State *state, Reference reference);
 State *loader_state(const Loader *loader, const char *id);
+/* Brings "file:/etc//motd/" into the form that ids have. Globs stay as they are. */
+const char *normalise_reference(Loader *loader, const char *text);
+/* Whether a value is of that type; if not, an error that says what it must be. */
+bool loader_wants(Loader *loader, const Value *value, ValueType type, const char *name, const char *what);
 
 /* parameter.c */
 

@@ -2,227 +2,9 @@
 
 /* The loader as it runs: a child for each load, on an event loop, with roles and modules in directories. */
 
-#include <fcntl.h>
-#include <ftw.h>
-#include <limits.h>
-#include <signal.h>
-#include <sys/stat.h>
-#include <time.h>
-
-#include "loader.h"
-#include "log.h"
-#include "module.h"
-#include "test-image.h"
-#include "test.h"
-
-static char directory[64];
-static Image *image; /* of the last load; NULL if there were errors */
-static char *errors; /* its diagnostics, one a line */
-static char *logged; /* what it logged */
-
-/* ---- Files ----------------------------------------------------------------------------------------------------- */
-
-static int on_remove(
-        const char *path, _unused_ const struct stat *st, _unused_ int type, _unused_ struct FTW *ftw) {
-        return remove(path);
-}
-
-/* The path below the directory, with the directories above it made. Valid until the next but seven. */
-static const char *in(const char *path) {
-        static char buffers[8][PATH_MAX];
-        static unsigned next;
-        char *full = buffers[next++ % ELEMENTSOF(buffers)];
-
-        (void) snprintf(full, PATH_MAX, "%s/%s", directory, path);
-        for (char *p = full + strlen(directory) + 1; (p = strchr(p, '/')); p++) {
-                *p = 0;
-                (void) mkdir(full, 0755);
-                *p = '/';
-        }
-        return full;
-}
-
-static void put_sized(const char *path, const char *text, size_t size) {
-        _cleanup_close_ int fd = open(in(path), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-
-        assert_true(fd >= 0);
-        ASSERT_OK(write_full(fd, text, size));
-}
-
-static void put(const char *path, const char *text) {
-        put_sized(path, text, strlen(text));
-}
-
-static void clear(const char *path) {
-        (void) nftw(in(path), on_remove, 16, FTW_DEPTH | FTW_PHYS);
-}
-
-static void link_module(const char *variable, const char *name) {
-        char target[PATH_MAX], link[PATH_MAX];
-
-        (void) snprintf(target, sizeof(target), "%s/%s.so", getenv(variable), name);
-        (void) snprintf(link, sizeof(link), "modules/%s.so", name);
-        ASSERT_OK(symlink(target, in(link)));
-}
-
-/* ---- Loading --------------------------------------------------------------------------------------------------- */
-
-/* The text with the test's directories taken out; what it was is freed. */
-static char *shorten(char *text) {
-        const struct {
-                const char *long_, *short_;
-        } words[] = { { in("conf/"), "" }, { getenv("TEST_MODULE_DIR"), "MODULES" }, { directory, "DIR" } };
-        char *short_ = NULL;
-        size_t size;
-        FILE *f = open_memstream(&short_, &size);
-
-        for (const char *p = text; *p;) {
-                bool found = false;
-
-                FOREACH_ELEMENT(word, words)
-                        if (strncmp(p, word->long_, strlen(word->long_)) == 0) {
-                                (void) fputs(word->short_, f);
-                                p += strlen(word->long_);
-                                found = true;
-                                break;
-                        }
-                if (!found)
-                        (void) fputc(*p++, f);
-        }
-        (void) fclose(f);
-        free(text);
-        return short_;
-}
-
-static void forget(void) {
-        image = image_unref(image);
-        free(TAKE_PTR(errors));
-        free(TAKE_PTR(logged));
-}
-
-static void on_loaded(void *userdata, Image *loaded, json_t *diagnostics) {
-        size_t i, size;
-        json_t *item;
-        FILE *f = open_memstream(&errors, &size);
-
-        image = loaded ? image_ref(loaded) : NULL;
-        json_array_foreach(diagnostics, i, item) {
-                _cleanup_free_ char *line = load_diagnostic_to_string(item);
-
-                (void) fprintf(f, "%s%s", i > 0 ? "\n" : "", line);
-        }
-        (void) fclose(f);
-        ASSERT_OK(sd_event_exit(userdata, 0));
-}
-
-static void load_with(const LoadOptions *options) {
-        static const LoadHandlers handlers = { .on_loaded = on_loaded };
-        sd_event *event = NULL;
-        Load *load;
-        int err = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3), fd;
-        ssize_t n;
-
-        forget();
-        ASSERT_OK(sd_event_new(&event) < 0);
-        fd = open(in("log"), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-        assert_true(err >= 0 && fd >= 0);
-        assert_true(dup2(fd, STDERR_FILENO) >= 0);
-        ASSERT_OK(load_start(event, options, &handlers, event, &load));
-        ASSERT_OK(sd_event_loop(event));
-        load_free(load);
-        sd_event_unref(event);
-        assert_true(dup2(err, STDERR_FILENO) >= 0);
-        (void) close(err);
-
-        assert_true(lseek(fd, 0, SEEK_SET) == 0);
-        logged = calloc(1, KIB(64));
-        n = read_full(fd, logged, KIB(64) - 1);
-        assert_true(n >= 0);
-        (void) close(fd);
-        logged = shorten(logged);
-        errors = shorten(errors);
-        if (image)
-                ASSERT_TRUE(test_image_walk(image));
-}
-
-static LoadOptions usual(void) {
-        static char conf[PATH_MAX], modules[PATH_MAX];
-
-        (void) snprintf(conf, sizeof(conf), "%s", in("conf"));
-        (void) snprintf(modules, sizeof(modules), "%s", in("modules"));
-        (void) mkdir(conf, 0755);
-        return (LoadOptions){ .root = "/", .conf_dir = conf, .module_dir = modules };
-}
-
-static void load(void) {
-        const LoadOptions options = usual();
-
-        load_with(&options);
-}
-
-static void loads(void) {
-        load();
-        if (*errors || !image)
-                fail_msg("not loaded:\n%s\n%s", errors, logged);
-}
-
-static void fails(const char *expected) {
-        load();
-        if (!streq(errors, expected))
-                fail_msg("expected:\n%s\n  but got:\n%s", expected, errors);
-        ASSERT_NULL(image);
-        ASSERT_NULL(strstr(logged, "error: ")); /* of the host's facts there may be warnings */
-}
-
-/* Of one role, conf/a.toml. */
-static void role_fails(const char *text, size_t size, const char *expected) {
-        clear("conf");
-        put_sized("conf/a.toml", text, size);
-        fails(expected);
-}
-
-static void role_loads(const char *text) {
-        clear("conf");
-        put("conf/a.toml", text);
-        loads();
-}
-
-static int setup(_unused_ void **state) {
-        sigset_t child;
-
-        /* sd-event wants to wait for children itself. */
-        (void) sigemptyset(&child);
-        (void) sigaddset(&child, SIGCHLD);
-        ASSERT_OK(sigprocmask(SIG_BLOCK, &child, NULL));
-
-        (void) snprintf(directory, sizeof(directory), "/tmp/test-role-load-XXXXXX");
-        assert_non_null(mkdtemp(directory));
-        (void) mkdir(in("conf"), 0755);
-        link_module("MODULE_DIR", "file");
-        link_module("MODULE_DIR", "hosts-entry");
-        link_module("TEST_MODULE_DIR", "kinds");
-        link_module("TEST_MODULE_DIR", "odd");
-        return 0;
-}
-
-static int teardown(_unused_ void **state) {
-        forget();
-        (void) nftw(directory, on_remove, 16, FTW_DEPTH | FTW_PHYS);
-        return 0;
-}
+#include "test-load.h"
 
 /* ---- Errors ---------------------------------------------------------------------------------------------------- */
-
-typedef struct Case {
-        const char *text, *errors;
-} Case;
-
-static void all_fail(const Case *cases, size_t n) {
-        for (size_t i = 0; i < n; i++)
-                role_fails(cases[i].text, strlen(cases[i].text), cases[i].errors);
-}
-
-#define ALL_FAIL(cases) all_fail((cases), ELEMENTSOF(cases))
 
 TEST(keys_that_are_not) {
         static const Case cases[] = {
@@ -263,15 +45,11 @@ TEST(keys_that_are_not) {
                         "a.toml:1:2: error: 'trigger' is not supported by this version of agentd\n"
                         "a.toml:2:2: error: 'job' is not supported by this version of agentd\n"
                         "a.toml:3:2: error: 'test' is not supported by this version of agentd" },
-                { "import = [\"x\"]\nhosts = \"all\"\n[override.\"file:/x\"]\n[secrets]\n[alarm.x]\n"
-                  "[notifier.x]\n[sink.x]\n",
-                        "a.toml:1:1: error: 'import' is not supported by this version of agentd\n"
-                        "a.toml:2:1: error: 'hosts' is not supported by this version of agentd\n"
-                        "a.toml:3:2: error: 'override' is not supported by this version of agentd\n"
-                        "a.toml:4:2: error: 'secrets' is not supported by this version of agentd\n"
-                        "a.toml:5:2: error: 'alarm' is not supported by this version of agentd\n"
-                        "a.toml:6:2: error: 'notifier' is not supported by this version of agentd\n"
-                        "a.toml:7:2: error: 'sink' is not supported by this version of agentd" },
+                { "[secrets]\n[alarm.x]\n[notifier.x]\n[sink.x]\n",
+                        "a.toml:1:2: error: 'secrets' is not supported by this version of agentd\n"
+                        "a.toml:2:2: error: 'alarm' is not supported by this version of agentd\n"
+                        "a.toml:3:2: error: 'notifier' is not supported by this version of agentd\n"
+                        "a.toml:4:2: error: 'sink' is not supported by this version of agentd" },
                 { "file = 1\n",
                         "a.toml:1:1: error: 'file' is a state type, and wants a name: [file.\"…\"]" },
                 { "[file]\n\"/x\" = 1\n\"/y\" = \"z\"\n\"/z\" = []\n",
@@ -931,25 +709,6 @@ TEST(a_load_can_be_ended) {
 
 /* ---- What is loaded -------------------------------------------------------------------------------------------- */
 
-static uint32_t index_of(const char *id) {
-        for (uint32_t i = 0; i < image_n_states(image); i++)
-                if (streq(image_state_id(image, i), id))
-                        return i;
-        fail_msg("there is no state %s", id);
-        return 0;
-}
-
-static const ImageState *state_of(const char *id) {
-        return image_state(image, index_of(id));
-}
-
-static bool has_state(const char *id) {
-        for (uint32_t i = 0; i < image_n_states(image); i++)
-                if (streq(image_state_id(image, i), id))
-                        return true;
-        return false;
-}
-
 static bool leads_to(uint32_t from, uint32_t to) {
         const ImageNode *node = image_node(image, from);
 
@@ -1560,8 +1319,6 @@ TEST(many_states) {
         ASSERT_EQ(image->header->nodes.n, 10001);
         ASSERT_EQ(image->header->dependents.n, 10000);
 }
-
-#define RUN_FRESH(name) cmocka_unit_test_setup_teardown(test_##name, setup, teardown)
 
 RUN_TESTS(RUN_FRESH(keys_that_are_not), RUN_FRESH(settings_of_the_wrong_type), RUN_FRESH(names_and_paths),
         RUN_FRESH(what_the_file_module_refuses), RUN_FRESH(declared_twice), RUN_FRESH(references),

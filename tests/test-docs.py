@@ -11,7 +11,7 @@ In README.md, docs/*.md, modules/*/README.md and conf.d:
   role lay in /etc/agentd/conf.d.
 - a block ```toml fragment is TOML, but no role: a local fact, a part of a role.
 - a block ```toml agentd.toml holds settings instead.
-- a block ```mustache NAME lies beside the roles of its page.
+- a block ```mustache NAME lies beside the roles of its page, and ```toml roles/NAME.toml is one that they can import.
 - a block ```expressions has lines `EXPRESSION → VALUE`, which agentd --eval finds to be so, over a small tree (TREE below).
   In docs/expressions.md there is one for each helper.
 - links to files of the tree lead somewhere, and to a heading that is there.
@@ -71,20 +71,31 @@ def run_agentd(*arguments):
 def validate(directory, name):
     done = run_agentd("--validate", f"{directory}/{name}")
     place = "/etc/agentd" if name == "agentd.toml" else CONF_D
-    return done.returncode, done.stderr.replace(f"{directory}/", f"{place}/")
+    roles = f"{os.path.dirname(directory)}/roles"
+    stderr = done.stderr.replace(f"{roles}, ", "").replace(roles, "/etc/agentd/roles")
+    return done.returncode, stderr.replace(f"{directory}/", f"{place}/")
 
 
 def check_roles(page, text):
     blocks = list(FENCE.finditer(text))
-    with tempfile.TemporaryDirectory(prefix="agentd-docs-") as directory:
+    with tempfile.TemporaryDirectory(prefix="agentd-docs-") as top:
+        directory = f"{top}/conf.d"
+        for name in ("conf.d", "roles"):
+            os.mkdir(f"{top}/{name}")
         for block in blocks:
             if block[1] == "mustache":
                 (Path(directory) / block[2]).write_text(block[3])
+            elif block[2].startswith("roles/"):
+                (Path(top) / block[2]).write_text(block[3])
         for i, block in enumerate(blocks):
             if block[1] != "toml":
                 continue
             name = f"{page}:{line_of(text, block.start())}: "
             words = block[2].split()
+            if block[2].startswith("roles/"):
+                directory_of_block, words = f"{top}/roles", [os.path.basename(words[-1])]
+            else:
+                directory_of_block = directory
             file = words[-1] if words and words[-1].endswith(".toml") else "example.toml"
             if "fragment" in words:
                 try:
@@ -93,8 +104,8 @@ def check_roles(page, text):
                 except tomllib.TOMLDecodeError as e:
                     result(name + "a fragment is TOML", str(e))
                 continue
-            (Path(directory) / file).write_text(block[3])
-            status, stderr = validate(directory, file)
+            (Path(directory_of_block) / file).write_text(block[3])
+            status, stderr = validate(directory_of_block, file)
             if "invalid" in words:
                 following = blocks[i + 1] if i + 1 < len(blocks) else None
                 expected = following[3] if following and following[1] == "text" else "(a ```text block)"

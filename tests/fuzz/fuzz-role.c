@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Roles, by the whole loader in this process: up to three texts, with a line "%%" between them. Of what has no errors
- * the image must be valid, and nobody in it may wait for himself. A text that begins with "# agentd.toml" is read as
- * settings instead.
+ * Roles, by the whole loader in this process: up to three texts, with a line "%%" between them, which can import each
+ * other by the names "100", "101" and "102". Of what has no errors the image must be valid, and nobody in it may wait for
+ * himself. A text that begins with "# agentd.toml" is read as settings instead.
  */
 
+#include <fcntl.h>
 #include <setjmp.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "../../agentd/test-image.h"
 #include "fuzz.h"
@@ -16,6 +19,7 @@
 #include "value-json.h"
 
 #define ROLES_MAX     3
+#define FIRST_FD      100
 #define SETTINGS_MARK "# agentd.toml\n"
 
 static Module *modules[2];
@@ -92,6 +96,9 @@ static void load(const char *const *paths, Arena *scratch, Arena *image_arena) {
                         _cleanup_free_ char *text = diagnostic_format(&loader.diagnostics.list[i]);
 
                         fuzz_check(text && loader.diagnostics.list[i].message);
+                        /* Or nothing would be tried at all. */
+                        fuzz_check(
+                                !startswith(loader.diagnostics.list[i].message, "the role cannot be used"));
                 }
                 return;
         }
@@ -115,7 +122,7 @@ static void read_settings(const char *path, Arena *scratch) {
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         const char *paths[ROLES_MAX + 1] = {}, *text = (const char *) data, *end = text + size;
         char names[ROLES_MAX][64];
-        int fds[ROLES_MAX];
+        int fds[ROLES_MAX], fd;
         volatile size_t n = 0;
         Arena scratch, image;
 
@@ -127,8 +134,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                 const char *mark = memmem(text, (size_t) (end - text), "\n%%\n", 4);
                 size_t length = (size_t) ((mark ? mark + 1 : end) - text);
 
-                fds[n] = memfd_create("role", MFD_CLOEXEC);
+                fd = memfd_create("role", MFD_CLOEXEC);
+                fuzz_check(fd >= 0);
+                fds[n] = dup3(fd, FIRST_FD + (int) n, O_CLOEXEC);
                 fuzz_check(fds[n] >= 0);
+                safe_close(fd);
+                /* What everybody can write is refused. */
+                fuzz_check(fchmod(fds[n], 0600) == 0);
                 fuzz_check(write_full(fds[n], text, length) == 0);
                 (void) snprintf(names[n], sizeof(names[n]), "/proc/self/fd/%d", fds[n]);
                 paths[n] = names[n];
