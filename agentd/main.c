@@ -249,7 +249,8 @@ static int parse_argv(int argc, char **argv) {
         if (!arg_once && (arg_options.plan || arg_options.diff || arg_options.json || arg_options.verbose))
                 return -usage("--plan, --diff, --json and --verbose go with --once");
         if (!arg_once && !arg_validate && arg_n_vars > 0)
-                return -usage("--var goes with --once and --validate: the service is given variables by vars.d");
+                return -usage(
+                        "--var goes with --once and --validate: the service is given variables by vars.d");
         arg_options.vars = arg_vars;
         if (!arg_once && !arg_validate && !streq(arg_options.root, "/"))
                 return -usage("--root goes with --once and --validate: the service manages this host");

@@ -285,7 +285,8 @@ int module_take(Module *module, const char *ending, char **reterr) {
                 (module->info.sink_types && module->info.sink_types[0]) ||
                 (module->info.fact_sources && module->info.fact_sources[0]))
                 return refuse(reterr, -EINVAL,
-                        "it provides something else than state types and helpers, which this agentd cannot use");
+                        "it provides something else than state types and helpers, which this agentd cannot "
+                        "use");
 
         r = take_types(module, reterr);
         if (r < 0)

@@ -85,7 +85,7 @@ struct Role {
         uint32_t n_imports, n_imports_allocated, n_importers, n_importers_allocated;
         Conflict *conflicts;
         uint32_t n_conflicts, n_conflicts_allocated;
-        Map conflict_map; /* their names */
+        Map conflict_map;    /* their names */
         uint32_t *distances; /* to each role, by index: how many imports away; NULL: nobody has asked */
 };
 
@@ -182,9 +182,9 @@ struct Loader {
 
         Role **list; /* the roles, by name once all are known */
         uint32_t n_roles, n_roles_allocated;
-        Role **order;  /* the same, importers first */
-        Map real_map;  /* a role's file → index in the list while it grows */
-        Map named;     /* names of files that were named → the same */
+        Role **order; /* the same, importers first */
+        Map real_map; /* a role's file → index in the list while it grows */
+        Map named;    /* names of files that were named → the same */
         RoleDirectory *directories;
         uint32_t n_directories, n_directories_allocated;
         Value host_vars; /* of vars.d and --var */
