@@ -63,3 +63,21 @@ def changes(before, after):
 def temporaries(box, top="/"):
     """What agentd may leave beside a file that it was replacing when it was killed."""
     return box.run(f"find {top} -xdev -name '.agentd-*'").stdout.split()
+
+
+def settled(box, text, changed=None):
+    """Applies a role, all of whose states change or are so many; then nothing does."""
+    box.role("role", text)
+    once = box.agentd_once()
+    assert once.returncode == 0 and said(once) == [], once
+    assert once.summary["changed"] == (len(once.results) if changed is None else changed), once.results
+    again = box.agentd_once()
+    assert again.summary["ok"] == len(again.results), again.results
+    assert temporaries(box, "/srv") == []
+    return once
+
+
+def refused(box, text, error):
+    box.role("role", text)
+    done = agentd(box, "--once")
+    assert done.returncode == 2 and error in done.stderr and len(said(done)) == 1, done.stderr

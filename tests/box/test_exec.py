@@ -147,13 +147,13 @@ unit = { MemryMax = "1M", MemoryMax = "1X", User = "root" }
 
 
 def test_it_runs_as_declared(box):
-    box.run("useradd -r app; mkdir -m 777 /srv/work")
-    role(box, toml(shell='"(id -un; id -gn; pwd; umask; echo $A; cat) >/srv/work/out"', creates='"/srv/work/out"',
-                   user='"app"', group='"adm"', directory='"/srv/work"', environment='{ A = "a b", N = 5 }',
+    box.run("useradd -r app; mkdir -m 777 /srv/made")
+    role(box, toml(shell='"(id -un; id -gn; pwd; umask; echo $A; cat) >/srv/made/out"', creates='"/srv/made/out"',
+                   user='"app"', group='"adm"', directory='"/srv/made"', environment='{ A = "a b", N = 5 }',
                    umask='"0027"', input='"text\\n"'))
     result = one(box)
     assert result["result"] == "changed", result
-    assert box.read("/srv/work/out") == "app\nadm\n/srv/work\n0027\na b\ntext\n"
+    assert box.read("/srv/made/out") == "app\nadm\n/srv/made\n0027\na b\ntext\n"
 
 
 def test_a_command_that_fails_says_why(box):
@@ -210,17 +210,17 @@ def test_one_that_succeeds_and_does_not_do_it_fails_and_names_the_guard(box):
 
 
 def test_its_unit_has_the_properties(box):
-    box.run("mkdir -m 777 /srv/work")
-    role(box, toml(shell='"cat /proc/self/cgroup >/srv/work/cgroup; ulimit -n >/srv/work/files; touch /run/x 2>/srv/work/e;'
-                         ' touch /srv/work/done"', creates='"/srv/work/done"',
-                   unit='{ LimitNOFILE = "77:99", ProtectSystem = "strict", ReadWritePaths = ["/srv/work"], '
+    box.run("mkdir -m 777 /srv/made")
+    role(box, toml(shell='"cat /proc/self/cgroup >/srv/made/cgroup; ulimit -n >/srv/made/files; touch /run/x 2>/srv/made/e;'
+                         ' touch /srv/made/done"', creates='"/srv/made/done"',
+                   unit='{ LimitNOFILE = "77:99", ProtectSystem = "strict", ReadWritePaths = ["/srv/made"], '
                         'Slice = "agentd-test.slice", MemoryMax = "256M" }'))
     daemon.start(box)
     daemon.wait_idle(box)
-    assert box.exists("/srv/work/done"), daemon.states(box)
-    assert "/agentd-test.slice/" in box.read("/srv/work/cgroup")
-    assert box.read("/srv/work/files") == "77\n"
-    assert "Read-only file system" in box.read("/srv/work/e")
+    assert box.exists("/srv/made/done"), daemon.states(box)
+    assert "/agentd-test.slice/" in box.read("/srv/made/cgroup")
+    assert box.read("/srv/made/files") == "77\n"
+    assert "Read-only file system" in box.read("/srv/made/e")
 
 
 def test_what_goes_missing_is_made_again(box):
@@ -235,12 +235,12 @@ def test_what_goes_missing_is_made_again(box):
 
 
 def test_it_comes_after_the_files_it_is_made_of(box):
-    role(box, toml("a", command='["/srv/bin/make", "x"]', unless='["/srv/bin/look"]', directory='"/srv/work"'),
-         '[file."/srv/work"]\nensure = "directory"\n[file."/srv/bin"]\nensure = "directory"\n',
-         '[file."/srv/bin/look"]\ncontent = "#!/bin/sh\\ntest -e /srv/work/x\\n"\nmode = "0755"\n',
+    role(box, toml("a", command='["/srv/bin/make", "x"]', unless='["/srv/bin/look"]', directory='"/srv/made"'),
+         '[file."/srv/made"]\nensure = "directory"\n[file."/srv/bin"]\nensure = "directory"\n',
+         '[file."/srv/bin/look"]\ncontent = "#!/bin/sh\\ntest -e /srv/made/x\\n"\nmode = "0755"\n',
          '[file."/srv/bin/make"]\ncontent = "#!/bin/sh\\ntouch $1\\n"\nmode = "0755"\n')
     planned = {r["state"]: r["result"] for r in once(box, "--plan").results}
     assert planned["exec:a"] == "unknown", "the guard is not there yet"
     assert once(box).summary["changed"] == 5
-    assert box.exists("/srv/work/x")
+    assert box.exists("/srv/made/x")
     assert once(box).summary["ok"] == 5

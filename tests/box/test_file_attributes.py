@@ -7,7 +7,7 @@ import struct
 
 import pytest
 
-from once import agentd, differences, errors, results, said, temporaries
+from once import differences, errors, refused, results, settled, temporaries
 
 ACCESS, DEFAULT = "system.posix_acl_access", "system.posix_acl_default"
 NO_ID = 2**32 - 1
@@ -48,24 +48,6 @@ def mode(box, path):
 
 def flags(box, path):
     return box.run(f"lsattr -d {path}").stdout.split()[0]
-
-
-def settled(box, text, changed=None):
-    """Applies a role, all of whose states change or are so many; then nothing does."""
-    box.role("role", text)
-    once = box.agentd_once()
-    assert once.returncode == 0 and said(once) == [], once
-    assert once.summary["changed"] == (len(once.results) if changed is None else changed), once.results
-    again = box.agentd_once()
-    assert again.summary["ok"] == len(again.results), again.results
-    assert temporaries(box, "/srv") == []
-    return once
-
-
-def refused(box, text, error):
-    box.role("role", text)
-    done = agentd(box, "--once")
-    assert done.returncode == 2 and error in done.stderr and len(said(done)) == 1, done.stderr
 
 
 # ---- Modes ----
