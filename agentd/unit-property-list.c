@@ -364,14 +364,20 @@ static int restriction_of(const json_t *value, Words *words, bool *ret_inverted)
         return 0;
 }
 
-/* What words look like is enough here; whether the kernel knows them is systemd's to say. The letters are property->words. */
+/* What words look like is enough here; whether the kernel knows them is systemd's to say. property->words are whole words (0) and
+ * beginnings of words (1), of which the first letter is a small one (2). */
 static bool is_restricted_word(const UnitProperty *property, const char *word) {
+        static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_@-:.";
         size_t n = strlen(word);
 
+        if (n == 0 || strspn(word, letters) != n || strchr("-:.", *word) || streq(word, "@"))
+                return false;
         for (const UnitWord *w = property->words; w && w->word; w++)
-                if (w->value == 0 ? streq(word, w->word) : startswith(word, w->word) && n > strlen(w->word))
-                        return strspn(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_"
-                                            "-:@.") == n;
+                if (w->value == 0 ? streq(word, w->word)
+                                  : startswith(word, w->word) && n > strlen(w->word) &&
+                                            (w->value == 1 ||
+                                                    !strchr("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789", *word)))
+                        return true;
         return false;
 }
 
