@@ -106,33 +106,66 @@ typedef struct Decision {
         uint32_t distance;
         const Member *member; /* NULL: it is taken out */
         const Value *place;   /* what says so */
+        bool lapsed;          /* a nearer one says something that excludes it */
+        bool outdone;         /* of what is taken out: somebody farther away had set it */
 } Decision;
 
 typedef struct Decisions {
         Loader *loader;
         const char *id;
-        Decision *list;
+        const TypeEntry *type;
+        Decision *list; /* the nearest first */
         uint32_t n, n_allocated;
+        Map map; /* keys to indices */
         bool bad;
 } Decisions;
 
-static const Decision *find_decision(const Decisions *all, const char *key) {
-        for (uint32_t i = 0; i < all->n; i++)
-                if (streq(all->list[i].key, key))
-                        return &all->list[i];
+static Decision *find_decision(const Decisions *all, const char *key) {
+        uint32_t i = map_get(&all->map, key);
+
+        return i == MAP_NOT_FOUND ? NULL : &all->list[i];
+}
+
+static const AgentdParameter *find_parameter(const TypeEntry *type, const char *name) {
+        for (uint32_t i = 0; i < type->n_parameters; i++)
+                if (streq(type->type->parameters[i].name, name))
+                        return &type->type->parameters[i];
         return NULL;
 }
 
+/* Whether what was decided gives another parameter that excludes this one, as content does a template. distance: of those that
+ * count, the farthest. */
+static bool is_excluded(const Decisions *all, const char *key, uint32_t distance) {
+        const AgentdParameter *parameter = find_parameter(all->type, key);
+
+        for (uint32_t i = 0; parameter && parameter->exclusive && i < all->type->n_parameters; i++) {
+                const AgentdParameter *other = &all->type->type->parameters[i];
+                const Decision *decision;
+
+                if (other == parameter || !streq_ptr(other->exclusive, parameter->exclusive))
+                        continue;
+                decision = find_decision(all, other->name);
+                if (decision && decision->member && !decision->lapsed && decision->distance <= distance)
+                        return true;
+        }
+        return false;
+}
+
 static void decide(Decisions *all, Decision decision) {
-        const Decision *other = find_decision(all, decision.key);
+        Decision *other = find_decision(all, decision.key);
         const Member *member = decision.member;
 
         if (!other) {
+                decision.lapsed = member && decision.distance > 0 &&
+                                  is_excluded(all, decision.key, decision.distance - 1);
                 all->list = arena_grow(
                         &all->loader->scratch, all->list, all->n, &all->n_allocated, sizeof(Decision));
+                map_put(&all->map, &all->loader->scratch, decision.key, all->n);
                 all->list[all->n++] = decision;
                 return;
         }
+        if (member && !other->member && other->distance < decision.distance)
+                other->outdone = true;
         if (other->distance < decision.distance || (!member && !other->member) ||
                 (member && other->member && value_equal(&member->value, &other->member->value)))
                 return;
@@ -169,43 +202,19 @@ static void decide_by(Decisions *all, const Override *override, uint32_t distanc
         }
 }
 
-static const AgentdParameter *find_parameter(const TypeEntry *type, const char *name) {
-        for (uint32_t i = 0; i < type->n_parameters; i++)
-                if (streq(type->type->parameters[i].name, name))
-                        return &type->type->parameters[i];
-        return NULL;
-}
-
-/* Content that is overridden takes the place of a template, and the like. */
-static bool is_excluded(const Decisions *all, const TypeEntry *type, const char *key) {
-        const AgentdParameter *parameter = find_parameter(type, key);
-
-        if (!parameter || !parameter->exclusive)
-                return false;
-        for (uint32_t i = 0; i < all->n; i++) {
-                const AgentdParameter *other =
-                        all->list[i].member ? find_parameter(type, all->list[i].key) : NULL;
-
-                if (other && other != parameter && streq_ptr(other->exclusive, parameter->exclusive))
-                        return true;
-        }
-        return false;
-}
-
 /* What was taken out must have been there, and may not be needed. */
-static void take_out(
-        Decisions *all, const Decision *taken, const TypeEntry *type, const Value *settings, Value *merged) {
-        const AgentdParameter *parameter = find_parameter(type, taken->key);
+static void take_out(Decisions *all, const Decision *taken, const Value *settings, Value *merged) {
+        const AgentdParameter *parameter = find_parameter(all->type, taken->key);
         const Member *was = value_find(settings, taken->key, strlen(taken->key));
         const char *names[NAMES_MAX], *meant;
         uint32_t n = 0;
 
-        if (was && !(parameter && parameter->flags & AGENTD_REQUIRED))
+        if (was ? !(parameter && parameter->flags & AGENTD_REQUIRED) : taken->outdone)
                 return;
         all->bad = true;
         if (was) {
                 diagnostics_add(&all->loader->diagnostics, taken->place->place,
-                        "'%s' cannot be taken out: a %s state needs it", taken->key, type->name);
+                        "'%s' cannot be taken out: a %s state needs it", taken->key, all->type->name);
                 value_add(&all->loader->scratch, merged, was->key, was->key_size, &was->value);
                 return;
         }
@@ -243,7 +252,7 @@ static uint32_t gather(Loader *loader, const Role *role, const char *id, Overrid
 
 int override_settings(Loader *loader, const Role *role, const TypeEntry *type, const char *id,
         const Value *settings, const Value **ret, const Role *const **ret_roles) {
-        Decisions all = { .loader = loader, .id = id };
+        Decisions all = { .loader = loader, .id = id, .type = type };
         const Decision *remove;
         Override **list = NULL;
         const Role **roles;
@@ -268,15 +277,15 @@ int override_settings(Loader *loader, const Role *role, const TypeEntry *type, c
         merged->place = settings->place;
         roles = arena_new_array(&loader->scratch, const Role *, settings->n_members + all.n);
         VALUE_FOREACH_MEMBER(member, settings)
-                if (!find_decision(&all, member->key) && !is_excluded(&all, type, member->key))
+                if (!find_decision(&all, member->key) && !is_excluded(&all, member->key, UINT32_MAX))
                         value_add(&loader->scratch, merged, member->key, member->key_size, &member->value)
                                 ->place = member->place;
         for (uint32_t i = 0; i < all.n; i++) {
                 const Decision *decision = &all.list[i];
 
                 if (!decision->member)
-                        take_out(&all, decision, type, settings, merged);
-                else if (!streq(decision->key, REMOVE)) {
+                        take_out(&all, decision, settings, merged);
+                else if (!decision->lapsed && !streq(decision->key, REMOVE)) {
                         roles[merged->n_members] = decision->role;
                         value_add(&loader->scratch, merged, decision->key, strlen(decision->key),
                                 &decision->member->value)

@@ -249,16 +249,21 @@ static const char *names_nth(void *userdata, size_t n) {
 }
 
 /* The variable of that name, or one within it, or around it. */
-static const Conflict *find_conflict(const Role *role, const char *name, size_t size) {
-        for (uint32_t i = 0; i < role->n_conflicts; i++) {
-                const char *other = role->conflicts[i].name;
-                size_t n = strlen(other), shorter = MIN(n, size);
+static const Conflict *find_conflict(Loader *loader, const Role *role, const char *name, size_t size) {
+        char *copy = arena_strndup(&loader->scratch, name, size);
+        uint32_t i = map_get(&role->conflict_tables, copy);
 
-                if (memcmp(other, name, shorter) == 0 &&
-                        (n == size || (n > size ? other[size] : name[n]) == '.'))
-                        return &role->conflicts[i];
+        while (i == MAP_NOT_FOUND && copy) {
+                char *dot;
+
+                i = map_get(&role->conflict_map, copy);
+                dot = strrchr(copy, '.');
+                if (dot)
+                        *dot = 0;
+                else
+                        copy = NULL;
         }
-        return NULL;
+        return i == MAP_NOT_FOUND ? NULL : &role->conflicts[i];
 }
 
 static void note_fact(Loader *loader, const char *name, size_t size) {
@@ -280,7 +285,7 @@ static void names_noted(void *userdata, const char *name, size_t size) {
         Loader *loader = names->loader;
 
         if (names->role->n_conflicts > 0 && !loader->conflict)
-                loader->conflict = find_conflict(names->role, name, size);
+                loader->conflict = find_conflict(loader, names->role, name, size);
         if (size < 5 || memcmp(name, "facts", 5) != 0 || (size > 5 && name[5] != '.'))
                 return;
         note_fact(loader, name, size);

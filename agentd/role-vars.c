@@ -101,6 +101,13 @@ static void add_conflict(Loader *loader, Role *role, Conflict conflict) {
         if (map_get(&role->conflict_map, conflict.name) != MAP_NOT_FOUND)
                 return;
         map_put(&role->conflict_map, &loader->scratch, conflict.name, role->n_conflicts);
+        for (const char *dot = strchr(conflict.name, '.'); dot; dot = strchr(dot + 1, '.')) {
+                const char *outer =
+                        arena_strndup(&loader->scratch, conflict.name, (size_t) (dot - conflict.name));
+
+                if (map_get(&role->conflict_tables, outer) == MAP_NOT_FOUND)
+                        map_put(&role->conflict_tables, &loader->scratch, outer, role->n_conflicts);
+        }
         role->conflicts = arena_grow(&loader->scratch, role->conflicts, role->n_conflicts,
                 &role->n_conflicts_allocated, sizeof(Conflict));
         role->conflicts[role->n_conflicts++] = conflict;
@@ -211,8 +218,25 @@ static void imported_otherwise(Loader *loader, const Import *import, const Impor
                 import->role->name, first->place.file, first->place.line, first->place.column);
 }
 
-/* What comes from outside of the role. */
-static void inherit(Loader *loader, Role *role) {
+/* The only role that imports this one and is on; NULL: there are none, or several. */
+static const Role *only_importer(const Role *role) {
+        const Role *only = NULL;
+
+        for (uint32_t i = 0; i < role->n_importers; i++) {
+                const Role *importer = role->importers[i]->importer;
+
+                if (importer->off || importer == only)
+                        continue;
+                if (only)
+                        return NULL;
+                only = importer;
+        }
+        return only;
+}
+
+/* What comes from outside of the role. Return: whether the list of members is the role's own, to which it can add. */
+static bool inherit(Loader *loader, Role *role) {
+        const Role *only = only_importer(role);
         Value settled = loader->host_vars;
         const Import *first = NULL;
 
@@ -229,6 +253,12 @@ static void inherit(Loader *loader, Role *role) {
         if (first && first->vars.n_members > 0) {
                 settled = copy_table(loader, &first->vars);
                 lay_over(loader, &settled, &loader->host_vars);
+        }
+        /* Most roles are given nothing but what lies over all of that already: a thousand of them, and a host of a hundred
+         * thousand variables, share one list. */
+        if (first ? only && only->n_conflicts == 0 && first->vars.n_members == 0 : role->n_importers == 0) {
+                role->vars = only ? only->vars : settled;
+                return false;
         }
         for (uint32_t i = 0; i < role->n_importers; i++) {
                 const Role *importer = role->importers[i]->importer;
@@ -247,18 +277,21 @@ static void inherit(Loader *loader, Role *role) {
                 role->vars = copy_table(loader, &settled);
         else
                 lay_over(loader, &role->vars, &settled);
+        return true;
 }
 
 /* A variable may use those above it, and all that come from outside. */
 void role_set_vars(Loader *loader, Role *role) {
         const Value *own = value_get(&role->table, "vars");
-        bool inherited;
+        bool inherited, is_own;
         Table outer;
 
-        inherit(loader, role);
+        is_own = inherit(loader, role);
         inherited = role->vars.n_members > 0;
         if (!own || !loader_wants(loader, own, VALUE_TABLE, "vars", "a table"))
                 return;
+        if (!is_own)
+                role->vars = copy_table(loader, &role->vars);
         outer = (Table){ .value = &role->vars };
         VALUE_FOREACH_MEMBER(member, own) {
                 /* Names are there once in a table: without any from outside nothing can be found. */

@@ -86,6 +86,7 @@ struct Role {
         Conflict *conflicts;
         uint32_t n_conflicts, n_conflicts_allocated;
         Map conflict_map;    /* their names */
+        Map conflict_tables; /* those of the tables that they are in */
         uint32_t *distances; /* to each role, by index: how many imports away; NULL: nobody has asked */
 };
 

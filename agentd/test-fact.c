@@ -390,7 +390,7 @@ static Value gather_local(usec_t deadline_usec) {
         _cleanup_close_ int host_fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
         Value facts;
 
-        diagnostics.n = 0;
+        diagnostics = (Diagnostics){ .arena = diagnostics.arena };
         ASSERT_OK(facts_gather(&arena, host_fd, &options, &facts, &diagnostics));
         return value_copy(&arena, value_get(&facts, "local"));
 }

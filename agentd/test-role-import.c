@@ -442,6 +442,24 @@ TEST(the_nearest_override_counts) {
         is_like("file:/x", c);
 }
 
+/* Also where one setting excludes another, and of what is taken out. */
+TEST(the_nearest_override_counts_for_what_it_excludes) {
+        static const char c[] = "[file.\"/x\"]\ncontent = \"c\"\n";
+
+        LOADS("a.toml", "import = [\"b\"]\n[override.\"file:/x\"]\ntemplate = \"t\"\nmode = \"0600\"\n", "t",
+                "t", "roles/b.toml", "import = [\"c\"]\n[override.\"file:/x\"]\ncontent = \"b\"\n",
+                "roles/c.toml", c);
+        is_like("file:/x", "[file.\"/x\"]\ncontent = \"b\"\nmode = \"0600\"\n");
+
+        LOADS("a.toml", "import = [\"b\"]\n[override.\"file:/x\"]\nmode = \"0600\"\n", "roles/b.toml",
+                "import = [\"c\"]\n[override.\"file:/x\"]\nremove = [\"mode\"]\n", "roles/c.toml", c);
+        is_like("file:/x", c);
+
+        FAILS("b.toml:3:12: error: both 'content' and 'template' are given; only one of them can be",
+                "a.toml", "import = [\"c\"]\n[override.\"file:/x\"]\ncontent = \"a\"\n", "b.toml",
+                "import = [\"c\"]\n[override.\"file:/x\"]\ntemplate = \"t\"\n", "t", "t", "roles/c.toml", c);
+}
+
 TEST(what_is_taken_out) {
         LOADS("a.toml",
                 "import = [\"b\"]\n[override.\"file:/x\"]\nremove = true\n[override.\"file:/y\"]\nremove = "
@@ -639,6 +657,6 @@ RUN_TESTS(RUN_FRESH(imports_are_found), RUN_FRESH(each_role_is_there_once), RUN_
         RUN_FRESH(variables_of_the_importer_of_the_importer), RUN_FRESH(tables_of_variables_are_merged),
         RUN_FRESH(files_of_variables), RUN_FRESH(files_that_are_named), RUN_FRESH(words_of_the_command_line),
         RUN_FRESH(imported_twice), RUN_FRESH(importers_that_do_not_agree), RUN_FRESH(overrides),
-        RUN_FRESH(the_nearest_override_counts), RUN_FRESH(what_is_taken_out),
-        RUN_FRESH(overrides_that_cannot_be), RUN_FRESH(hosts), RUN_FRESH(hosts_that_are_none),
-        RUN_FRESH(all_errors_in_one_go), RUN_FRESH(many_roles))
+        RUN_FRESH(the_nearest_override_counts), RUN_FRESH(the_nearest_override_counts_for_what_it_excludes),
+        RUN_FRESH(what_is_taken_out), RUN_FRESH(overrides_that_cannot_be), RUN_FRESH(hosts),
+        RUN_FRESH(hosts_that_are_none), RUN_FRESH(all_errors_in_one_go), RUN_FRESH(many_roles))

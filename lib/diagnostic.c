@@ -4,52 +4,33 @@
 #include <ctype.h>
 
 #include "diagnostic.h"
+#include "hash.h"
 #include "util.h"
 
-static const char *format_message(Arena *arena, const char *format, va_list args) {
-        _cleanup_free_ char *text = NULL;
-        char *copy;
+/* Allocated; NULL if there is no memory. */
+static char *format_message(const char *format, va_list args) {
+        char *text;
 
-        if (vasprintf(&text, format, args) < 0) {
-                text = NULL;
-                return "out of memory";
-        }
+        if (vasprintf(&text, format, args) < 0)
+                return NULL;
 
         /* One message is one line, whatever a role put into it. */
-        copy = arena_strdup(arena, text);
-        for (char *p = copy; *p; p++)
+        for (char *p = text; *p; p++)
                 if ((unsigned char) *p < ' ' || *p == 0x7f)
                         *p = '?';
-        return copy;
+        return text;
 }
+
+#define NO_MEMORY "out of memory"
 
 void diagnostic_set(Diagnostic *diagnostic, Arena *arena, Place place, const char *format, ...) {
+        _cleanup_free_ char *text = NULL;
         va_list args;
 
         va_start(args, format);
-        *diagnostic = (Diagnostic){ .place = place, .message = format_message(arena, format, args) };
+        text = format_message(format, args);
         va_end(args);
-}
-
-void diagnostics_add(Diagnostics *diagnostics, Place place, const char *format, ...) {
-        va_list args;
-
-        if (diagnostics->n > DIAGNOSTICS_MAX)
-                return;
-        diagnostics->list = arena_grow(diagnostics->arena, diagnostics->list, diagnostics->n,
-                &diagnostics->n_allocated, sizeof(Diagnostic));
-        if (diagnostics->n == DIAGNOSTICS_MAX) {
-                diagnostics->list[diagnostics->n++] =
-                        (Diagnostic){ .message = "too many errors; the rest are not shown" };
-                return;
-        }
-
-        va_start(args, format);
-        diagnostics->list[diagnostics->n++] = (Diagnostic){
-                .place = place,
-                .message = format_message(diagnostics->arena, format, args),
-        };
-        va_end(args);
+        *diagnostic = (Diagnostic){ .place = place, .message = arena_strdup(arena, text ?: NO_MEMORY) };
 }
 
 static int compare(const Diagnostic *a, const Diagnostic *b) {
@@ -66,6 +47,51 @@ static int compare(const Diagnostic *a, const Diagnostic *b) {
         if (a->place.column != b->place.column)
                 return a->place.column < b->place.column ? -1 : 1;
         return 0;
+}
+
+#define SLOTS 4096U /* a power of two, and far more than there are errors */
+
+/* Return: whether it is new. */
+static bool remember(Diagnostics *diagnostics, const Diagnostic *diagnostic) {
+        const Place *place = &diagnostic->place;
+        uint64_t hash = hash_fnv1a(diagnostic->message, strlen(diagnostic->message));
+        uint32_t i;
+
+        if (!diagnostics->slots)
+                diagnostics->slots = arena_new_array(diagnostics->arena, uint32_t, SLOTS);
+        hash = (hash ^ place->line) * 31 + place->column;
+        for (i = (uint32_t) (hash ^ hash >> 32) & (SLOTS - 1); diagnostics->slots[i] != 0;
+                i = (i + 1) & (SLOTS - 1)) {
+                const Diagnostic *other = &diagnostics->list[diagnostics->slots[i] - 1];
+
+                if (compare(other, diagnostic) == 0 && streq(other->message, diagnostic->message))
+                        return false;
+        }
+        diagnostics->slots[i] = diagnostics->n + 1;
+        return true;
+}
+
+void diagnostics_add(Diagnostics *diagnostics, Place place, const char *format, ...) {
+        _cleanup_free_ char *text = NULL;
+        Diagnostic diagnostic;
+        va_list args;
+
+        if (diagnostics->n > DIAGNOSTICS_MAX)
+                return;
+
+        va_start(args, format);
+        text = format_message(format, args);
+        va_end(args);
+        diagnostic = (Diagnostic){ .place = place, .message = text ?: NO_MEMORY };
+        if (!remember(diagnostics, &diagnostic))
+                return;
+        if (diagnostics->n == DIAGNOSTICS_MAX)
+                diagnostic = (Diagnostic){ .message = "too many errors; the rest are not shown" };
+        else
+                diagnostic.message = arena_strdup(diagnostics->arena, diagnostic.message);
+        diagnostics->list = arena_grow(diagnostics->arena, diagnostics->list, diagnostics->n,
+                &diagnostics->n_allocated, sizeof(Diagnostic));
+        diagnostics->list[diagnostics->n++] = diagnostic;
 }
 
 static void merge_sort(Diagnostic *list, Diagnostic *scratch, size_t n) {
@@ -85,22 +111,11 @@ static void merge_sort(Diagnostic *list, Diagnostic *scratch, size_t n) {
 }
 
 void diagnostics_sort(Diagnostics *diagnostics) {
-        uint32_t n = 1;
-
         if (diagnostics->n < 2)
                 return;
         merge_sort(diagnostics->list, arena_new_array(diagnostics->arena, Diagnostic, diagnostics->n),
                 diagnostics->n);
-
-        /* One template that many states share has one error, not many. */
-        for (uint32_t i = 1; i < diagnostics->n; i++) {
-                const Diagnostic *last = &diagnostics->list[n - 1];
-
-                if (compare(last, &diagnostics->list[i]) != 0 ||
-                        !streq(last->message, diagnostics->list[i].message))
-                        diagnostics->list[n++] = diagnostics->list[i];
-        }
-        diagnostics->n = n;
+        diagnostics->slots = NULL; /* indices are others now */
 }
 
 char *diagnostic_format(const Diagnostic *diagnostic) {

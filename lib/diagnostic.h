@@ -24,16 +24,19 @@ typedef struct Diagnostics {
         Diagnostic *list;
         uint32_t n;
         uint32_t n_allocated;
+        uint32_t *slots; /* a table by hash: indices in the list + 1; NULL while it is empty */
 } Diagnostics;
 
 /* Messages collected at most; one more line then says that there are more. Enough for any honest mistake, and a bound
  * for a hostile one. */
 #define DIAGNOSTICS_MAX 1000
 
+/* What was said of a place already is not said again: a loop of thousands that is wrong in one thing has one error, and
+ * leaves room for others. */
 void diagnostics_add(Diagnostics *diagnostics, Place place, const char *format, ...)
         __attribute__((format(printf, 3, 4)));
 
-/* Sorts by file, line, column; stable. Of several that say the same of one place, one stays. */
+/* Sorts by file, line, column; stable. */
 void diagnostics_sort(Diagnostics *diagnostics);
 
 /* Fills one diagnostic; for parsers that report a single error. */

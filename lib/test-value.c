@@ -56,9 +56,19 @@ TEST(diagnostics_sort_and_format) {
         ASSERT_STREQ(d.list[3].message, "last");
         ASSERT_EQ(d.n, 4); /* the same twice is once */
 
-        for (int i = 0; i < 2 * DIAGNOSTICS_MAX; i++)
+        /* Thousands that say the same leave room for one that does not. */
+        for (int i = 0; i < 5 * DIAGNOSTICS_MAX; i++) {
+                diagnostics_add(&d, (Place){ "a", 1, 9 }, "x");
+                diagnostics_add(&d, (Place){ "a", 1, 8 }, "x");
+                diagnostics_add(&d, (Place){ "b", 1, 9 }, "x");
                 diagnostics_add(&d, (Place){}, "x");
+        }
+        ASSERT_EQ(d.n, 8);
+        for (int i = 0; i < 2 * DIAGNOSTICS_MAX; i++)
+                diagnostics_add(&d, (Place){}, "%d", i);
         ASSERT_EQ(d.n, DIAGNOSTICS_MAX + 1);
+        diagnostics_sort(&d);
+        ASSERT_STREQ(d.list[DIAGNOSTICS_MAX].message, "too many errors; the rest are not shown");
         arena_unmap(&arena);
 }
 
