@@ -123,6 +123,8 @@ typedef struct Conversion {
         Names *names;
         State *state;
         bool tainted;
+        bool evaluated; /* the value is one that a template gave: {{…}} in it is text */
+        bool words;     /* it is in a list that may be the words of a command: {{…}} gives text */
 } Conversion;
 
 static int fail(Conversion *c, const Value *value, const AgentdParameter *parameter, const char *format, ...)
@@ -324,6 +326,10 @@ static int convert_list(
         return r;
 }
 
+static bool is_literal(const Conversion *c, const AgentdParameter *parameter) {
+        return c->evaluated || (parameter->flags & AGENTD_LITERAL);
+}
+
 static int convert_any(
         Conversion *c, const AgentdParameter *parameter, const Value *value, AgentdValue *ret) {
         Loader *loader = c->names->loader;
@@ -340,10 +346,13 @@ static int convert_any(
         case VALUE_FLOAT: *ret = (AgentdValue){ .type = AGENTD_FLOAT, .real = value->real }; return 0;
         case VALUE_ARRAY: {
                 AgentdValue *items = arena_new_array(&loader->image, AgentdValue, value->n_items);
+                bool words = c->words;
 
+                c->words = words || (uint32_t) parameter->type == AGENTD_ANY;
                 for (uint32_t i = 0; i < value->n_items; i++)
                         if (convert_any(c, parameter, &value->items[i], &items[i]) < 0)
                                 r = -EINVAL;
+                c->words = words;
                 *ret = (AgentdValue){ .type = AGENTD_LIST, .n = value->n_items, .items = items };
                 return r;
         }
@@ -363,10 +372,19 @@ static int convert_any(
         default: {
                 Value text = *value;
 
-                if (value->type == VALUE_STRING && !(parameter->flags & AGENTD_LITERAL) &&
-                        names_render(c->names, value, &text) < 0)
-                        return -EINVAL;
+                if (value->type == VALUE_STRING && !is_literal(c, parameter)) {
+                        r = c->words ? names_render(c->names, value, &text)
+                                     : names_evaluate(c->names, value, &text);
+                        if (r < 0)
+                                return -EINVAL;
+                }
                 c->tainted = c->tainted || text.tainted;
+                if (text.type != value->type) {
+                        c->evaluated = true;
+                        r = convert_any(c, parameter, &text, ret);
+                        c->evaluated = false;
+                        return r;
+                }
                 *ret = string_in_image(c, text.text, text.size);
                 ret->n = value->type == VALUE_STRING ? 0 : AGENTD_DATE;
                 return 0;
@@ -560,9 +578,23 @@ static int convert(Conversion *c, const AgentdParameter *parameter, const Value 
                         parameter_wants(parameter->type));
 
         rendered = *value;
-        if (!(parameter->flags & AGENTD_LITERAL) && names_render(c->names, value, &rendered) < 0)
-                return -EINVAL;
+        if (!is_literal(c, parameter)) {
+                bool deep = (uint32_t) parameter->type == AGENTD_LIST ||
+                            (uint32_t) parameter->type == AGENTD_TABLE ||
+                            (uint32_t) parameter->type == AGENTD_RECORD;
+
+                r = deep ? names_evaluate(c->names, value, &rendered)
+                         : names_render(c->names, value, &rendered);
+                if (r < 0)
+                        return -EINVAL;
+        }
         c->tainted = c->tainted || rendered.tainted;
+        if (rendered.type != VALUE_STRING) {
+                c->evaluated = true;
+                r = convert(c, parameter, &rendered, ret);
+                c->evaluated = false;
+                return r;
+        }
         if ((uint32_t) parameter->type == AGENTD_STRING)
                 return convert_string(c, parameter, &rendered, ret);
 
@@ -570,7 +602,7 @@ static int convert(Conversion *c, const AgentdParameter *parameter, const Value 
                 return fail(c, value, parameter, "has a NUL in it; it must be %s",
                         parameter_wants(parameter->type));
         /* A number or truth value in quotes is a mistake, unless a template made it. */
-        if ((uint32_t) parameter->type <= AGENTD_FLOAT && rendered.text == value->text)
+        if ((uint32_t) parameter->type <= AGENTD_FLOAT && rendered.text == value->text && !c->evaluated)
                 return fail(
                         c, value, parameter, "is a string; it must be %s", parameter_wants(parameter->type));
         if ((parameter->flags & AGENTD_SYMBOLIC) && rendered.size > 0 &&

@@ -384,20 +384,31 @@ static int names_partial(void *userdata, const char *name, TemplateSource *ret_s
         return 0;
 }
 
-int names_render(Names *names, const Value *string, Value *ret) {
+static int render(Names *names, const Value *string, bool as_text, Value *ret) {
         const TemplateOptions options = { .strict = true, .partial = names_partial, .userdata = names };
+        Arena *arena = &names->loader->scratch;
         Diagnostic diagnostic;
+        int r;
 
         if (!template_has_tags(string->text, string->size)) {
                 *ret = *string;
                 return 0;
         }
-        if (template_render_value(
-                    &names->loader->scratch, &options, string, &names->scope, ret, &diagnostic) < 0)
+        r = as_text ? template_render_value(arena, &options, string, &names->scope, ret, &diagnostic)
+                    : template_evaluate_value(arena, &options, string, &names->scope, ret, &diagnostic);
+        if (r < 0)
                 return names_fail(names, &diagnostic);
         if (names_refused(names))
                 return names_fail(names, &(Diagnostic){ .place = string->place });
         return 0;
+}
+
+int names_render(Names *names, const Value *string, Value *ret) {
+        return render(names, string, true, ret);
+}
+
+int names_evaluate(Names *names, const Value *string, Value *ret) {
+        return render(names, string, false, ret);
 }
 
 int names_render_file(Names *names, const Value *file, Value *ret) {

@@ -170,7 +170,7 @@ static int render_deep(Names *names, const Value *value, Value *ret) {
 
         *ret = *value;
         switch (value->type) {
-        case VALUE_STRING: return names_render(names, value, ret);
+        case VALUE_STRING: return names_evaluate(names, value, ret);
         case VALUE_ARRAY:
                 *ret = value_array();
                 ret->place = value->place;

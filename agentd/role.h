@@ -329,6 +329,9 @@ void names_init(Names *names, Loader *loader, const Role *role, const Value *ite
 /* Replaces {{…}} in a string. Errors become diagnostics. Return: 0; -EINVAL. */
 int names_render(Names *names, const Value *string, Value *ret);
 
+/* Likewise; but where the whole of the string is one {{name}}, *ret is the value of that name, of whatever type. */
+int names_evaluate(Names *names, const Value *string, Value *ret);
+
 /* Reads and renders a template file beside the role. */
 int names_render_file(Names *names, const Value *file, Value *ret);
 

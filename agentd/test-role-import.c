@@ -388,6 +388,39 @@ TEST(importers_that_do_not_agree) {
                 "roles/more.toml", "[file.\"/{{vars.port}}\"]\n");
 }
 
+/* Where the whole of a string is {{name}}, in variables and in parameters. */
+TEST(values_go_as_they_are) {
+        /* Tables and lists through an import, and into parameters. */
+        LOADS("a.toml",
+                "import = [{ role = \"b\", vars = { all = \"{{vars.mine}}\", n = \"{{vars.number}}\" } }]\n"
+                "[vars]\nmine = { x = [\"1\", \"2\"], y = [] }\nnumber = 7\n",
+                "roles/b.toml",
+                "[vars]\nall = {}\nn = 1\nagain = \"{{vars.all.x}}\"\n"
+                "[file.\"/{{item}}\"]\nfor_each = \"vars.again\"\n"
+                "[file.\"/{{item.key}}\"]\nfor_each = \"vars.all\"\nwhen = \"vars.n < 8\"\n"
+                "[kinds.k]\nlist = \"{{vars.all.x}}\"\ntable = { a = \"{{vars.all}}\", n = [\"{{vars.n}}\"] "
+                "}\n"
+                "any = [\"{{vars.n}}\"]\nspan = \"{{vars.n}}\"\n");
+        HAS("file:/1", "file:/2", "file:/x", "file:/y", "kinds:k");
+        is_like("kinds:k",
+                "[kinds.k]\nlist = [\"1\", \"2\"]\ntable = { a = { x = [\"1\", \"2\"], y = [] }, n = [7] }\n"
+                "any = [\"7\"]\nspan = \"7\"\n");
+
+        /* What looks like a template in a value is text: nobody else's words are evaluated. */
+        LOADS("a.toml", "[vars]\nx = [\"{{=<% %>=}}{{facts.nope}}\"]\nt = { a = \"{{=<% %>=}}{{b}}\" }\n"
+                        "[kinds.k]\nlist = \"{{vars.x}}\"\nany = \"{{vars.t}}\"\n");
+        is_like("kinds:k",
+                "[kinds.k]\nlist = [\"{{=<% %>=}}{{facts.nope}}\"]\nany = { a = \"{{=<% %>=}}{{b}}\" }\n");
+
+        FAILS("a.toml:2:6: error: 'list' is an integer; it must be a string\n"
+              "a.toml:5:8: error: 'list' is an integer; it must be an array of strings\n"
+              "a.toml:8:9: error: 'table' is an array; it must be a table\n"
+              "a.toml:11:10: error: 'vars.x' is an array and cannot be written as text",
+                "a.toml",
+                "[vars]\nx = [1]\nn = 1\n[kinds.a]\nlist = \"{{vars.n}}\"\n[kinds.b]\nlist = "
+                "\"{{vars.x}}\"\ntable = \"{{vars.x}}\"\n[kinds.c]\n\nlist = [\"{{vars.x}}\"]\n");
+}
+
 /* ---- Overrides ------------------------------------------------------------------------------------------------- */
 
 TEST(overrides) {
@@ -656,7 +689,8 @@ RUN_TESTS(RUN_FRESH(imports_are_found), RUN_FRESH(each_role_is_there_once), RUN_
         RUN_FRESH(roles_that_are_off), RUN_FRESH(audited_roles), RUN_FRESH(precedence_of_variables),
         RUN_FRESH(variables_of_the_importer_of_the_importer), RUN_FRESH(tables_of_variables_are_merged),
         RUN_FRESH(files_of_variables), RUN_FRESH(files_that_are_named), RUN_FRESH(words_of_the_command_line),
-        RUN_FRESH(imported_twice), RUN_FRESH(importers_that_do_not_agree), RUN_FRESH(overrides),
-        RUN_FRESH(the_nearest_override_counts), RUN_FRESH(the_nearest_override_counts_for_what_it_excludes),
-        RUN_FRESH(what_is_taken_out), RUN_FRESH(overrides_that_cannot_be), RUN_FRESH(hosts),
-        RUN_FRESH(hosts_that_are_none), RUN_FRESH(all_errors_in_one_go), RUN_FRESH(many_roles))
+        RUN_FRESH(imported_twice), RUN_FRESH(importers_that_do_not_agree), RUN_FRESH(values_go_as_they_are),
+        RUN_FRESH(overrides), RUN_FRESH(the_nearest_override_counts),
+        RUN_FRESH(the_nearest_override_counts_for_what_it_excludes), RUN_FRESH(what_is_taken_out),
+        RUN_FRESH(overrides_that_cannot_be), RUN_FRESH(hosts), RUN_FRESH(hosts_that_are_none),
+        RUN_FRESH(all_errors_in_one_go), RUN_FRESH(many_roles))

@@ -1231,7 +1231,7 @@ TEST(values) {
         ASSERT_STREQ(v[K_LIST].items[1].string, "42");
         ASSERT_TRUE(v[K_TABLE].type == AGENTD_TABLE && v[K_TABLE].n == 2);
         ASSERT_STREQ(v[K_TABLE].members[1].key, "b");
-        ASSERT_STREQ(v[K_TABLE].members[1].value.members[0].value.items[2].string, "42");
+        ASSERT_EQ(v[K_TABLE].members[1].value.members[0].value.items[2].integer, 42);
         ASSERT_TRUE(v[K_POINT].type == AGENTD_RECORD && v[K_POINT].n == 2);
         ASSERT_EQ(v[K_POINT].items[0].integer, 3);
         ASSERT_EQ(v[K_POINT].items[1].integer, -1);

@@ -275,10 +275,47 @@ static int find(Renderer *r, const Value *table, const char *key, size_t size, c
         return 0;
 }
 
+/* What a loop over the table goes through: tables of `key` and `value`. */
+static int list_entries(Renderer *r, const Value *table, const Value **ret) {
+        Value *list = arena_new(r->arena, Value);
+        int k;
+
+        k = take_steps(r, table->n_members);
+        if (k < 0)
+                return k;
+        *list = value_array();
+        list->place = table->place;
+        VALUE_FOREACH_MEMBER(member, table) {
+                Value entry = value_table(), key = value_string(r->arena, member->key, member->key_size);
+
+                key.tainted = entry.tainted = table->tainted;
+                (void) value_add(r->arena, &entry, "key", 3, &key);
+                (void) value_add(r->arena, &entry, "value", 5, &member->value);
+                (void) value_append(r->arena, list, &entry);
+        }
+        *ret = list;
+        return 0;
+}
+
+/* "0" is the first. NULL: there is no such item. */
+static const Value *find_item(const Value *array, const char *number, size_t size) {
+        uint64_t i = 0;
+
+        if (array->type != VALUE_ARRAY || size > 9 || (*number == '0' && size > 1))
+                return NULL;
+        for (size_t k = 0; k < size; k++) {
+                if (number[k] < '0' || number[k] > '9')
+                        return NULL;
+                i = i * 10 + (uint64_t) (number[k] - '0');
+        }
+        return i < array->n_items ? &array->items[i] : NULL;
+}
+
 static int resolve(Renderer *r, const char *name, size_t size, Resolved *ret) {
-        const Value *value = NULL;
         bool in_table = false, in_scope = false;
-        size_t position = 0, part_size;
+        bool entries = size > 2 && memcmp(name + size - 2, ".*", 2) == 0;
+        size_t position = 0, part_size, noted_size = 0;
+        const Value *value = NULL;
         const char *part;
         int k;
 
@@ -292,6 +329,8 @@ static int resolve(Renderer *r, const char *name, size_t size, Resolved *ret) {
                 return 0;
         }
 
+        if (entries)
+                size -= 2;
         part = template_next_part(name, size, &position, &part_size);
         for (const Context *c = r->context; c && !value; c = c->outer) {
                 in_table |= c->value->type == VALUE_TABLE;
@@ -312,17 +351,29 @@ static int resolve(Renderer *r, const char *name, size_t size, Resolved *ret) {
                 const Value *next;
 
                 r->tainted |= value->tainted;
-                if (position > size) {
-                        ret->value = value;
-                        break;
-                }
                 ret->last = value;
                 ret->last_size = position - 1;
+                if (position > size) {
+                        if (!entries)
+                                ret->value = value;
+                        else if (value->type == VALUE_TABLE) {
+                                k = list_entries(r, value, &ret->value);
+                                if (k < 0)
+                                        return k;
+                        }
+                        break;
+                }
 
                 part = template_next_part(name, size, &position, &part_size);
                 k = find(r, value, part, part_size, &next);
                 if (k < 0)
                         return k;
+                if (!next) {
+                        next = find_item(value, part, part_size);
+                        /* Who reads an item reads the array. */
+                        if (next && noted_size == 0)
+                                noted_size = ret->last_size;
+                }
                 if (!next) {
                         ret->optional = position > size && value->type == VALUE_TABLE;
                         break;
@@ -331,7 +382,7 @@ static int resolve(Renderer *r, const char *name, size_t size, Resolved *ret) {
         }
 
         if (in_scope && r->scope->noted)
-                r->scope->noted(r->scope->userdata, name, size);
+                r->scope->noted(r->scope->userdata, name, noted_size > 0 ? noted_size : size);
         return 0;
 }
 
@@ -348,6 +399,11 @@ static int fail_undefined(Renderer *r, const char *name, size_t size, const Reso
         meant = size > 256 || r->source->tainted
                         ? NULL
                         : template_suggest(r->arena, r->scope, r->context, name, size);
+        if (!meant && r->context && r->context->value->type == VALUE_TABLE &&
+                ((size == 3 && memcmp(name, "key", 3) == 0) || (size == 5 && memcmp(name, "value", 5) == 0)))
+                return FAIL(r,
+                        "undefined name '%s'; a section goes through a table if '.*' follows its name",
+                        SHOW(r, name, size));
         if (!meant)
                 return FAIL(r, "undefined name '%s'", SHOW(r, name, size));
         return FAIL(r, "undefined name '%s'; did you mean '%s'?", SHOW(r, name, size),
@@ -639,9 +695,22 @@ static int render_nodes(Renderer *r, const Frame *frame, uint32_t first, uint32_
         return 0;
 }
 
+static TemplateBudget full_budget(const TemplateOptions *options) {
+        uint32_t steps_max = options->steps_max ?: TEMPLATE_STEPS_MAX;
+
+        return (TemplateBudget){
+                .size_max = options->size_max ?: TEMPLATE_SIZE_MAX,
+                .steps_max = steps_max,
+                .nesting_max = options->nesting_max ?: TEMPLATE_NESTING_MAX,
+                .partial_depth_max = options->partial_depth_max ?: TEMPLATE_PARTIAL_DEPTH_MAX,
+                .steps_left = steps_max,
+        };
+}
+
+static const TemplateOptions defaults = {};
+
 int template_render(Arena *arena, const TemplateOptions *options, const TemplateSource *source,
         const Scope *scope, Value *ret_text, Diagnostic *reterr) {
-        static const TemplateOptions defaults = {};
         char buffer[CHUNK_MIN];
         Chunk chunk = { .data = buffer, .size = sizeof(buffer) };
         Template template = { .source = *source };
@@ -649,6 +718,7 @@ int template_render(Arena *arena, const TemplateOptions *options, const Template
                 .arena = arena,
                 .options = options ?: &defaults,
                 .scope = scope,
+                .budget = full_budget(options ?: &defaults),
                 /* Most results are short. */
                 .chunks = &chunk,
                 .last_chunk = &chunk,
@@ -662,14 +732,6 @@ int template_render(Arena *arena, const TemplateOptions *options, const Template
         assert(scope);
         assert(ret_text);
         assert(reterr);
-
-        r.budget = (TemplateBudget){
-                .size_max = r.options->size_max ?: TEMPLATE_SIZE_MAX,
-                .steps_max = r.options->steps_max ?: TEMPLATE_STEPS_MAX,
-                .nesting_max = r.options->nesting_max ?: TEMPLATE_NESTING_MAX,
-                .partial_depth_max = r.options->partial_depth_max ?: TEMPLATE_PARTIAL_DEPTH_MAX,
-        };
-        r.budget.steps_left = r.budget.steps_max;
 
         k = template_parse(arena, &template, &r.budget, reterr);
         if (k < 0)
@@ -703,5 +765,68 @@ int template_render_value(Arena *arena, const TemplateOptions *options, const Va
         text.place = string->place;
         text.multiline = string->multiline;
         *ret_text = text;
+        return 0;
+}
+
+/* {{name}}, {{{name}}} or {{&name}} and nothing else. Return: where the name begins; NULL: it is something else. */
+static const char *whole_name(const char *text, size_t size, size_t *ret_size) {
+        const char *end = text + size;
+        bool braces;
+
+        if (size < 5 || memcmp(text, "{{", 2) != 0 || memcmp(end - 2, "}}", 2) != 0)
+                return NULL;
+        text += 2;
+        end -= 2;
+        braces = *text == '{' && end[-1] == '}';
+        if (braces) {
+                text++;
+                end--;
+        }
+        if (!braces && text < end && *text == '&')
+                text++;
+        while (text < end && *text == ' ')
+                text++;
+        while (end > text && end[-1] == ' ')
+                end--;
+        /* Signs of other tags, delimiters, further tags; names that are none. */
+        if (text == end || strchr("#^/>!=<$&*", *text) || end[-1] == '.')
+                return NULL;
+        for (const char *p = text; p < end; p++)
+                if (strchr(" \t\r\n\v\f{}", *p) || (*p == '.' && (p == text || p[-1] == '.'))) /* also NUL */
+                        return NULL;
+        *ret_size = (size_t) (end - text);
+        return text;
+}
+
+int template_evaluate_value(Arena *arena, const TemplateOptions *options, const Value *string,
+        const Scope *scope, Value *ret, Diagnostic *reterr) {
+        TemplateSource source = template_source_value(string);
+        const Node node = { .type = NODE_VARIABLE };
+        Resolved resolved;
+        const char *name;
+        size_t size;
+        int k;
+        Renderer r = {
+                .arena = arena,
+                .options = options ?: &defaults,
+                .scope = scope,
+                .budget = full_budget(options ?: &defaults),
+                .tainted = source.tainted,
+                .source = &source,
+                .node = &node,
+                .reterr = reterr,
+        };
+
+        name = whole_name(string->text, string->size, &size);
+        if (!name)
+                return template_render_value(arena, options, string, scope, ret, reterr);
+        k = resolve(&r, name, size, &resolved);
+        if (k < 0)
+                return k;
+        if (!resolved.value)
+                return fail_undefined(&r, name, size, &resolved);
+        *ret = *resolved.value;
+        ret->place = string->place;
+        ret->tainted = r.tainted;
         return 0;
 }

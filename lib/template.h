@@ -18,6 +18,9 @@
  *
  * Falsy are false, null and the empty array, and nothing else: "" and 0 and an empty table are not.
  *
+ * The parts of a name below an array are numbers of its items, from 0.
+ * A name of a table with .* behind it is an array of its entries, tables of `key` and `value`; of anything else, undefined.
+ *
  * A dotted name's first part is looked for in the tables of the open sections, innermost first, then in the scope;
  * the rest is a walk through tables. Outside of any section "." is looked up in the scope like a name.
  *
@@ -104,3 +107,10 @@ int template_render(Arena *arena, const TemplateOptions *options, const Template
 /* The same for a string of a role: one without tags comes back as it is; the result keeps its place. */
 int template_render_value(Arena *arena, const TemplateOptions *options, const Value *string,
         const Scope *scope, Value *ret_text, Diagnostic *reterr);
+
+/*
+ * What a string of a role stands for: where the whole of it is one {{name}} the value of that name itself, of whatever
+ * type; an undefined name is an error. Otherwise as template_render_value(). The result has the place of the string.
+ */
+int template_evaluate_value(Arena *arena, const TemplateOptions *options, const Value *string,
+        const Scope *scope, Value *ret, Diagnostic *reterr);

@@ -202,6 +202,12 @@ TEST(rendering) {
                 { "{{#vars.text}}y{{/vars.text}}{{^vars.text}}n{{/vars.text}}", "y" },
                 { "{{#vars.zero}}y{{/vars.zero}}{{^vars.zero}}n{{/vars.zero}}", "y" },
                 { "{{vars.none}}", "" },
+                /* Items and entries. */
+                { "{{vars.users.0.name}}{{vars.list.1}}{{#vars.users.1}}{{name}}{{/vars.users.1}}",
+                        "ada2bob" },
+                { "{{#facts.os.*}}{{key}}={{value}},{{/facts.os.*}}", "id=debian," },
+                { "{{#facts}}{{#os.*}}{{key}}={{value}},{{/os.*}}{{/facts}}", "id=debian," },
+                { "{{#vars.nope.*}}y{{/vars.nope.*}}{{^vars.nope.*}}n{{/vars.nope.*}}", "n" },
                 /* Optional keys. */
                 { "{{#vars.feature}}y{{/vars.feature}}{{^vars.feature}}n{{/vars.feature}}", "n" },
                 { "{{#vars.users}}{{name}}{{#shell}} {{shell}}{{/shell}};{{/vars.users}}", "ada sh;bob;" },
@@ -258,8 +264,15 @@ TEST(strict_errors) {
                 { "{{vars.port.x}}",
                         "t:1:1: error: undefined name 'vars.port.x': 'vars.port' is an integer" },
                 { "{{vars.none.x}}", "t:1:1: error: undefined name 'vars.none.x': 'vars.none' is null" },
-                { "{{vars.users.0}}",
-                        "t:1:1: error: undefined name 'vars.users.0': 'vars.users' is an array" },
+                { "{{vars.users.9}}",
+                        "t:1:1: error: undefined name 'vars.users.9': 'vars.users' is an array" },
+                { "{{vars.users.00}}",
+                        "t:1:1: error: undefined name 'vars.users.00': 'vars.users' is an array" },
+                { "{{vars.users.-1}}",
+                        "t:1:1: error: undefined name 'vars.users.-1': 'vars.users' is an array" },
+                { "{{vars.users.18446744073709551616}}",
+                        "t:1:1: error: undefined name 'vars.users.18446744073709551616': 'vars.users' is an "
+                        "array" },
                 { "{{.}}", "t:1:1: error: '.' is undefined outside of sections" },
                 { "\xc3\xa4\xc3\xb6{{#vars.users}}{{nmae}}{{/vars.users}}",
                         "t:1:18: error: undefined name 'nmae'; did you mean 'name'?" },
@@ -276,7 +289,13 @@ TEST(strict_errors) {
                 { "{{#vars.a.b}}{{/vars.a.b}}", "t:1:1: error: undefined name 'vars.a.b'" },
                 { "{{^vars.port.x}}{{/vars.port.x}}",
                         "t:1:1: error: undefined name 'vars.port.x': 'vars.port' is an integer" },
+                { "{{#vars.users.*}}{{/vars.users.*}}",
+                        "t:1:1: error: undefined name 'vars.users.*': 'vars.users' is an array" },
+                { "{{#facts.os}}{{key}}{{/facts.os}}",
+                        "t:1:14: error: undefined name 'key'; a section goes through a "
+                        "table if '.*' follows its name" },
                 /* Not text. */
+                { "{{facts.os.*}}", "t:1:1: error: 'facts.os.*' is an array and cannot be written as text" },
                 { "{{vars.users}}", "t:1:1: error: 'vars.users' is an array and cannot be written as text" },
                 { "{{&facts}}", "t:1:1: error: 'facts' is a table and cannot be written as text" },
                 /* Partials. */
@@ -523,6 +542,8 @@ TEST(what_was_read_is_noted) {
                 { "{{#vars.off}}{{facts.cpus}}{{/vars.off}}", "vars.off " },
                 { "{{#vars.list}}{{vars.port}}{{.}}{{/vars.list}}", "vars.list vars.port vars.port " },
                 { "{{>*vars.which}}", "vars.which vars.port " },
+                { "{{vars.users.0.name}}{{vars.list.7}}", "vars.users vars.list.7 " },
+                { "{{#facts.os.*}}{{/facts.os.*}}", "facts.os " },
                 { "{{nowhere}}{{!vars.port}}", "" },
         };
         World files = world_new(partials);
@@ -569,6 +590,64 @@ static const char *repeat(const char *text, size_t n) {
         for (size_t i = 0; i < n; i++)
                 memcpy(all + i * size, text, size);
         return all;
+}
+
+TEST(a_string_that_is_a_name_is_its_value) {
+        static const struct {
+                const char *text;
+                ValueType type;
+                const char *expected; /* of a string; or the error */
+        } cases[] = {
+                { "{{vars.port}}", VALUE_INTEGER, NULL },
+                { "{{{vars.port}}}", VALUE_INTEGER, NULL },
+                { "{{& vars.port }}", VALUE_INTEGER, NULL },
+                { "{{ vars.list }}", VALUE_ARRAY, NULL },
+                { "{{vars.list.0}}", VALUE_INTEGER, NULL },
+                { "{{facts}}", VALUE_TABLE, NULL },
+                { "{{facts.os.*}}", VALUE_ARRAY, NULL },
+                { "{{vars.on}}", VALUE_BOOLEAN, NULL },
+                { "{{vars.text}}", VALUE_STRING, "" },
+                { "{{vars.html}}", VALUE_STRING, "<&>" },
+                { "{{vars.port}} ", VALUE_STRING, "8080 " },
+                { "{{vars.port}}{{vars.port}}", VALUE_STRING, "80808080" },
+                { "{{#vars.port}}x{{/vars.port}}", VALUE_STRING, "x" },
+                { "{{!x}}", VALUE_STRING, "" },
+                { "{{=<% %>=}}", VALUE_STRING, "" },
+                { "{{vars.prot}}", _VALUE_TYPE_MAX,
+                        "undefined name 'vars.prot'; did you mean 'vars.port'?" },
+                { "{{vars.}}", _VALUE_TYPE_MAX, "the name 'vars.' has an empty part" },
+                { "{{vars..port}}", _VALUE_TYPE_MAX, "the name 'vars..port' has an empty part" },
+                { "{{vars. port}}", _VALUE_TYPE_MAX,
+                        "the name 'vars. port' has a blank in it; a tag is one name and ends in two "
+                        "braces" },
+                { "{{}}", _VALUE_TYPE_MAX, "the tag has no name" },
+                { "{{.}}", _VALUE_TYPE_MAX, "'.' is undefined outside of sections" },
+                { "{{vars.list}} ", _VALUE_TYPE_MAX,
+                        "'vars.list' is an array and cannot be written as text" },
+        };
+        World world = world_new(data);
+        const TemplateOptions options = { .strict = true };
+        const Scope scope = world_scope(&world);
+
+        FOREACH_ELEMENT(c, cases) {
+                Value string = value_string(&arena, c->text, strlen(c->text)), value = {};
+                Diagnostic e = {};
+                int r;
+
+                string.place = (Place){ "r.toml", 3, 4 };
+                r = template_evaluate_value(&arena, &options, &string, &scope, &value, &e);
+                if (c->type == _VALUE_TYPE_MAX) {
+                        ASSERT_EQ(r, -EINVAL);
+                        ASSERT_STREQ(e.message, c->expected);
+                        ASSERT_EQ(e.place.column, 5);
+                        continue;
+                }
+                ASSERT_OK(r);
+                ASSERT_EQ(value.type, c->type);
+                ASSERT_EQ(value.place.column, 4);
+                if (c->expected)
+                        ASSERT_STREQ(value.text, c->expected);
+        }
 }
 
 TEST(hostile_templates_end) {
@@ -684,4 +763,5 @@ TEST(limits_can_be_set) {
 
 RUN_TESTS(RUN(specification), RUN(rendering), RUN(strict_errors), RUN(lenient_misses), RUN(syntax_errors),
         RUN(places_in_strings_of_a_role), RUN(values_as_text), RUN(taint), RUN(what_was_read_is_noted),
-        RUN(values_come_back_with_their_place), RUN(hostile_templates_end), RUN(limits_can_be_set))
+        RUN(values_come_back_with_their_place), RUN(a_string_that_is_a_name_is_its_value),
+        RUN(hostile_templates_end), RUN(limits_can_be_set))

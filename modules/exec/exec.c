@@ -225,11 +225,13 @@ static const char *const *variables(AgentdPrepare *p, const AgentdValue *table) 
                 }
                 if (value->type == AGENTD_INTEGER)
                         (void) snprintf(number, sizeof(number), "%lld", (long long) value->integer);
+                else if (value->type == AGENTD_BOOLEAN)
+                        text = value->boolean ? "true" : "false";
                 else if (is_word(value))
                         text = value->string;
                 else {
                         agentd_prepare_error(p, P_ENVIRONMENT,
-                                "'%s' in 'environment' must be a string or an integer", name);
+                                "'%s' in 'environment' must be a string, an integer, true or false", name);
                         return NULL;
                 }
                 size = strlen(name) + strlen(text) + 2;
