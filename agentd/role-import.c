@@ -258,7 +258,8 @@ static void read_import(Loader *loader, Role *importer, const Value *item) {
         if (!loader_wants(loader, name, VALUE_STRING, item == name ? "import" : "role",
                     item == name ? "an array of names and of tables with 'role'" : "a string"))
                 return;
-        if (!is_role_name(name)) {
+        /* Nobody calls a file x.toml.toml. */
+        if (!is_role_name(name) || endswith(name->text, ".toml")) {
                 diagnostics_add(&loader->diagnostics, name->place,
                         "'%.200s' is no name of a role: that is the file's in roles/, without '.toml'",
                         name->text);

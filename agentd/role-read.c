@@ -316,8 +316,22 @@ static bool names_refused(const Names *names) {
         return names->loader->volatile_name || names->loader->conflict;
 }
 
+/* A variable of the role that is not there yet, as those above it are made; by a message that names it. NULL: it is something
+ * else. */
+static const Member *find_below(const Names *names, const char *message) {
+        static const char begin[] = "undefined name 'vars.";
+        const Value *own = value_get(&names->role->table, "vars");
+        const char *name;
+
+        if (!own || own->type != VALUE_TABLE || !message || strncmp(message, begin, strlen(begin)) != 0)
+                return NULL;
+        name = message + strlen(begin);
+        return value_find(own, name, strcspn(name, ".'"));
+}
+
 /* Reports an error of a template or expression; if it read what no role may read, that. */
 static int names_fail(Names *names, const Diagnostic *diagnostic) {
+        const Member *below = find_below(names, diagnostic->message);
         Loader *loader = names->loader;
 
         if (loader->volatile_name)
@@ -331,6 +345,11 @@ static int names_fail(Names *names, const Diagnostic *diagnostic) {
                         loader->conflict->first.line, loader->conflict->first.column,
                         loader->conflict->second.file, loader->conflict->second.line,
                         loader->conflict->second.column);
+        else if (below && !value_find(&names->role->vars, below->key, below->key_size) && names->in_vars)
+                diagnostics_add(&loader->diagnostics, diagnostic->place,
+                        "'vars.%s' is not there yet: a variable can use those above it, and that is at "
+                        "%s:%u:%u",
+                        below->key, below->place.file, below->place.line, below->place.column);
         else
                 diagnostics_add(&loader->diagnostics, diagnostic->place, "%s",
                         diagnostic->message ?: "it is not well-formed");

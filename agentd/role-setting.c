@@ -416,12 +416,26 @@ static const struct {
         { "triggers" },
 };
 
+/* Numbers, times and switches are computed like parameters. Not whether a state is sensitive: that is known before any other
+ * setting is read. */
+static bool takes_template(size_t i) {
+        return settings[i].set == set_timeout || settings[i].set == set_interval ||
+               settings[i].set == set_retries || settings[i].set == set_retry_delay ||
+               (settings[i].set == set_flag && !streq(settings[i].name, "sensitive"));
+}
+
 bool state_set_common(Names *names, State *state, const Member *member) {
         FOREACH_ELEMENT(setting, settings) {
+                Value value = member->value;
+
                 if (!streq(setting->name, member->key))
                         continue;
-                if (setting->set)
-                        setting->set(names, state, setting->name, &member->value);
+                if (value.type == VALUE_STRING && takes_template((size_t) (setting - settings)) &&
+                        names_evaluate(names, &member->value, &value) < 0)
+                        state->broken = true;
+                else if (setting->set)
+                        setting->set(names, state, setting->name,
+                                takes_template((size_t) (setting - settings)) ? &value : &member->value);
                 else {
                         diagnostics_add(&names->loader->diagnostics, member->place,
                                 "the setting '%s' is not supported by this version of agentd", member->key);

@@ -374,20 +374,48 @@ static void note_off_states(Loader *loader, const Member *table) {
                         0);
 }
 
+static size_t add_types(const Loader *loader, const char *names[NAMES_MAX], size_t n) {
+        for (uint32_t i = 0; i < loader->n_types && n < NAMES_MAX; i++)
+                names[n++] = loader->types[i]->name;
+        return n;
+}
+
 static void unknown_type(Loader *loader, const Member *member) {
-        const char *names[NAMES_MAX], *meant;
+        const char *names[NAMES_MAX], *meant = NULL;
         size_t n = 0;
 
         modules_open_all(loader);
-        for (uint32_t i = 0; i < loader->n_types && n < NAMES_MAX; i++)
-                names[n++] = loader->types[i]->name;
+        if (member->value.type == VALUE_TABLE)
+                n = add_types(loader, names, n);
         FOREACH_ELEMENT(key, role_keys)
                 if (key->key != ROLE_LATER && n < NAMES_MAX)
                         names[n++] = key->name;
         meant = suggest_word(member->key, names, n);
+        /* What is no table was hardly meant to be states. */
+        if (!meant && member->value.type != VALUE_TABLE)
+                meant = suggest_word(member->key, names, add_types(loader, names, n));
         diagnostics_add(&loader->diagnostics, member->place,
                 "'%s' is neither a key of roles nor a state type%s%s%s", member->key,
                 meant ? "; did you mean '" : " (no module provides it)", meant ?: "", meant ? "'?" : "");
+}
+
+/* A value where the table of a state should be: often of a state whose name was forgotten. */
+static void no_state(Loader *loader, const TypeEntry *type, const Member *member) {
+        const char *name, *value, *documentation;
+        bool is_setting = (type->type->flags & AGENTD_NAME_IS_PATH) && *member->key != '/';
+
+        for (uint32_t i = 0; i < type->n_parameters; i++)
+                is_setting = is_setting || streq(type->type->parameters[i].name, member->key);
+        for (size_t i = 0; (name = state_setting(i, &value, &documentation)); i++)
+                is_setting = is_setting || streq(name, member->key);
+        if (is_setting)
+                diagnostics_add(&loader->diagnostics, member->place,
+                        "'%s' is %s, where a state should be; a state has a name: [%s.\"…\"]", member->key,
+                        value_kind(&member->value), type->name);
+        else
+                diagnostics_add(&loader->diagnostics, member->place,
+                        "state '%s:%s' is %s; it must be a table: [%s.\"%s\"]", type->name, member->key,
+                        value_kind(&member->value), type->name, member->key);
 }
 
 static void make_states_of_type(Loader *loader, const Role *role, const Member *table) {
@@ -407,9 +435,7 @@ static void make_states_of_type(Loader *loader, const Role *role, const Member *
                 const Value *loop;
 
                 if (member->value.type != VALUE_TABLE) {
-                        diagnostics_add(&loader->diagnostics, member->place,
-                                "state '%s:%s' is %s; it must be a table: [%s.\"%s\"]", table->key,
-                                member->key, value_kind(&member->value), table->key, member->key);
+                        no_state(loader, type, member);
                         continue;
                 }
                 loop = value_get(&member->value, "for_each");

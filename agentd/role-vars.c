@@ -205,6 +205,7 @@ static int render_member(Loader *loader, const Role *role, const Member *member,
 
         *ret = *member;
         names_init(&names, loader, role, NULL);
+        names.in_vars = true;
         return render_deep(&names, &member->value, &ret->value);
 }
 

@@ -264,6 +264,7 @@ typedef struct Names {
         Loader *loader;
         const Role *role;
         const Value *item; /* NULL outside of a loop */
+        bool in_vars;      /* what is evaluated is in [vars] */
         Scope scope;
 } Names;
 

@@ -529,7 +529,9 @@ TEST(templates) {
                         "DIR/roles/t/partial:1:1: error: there is no partial 'missing'" },
                 { "[file.\"/x\"]\ntemplate = \"t/outer\"\n",
                         "DIR/roles/t/inner.mustache:1:3: error: undefined name 'nope'" },
-                { "[vars]\na = \"{{vars.b}}\"\nb = \"x\"\n", "a.toml:2:6: error: undefined name 'vars.b'" },
+                { "[vars]\na = \"{{vars.b}}\"\nb = \"x\"\n",
+                        "a.toml:2:6: error: 'vars.b' is not there yet: a variable can use those above it, "
+                        "and that is at a.toml:3:1" },
                 { "[vars]\na = \"{{vars.a}}\"\n", "a.toml:2:6: error: undefined name 'vars.a'" },
                 { "[vars]\na = [{ b = \"{{nope}}\" }]\n", "a.toml:2:13: error: undefined name 'nope'" },
                 { "[vars]\nn = \"x\"\n[kinds.x]\ninteger = \"{{vars.n}}\"\nboolean = \"{{vars.n}}\"\n"
