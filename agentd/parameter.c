@@ -570,6 +570,9 @@ static int convert(Conversion *c, const AgentdParameter *parameter, const Value 
 
         if (value->type == VALUE_INTEGER && (uint32_t) parameter->type == AGENTD_MODE)
                 return fail_mode(c, value, parameter);
+        if (value->type == VALUE_INTEGER && (uint32_t) parameter->type == AGENTD_TIMESPAN)
+                return fail(c, value, parameter, "is no number of seconds that can be; it must be %s",
+                        parameter_wants(parameter->type));
         if ((uint32_t) parameter->type == AGENTD_RECORD && parameter->fields && parameter->fields[0].name)
                 return fail(c, value, parameter, "is %s; it must be a table like { %s = … }",
                         value_kind(value), parameter->fields[0].name);
@@ -609,6 +612,9 @@ static int convert(Conversion *c, const AgentdParameter *parameter, const Value 
                 (rendered.text[0] < '0' || rendered.text[0] > '9'))
                 return convert_string(c, parameter, &rendered, ret);
         r = parse_text(parameter, rendered.text, ret);
+        if (r == -ERANGE)
+                return fail(c, value, parameter, "is '%s', which is more than can be",
+                        shown(c, parameter, &rendered));
         if (r < 0)
                 return fail(c, value, parameter, "is '%s'; it must be %s", shown(c, parameter, &rendered),
                         parameter_wants(parameter->type));

@@ -55,6 +55,18 @@ void loader_remember_file(Loader *loader, const char *path, const struct stat *s
         map_put(&loader->file_map, &loader->scratch, path, loader->n_files++);
 }
 
+/* Where a symlink leads; NULL: it is none. */
+static const char *link_target(Loader *loader, bool in_root, const char *path) {
+        const char *slash = strrchr(path, '/');
+        _cleanup_close_ int fd = loader_open(loader, in_root,
+                slash ? arena_strndup(&loader->scratch, path, (size_t) (slash - path) + 1) : ".",
+                O_RDONLY | O_DIRECTORY);
+        char target[PATH_MAX];
+        ssize_t n = fd < 0 ? -1 : readlinkat(fd, slash ? slash + 1 : path, target, sizeof(target));
+
+        return n > 0 ? arena_strndup(&loader->scratch, target, (size_t) n) : NULL;
+}
+
 int read_text(Loader *loader, bool in_root, const char *path, size_t limit, const char **ret,
         size_t *ret_size, const char **reterr) {
         _cleanup_close_ int fd = -EBADF;
@@ -65,15 +77,12 @@ int read_text(Loader *loader, bool in_root, const char *path, size_t limit, cons
         /* O_NONBLOCK: a FIFO does not make us wait for a writer. */
         fd = loader_open(loader, in_root, path, O_RDONLY);
         if (fd < 0) {
-                char target[PATH_MAX];
+                const char *target = fd == -ENOENT ? link_target(loader, in_root, path) : NULL;
 
                 loader_remember_file(loader, path, NULL);
-                n = fd == -ENOENT && !in_root ? readlink(path, target, sizeof(target) - 1) : -1;
-                if (n > 0)
-                        *reterr = arena_printf(&loader->scratch,
-                                "it is a symlink to '%.*s', which does not exist", (int) n, target);
-                else
-                        *reterr = arena_printf(&loader->scratch, "it cannot be opened: %s", strerror(-fd));
+                *reterr = target ? arena_printf(&loader->scratch,
+                                           "it is a symlink to '%s', which does not exist", target)
+                                 : arena_printf(&loader->scratch, "it cannot be opened: %s", strerror(-fd));
                 return fd;
         }
         if (fstat(fd, &st) < 0)
@@ -388,7 +397,7 @@ static const char *beside(Loader *loader, const char *directory, const char *nam
 static int names_partial(void *userdata, const char *name, TemplateSource *ret_source) {
         Names *names = userdata;
         Loader *loader = names->loader;
-        const char *path = beside(loader, names->role->directory, name), *error;
+        const char *path = beside(loader, names->role->directory, name), *error = NULL;
         const Text *text;
         int r;
 
@@ -397,8 +406,10 @@ static int names_partial(void *userdata, const char *name, TemplateSource *ret_s
                 path = arena_printf(&loader->scratch, "%s.mustache", path);
                 r = template_text(loader, names->role->in_root, path, &text, &error);
         }
-        if (r < 0)
+        if (r < 0) {
+                ret_source->text = error;
                 return r;
+        }
         *ret_source = template_source_file(path, text->text, text->size);
         return 0;
 }

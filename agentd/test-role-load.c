@@ -165,8 +165,9 @@ TEST(settings_of_the_wrong_type) {
                 { "[kinds.x]\ninteger = 1.0\nreal = true\nspan = -1\nbytes = \"16E\"\nlist = [\"a\", 1]\n",
                         "a.toml:2:11: error: 'integer' is a float; it must be an integer\n"
                         "a.toml:3:8: error: 'real' is a boolean; it must be a number\n"
-                        "a.toml:4:8: error: 'span' is an integer; it must be a time span like \"2min 30s\"\n"
-                        "a.toml:5:9: error: 'bytes' is '16E'; it must be a size like \"64M\"\n"
+                        "a.toml:4:8: error: 'span' is no number of seconds that can be; it must be a time "
+                        "span like \"2min 30s\"\n"
+                        "a.toml:5:9: error: 'bytes' is '16E', which is more than can be\n"
                         "a.toml:6:14: error: 'list' is an integer; it must be a string" },
                 { "[kinds.x]\npoint = { y = 1 }\n", "a.toml:2:9: error: 'point' needs 'x'" },
                 { "[kinds.x]\npoint = { x = \"1\", z = 1, xx = 2 }\n",
@@ -532,7 +533,8 @@ TEST(templates) {
                 { "[vars]\na = \"{{vars.b}}\"\nb = \"x\"\n",
                         "a.toml:2:6: error: 'vars.b' is not there yet: a variable can use those above it, "
                         "and that is at a.toml:3:1" },
-                { "[vars]\na = \"{{vars.a}}\"\n", "a.toml:2:6: error: undefined name 'vars.a'" },
+                { "[vars]\na = \"{{vars.a}}\"\n", "a.toml:2:6: error: 'vars.a' is not there yet: a variable "
+                                                  "can use those above it, and that is at a.toml:2:1" },
                 { "[vars]\na = [{ b = \"{{nope}}\" }]\n", "a.toml:2:13: error: undefined name 'nope'" },
                 { "[vars]\nn = \"x\"\n[kinds.x]\ninteger = \"{{vars.n}}\"\nboolean = \"{{vars.n}}\"\n"
                   "mode = \"{{vars.n}}\"\n",

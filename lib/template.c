@@ -517,7 +517,8 @@ static int find_partial(Renderer *r, const char *name, size_t size, Template **r
         if (k < 0 && k != -ENOENT)
                 /* The name may come from a secret; the tag does not. */
                 return FAIL(r, "failed to read the partial '%s%s': %s", r->node->dynamic ? "*" : "",
-                        SHOW(r, r->source->text + r->node->name, r->node->name_size), strerror(-k));
+                        SHOW(r, r->source->text + r->node->name, r->node->name_size),
+                        t->source.text ?: strerror(-k));
         if (!t->missing) {
                 k = template_parse(r->arena, t, &r->budget, r->reterr);
                 if (k < 0)

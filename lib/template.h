@@ -73,7 +73,8 @@ typedef struct TemplateOptions {
         /*
          * Finds a partial. name is what the template says: it may be "../x" or come from data, and what is allowed is
          * for this function to say. *ret_source must stay valid until template_render() returns. Called once for each
-         * name and render. Return: 0; -ENOENT if there is none; other -errno fails the render. NULL: there are none.
+         * name and render. Return: 0; -ENOENT if there is none; other -errno fails the render, and ret_source->text may say
+         * why. NULL: there are none.
          */
         int (*partial)(void *userdata, const char *name, TemplateSource *ret_source);
         void *userdata;
