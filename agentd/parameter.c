@@ -146,7 +146,8 @@ static int fail(
 
 /* What a message may show of a value. */
 static const char *shown(const Conversion *c, const AgentdParameter *parameter, const Value *value) {
-        if (value->tainted || (parameter->flags & AGENTD_SECRET) ||
+        /* What is in a secret is one. */
+        if (value->tainted || c->tainted || (parameter->flags & AGENTD_SECRET) ||
                 (c->state->flags & IMAGE_STATE_SENSITIVE))
                 return "<sensitive>";
         return value->size > 200 ? arena_printf(&c->names->loader->scratch, "%.200s…", value->text)

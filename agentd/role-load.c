@@ -139,8 +139,10 @@ void loader_run(Loader *loader) {
                         state_prepare(loader, loader->states[i]);
         foreign_prepare_all(loader);
         graph_build(loader);
-        if (loader->diagnostics.n == 0)
-                image_compile(loader);
+        if (loader->diagnostics.n > 0)
+                return;
+        vars_check(loader);
+        image_compile(loader);
 }
 
 void loader_main(const LoadOptions *options, Image *image, int fd, pid_t engine) {

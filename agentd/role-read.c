@@ -295,6 +295,8 @@ static void names_noted(void *userdata, const char *name, size_t size) {
 
         if (names->role->n_conflicts > 0 && !loader->conflict)
                 loader->conflict = find_conflict(loader, names->role, name, size);
+        if (loader->read_arguments && size >= 4 && memcmp(name, "vars", 4) == 0)
+                vars_note(loader, name, size);
         if (size < 5 || memcmp(name, "facts", 5) != 0 || (size > 5 && name[5] != '.'))
                 return;
         note_fact(loader, name, size);

@@ -15,11 +15,13 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <syslog.h>
 
 #include "role.h"
 #include "toml.h"
 
 #define HOST_DIRECTORY "/etc/agentd/vars.d"
+#define NAMES_MAX      512 /* variables that a suggestion is looked for among */
 
 /* ---- Merging --------------------------------------------------------------------------------------------------- */
 
@@ -491,6 +493,7 @@ static bool is_directory(const char *path) {
 
 void vars_read(Loader *loader) {
         const LoadOptions *options = loader->options;
+        size_t n_arguments = 0;
         Role host = {
                 .name = "vars.d",
                 .directory = HOST_DIRECTORY,
@@ -509,6 +512,58 @@ void vars_read(Loader *loader) {
                         read_file(loader, &host, *file);
                 }
         loader->host_vars = host.vars;
-        for (const char *const *argument = options->vars; argument && *argument; argument++)
+        for (const char *const *argument = options->vars; argument && *argument; argument++) {
                 set_argument(loader, *argument);
+                n_arguments++;
+        }
+        if (n_arguments > 0)
+                loader->read_arguments = arena_new_array(&loader->scratch, bool, n_arguments);
+}
+
+/* Whether one of two dotted names is the other, or leads to it. */
+static bool names_meet(const char *a, size_t n, const char *b, size_t m) {
+        size_t shorter = MIN(n, m);
+
+        return memcmp(a, b, shorter) == 0 && (n == m || (n > m ? a[m] : b[n]) == '.');
+}
+
+void vars_note(Loader *loader, const char *name, size_t size) {
+        const char *const *arguments = loader->options->vars;
+
+        for (size_t i = 0; arguments[i]; i++) {
+                size_t n = (size_t) (strchr(arguments[i], '=') - arguments[i]);
+
+                if (size == 4 || (name[4] == '.' && names_meet(name + 5, size - 5, arguments[i], n)))
+                        loader->read_arguments[i] = true;
+        }
+}
+
+/* One that nobody has read may be a mistake, unless a role declares it. */
+static void check_argument(Loader *loader, const char *argument) {
+        size_t n = strcspn(argument, ".=");
+        const char *name = arena_strndup(&loader->scratch, argument, n), *names[NAMES_MAX], *meant;
+        size_t n_names = 0;
+
+        for (uint32_t i = 0; i < loader->n_roles; i++) {
+                const Value *own = value_get(&loader->list[i]->table, "vars");
+
+                if (!own || own->type != VALUE_TABLE)
+                        continue;
+                if (value_find(own, name, n))
+                        return;
+                VALUE_FOREACH_MEMBER(member, own)
+                        if (n_names < NAMES_MAX)
+                                names[n_names++] = member->key;
+        }
+        meant = suggest(name, names, n_names);
+        loader_log(loader, LOG_WARNING,
+                arena_printf(&loader->scratch, "--var %.*s: no role reads it%s%s%s",
+                        (int) strcspn(argument, "="), argument, meant ? "; did you mean '" : "", meant ?: "",
+                        meant ? "'?" : ""));
+}
+
+void vars_check(Loader *loader) {
+        for (size_t i = 0; loader->read_arguments && loader->options->vars[i]; i++)
+                if (!loader->read_arguments[i])
+                        check_argument(loader, loader->options->vars[i]);
 }

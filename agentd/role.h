@@ -207,7 +207,8 @@ struct Loader {
         Map named;    /* names of files that were named → the same */
         RoleDirectory *directories;
         uint32_t n_directories, n_directories_allocated;
-        Value host_vars; /* of vars.d and --var */
+        Value host_vars;      /* of vars.d and --var */
+        bool *read_arguments; /* by index of options->vars: whether a role has read it */
         Override **overrides;
         uint32_t n_overrides, n_overrides_allocated;
         Map override_map; /* id → the first in the list */
@@ -292,6 +293,9 @@ uint32_t role_distance(Loader *loader, const Role *from, const Role *to);
 
 /* role-vars.c: the variables of the host; of a role; what it gives to those that it imports. */
 void vars_read(Loader *loader);
+/* Told each name of a variable that was read, "vars.a.b"; and in the end, warns of --var that no role knows. */
+void vars_note(Loader *loader, const char *name, size_t size);
+void vars_check(Loader *loader);
 /* Whether a file that was named holds variables: by its directory. */
 bool vars_is_file(const char *path);
 void role_set_vars(Loader *loader, Role *role);

@@ -246,6 +246,33 @@ TEST(precedence_of_variables) {
         HAS("file:/line", "file:/line+");
 }
 
+/* What of the command line nobody reads is most likely a slip. */
+TEST(arguments_that_no_role_reads) {
+        static const char *const read[] = { "port=2", "proxy=1", "q.r=false", "unread.b=1", "table.x=1",
+                NULL };
+        LoadOptions options = usual();
+
+        PUT("a.toml", "[vars]\nport = 1\nunread = { a = 1 }\n[file.\"/a\"]\ncontent = "
+                      "\"{{vars.port}}{{#vars.proxy}}x"
+                      "{{/vars.proxy}}{{#vars.table.*}}{{key}}{{/vars.table.*}}\"\n[file.\"/b\"]\nwhen = "
+                      "\"default("
+                      "vars.q.r, true)\"\n");
+        options.vars = read;
+        load_with(&options);
+        ASSERT_STREQ(errors, "");
+        ASSERT_NULL(strstr(logged, "--var"));
+
+        options.vars = (const char *const[]){ "prot=1", "q.s=1", "q.r.s=true", "xyz=1", NULL };
+        load_with(&options);
+        ASSERT_STREQ(errors, "a.toml:7:9: error: a condition must be a boolean; this is a table");
+        options.vars = (const char *const[]){ "prot=1", "q.s=1", "xyz=1", NULL };
+        load_with(&options);
+        ASSERT_STREQ(errors, "");
+        ASSERT_NOT_NULL(strstr(logged, "--var prot: no role reads it; did you mean 'port'?"));
+        ASSERT_NOT_NULL(strstr(logged, "--var q.s: no role reads it"));
+        ASSERT_NOT_NULL(strstr(logged, "--var xyz: no role reads it"));
+}
+
 TEST(variables_of_the_importer_of_the_importer) {
         LOADS("a.toml", "import = [\"b\"]\n[vars]\nx = \"x\"\n", "roles/b.toml",
                 "import = [{ role = \"c\", vars = { y = \"y\" } }]\n[file.\"/{{vars.x}}\"]\n",
@@ -687,10 +714,10 @@ TEST(many_roles) {
 RUN_TESTS(RUN_FRESH(imports_are_found), RUN_FRESH(each_role_is_there_once), RUN_FRESH(masked_roles),
         RUN_FRESH(precedence_of_directories), RUN_FRESH(imports_that_cannot_be), RUN_FRESH(import_cycles),
         RUN_FRESH(roles_that_are_off), RUN_FRESH(audited_roles), RUN_FRESH(precedence_of_variables),
-        RUN_FRESH(variables_of_the_importer_of_the_importer), RUN_FRESH(tables_of_variables_are_merged),
-        RUN_FRESH(files_of_variables), RUN_FRESH(files_that_are_named), RUN_FRESH(words_of_the_command_line),
-        RUN_FRESH(imported_twice), RUN_FRESH(importers_that_do_not_agree), RUN_FRESH(values_go_as_they_are),
-        RUN_FRESH(overrides), RUN_FRESH(the_nearest_override_counts),
-        RUN_FRESH(the_nearest_override_counts_for_what_it_excludes), RUN_FRESH(what_is_taken_out),
-        RUN_FRESH(overrides_that_cannot_be), RUN_FRESH(hosts), RUN_FRESH(hosts_that_are_none),
-        RUN_FRESH(all_errors_in_one_go), RUN_FRESH(many_roles))
+        RUN_FRESH(arguments_that_no_role_reads), RUN_FRESH(variables_of_the_importer_of_the_importer),
+        RUN_FRESH(tables_of_variables_are_merged), RUN_FRESH(files_of_variables),
+        RUN_FRESH(files_that_are_named), RUN_FRESH(words_of_the_command_line), RUN_FRESH(imported_twice),
+        RUN_FRESH(importers_that_do_not_agree), RUN_FRESH(values_go_as_they_are), RUN_FRESH(overrides),
+        RUN_FRESH(the_nearest_override_counts), RUN_FRESH(the_nearest_override_counts_for_what_it_excludes),
+        RUN_FRESH(what_is_taken_out), RUN_FRESH(overrides_that_cannot_be), RUN_FRESH(hosts),
+        RUN_FRESH(hosts_that_are_none), RUN_FRESH(all_errors_in_one_go), RUN_FRESH(many_roles))

@@ -42,9 +42,9 @@ static void taint(Value *value) {
 
 static void render(Arena *arena, World *world, const TemplateOptions *options, bool one_line) {
         Scope scope = scope_from_table(&world->root);
+        Value text = {}, string, value = {};
         Diagnostic e = {};
-        Value text = {};
-        int r;
+        int r, k;
 
         world->self.one_line = one_line;
         r = template_render(arena, options, &world->self, &scope, &text, &e);
@@ -57,6 +57,17 @@ static void render(Arena *arena, World *world, const TemplateOptions *options, b
                 assert(e.place.line >= 1 && e.place.column >= 1);
                 assert(utf8_is_valid(e.message, strlen(e.message)));
         }
+
+        string = value_string(arena, world->self.text, world->self.size);
+        string.place = world->self.place;
+        string.multiline = !one_line;
+        string.tainted = world->self.tainted;
+        k = template_evaluate_value(arena, options, &string, &scope, &value, &e);
+        /* Where it is text for both, it is the same. */
+        if (r == 0 && k == 0 && value.type == VALUE_STRING)
+                assert(value_equal(&text, &value) && text.tainted == value.tainted);
+        /* One that takes a value does not render it. */
+        assert(k == r || (k == 0 && value.type != VALUE_STRING) || (k == -EINVAL && !options->strict));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
