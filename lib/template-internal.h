@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "template.h"
+#include "util.h"
 
 /*
  * What the template-*.c files share: a template's text as a flat list of nodes, where what is inside of a node follows
@@ -69,6 +70,8 @@ Place template_place(const TemplateSource *source, size_t offset);
 /* A piece of the template's text, fit to be shown in a message. */
 const char *template_show(Arena *arena, const TemplateSource *source, const char *text, size_t size);
 
+/* ---- Rendering ------------------------------------------------------------------------------------------------- */
+
 /* The values of the open sections, innermost first. */
 typedef struct Context Context;
 
@@ -76,6 +79,51 @@ struct Context {
         const Context *outer;
         const Value *value;
 };
+
+/* A part of the output. */
+typedef struct Chunk Chunk;
+
+struct Chunk {
+        Chunk *next;
+        size_t used, size;
+        char *data;
+};
+
+/* A template while it is rendered. */
+typedef struct Renderer {
+        Arena *arena;
+        const TemplateOptions *options;
+        const Scope *scope;
+        TemplateBudget budget;
+        Template *partials;
+        const Context *context;
+        uint32_t nesting, partial_depth;
+
+        Chunk *chunks, *last_chunk;
+        size_t size_bytes;
+        bool tainted;
+
+        /* For messages: what is being rendered. */
+        const TemplateSource *source;
+        const Node *node;
+        Diagnostic *reterr;
+} Renderer;
+
+#define RENDER_SHOW(r, text, size) template_show((r)->arena, (r)->source, (text), (size))
+
+#define RENDER_FAIL(r, ...)                                                                             \
+        (diagnostic_set(                                                                                \
+                 (r)->reterr, (r)->arena, template_place((r)->source, (r)->node->offset), __VA_ARGS__), \
+                -EINVAL)
+
+#define RENDER_FAIL_LIMIT(r, ...) ((void) RENDER_FAIL((r), __VA_ARGS__), -E2BIG)
+
+/* Return: 0; -E2BIG, which was said. */
+static inline int template_take_steps(Renderer *r, size_t n) {
+        if (template_budget_take(&r->budget, (uint32_t) MIN(n, (size_t) UINT32_MAX)))
+                return 0;
+        return RENDER_FAIL_LIMIT(r, "the template takes more than %u steps", r->budget.steps_max);
+}
 
 /* A part of a dotted name that begins at *position; moves on to the next. */
 static inline const char *template_next_part(
@@ -94,3 +142,21 @@ static inline const char *template_next_part(
  */
 const char *template_suggest(
         Arena *arena, const Scope *scope, const Context *context, const char *name, size_t size);
+
+/* ---- template-names.c ------------------------------------------------------------------------------------------ */
+
+typedef struct Resolved {
+        const Value *value; /* NULL: undefined */
+        const Value *last;  /* the value of the longest part that is defined, or NULL */
+        size_t last_size;   /* and the length of that part */
+        bool optional;      /* if undefined: what it is missing from is there */
+} Resolved;
+
+/* Return: 0, also if it is undefined; -E2BIG. */
+int template_resolve(Renderer *r, const char *name, size_t size, Resolved *ret);
+
+/* Says what is undefined, and what was probably meant. */
+int template_fail_undefined(Renderer *r, const char *name, size_t size, const Resolved *resolved);
+
+/* {{name}}, {{{name}}} or {{&name}} and nothing else. Return: where the name begins; NULL: it is something else. */
+const char *template_whole_name(const char *text, size_t size, size_t *ret_size);

@@ -10,15 +10,6 @@
 #define CHUNK_MIN 512U
 #define CHUNK_MAX 65536U
 
-/* A part of the output. */
-typedef struct Chunk Chunk;
-
-struct Chunk {
-        Chunk *next;
-        size_t used, size;
-        char *data;
-};
-
 /* What goes before each line: the outer one's, then this one's. */
 typedef struct Indent Indent;
 
@@ -45,35 +36,7 @@ typedef struct Frame {
         uint32_t strip; /* bytes of indentation that each line loses */
 } Frame;
 
-typedef struct Renderer {
-        Arena *arena;
-        const TemplateOptions *options;
-        const Scope *scope;
-        TemplateBudget budget;
-        Template *partials;
-        const Context *context;
-        uint32_t nesting, partial_depth;
-
-        Chunk *chunks, *last_chunk;
-        size_t size_bytes;
-        bool tainted;
-
-        /* For messages: what is being rendered. */
-        const TemplateSource *source;
-        const Node *node;
-        Diagnostic *reterr;
-} Renderer;
-
 static int render_nodes(Renderer *r, const Frame *frame, uint32_t first, uint32_t end);
-
-#define SHOW(r, text, size) template_show((r)->arena, (r)->source, (text), (size))
-
-#define FAIL(r, ...)                                                                                    \
-        (diagnostic_set(                                                                                \
-                 (r)->reterr, (r)->arena, template_place((r)->source, (r)->node->offset), __VA_ARGS__), \
-                -EINVAL)
-
-#define FAIL_LIMIT(r, ...) ((void) FAIL((r), __VA_ARGS__), -E2BIG)
 
 TemplateSource template_source_value(const Value *string) {
         TemplateSource source = {
@@ -98,17 +61,11 @@ bool template_has_tags(const char *text, size_t size) {
         return memmem(text, size, "{{", 2) != NULL;
 }
 
-static int take_steps(Renderer *r, size_t n) {
-        if (template_budget_take(&r->budget, (uint32_t) MIN(n, (size_t) UINT32_MAX)))
-                return 0;
-        return FAIL_LIMIT(r, "the template takes more than %u steps", r->budget.steps_max);
-}
-
 /* Output */
 
 static int put(Renderer *r, const char *text, size_t size) {
         if (size > r->budget.size_max - r->size_bytes)
-                return FAIL_LIMIT(r, "the output is larger than %u bytes", r->budget.size_max);
+                return RENDER_FAIL_LIMIT(r, "the output is larger than %u bytes", r->budget.size_max);
         r->size_bytes += size;
 
         while (size > 0) {
@@ -188,7 +145,7 @@ static int put_text(Renderer *r, const Frame *frame, uint32_t offset, uint32_t s
 
                         while (p < end && (uint32_t) (p - from) < frame->strip && (*p == ' ' || *p == '\t'))
                                 p++;
-                        ret = take_steps(r, (size_t) (p - from) / 16);
+                        ret = template_take_steps(r, (size_t) (p - from) / 16);
                         if (ret < 0)
                                 return ret;
                         /* Empty lines stay so. */
@@ -250,187 +207,27 @@ static Value take_output(Renderer *r) {
         return (Value){ .type = VALUE_STRING, .text = text, .size = r->size_bytes, .tainted = r->tainted };
 }
 
-/* Names */
-
-typedef struct Resolved {
-        const Value *value; /* NULL: undefined */
-        const Value *last;  /* if undefined: the value of the longest part that is defined, or NULL */
-        size_t last_size;   /* and the length of that part */
-        bool optional;      /* if undefined: what it is missing from is there */
-} Resolved;
-
-static int find(Renderer *r, const Value *table, const char *key, size_t size, const Value **ret) {
-        Member *member;
-        int ret_steps;
-
-        *ret = NULL;
-        if (table->type != VALUE_TABLE)
-                return take_steps(r, 1);
-        ret_steps = take_steps(r, 1 + table->n_members / 16);
-        if (ret_steps < 0)
-                return ret_steps;
-        member = value_find(table, key, size);
-        if (member)
-                *ret = &member->value;
-        return 0;
-}
-
-/* What a loop over the table goes through: tables of `key` and `value`. */
-static int list_entries(Renderer *r, const Value *table, const Value **ret) {
-        Value *list = arena_new(r->arena, Value);
-        int k;
-
-        k = take_steps(r, table->n_members);
-        if (k < 0)
-                return k;
-        *list = value_array();
-        list->place = table->place;
-        VALUE_FOREACH_MEMBER(member, table) {
-                Value entry = value_table(), key = value_string(r->arena, member->key, member->key_size);
-
-                key.tainted = entry.tainted = table->tainted;
-                (void) value_add(r->arena, &entry, "key", 3, &key);
-                (void) value_add(r->arena, &entry, "value", 5, &member->value);
-                (void) value_append(r->arena, list, &entry);
-        }
-        *ret = list;
-        return 0;
-}
-
-/* "0" is the first. NULL: there is no such item. */
-static const Value *find_item(const Value *array, const char *number, size_t size) {
-        uint64_t i = 0;
-
-        if (array->type != VALUE_ARRAY || size > 9 || (*number == '0' && size > 1))
-                return NULL;
-        for (size_t k = 0; k < size; k++) {
-                if (number[k] < '0' || number[k] > '9')
-                        return NULL;
-                i = i * 10 + (uint64_t) (number[k] - '0');
-        }
-        return i < array->n_items ? &array->items[i] : NULL;
-}
-
-static int resolve(Renderer *r, const char *name, size_t size, Resolved *ret) {
-        bool in_table = false, in_scope = false;
-        bool entries = size > 2 && memcmp(name + size - 2, ".*", 2) == 0;
-        size_t position = 0, part_size, noted_size = 0;
-        const Value *value = NULL;
-        const char *part;
-        int k;
-
-        *ret = (Resolved){};
-
-        if (size == 1 && name[0] == '.') {
-                value = r->context ? r->context->value : r->scope->lookup(r->scope->userdata, ".", 1);
-                if (value)
-                        r->tainted |= value->tainted;
-                ret->value = value;
-                return 0;
-        }
-
-        if (entries)
-                size -= 2;
-        part = template_next_part(name, size, &position, &part_size);
-        for (const Context *c = r->context; c && !value; c = c->outer) {
-                in_table |= c->value->type == VALUE_TABLE;
-                k = find(r, c->value, part, part_size, &value);
-                if (k < 0)
-                        return k;
-        }
-        if (!value) {
-                value = r->scope->lookup(r->scope->userdata, part, part_size);
-                in_scope = value != NULL;
-        }
-        if (!value) {
-                ret->optional = in_table && position > size;
-                return 0;
-        }
-
-        for (;;) {
-                const Value *next;
-
-                r->tainted |= value->tainted;
-                ret->last = value;
-                ret->last_size = position - 1;
-                if (position > size) {
-                        if (!entries)
-                                ret->value = value;
-                        else if (value->type == VALUE_TABLE) {
-                                k = list_entries(r, value, &ret->value);
-                                if (k < 0)
-                                        return k;
-                        }
-                        break;
-                }
-
-                part = template_next_part(name, size, &position, &part_size);
-                k = find(r, value, part, part_size, &next);
-                if (k < 0)
-                        return k;
-                if (!next) {
-                        next = find_item(value, part, part_size);
-                        /* Who reads an item reads the array. */
-                        if (next && noted_size == 0)
-                                noted_size = ret->last_size;
-                }
-                if (!next) {
-                        ret->optional = position > size && value->type == VALUE_TABLE;
-                        break;
-                }
-                value = next;
-        }
-
-        if (in_scope && r->scope->noted)
-                r->scope->noted(r->scope->userdata, name, noted_size > 0 ? noted_size : size);
-        return 0;
-}
-
-static int fail_undefined(Renderer *r, const char *name, size_t size, const Resolved *resolved) {
-        const char *meant;
-
-        if (size == 1 && name[0] == '.')
-                return FAIL(r, "'.' is undefined outside of sections");
-        if (resolved->last && resolved->last->type != VALUE_TABLE)
-                return FAIL(r, "undefined name '%s': '%s' is %s", SHOW(r, name, size),
-                        SHOW(r, name, resolved->last_size), value_kind(resolved->last));
-
-        /* A long name is nobody's typing mistake; and correcting one costs its square. */
-        meant = size > 256 || r->source->tainted
-                        ? NULL
-                        : template_suggest(r->arena, r->scope, r->context, name, size);
-        if (!meant && r->context && r->context->value->type == VALUE_TABLE &&
-                ((size == 3 && memcmp(name, "key", 3) == 0) || (size == 5 && memcmp(name, "value", 5) == 0)))
-                return FAIL(r,
-                        "undefined name '%s'; a section goes through a table if '.*' follows its name",
-                        SHOW(r, name, size));
-        if (!meant)
-                return FAIL(r, "undefined name '%s'", SHOW(r, name, size));
-        return FAIL(r, "undefined name '%s'; did you mean '%s'?", SHOW(r, name, size),
-                SHOW(r, meant, strlen(meant)));
-}
-
 /* Nodes */
 
 static int render_variable(Renderer *r, const Node *node, const char *name) {
         Resolved resolved;
         int k;
 
-        k = resolve(r, name, node->name_size, &resolved);
+        k = template_resolve(r, name, node->name_size, &resolved);
         if (k < 0)
                 return k;
         if (!resolved.value)
-                return r->options->strict ? fail_undefined(r, name, node->name_size, &resolved) : 0;
+                return r->options->strict ? template_fail_undefined(r, name, node->name_size, &resolved) : 0;
         if (r->options->strict &&
                 (resolved.value->type == VALUE_ARRAY || resolved.value->type == VALUE_TABLE))
-                return FAIL(r, "'%s' is %s and cannot be written as text", SHOW(r, name, node->name_size),
-                        value_kind(resolved.value));
+                return RENDER_FAIL(r, "'%s' is %s and cannot be written as text",
+                        RENDER_SHOW(r, name, node->name_size), value_kind(resolved.value));
         return put_value(r, resolved.value, r->options->escape_html && !node->raw);
 }
 
 static int enter(Renderer *r) {
         if (r->nesting >= r->budget.nesting_max)
-                return FAIL_LIMIT(r, "sections are nested more than %u deep", r->budget.nesting_max);
+                return RENDER_FAIL_LIMIT(r, "sections are nested more than %u deep", r->budget.nesting_max);
         r->nesting++;
         return 0;
 }
@@ -454,12 +251,12 @@ static int render_section(Renderer *r, const Frame *frame, const Node *node, con
         bool falsy;
         int k;
 
-        k = resolve(r, name, node->name_size, &resolved);
+        k = template_resolve(r, name, node->name_size, &resolved);
         if (k < 0)
                 return k;
         value = resolved.value;
         if (!value && r->options->strict && !resolved.optional)
-                return fail_undefined(r, name, node->name_size, &resolved);
+                return template_fail_undefined(r, name, node->name_size, &resolved);
 
         falsy = !value || value->type == VALUE_NULL || (value->type == VALUE_BOOLEAN && !value->boolean) ||
                 (value->type == VALUE_ARRAY && value->n_items == 0);
@@ -479,7 +276,7 @@ static int render_section(Renderer *r, const Frame *frame, const Node *node, con
 
                 r->source = &frame->template->source;
                 r->node = node;
-                k = take_steps(r, 1);
+                k = template_take_steps(r, 1);
                 if (k < 0)
                         return k;
                 r->tainted |= items[i].tainted;
@@ -499,7 +296,7 @@ static int find_partial(Renderer *r, const char *name, size_t size, Template **r
         int k;
 
         for (t = r->partials; t; t = t->next) {
-                k = take_steps(r, 1);
+                k = template_take_steps(r, 1);
                 if (k < 0)
                         return k;
                 if (strlen(t->name) == size && memcmp(t->name, name, size) == 0) {
@@ -516,8 +313,8 @@ static int find_partial(Renderer *r, const char *name, size_t size, Template **r
         t->missing = k == -ENOENT;
         if (k < 0 && k != -ENOENT)
                 /* The name may come from a secret; the tag does not. */
-                return FAIL(r, "failed to read the partial '%s%s': %s", r->node->dynamic ? "*" : "",
-                        SHOW(r, r->source->text + r->node->name, r->node->name_size),
+                return RENDER_FAIL(r, "failed to read the partial '%s%s': %s", r->node->dynamic ? "*" : "",
+                        RENDER_SHOW(r, r->source->text + r->node->name, r->node->name_size),
                         t->source.text ?: strerror(-k));
         if (!t->missing) {
                 k = template_parse(r->arena, t, &r->budget, r->reterr);
@@ -551,14 +348,14 @@ static int render_partial(Renderer *r, const Frame *frame, const Node *node, con
         if (node->dynamic) {
                 Resolved resolved;
 
-                k = resolve(r, name, size, &resolved);
+                k = template_resolve(r, name, size, &resolved);
                 if (k < 0)
                         return k;
                 if (!resolved.value && r->options->strict)
-                        return fail_undefined(r, name, size, &resolved);
+                        return template_fail_undefined(r, name, size, &resolved);
                 if (resolved.value && resolved.value->type != VALUE_STRING && r->options->strict)
-                        return FAIL(r, "'%s' is %s, not the name of a partial", SHOW(r, name, size),
-                                value_kind(resolved.value));
+                        return RENDER_FAIL(r, "'%s' is %s, not the name of a partial",
+                                RENDER_SHOW(r, name, size), value_kind(resolved.value));
                 if (!resolved.value || resolved.value->type != VALUE_STRING)
                         return 0;
                 name = resolved.value->text;
@@ -566,7 +363,8 @@ static int render_partial(Renderer *r, const Frame *frame, const Node *node, con
         }
 
         if (r->partial_depth >= r->budget.partial_depth_max)
-                return FAIL_LIMIT(r, "partials are nested more than %u deep", r->budget.partial_depth_max);
+                return RENDER_FAIL_LIMIT(
+                        r, "partials are nested more than %u deep", r->budget.partial_depth_max);
         k = find_partial(r, name, size, &partial);
         if (k < 0)
                 return k;
@@ -574,11 +372,11 @@ static int render_partial(Renderer *r, const Frame *frame, const Node *node, con
                 if (!r->options->strict)
                         return 0;
                 if (!r->options->partial)
-                        return FAIL(r, "there are no partials here");
+                        return RENDER_FAIL(r, "there are no partials here");
                 if (node->dynamic)
-                        return FAIL(r, "there is no partial of the name that '%s' holds",
-                                SHOW(r, source->text + node->name, node->name_size));
-                return FAIL(r, "there is no partial '%s'", SHOW(r, name, size));
+                        return RENDER_FAIL(r, "there is no partial of the name that '%s' holds",
+                                RENDER_SHOW(r, source->text + node->name, node->name_size));
+                return RENDER_FAIL(r, "there is no partial '%s'", RENDER_SHOW(r, name, size));
         }
         r->tainted |= partial->source.tainted;
 
@@ -610,7 +408,7 @@ static int find_argument(Renderer *r, const Frame *frame, const char *name, size
                 for (uint32_t i = a->parent + 1; i < t->nodes[a->parent].end; i = t->nodes[i].end) {
                         const Node *block = &t->nodes[i];
 
-                        k = take_steps(r, 1);
+                        k = template_take_steps(r, 1);
                         if (k < 0)
                                 return k;
                         if (block->type != NODE_BLOCK || block->name_size != size ||
@@ -677,7 +475,7 @@ static int render_nodes(Renderer *r, const Frame *frame, uint32_t first, uint32_
 
                 r->source = &t->source;
                 r->node = node;
-                k = take_steps(r, 1);
+                k = template_take_steps(r, 1);
                 if (k < 0)
                         return k;
 
@@ -769,36 +567,6 @@ int template_render_value(Arena *arena, const TemplateOptions *options, const Va
         return 0;
 }
 
-/* {{name}}, {{{name}}} or {{&name}} and nothing else. Return: where the name begins; NULL: it is something else. */
-static const char *whole_name(const char *text, size_t size, size_t *ret_size) {
-        const char *end = text + size;
-        bool braces;
-
-        if (size < 5 || memcmp(text, "{{", 2) != 0 || memcmp(end - 2, "}}", 2) != 0)
-                return NULL;
-        text += 2;
-        end -= 2;
-        braces = *text == '{' && end[-1] == '}';
-        if (braces) {
-                text++;
-                end--;
-        }
-        if (!braces && text < end && *text == '&')
-                text++;
-        while (text < end && *text == ' ')
-                text++;
-        while (end > text && end[-1] == ' ')
-                end--;
-        /* Signs of other tags, delimiters, further tags; names that are none. */
-        if (text == end || strchr("#^/>!=<$&*", *text) || end[-1] == '.')
-                return NULL;
-        for (const char *p = text; p < end; p++)
-                if (strchr(" \t\r\n\v\f{}", *p) || (*p == '.' && (p == text || p[-1] == '.'))) /* also NUL */
-                        return NULL;
-        *ret_size = (size_t) (end - text);
-        return text;
-}
-
 int template_evaluate_value(Arena *arena, const TemplateOptions *options, const Value *string,
         const Scope *scope, Value *ret, Diagnostic *reterr) {
         TemplateSource source = template_source_value(string);
@@ -818,14 +586,14 @@ int template_evaluate_value(Arena *arena, const TemplateOptions *options, const 
                 .reterr = reterr,
         };
 
-        name = whole_name(string->text, string->size, &size);
+        name = template_whole_name(string->text, string->size, &size);
         if (!name)
                 return template_render_value(arena, options, string, scope, ret, reterr);
-        k = resolve(&r, name, size, &resolved);
+        k = template_resolve(&r, name, size, &resolved);
         if (k < 0)
                 return k;
         if (!resolved.value)
-                return fail_undefined(&r, name, size, &resolved);
+                return template_fail_undefined(&r, name, size, &resolved);
         *ret = *resolved.value;
         ret->place = string->place;
         ret->tainted = r.tainted;
