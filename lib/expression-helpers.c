@@ -531,6 +531,8 @@ static const Helper helpers[] = { /* sorted */
           "the greatest of numbers or of strings; null if there is none" },
         { "min", 1, HELPER_ANY_NUMBER, 0, NULL, NULL, helper_min, "array | a, b, …",
           "the smallest of numbers or of strings; null if there is none" },
+        { "nested", 2, 2, 0, ".s", NULL, helper_nested, "where, key",
+          "a loop in a loop: of each item of an array or table, each in its array or table of that key" },
         { "pluck", 2, 2, 0, "as", NULL, helper_pluck, "array, key",
           "of an array of tables, the value that each has for the key" },
         { "replace", 3, 3, 0, "sss", NULL, helper_replace, "text, what, by",

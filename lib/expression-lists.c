@@ -290,3 +290,57 @@ HELPER(where) {
         }
         return 0;
 }
+
+/* The i-th item of a loop over a value: that of an array, or { key, value } of a table. */
+static Value loop_item(HelperCall *call, const Value *over, uint32_t i) {
+        Value item, key;
+
+        if (over->type == VALUE_ARRAY)
+                return over->items[i];
+        item = value_table();
+        key = value_string(call->arena, over->members[i].key, over->members[i].key_size);
+        (void) value_add(call->arena, &item, "key", 3, &key);
+        (void) value_add(call->arena, &item, "value", 5, &over->members[i].value);
+        return item;
+}
+
+HELPER(nested) {
+        uint32_t n_outer = args[0].type == VALUE_ARRAY ? args[0].n_items : args[0].n_members;
+
+        if (args[0].type != VALUE_ARRAY && args[0].type != VALUE_TABLE)
+                return helper_error(call, 0, "wants an array or a table here, not %s", value_kind(&args[0]));
+        *ret = value_array();
+        for (uint32_t i = 0; i < n_outer; i++) {
+                const Value *item =
+                        args[0].type == VALUE_ARRAY ? &args[0].items[i] : &args[0].members[i].value;
+                const Value *over;
+                uint32_t n_inner;
+                Value outer;
+                int r;
+
+                if (item->type != VALUE_TABLE)
+                        return helper_error(call, 0, "wants tables in it; there is %s", value_kind(item));
+                r = helper_charge(call, 1 + item->n_members);
+                if (r < 0)
+                        return r;
+                over = value_get(item, args[1].text);
+                if (!over)
+                        continue; /* who has none has no items */
+                if (over->type != VALUE_ARRAY && over->type != VALUE_TABLE)
+                        return helper_error(
+                                call, 1, "wants the key of arrays or tables; there is %s", value_kind(over));
+                n_inner = over->type == VALUE_ARRAY ? over->n_items : over->n_members;
+                r = helper_charge(call, (size_t) n_inner * 8);
+                if (r < 0)
+                        return r;
+                outer = loop_item(call, &args[0], i);
+                for (uint32_t k = 0; k < n_inner; k++) {
+                        Value pair = value_table(), inner = loop_item(call, over, k);
+
+                        (void) value_add(call->arena, &pair, "outer", 5, &outer);
+                        (void) value_add(call->arena, &pair, "inner", 5, &inner);
+                        (void) value_append(call->arena, ret, &pair);
+                }
+        }
+        return 0;
+}

@@ -78,6 +78,15 @@ static void world_init(World *w) {
         set(a, &table, "b", value_integer(1));
         set(a, &table, "a", value_integer(2));
         set(a, &vars, "table", table);
+        Value people = value_table(), ada = value_table(), groups = value_array(), adm = text(a, "adm"),
+              sudo = text(a, "sudo");
+        (void) value_append(a, &groups, &adm);
+        (void) value_append(a, &groups, &sudo);
+        set(a, &ada, "groups", groups);
+        set(a, &ada, "files", table);
+        set(a, &people, "ada", ada);
+        set(a, &people, "bob", value_table());
+        set(a, &vars, "people", people);
         set(a, &vars, "date",
                 (Value){ .type = VALUE_LOCAL_DATE, .text = arena_strdup(a, "2024-02-29"), .size = 10 });
 
@@ -349,6 +358,13 @@ TEST(values) {
                 { "concat([])", "[]" },
                 { "pluck(vars.admins, 'name')", "['ada', 'bob']" },
                 { "pluck([], 'name')", "[]" },
+                { "pluck(nested(vars.people, 'groups'), 'inner')", "['adm', 'sudo']" },
+                { "pluck(pluck(nested(vars.people, 'groups'), 'outer'), 'key')", "['ada', 'ada']" },
+                { "pluck(pluck(nested(values(vars.people), 'files'), 'inner'), 'key')", "['b', 'a']" },
+                { "nested(values(vars.people), 'files')[1].outer.groups", "['adm', 'sudo']" },
+                { "nested(vars.people, 'no')", "[]" },
+                { "nested([], 'l')", "[]" },
+                { "nested([], 'l')", "[]" },
                 { "where(vars.admins, 'uid', 1001)[0].name", "'bob'" },
                 { "where(vars.admins, 'uid', 1001.0)[0].name", "'bob'" },
                 { "where(vars.admins, 'none', null)", "[]" },
@@ -537,6 +553,11 @@ TEST(errors) {
                 { "all(['a', true])", 5, "all(): wants an array of booleans; there is a string in it" },
                 { "any(true)", 5, "any(): wants an array here, not a boolean" },
                 { "concat([1], 2)", 13, "concat(): wants an array here, not an integer" },
+                { "nested(1, 'a')", 8, "nested(): wants an array or a table here, not an integer" },
+                { "nested([1], 'a')", 8, "nested(): wants tables in it; there is an integer" },
+                { "nested(vars.admins, 'name')", 21,
+                        "nested(): wants the key of arrays or tables; there is a string" },
+                { "nested(vars.people, 1)", 21, "nested(): wants a string here, not an integer" },
                 { "pluck([1], 'a')", 7, "pluck(): wants an array of tables; there is an integer in it" },
                 { "pluck(vars.admins, 'nam')", 7, "pluck(): item 0 has no key 'nam'" },
                 { "where(['a'], 'a', 1)", 7, "where(): wants an array of tables; there is a string in it" },
