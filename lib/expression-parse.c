@@ -765,10 +765,11 @@ int expression_parse_value(Arena *arena, const Value *text, Expression **ret, Di
         if (!text->multiline || place.line == 0)
                 return expression_parse(arena, place, text->text, text->size, ret, reterr);
 
-        if (memchr(text->text, '\n', text->size)) {
+        if (text->inline_)
+                place.column += 3;
+        else {
                 place.line++;
                 place.column = 1;
-        } else
-                place.column += 3;
+        }
         return parse(arena, place, text->text, text->size, ret, reterr);
 }

@@ -136,6 +136,10 @@ int template_fail_undefined(Renderer *r, const char *name, size_t size, const Re
 
         if (size == 1 && name[0] == '.')
                 return RENDER_FAIL(r, "'.' is undefined outside of sections");
+        if (resolved->last && resolved->last->type == VALUE_ARRAY)
+                return RENDER_FAIL(r, "undefined name '%s': '%s' is an array of %u item%s",
+                        RENDER_SHOW(r, name, size), RENDER_SHOW(r, name, resolved->last_size),
+                        resolved->last->n_items, resolved->last->n_items == 1 ? "" : "s");
         if (resolved->last && resolved->last->type != VALUE_TABLE)
                 return RENDER_FAIL(r, "undefined name '%s': '%s' is %s", RENDER_SHOW(r, name, size),
                         RENDER_SHOW(r, name, resolved->last_size), value_kind(resolved->last));

@@ -49,7 +49,9 @@ TemplateSource template_source_value(const Value *string) {
 
         assert(string->type == VALUE_STRING);
 
-        if (source.place.line > 0 && string->multiline) {
+        if (string->multiline && string->inline_)
+                source.place.column += source.place.column > 0 ? 3 : 0;
+        else if (source.place.line > 0 && string->multiline) {
                 source.place.line++;
                 source.place.column = 1;
         } else if (source.place.column > 0)
@@ -563,6 +565,7 @@ int template_render_value(Arena *arena, const TemplateOptions *options, const Va
                 return k;
         text.place = string->place;
         text.multiline = string->multiline;
+        text.inline_ = string->inline_;
         *ret_text = text;
         return 0;
 }

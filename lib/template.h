@@ -48,8 +48,7 @@ static inline TemplateSource template_source_file(const char *file, const char *
 }
 
 /*
- * A string of a role. Places are exact if it has no escapes but \n. Of one in triple quotes it is assumed that
- * the text begins on the line after them, as the value does not say.
+ * A string of a role. Places are exact if it has no escapes but \n.
  */
 TemplateSource template_source_value(const Value *string);
 

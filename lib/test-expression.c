@@ -620,16 +620,18 @@ TEST(places) {
         static const struct {
                 const char *source;
                 Place start;
-                bool multiline;
+                bool multiline, inline_;
                 uint32_t line, column;
         } cases[] = {
-                { "x", { "f", 3, 5 }, false, 3, 6 },
-                { "'ä' == x", { "f", 3, 5 }, false, 3, 13 },
-                { "true and\n x", { "f", 3, 5 }, false, 4, 2 },
-                { "x", { "f", 3, 5 }, true, 3, 8 },
-                { "true and\n x\n", { "f", 3, 5 }, true, 5, 2 },
-                { "x", { NULL, 0, 0 }, false, 1, 1 },
-                { "\n x", { NULL, 0, 0 }, true, 2, 2 },
+                { "x", { "f", 3, 5 }, false, false, 3, 6 },
+                { "'ä' == x", { "f", 3, 5 }, false, false, 3, 13 },
+                { "true and\n x", { "f", 3, 5 }, false, false, 4, 2 },
+                { "x", { "f", 3, 5 }, true, true, 3, 8 },
+                { "x", { "f", 3, 5 }, true, false, 4, 1 },
+                { "true and\n x\n", { "f", 3, 5 }, true, false, 5, 2 },
+                { "true and\n x\n", { "f", 3, 5 }, true, true, 4, 2 },
+                { "x", { NULL, 0, 0 }, false, false, 1, 1 },
+                { "\n x", { NULL, 0, 0 }, true, false, 2, 2 },
         };
         World w;
 
@@ -641,6 +643,7 @@ TEST(places) {
 
                 source.place = c->start;
                 source.multiline = c->multiline;
+                source.inline_ = c->inline_;
                 ASSERT_OK(expression_parse_value(&w.arena, &source, &e, &d));
                 ASSERT_EQ(expression_evaluate(&w.context, e, &value, &d), -EINVAL);
                 ASSERT_STREQ(d.message, "undefined name 'x'");

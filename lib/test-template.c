@@ -265,14 +265,14 @@ TEST(strict_errors) {
                         "t:1:1: error: undefined name 'vars.port.x': 'vars.port' is an integer" },
                 { "{{vars.none.x}}", "t:1:1: error: undefined name 'vars.none.x': 'vars.none' is null" },
                 { "{{vars.users.9}}",
-                        "t:1:1: error: undefined name 'vars.users.9': 'vars.users' is an array" },
-                { "{{vars.users.00}}",
-                        "t:1:1: error: undefined name 'vars.users.00': 'vars.users' is an array" },
-                { "{{vars.users.-1}}",
-                        "t:1:1: error: undefined name 'vars.users.-1': 'vars.users' is an array" },
+                        "t:1:1: error: undefined name 'vars.users.9': 'vars.users' is an array of 2 items" },
+                { "{{vars.users.00}}", "t:1:1: error: undefined name 'vars.users.00': 'vars.users' is an "
+                                       "array of 2 items" },
+                { "{{vars.users.-1}}", "t:1:1: error: undefined name 'vars.users.-1': 'vars.users' is an "
+                                       "array of 2 items" },
                 { "{{vars.users.18446744073709551616}}",
                         "t:1:1: error: undefined name 'vars.users.18446744073709551616': 'vars.users' is an "
-                        "array" },
+                        "array of 2 items" },
                 { "{{.}}", "t:1:1: error: '.' is undefined outside of sections" },
                 { "\xc3\xa4\xc3\xb6{{#vars.users}}{{nmae}}{{/vars.users}}",
                         "t:1:18: error: undefined name 'nmae'; did you mean 'name'?" },
@@ -290,7 +290,7 @@ TEST(strict_errors) {
                 { "{{^vars.port.x}}{{/vars.port.x}}",
                         "t:1:1: error: undefined name 'vars.port.x': 'vars.port' is an integer" },
                 { "{{#vars.users.*}}{{/vars.users.*}}",
-                        "t:1:1: error: undefined name 'vars.users.*': 'vars.users' is an array" },
+                        "t:1:1: error: undefined name 'vars.users.*': 'vars.users' is an array of 2 items" },
                 { "{{#facts.os}}{{key}}{{/facts.os}}",
                         "t:1:14: error: undefined name 'key'; a section goes through a "
                         "table if '.*' follows its name" },
@@ -392,6 +392,7 @@ TEST(places_in_strings_of_a_role) {
                 bool multiline;
                 Place place;
                 const char *expected;
+                bool inline_;
         } cases[] = {
                 /* content = "a {{x}}" at 7:11 */
                 { "a {{x}}", false, { "web.toml", 7, 11 }, "web.toml:7:14: error: undefined name 'x'" },
@@ -400,6 +401,9 @@ TEST(places_in_strings_of_a_role) {
                 { "a\nb{{x}}", false, { "web.toml", 7, 11 }, "web.toml:7:16: error: undefined name 'x'" },
                 { "a\n b{{x}}", true, { "web.toml", 7, 11 }, "web.toml:9:3: error: undefined name 'x'" },
                 { "{{x}}", true, { "web.toml", 7, 11 }, "web.toml:8:1: error: undefined name 'x'" },
+                { "{{x}}", true, { "web.toml", 7, 11 }, "web.toml:7:14: error: undefined name 'x'", true },
+                { "a\n b{{x}}", true, { "web.toml", 7, 11 }, "web.toml:8:3: error: undefined name 'x'",
+                        true },
                 { "\n{{x}}", true, { "web.toml", 0, 0 }, "web.toml: error: undefined name 'x'" },
                 { "\n{{x}}", false, {}, "error: undefined name 'x'" },
                 { "\n{{#x}}", false, {}, "error: section 'x' is not closed" },
@@ -415,6 +419,7 @@ TEST(places_in_strings_of_a_role) {
 
                 string.place = c->place;
                 string.multiline = c->multiline;
+                string.inline_ = c->inline_;
                 source = template_source_value(&string);
                 ASSERT_STREQ(render_source(&options, &source, &world, NULL), c->expected);
         }

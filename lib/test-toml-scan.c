@@ -200,13 +200,21 @@ TEST(strings_in_triple_quotes_are_noted) {
                                    "''''', \"\"\"\"a\\\"\"\"\"\"\"]\n"
                                    "[d]\n"
                                    "e = { f = \"x\", g = '''x''' }\n"
+                                   "h = \"\"\"\nx\"\"\"\n"
+                                   "h = '''\r\nx'''\n"
+                                   "h = \"\"\"\\\n  x\"\"\"\n"
+                                   "h = '''\\\nx'''\n"
                                    "h = ]\n"
                                    "i = '''x'''\n";
         static const uint64_t expected[] = {
-                TOML_POSITION(1, 5),
-                TOML_POSITION(3, 15),
-                TOML_POSITION(4, 8),
-                TOML_POSITION(6, 20),
+                TOML_POSITION(1, 5) | TOML_POSITION_INLINE,
+                TOML_POSITION(3, 15) | TOML_POSITION_INLINE,
+                TOML_POSITION(4, 8) | TOML_POSITION_INLINE,
+                TOML_POSITION(6, 20) | TOML_POSITION_INLINE,
+                TOML_POSITION(7, 5),
+                TOML_POSITION(9, 5),
+                TOML_POSITION(11, 5),
+                TOML_POSITION(13, 5) | TOML_POSITION_INLINE,
         };
         Arena arena = {};
         Diagnostic error = {};

@@ -39,6 +39,19 @@ static Place locate(Scanner *s, size_t offset) {
         return (Place){ .file = s->file, .line = s->line, .column = s->column };
 }
 
+static bool looking_at(const Scanner *s, size_t at, char c) {
+        return at < s->size && s->text[at] == c;
+}
+
+/* A line end right behind the quotes is no part of the text, nor is one after a backslash. */
+static bool begins_inline(const Scanner *s, size_t at) {
+        if (looking_at(s, at, '\\') && s->text[at - 1] == '"')
+                at++;
+        if (looking_at(s, at, '\r'))
+                at++;
+        return !looking_at(s, at, '\n');
+}
+
 static int note_multiline(Scanner *s, size_t offset) {
         TomlScan *scan = s->scan;
         Place place = locate(s, offset);
@@ -55,12 +68,9 @@ static int note_multiline(Scanner *s, size_t offset) {
                 scan->n_multiline_allocated = n;
         }
 
-        scan->multiline[scan->n_multiline++] = TOML_POSITION(place.line, place.column);
+        scan->multiline[scan->n_multiline++] = TOML_POSITION(place.line, place.column) |
+                                               (begins_inline(s, offset + 3) ? TOML_POSITION_INLINE : 0);
         return 0;
-}
-
-static bool looking_at(const Scanner *s, size_t at, char c) {
-        return at < s->size && s->text[at] == c;
 }
 
 static void skip_blanks(Scanner *s) {

@@ -18,8 +18,10 @@ typedef struct TomlScan {
         size_t n_multiline_allocated;
 } TomlScan;
 
-/* A line and a column as one number that sorts as they do. */
-#define TOML_POSITION(line, column) ((uint64_t) (line) << 32 | (column))
+/* A line and a column as one number that sorts as they do; its lowest bit says that the text of the string begins on the line of
+ * its quotes. */
+#define TOML_POSITION(line, column) ((uint64_t) (line) << 32 | (uint64_t) (column) << 1)
+#define TOML_POSITION_INLINE        UINT64_C(1)
 
 /**
  * toml_scan() - checks the limits of toml.h and that the text is UTF-8

@@ -59,7 +59,7 @@ class Converter {
         void set_text(Value *ret, ValueType type, string_view text);
         void convert_array(const toml::array &array, Value *ret);
         void convert_table(const toml::table &table, Value *ret);
-        bool is_multiline(uint64_t position);
+        void set_multiline(Value *value, uint64_t position);
 
         Arena *arena_;
         const char *file_;
@@ -69,17 +69,18 @@ class Converter {
         std::vector<Entry> entries_; /* a stack: each table being converted has its members there */
 };
 
-bool Converter::is_multiline(uint64_t position) {
+void Converter::set_multiline(Value *value, uint64_t position) {
         const uint64_t *found = next_multiline_;
 
         if (multiline_ == multiline_end_)
-                return false;
-        if (found == multiline_end_ || *found != position)
+                return;
+        if (found == multiline_end_ || (*found & ~TOML_POSITION_INLINE) != position)
                 found = std::lower_bound(multiline_, multiline_end_, position);
-        if (found == multiline_end_ || *found != position)
-                return false;
+        if (found == multiline_end_ || (*found & ~TOML_POSITION_INLINE) != position)
+                return;
         next_multiline_ = found + 1;
-        return true;
+        value->multiline = true;
+        value->inline_ = *found & TOML_POSITION_INLINE;
 }
 
 /* The parts of date-times, as RFC 3339 wants them, appended to a buffer that is large enough. */
@@ -190,7 +191,7 @@ void Converter::convert(const toml::node &node, Value *ret) {
         case toml::node_type::array: convert_array(*node.as_array(), ret); break;
         case toml::node_type::string:
                 set_text(ret, VALUE_STRING, node.as_string()->get());
-                ret->multiline = is_multiline(position_of(node.source()));
+                set_multiline(ret, position_of(node.source()));
                 break;
         case toml::node_type::integer:
                 ret->type = VALUE_INTEGER;

@@ -47,6 +47,7 @@ struct Value {
         ValueType type;
         bool tainted;   /* holds, or was made from, a secret: never shown */
         bool multiline; /* a string written in triple quotes: `place` is that of the opening quotes */
+        bool inline_;   /* … and the text begins right behind them, not on the line below */
         Place place;
         union {
                 bool boolean;
