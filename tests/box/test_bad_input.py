@@ -54,7 +54,7 @@ def expect_refused(box, error, n=1, prefix=ROLE):
     # what roles refuse
     ('[flie."/srv/a"]\n', "1:2", "'flie'.*did you mean 'file'"),
     ('file = 1\n', "1:1", "wants a name"),
-    ('[file]\ncontent = "x"\n', "2:1", "must be a table"),
+    ('[file]\ncontent = "x"\n', "2:1", "a state has a name"),
     ('[file."/srv/a"]\ncontnet = "x"\n', "2:1", "unknown key 'contnet'.*did you mean 'content'"),
     ('[file."/srv/a"]\ncontent = 5\n', "2:11", "'content' is an integer; it must be a string"),
     ('[file."/srv/a"]\nwhen = "true"\naudit = "yes"\n', "3:9", "'audit' is a string"),
@@ -66,7 +66,7 @@ def expect_refused(box, error, n=1, prefix=ROLE):
     ('[file."/srv/a"]\nparents = { creat = true }\n', "2:13", "'creat'.*did you mean 'create'"),
     ('[file."/srv/a"]\nparents = true\n', "2:11", "must be a table"),
     ('[file."/srv/a"]\nowner = "a:b"\n', "2:9", "no name of a user"),
-    ('[file."/srv/a"]\ninterval = "1h"\n', "2:1", "not supported by this version"),
+    ('[file."/srv/a"]\ntriggers = []\n', "2:1", "not supported by this version"),
     ('import = ["x"]\n', "1:11", "there is no role 'x' .looked for x.toml and x/main.toml in /etc/agentd/roles"),
     # modes
     ('[file."/srv/a"]\nmode = 644\n', "2:8", "is an integer.*\"0644\""),
