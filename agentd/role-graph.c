@@ -40,6 +40,7 @@ typedef struct Group {
         uint32_t node_after;       /* a node that is done when all members are; 0: not made */
         uint32_t node_before;      /* a node that all members wait for */
         const char *member_refers; /* the member that requires the group that it is of */
+        Place told;                /* where another does so: a loop does it for each of its items */
 } Group;
 
 typedef struct Graph {
@@ -87,6 +88,10 @@ static Group *find_group(Graph *graph, const Reference *reference) {
         return group;
 }
 
+static bool same_place(const Place *a, const Place *b) {
+        return a->file == b->file && a->line == b->line && a->column == b->column;
+}
+
 static void connect_group(Graph *graph, const State *state, const Reference *reference) {
         Loader *loader = graph->loader;
         Group *group = find_group(graph, reference);
@@ -94,13 +99,15 @@ static void connect_group(Graph *graph, const State *state, const Reference *ref
 
         if (itself && group->n >= GROUP_MIN) {
                 /* Harmless in one member of the group, and otherwise a cycle: found here before it is a million edges. */
-                if (group->member_refers)
+                if (group->member_refers && !same_place(&group->told, &reference->place))
                         diagnostics_add(&loader->diagnostics, reference->place,
                                 "'%s' matches %s itself, and so it does for %s: they would wait for each "
                                 "other",
                                 reference->pattern, state->id, group->member_refers);
-                if (group->member_refers)
+                if (group->member_refers) {
+                        group->told = reference->place;
                         return;
+                }
                 group->member_refers = state->id;
         }
         for (uint32_t i = 0; reference->listens != 0 && i < group->n; i++)
