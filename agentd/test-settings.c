@@ -474,7 +474,8 @@ TEST(files_that_cannot_be_used) {
         ASSERT_OK(chmod(in(DROP_IN "open.toml"), 0666));
         load();
         ASSERT_STREQ(errors,
-                "/etc/agentd/agentd.toml: error: the settings cannot be used: it is a symlink to '/nowhere', "
+                "/etc/agentd/agentd.toml: error: the settings cannot be used: it is a symlink to "
+                "'/nowhere', "
                 "which does not exist\n"
                 "/etc/agentd/agentd.toml.d/directory.toml: error: the settings cannot be used: it is a "
                 "directory; a regular file is wanted\n"
