@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Looks at units: activity of all of them in one call, enablement in the file system. */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "look.h"
+
+int service_connect(void *userdata, sd_bus **ret) {
+        return agentd_bus(userdata, ret);
+}
+
+/* ---- Enablement ------------------------------------------------------------------------------------------------ */
+
+/* Of the root that this worker is for; it has only one. */
+static UnitFiles *unit_files;
+
+int look_at_files(AgentdContext *context, UnitFiles **ret) {
+        static const UnitOwner owner = { .scope = UNIT_SCOPE_SYSTEM };
+        static int root_fd = -1;
+        const char *name;
+        int fd, r;
+
+        if (unit_files) {
+                r = unit_files_refresh(unit_files);
+                if (r < 0)
+                        return r;
+                *ret = unit_files;
+                return 0;
+        }
+        if (root_fd < 0) {
+                /* What holds /etc is the root. */
+                r = agentd_open_parent(context, "/etc", &fd, &name);
+                if (r < 0)
+                        return r;
+                root_fd = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+                if (root_fd < 0)
+                        return -errno;
+        }
+        r = unit_files_new(root_fd, &owner, &unit_files);
+        if (r < 0)
+                return r;
+        *ret = unit_files;
+        return 0;
+}
+
+bool is_masked(UnitFileState state) {
+        return state == UNIT_FILE_MASKED || state == UNIT_FILE_MASKED_RUNTIME;
+}
+
+bool is_enabled(UnitFileState state) {
+        return state == UNIT_FILE_ENABLED || state == UNIT_FILE_ENABLED_RUNTIME;
+}
+
+bool wants_files(const Service *service) {
+        return service->enabled != OPEN || service->masked != OPEN || service->preset != OPEN;
+}
+
+/* That which is enabled by this name: itself, or what an alias leads to. */
+static int state_of_real(UnitFiles *files, const char *name, UnitFileState *ret) {
+        const UnitFile *unit;
+        int r;
+
+        r = unit_files_states(files, &name, 1, ret);
+        if (r < 0 || *ret != UNIT_FILE_ALIAS)
+                return r;
+        r = unit_files_find(files, name, &unit);
+        if (r < 0 || !unit->real || strcmp(unit->real->name, name) == 0)
+                return r;
+        return unit_files_states(files, &unit->real->name, 1, ret);
+}
+
+static int ask_presets(UnitFiles *files, const char *unit, Wish *ret) {
+        Presets *presets;
+        PresetAction action;
+        int r;
+
+        r = presets_new(unit_files_root(files), UNIT_SCOPE_SYSTEM, &presets);
+        if (r < 0)
+                return r;
+        r = presets_query(presets, unit, NULL, NULL, &action);
+        presets_free(presets);
+        if (r >= 0)
+                *ret = action == PRESET_IGNORE ? OPEN : action == PRESET_ENABLE ? YES : NO;
+        return r;
+}
+
+int look_at_enablement(UnitFiles *files, const Service *service, UnitFileState *ret, Wish *ret_wish) {
+        Wish wish = (Wish) service->enabled;
+        int r;
+
+        r = state_of_real(files, service->unit, ret);
+        if (r < 0)
+                return r;
+        if (service->preset == YES && *ret != UNIT_FILE_NOT_FOUND) {
+                r = ask_presets(files, service->unit, &wish);
+                if (r < 0)
+                        return r;
+                /* What has no [Install] has nothing to be preset. */
+                if (*ret != UNIT_FILE_ENABLED && *ret != UNIT_FILE_ENABLED_RUNTIME && *ret != UNIT_FILE_DISABLED &&
+                        *ret != UNIT_FILE_LINKED && *ret != UNIT_FILE_LINKED_RUNTIME)
+                        wish = OPEN;
+        }
+        *ret_wish = wish;
+        return 0;
+}
+
+/* Return: 1: go on; 0: the state is finished. */
+static int compare_files(AgentdContext *context, size_t i, const AgentdState *state, UnitFiles *files) {
+        const Service *service = service_of(state);
+        const char *parameter = service->preset == YES ? "preset" : "enabled";
+        UnitFileState is;
+        Wish wish;
+        int r;
+
+        r = look_at_enablement(files, service, &is, &wish);
+        if (r < 0) {
+                agentd_failed(context, i, "Failed to see whether '%s' is enabled: %s", service->unit, strerror(-r));
+                return 0;
+        }
+        if (service->masked != OPEN && (service->masked == YES) != is_masked(is))
+                agentd_differs_boolean(context, i, "masked", is_masked(is), service->masked == YES);
+        else if (service->masked == YES && is == UNIT_FILE_MASKED_RUNTIME)
+                agentd_differs_string(context, i, "masked", "until the next boot", "for good");
+        if (wish == OPEN)
+                return 1;
+
+        switch (is) {
+        case UNIT_FILE_NOT_FOUND:
+                if (wish == NO)
+                        return 1;
+                if (state->flags & AGENTD_STATE_PENDING) {
+                        agentd_differs_boolean(context, i, parameter, false, true);
+                        return 1;
+                }
+                agentd_failed(context, i, "there is no unit '%s'", service->unit);
+                return 0;
+        case UNIT_FILE_BAD:
+                agentd_failed(context, i, "the unit file of '%s' cannot be read", service->unit);
+                return 0;
+        case UNIT_FILE_MASKED:
+        case UNIT_FILE_MASKED_RUNTIME:
+                if (wish == NO)
+                        return 1;
+                if (service->masked == NO) {
+                        agentd_differs_boolean(context, i, parameter, false, true);
+                        return 1;
+                }
+                agentd_failed(context, i,
+                        "'%s' is masked, and so cannot be enabled; with masked = false it will be unmasked", service->unit);
+                return 0;
+        case UNIT_FILE_STATIC:
+                if (wish == NO)
+                        return 1;
+                agentd_failed(context, i, "'%s' cannot be enabled: it has no [Install], others start it", service->unit);
+                return 0;
+        case UNIT_FILE_ENABLED_RUNTIME:
+                if (wish == YES)
+                        agentd_differs_string(context, i, parameter, "until the next boot", "for good");
+                else
+                        agentd_differs_boolean(context, i, parameter, true, false);
+                return 1;
+        case UNIT_FILE_ENABLED:
+                if (wish == NO)
+                        agentd_differs_boolean(context, i, parameter, true, false);
+                return 1;
+        case UNIT_FILE_DISABLED:
+        case UNIT_FILE_LINKED:
+        case UNIT_FILE_LINKED_RUNTIME:
+                if (wish == YES)
+                        agentd_differs_boolean(context, i, parameter, false, true);
+                return 1;
+        default:
+                /* Generated, transient, indirect: others have decided. */
+                return 1;
+        }
+}
+
+/* ---- Activity -------------------------------------------------------------------------------------------------- */
+
+bool wants_activity(const Service *service) {
+        return service->running != OPEN;
+}
+
+/* Return: 1: go on; 0: the state is finished. */
+static int compare_activity(
+        AgentdContext *context, Units *units, size_t i, const AgentdState *state, const UnitStatus *status) {
+        const Service *service = service_of(state);
+        const char *is = unit_active_to_string(status->active);
+        UnitDetails details;
+
+        if (service->running == NO) {
+                if (status->active != UNIT_INACTIVE && status->active != UNIT_FAILED)
+                        agentd_differs_string(context, i, "running", is, "inactive");
+                return 1;
+        }
+        if (status->active == UNIT_ACTIVE || status->active == UNIT_RELOADING)
+                return 1;
+
+        if (strcmp(status->load, "not-found") == 0 && !(state->flags & AGENTD_STATE_PENDING)) {
+                agentd_failed(context, i, "there is no unit '%s'", service->unit);
+                return 0;
+        }
+        if (strcmp(status->load, "masked") == 0 && service->masked != NO) {
+                agentd_failed(context, i,
+                        "'%s' is masked, and so cannot be started; with masked = false it will be unmasked",
+                        service->unit);
+                return 0;
+        }
+        if (strcmp(status->load, "bad-setting") == 0 || strcmp(status->load, "error") == 0) {
+                /* Its file may be right by now, and only not read. */
+                if (units_get_details(units, status->id, &details) < 0 || !details.needs_reload) {
+                        agentd_failed(context, i, "systemd cannot load '%s': %s", service->unit,
+                                *details.load_error ? details.load_error : status->load);
+                        return 0;
+                }
+        }
+        agentd_differs_string(context, i, "running", is, "active");
+        return 1;
+}
+
+int service_check(AgentdContext *context, const AgentdState *states, size_t n, unsigned flags) {
+        Units units = { .connect = service_connect, .userdata = context };
+        const char **names = calloc(n, sizeof(*names));
+        UnitStatus *status = calloc(n, sizeof(*status));
+        UnitFiles *files = NULL;
+        size_t n_names = 0, next = 0;
+        int r = 0, files_r = 0;
+
+        (void) flags;
+        if (!names || !status)
+                r = -ENOMEM;
+        for (size_t i = 0; r >= 0 && i < n; i++)
+                if (wants_activity(service_of(&states[i])))
+                        names[n_names++] = service_of(&states[i])->unit;
+        if (r >= 0)
+                r = units_list(&units, names, n_names, status);
+        /* With --root there is no systemd that these units are of. */
+        if (r == -EHOSTDOWN)
+                n_names = 0;
+        for (size_t i = 0; i < n && !files && files_r >= 0; i++)
+                if (wants_files(service_of(&states[i])))
+                        files_r = look_at_files(context, &files);
+
+        for (size_t i = 0; i < n && r != -ENOMEM; i++) {
+                const Service *service = service_of(&states[i]);
+
+                if (wants_activity(service) && r < 0 && r != -EHOSTDOWN) {
+                        agentd_failed(context, i, "systemd cannot be asked about '%s': %s", service->unit,
+                                *units.error ? units.error : strerror(-r));
+                        continue;
+                }
+                if (wants_files(service) && files_r < 0) {
+                        agentd_failed(context, i, "Failed to read the directories of units: %s", strerror(-files_r));
+                        continue;
+                }
+                if (wants_activity(service) && n_names > 0 &&
+                        compare_activity(context, &units, i, &states[i], &status[next++]) == 0)
+                        continue;
+                if (wants_files(service) && compare_files(context, i, &states[i], files) == 0)
+                        continue;
+                agentd_done(context, i);
+        }
+        units_done(&units);
+        free(names);
+        free(status);
+        return r == -ENOMEM ? r : 0;
+}

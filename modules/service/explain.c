@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Why a unit is not as it should be, in one line for people: what systemd says, and what the unit itself has said last. */
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <systemd/sd-journal.h>
+
+#include "service.h"
+
+/* Of what it has written: lines that are told, bytes of each, and entries that are looked at for them. */
+#define LINES      3
+#define LINE_BYTES 200
+#define ENTRIES    5000
+/* Its last words may be on their way to the journal. */
+#define WAIT_USEC UINT64_C(300000)
+
+typedef struct Lines {
+        char text[LINES][LINE_BYTES + 1];
+        size_t n; /* ever */
+} Lines;
+
+static bool read_message(sd_journal *journal, Lines *lines) {
+        char *line = lines->text[lines->n % LINES];
+        const void *data;
+        size_t size, skip = strlen("MESSAGE=");
+
+        if (sd_journal_get_data(journal, "MESSAGE", &data, &size) < 0 || size <= skip)
+                return false;
+        size -= skip;
+        if (size > LINE_BYTES)
+                size = LINE_BYTES;
+        memcpy(line, (const char *) data + skip, size);
+        line[size] = '\0';
+        for (char *p = line; *p; p++)
+                if ((unsigned char) *p < ' ')
+                        *p = ' ';
+        lines->n++;
+        return true;
+}
+
+/* What the unit's own processes wrote. */
+static void read_lines(const char *unit, uint64_t since_usec, Lines *lines) {
+        char match[sizeof("_SYSTEMD_UNIT=") + 256];
+        sd_journal *journal = NULL;
+
+        (void) snprintf(match, sizeof(match), "_SYSTEMD_UNIT=%s", unit);
+        if (sd_journal_open(&journal, SD_JOURNAL_LOCAL_ONLY | SD_JOURNAL_SYSTEM) < 0)
+                return;
+        if (sd_journal_add_match(journal, match, 0) >= 0 &&
+                sd_journal_seek_realtime_usec(journal, since_usec) >= 0)
+                for (unsigned i = 0; i < ENTRIES; i++) {
+                        int r = sd_journal_next(journal);
+
+                        if (r == 0 && lines->n == 0 && i < 2) {
+                                if (sd_journal_wait(journal, WAIT_USEC) < 0)
+                                        break;
+                                continue;
+                        }
+                        if (r <= 0)
+                                break;
+                        (void) read_message(journal, lines);
+                }
+        sd_journal_close(journal);
+}
+
+static void describe(FILE *f, const UnitDetails *details) {
+        if (*details->load_error)
+                (void) fprintf(f, ": %s", details->load_error);
+        else if (details->exit_code == CLD_EXITED && details->exit_status != 0)
+                (void) fprintf(f, ": its process exited with status %d", details->exit_status);
+        else if (details->exit_code == CLD_KILLED || details->exit_code == CLD_DUMPED)
+                (void) fprintf(f, ": its process was killed by SIG%s", sigabbrev_np(details->exit_status) ?: "?");
+        if (*details->result && strcmp(details->result, "success") != 0 && strcmp(details->result, "exit-code") != 0 &&
+                strcmp(details->result, "signal") != 0)
+                (void) fprintf(f, " (%s)", details->result);
+        if (details->restarts > 0)
+                (void) fprintf(f, ", and systemd has restarted it %u times", details->restarts);
+}
+
+char *service_explain(Units *units, const char *unit, const char *begin, uint64_t since_usec) {
+        UnitDetails details;
+        Lines lines = {};
+        char *text = NULL;
+        size_t size;
+        FILE *f = open_memstream(&text, &size);
+
+        if (!f)
+                return NULL;
+        (void) fputs(begin, f);
+        if (units_get_details(units, unit, &details) >= 0)
+                describe(f, &details);
+        read_lines(unit, since_usec, &lines);
+        for (size_t i = lines.n > LINES ? lines.n - LINES : 0; i < lines.n; i++)
+                (void) fprintf(f, "%s%s", i + LINES == lines.n || i == 0 ? "; it said: " : " | ", lines.text[i % LINES]);
+        if (fclose(f) != 0) {
+                free(text);
+                return NULL;
+        }
+        return text;
+}

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* How units are looked at, for check and apply alike: check.c. */
+
+#include "enablement.h"
+#include "preset.h"
+#include "service.h"
+
+/* The unit files as they are now; not the caller's, good until the next call. Return: 0; -errno. */
+int look_at_files(AgentdContext *context, UnitFiles **ret);
+
+/* Whether a unit is enabled or masked, and whether it should be enabled, also by presets. Return: 0; -errno. */
+int look_at_enablement(UnitFiles *files, const Service *service, UnitFileState *ret, Wish *ret_wish);
+
+bool is_masked(UnitFileState state);
+bool is_enabled(UnitFileState state);
+bool wants_files(const Service *service);
+bool wants_activity(const Service *service);
