@@ -11,6 +11,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "files.h"
 #include "look.h"
 
 #define USEC_PER_SEC UINT64_C(1000000)
@@ -27,14 +28,15 @@
 typedef struct Item {
         const AgentdState *state;
         const Service *service;
-        bool over;                 /* done or failed */
-        UnitFilesMethod change;    /* what is to be done to its files … */
-        bool has_change, unmask;   /* … if anything; and before that */
-        UnitStatus status;         /* when it was last looked at */
-        UnitJob *job;              /* NULL: none */
-        uint64_t begun_usec;       /* CLOCK_REALTIME */
-        uint64_t healthy_at_usec;  /* CLOCK_MONOTONIC; 0: it need not be waited for */
-        uint32_t restarts;         /* by systemd, when it had been started */
+        bool over;                /* done or failed */
+        UnitFilesMethod change;   /* what is to be done to its files … */
+        bool has_change, unmask;  /* … if anything; and before that */
+        bool outdated;            /* it runs since before its own files were changed */
+        UnitStatus status;        /* when it was last looked at */
+        UnitJob *job;             /* NULL: none */
+        uint64_t begun_usec;      /* CLOCK_REALTIME */
+        uint64_t healthy_at_usec; /* CLOCK_MONOTONIC; 0: it need not be waited for */
+        uint32_t restarts;        /* by systemd, when it had been started */
 } Item;
 
 typedef struct Apply {
@@ -61,11 +63,11 @@ static void done(Apply *a, Item *item) {
         item->over = true;
 }
 
-#define fail(a, item, ...)                                                                       \
-        do {                                                                                     \
-                if (!(item)->over)                                                               \
+#define fail(a, item, ...)                                                                        \
+        do {                                                                                      \
+                if (!(item)->over)                                                                \
                         agentd_failed((a)->context, (size_t) ((item) - (a)->items), __VA_ARGS__); \
-                (item)->over = true;                                                             \
+                (item)->over = true;                                                              \
         } while (0)
 
 static void fail_all(Apply *a, const char *what, int r) {
@@ -94,7 +96,8 @@ static void decide_files(Apply *a) {
                 if (r >= 0)
                         r = look_at_enablement(files, item->service, &is, &wish);
                 if (r < 0) {
-                        fail(a, item, "Failed to see whether '%s' is enabled: %s", item->service->unit, strerror(-r));
+                        fail(a, item, "Failed to see whether '%s' is enabled: %s", item->service->unit,
+                                strerror(-r));
                         continue;
                 }
                 if (item->service->masked == NO && is_masked(is)) {
@@ -116,6 +119,54 @@ static void decide_files(Apply *a) {
                         undo_boolean(a, item, "enabled", true);
                 }
         }
+}
+
+/* Files that systemd would not take are not put in place. */
+static void verify(Apply *a) {
+        const Service **services = calloc(a->n, sizeof(*services));
+        size_t *indices = calloc(a->n, sizeof(*indices)), n = 0;
+        char **errors = calloc(a->n, sizeof(*errors));
+
+        if (services && indices && errors) {
+                for (size_t i = 0; i < a->n; i++)
+                        if (a->items[i].service->verify && !a->items[i].service->absent &&
+                                files_differ(a->context, a->items[i].service)) {
+                                services[n] = a->items[i].service;
+                                indices[n++] = i;
+                        }
+                files_verify(a->context, services, indices, n, errors);
+                for (size_t i = 0; i < n; i++) {
+                        if (errors[i])
+                                fail(a, &a->items[indices[i]], "systemd does not accept its files: %s",
+                                        errors[i]);
+                        free(errors[i]);
+                }
+        }
+        free(services);
+        free(indices);
+        free(errors);
+}
+
+static void put_files(Apply *a) {
+        for (Item *item = a->items; item < a->items + a->n; item++)
+                if (!item->over && item->service->n_files > 0 && !item->service->absent &&
+                        files_put(a->context, (size_t) (item - a->items), item->service, &a->reload) < 0)
+                        item->over = true;
+}
+
+/* What is to be absent runs no more by now. */
+static void remove_files(Apply *a) {
+        a->reload = false;
+        for (Item *item = a->items; item < a->items + a->n; item++) {
+                bool stopped = !item->job || item->job->result == JOB_DONE;
+
+                if (item->over || !item->service->absent || !stopped)
+                        continue;
+                if (files_remove(a->context, (size_t) (item - a->items), item->service, &a->reload) < 0)
+                        item->over = true;
+        }
+        if (a->reload)
+                (void) units_reload(&a->units);
 }
 
 static void note_change(void *userdata, const UnitChange *change) {
@@ -149,11 +200,12 @@ static void change_files(Apply *a, UnitFilesMethod method, bool unmask) {
                 for (Item *item = a->items; item < a->items + a->n; item++) {
                         const char *name = item->service->unit;
 
-                        if (item->over || !(unmask ? item->unmask : item->has_change && item->change == method))
+                        if (item->over ||
+                                !(unmask ? item->unmask : item->has_change && item->change == method))
                                 continue;
                         if (units_change_files(&a->units, method, false, &name, 1, note_change, a) < 0)
-                                fail(a, item, "Failed to %s '%s': %s", units_files_method_to_string(method), name,
-                                        a->units.error);
+                                fail(a, item, "Failed to %s '%s': %s", units_files_method_to_string(method),
+                                        name, a->units.error);
                 }
         free(names);
 }
@@ -164,7 +216,8 @@ static bool needs_reload(Apply *a) {
                 UnitDetails details;
 
                 if (!item->over && wants_activity(item->service) &&
-                        units_get_details(&a->units, item->service->unit, &details) >= 0 && details.needs_reload)
+                        units_get_details(&a->units, item->service->unit, &details) >= 0 &&
+                        details.needs_reload)
                         return true;
         }
         return false;
@@ -178,7 +231,10 @@ static bool is_up(const UnitStatus *status) {
 
 /* Which job brings it there. Return: false: none. */
 static bool decide_job(const Item *item, UnitMethod *ret) {
-        bool restart = item->state->flags & AGENTD_STATE_RESTART, reload = item->state->flags & AGENTD_STATE_RELOAD;
+        bool restart = item->state->flags & AGENTD_STATE_RESTART ||
+                       (item->outdated && item->service->on_change == ON_CHANGE_RESTART),
+             reload = item->state->flags & AGENTD_STATE_RELOAD ||
+                      (item->outdated && item->service->on_change == ON_CHANGE_RELOAD);
         bool up = is_up(&item->status);
 
         switch (item->service->running) {
@@ -188,9 +244,7 @@ static bool decide_job(const Item *item, UnitMethod *ret) {
         case NO:
                 *ret = UNIT_STOP;
                 return item->status.active != UNIT_INACTIVE && item->status.active != UNIT_FAILED;
-        default:
-                *ret = restart ? UNIT_TRY_RESTART : UNIT_RELOAD_OR_TRY_RESTART;
-                return restart || reload;
+        default: *ret = restart ? UNIT_TRY_RESTART : UNIT_RELOAD_OR_TRY_RESTART; return restart || reload;
         }
 }
 
@@ -235,27 +289,26 @@ static void fail_job(Apply *a, Item *item) {
         switch (job->result) {
         case JOB_REFUSED:
                 fail(a, item, "systemd refuses to %s it: %s",
-                        job->method == UNIT_STOP                                       ? "stop"
-                        : job->method == UNIT_START                                    ? "start"
+                        job->method == UNIT_STOP                                         ? "stop"
+                        : job->method == UNIT_START                                      ? "start"
                         : job->method == UNIT_RESTART || job->method == UNIT_TRY_RESTART ? "restart"
-                                                                                       : "reload",
+                                                                                         : "reload",
                         job->error);
                 return;
         case JOB_DEPENDENCY:
-                (void) snprintf(begin, sizeof(begin), "%s, since something that it requires failed", begins[job->method]);
+                (void) snprintf(begin, sizeof(begin), "%s, since something that it requires failed",
+                        begins[job->method]);
                 break;
         case JOB_CANCELED:
-                (void) snprintf(begin, sizeof(begin), "%s, since somebody else has asked systemd for something else",
-                        begins[job->method]);
+                (void) snprintf(begin, sizeof(begin),
+                        "%s, since somebody else has asked systemd for something else", begins[job->method]);
                 break;
         case JOB_TIMEOUT:
         case JOB_LATE:
                 (void) snprintf(begin, sizeof(begin), "%s in time%s", begins[job->method],
                         job->result == JOB_LATE ? ", so the job was cancelled" : "");
                 break;
-        default:
-                (void) snprintf(begin, sizeof(begin), "%s", begins[job->method]);
-                break;
+        default: (void) snprintf(begin, sizeof(begin), "%s", begins[job->method]); break;
         }
         text = service_explain(&a->units, item->service->unit, begin, item->begun_usec);
         fail(a, item, "%s", text ? text : begin);
@@ -276,6 +329,8 @@ static void on_over(void *userdata, UnitJob *job) {
         /* What has failed is looked into when all are over: that asks systemd, in the middle of its answers. */
         if (!item || job->result != JOB_DONE)
                 return;
+        if (item->service->absent)
+                return;
         if (item->service->healthy_usec > 0)
                 item->healthy_at_usec = clock_usec(CLOCK_MONOTONIC) + item->service->healthy_usec;
         else
@@ -289,8 +344,8 @@ static void run_jobs(Apply *a, bool stops) {
         for (Item *item = a->items; item < a->items + a->n; item++) {
                 UnitMethod method;
 
-                if (item->over || item->job || !decide_job(item, &method) || (method == UNIT_STOP) != stops ||
-                        is_restarting(&item->status))
+                if (item->over || item->job || !decide_job(item, &method) ||
+                        (method == UNIT_STOP) != stops || is_restarting(&item->status))
                         continue;
                 agentd_undo(a->context, (size_t) (item - a->items), "running",
                         &(AgentdValue){ .type = AGENTD_STRING,
@@ -313,7 +368,8 @@ static void run_jobs(Apply *a, bool stops) {
                         Item *item = item_of(a, &a->jobs[a->n_jobs + i]);
 
                         if (item && item->job->result == JOB_LOST)
-                                fail(a, item, "systemd cannot be asked to start or stop it: %s", a->units.error);
+                                fail(a, item, "systemd cannot be asked to start or stop it: %s",
+                                        a->units.error);
                 }
         a->n_jobs += n;
 }
@@ -358,7 +414,8 @@ static uint64_t look_at_health(Apply *a) {
 
                 if (item->over || (item->healthy_at_usec == 0 && !is_restarting(&item->status)))
                         continue;
-                if (item->healthy_at_usec > 0 && (!is_up(&item->status) || count_restarts(a, item) > item->restarts)) {
+                if (item->healthy_at_usec > 0 &&
+                        (!is_up(&item->status) || count_restarts(a, item) > item->restarts)) {
                         char *text = service_explain(&a->units, item->service->unit,
                                 "it started, but did not stay active", item->begun_usec);
 
@@ -404,17 +461,20 @@ static void finish(Apply *a) {
                         continue;
                 if (item->job && item->job->result != JOB_DONE && item->job->result != JOB_LOST) {
                         /* A job may have found nothing to do and be skipped: then the unit's own state counts. */
-                        if (item->job->result == JOB_SKIPPED && (item->service->running != YES || is_up(&item->status)))
+                        if (item->job->result == JOB_SKIPPED &&
+                                (item->service->running != YES || is_up(&item->status)))
                                 done(a, item);
                         else
                                 fail_job(a, item);
                         continue;
                 }
-                if (item->service->running == YES && !is_up(&item->status) && !(item->job && !item->service->wait)) {
+                if (item->service->running == YES && !is_up(&item->status) &&
+                        !(item->job && !item->service->wait)) {
                         char *text = service_explain(&a->units, item->service->unit,
                                 is_restarting(&item->status) ? "systemd restarts it again and again"
                                                              : "it did not become active",
-                                item->begun_usec ? item->begun_usec : clock_usec(CLOCK_REALTIME) - 60 * USEC_PER_SEC);
+                                item->begun_usec ? item->begun_usec
+                                                 : clock_usec(CLOCK_REALTIME) - 60 * USEC_PER_SEC);
 
                         fail(a, item, "%s", text ? text : "it did not become active");
                         free(text);
@@ -429,6 +489,8 @@ static void finish(Apply *a) {
 static void bring_in_order(Apply *a) {
         int r;
 
+        verify(a);
+        put_files(a);
         decide_files(a);
         change_files(a, UNIT_FILES_UNMASK, true);
         change_files(a, UNIT_FILES_DISABLE, false);
@@ -447,11 +509,15 @@ static void bring_in_order(Apply *a) {
                         fail_all(a, "systemd cannot be asked", r);
                         return;
                 }
+                for (Item *item = a->items; item < a->items + a->n; item++)
+                        item->outdated = !item->over && is_up(&item->status) &&
+                                         service_is_outdated(a->context, &a->units, item->service);
                 run_jobs(a, true);
                 run_jobs(a, false);
                 if (!begin_again(a))
                         break;
         }
+        remove_files(a);
         wait_for_health(a);
         finish(a);
 }
@@ -474,7 +540,9 @@ int service_apply(AgentdContext *context, const AgentdState *states, size_t n, u
         }
         for (size_t i = 0; i < n; i++)
                 a.items[i] = (Item){ .state = &states[i], .service = service_of(&states[i]) };
-        a.deadline_usec = end == UINT64_MAX ? UINT64_MAX : end > now + 2 * MARGIN_USEC ? end - MARGIN_USEC : now + (end - now) / 2;
+        a.deadline_usec = end == UINT64_MAX             ? UINT64_MAX
+                          : end > now + 2 * MARGIN_USEC ? end - MARGIN_USEC
+                                                        : now + (end - now) / 2;
         bring_in_order(&a);
         units_done(&a.units);
         free(a.items);

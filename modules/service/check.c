@@ -7,8 +7,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "files.h"
 #include "look.h"
 
 int service_connect(void *userdata, sd_bus **ret) {
@@ -102,8 +104,9 @@ int look_at_enablement(UnitFiles *files, const Service *service, UnitFileState *
                 if (r < 0)
                         return r;
                 /* What has no [Install] has nothing to be preset. */
-                if (*ret != UNIT_FILE_ENABLED && *ret != UNIT_FILE_ENABLED_RUNTIME && *ret != UNIT_FILE_DISABLED &&
-                        *ret != UNIT_FILE_LINKED && *ret != UNIT_FILE_LINKED_RUNTIME)
+                if (*ret != UNIT_FILE_ENABLED && *ret != UNIT_FILE_ENABLED_RUNTIME &&
+                        *ret != UNIT_FILE_DISABLED && *ret != UNIT_FILE_LINKED &&
+                        *ret != UNIT_FILE_LINKED_RUNTIME)
                         wish = OPEN;
         }
         *ret_wish = wish;
@@ -120,7 +123,8 @@ static int compare_files(AgentdContext *context, size_t i, const AgentdState *st
 
         r = look_at_enablement(files, service, &is, &wish);
         if (r < 0) {
-                agentd_failed(context, i, "Failed to see whether '%s' is enabled: %s", service->unit, strerror(-r));
+                agentd_failed(context, i, "Failed to see whether '%s' is enabled: %s", service->unit,
+                        strerror(-r));
                 return 0;
         }
         if (service->masked != OPEN && (service->masked == YES) != is_masked(is))
@@ -134,7 +138,7 @@ static int compare_files(AgentdContext *context, size_t i, const AgentdState *st
         case UNIT_FILE_NOT_FOUND:
                 if (wish == NO)
                         return 1;
-                if (state->flags & AGENTD_STATE_PENDING) {
+                if (state->flags & AGENTD_STATE_PENDING || service->n_files > 0) {
                         agentd_differs_boolean(context, i, parameter, false, true);
                         return 1;
                 }
@@ -152,12 +156,19 @@ static int compare_files(AgentdContext *context, size_t i, const AgentdState *st
                         return 1;
                 }
                 agentd_failed(context, i,
-                        "'%s' is masked, and so cannot be enabled; with masked = false it will be unmasked", service->unit);
+                        "'%s' is masked, and so cannot be enabled; with masked = false it will be unmasked",
+                        service->unit);
                 return 0;
         case UNIT_FILE_STATIC:
                 if (wish == NO)
                         return 1;
-                agentd_failed(context, i, "'%s' cannot be enabled: it has no [Install], others start it", service->unit);
+                if (service->n_files > 0 && files_differ(context, service)) {
+                        /* Its files are about to be others. */
+                        agentd_differs_boolean(context, i, parameter, false, true);
+                        return 1;
+                }
+                agentd_failed(context, i, "'%s' cannot be enabled: it has no [Install], others start it",
+                        service->unit);
                 return 0;
         case UNIT_FILE_ENABLED_RUNTIME:
                 if (wish == YES)
@@ -184,7 +195,8 @@ static int compare_files(AgentdContext *context, size_t i, const AgentdState *st
 /* ---- Activity -------------------------------------------------------------------------------------------------- */
 
 bool wants_activity(const Service *service) {
-        return service->running != OPEN;
+        return !service->is_template &&
+               (service->running != OPEN || (service->n_files > 0 && !service->absent));
 }
 
 /* Return: 1: go on; 0: the state is finished. */
@@ -194,6 +206,8 @@ static int compare_activity(
         const char *is = unit_active_to_string(status->active);
         UnitDetails details;
 
+        if (service->running == OPEN)
+                return 1;
         if (service->running == NO) {
                 if (status->active != UNIT_INACTIVE && status->active != UNIT_FAILED)
                         agentd_differs_string(context, i, "running", is, "inactive");
@@ -202,6 +216,11 @@ static int compare_activity(
         if (status->active == UNIT_ACTIVE || status->active == UNIT_RELOADING)
                 return 1;
 
+        if (strcmp(status->load, "not-found") == 0 && service->n_files > 0) {
+                /* It is about to be made. */
+                agentd_differs_string(context, i, "running", is, "active");
+                return 1;
+        }
         if (strcmp(status->load, "not-found") == 0 && !(state->flags & AGENTD_STATE_PENDING)) {
                 agentd_failed(context, i, "there is no unit '%s'", service->unit);
                 return 0;
@@ -214,13 +233,54 @@ static int compare_activity(
         }
         if (strcmp(status->load, "bad-setting") == 0 || strcmp(status->load, "error") == 0) {
                 /* Its file may be right by now, and only not read. */
-                if (units_get_details(units, status->id, &details) < 0 || !details.needs_reload) {
+                if (service->n_files == 0 &&
+                        (units_get_details(units, status->id, &details) < 0 || !details.needs_reload)) {
                         agentd_failed(context, i, "systemd cannot load '%s': %s", service->unit,
                                 *details.load_error ? details.load_error : status->load);
                         return 0;
                 }
         }
         agentd_differs_string(context, i, "running", is, "active");
+        return 1;
+}
+
+static uint64_t clock_usec(clockid_t clock) {
+        struct timespec t;
+
+        (void) clock_gettime(clock, &t);
+        return (uint64_t) t.tv_sec * 1000000 + (uint64_t) t.tv_nsec / 1000;
+}
+
+bool service_is_outdated(AgentdContext *context, Units *units, const Service *service) {
+        uint64_t changed = files_changed_usec(context, service);
+        UnitDetails details;
+
+        if (service->n_files == 0 || service->absent || service->on_change == ON_CHANGE_NOTHING)
+                return false;
+        /* It was started after the boot, and so after them. */
+        if (changed <= clock_usec(CLOCK_REALTIME) - clock_usec(CLOCK_BOOTTIME))
+                return false;
+        if (units_get_details(units, service->unit, &details) < 0)
+                return false;
+        return changed >
+               (service->on_change == ON_CHANGE_RELOAD ? details.state_usec : details.started_usec);
+}
+
+/* Whether what it runs with are its files. Return: as above. */
+static int compare_own_files(
+        AgentdContext *context, Units *units, size_t i, const AgentdState *state, const UnitStatus *status) {
+        const Service *service = service_of(state);
+        bool up = status && (status->active == UNIT_ACTIVE || status->active == UNIT_RELOADING);
+
+        if (service->n_files == 0)
+                return 1;
+        if (files_compare(context, i, service) < 0)
+                return 0;
+        if (up && service->running != NO && service->on_change != ON_CHANGE_NOTHING &&
+                !(state->flags & (AGENTD_STATE_RESTART | AGENTD_STATE_RELOAD)) &&
+                (files_differ(context, service) || service_is_outdated(context, units, service)))
+                agentd_differs_string(context, i,
+                        service->on_change == ON_CHANGE_RELOAD ? "reload" : "restart", NULL, "due");
         return 1;
 }
 
@@ -249,6 +309,7 @@ int service_check(AgentdContext *context, const AgentdState *states, size_t n, u
 
         for (size_t i = 0; i < n && r != -ENOMEM; i++) {
                 const Service *service = service_of(&states[i]);
+                const UnitStatus *own;
 
                 if (wants_activity(service) && r < 0 && r != -EHOSTDOWN) {
                         agentd_failed(context, i, "systemd cannot be asked about '%s': %s", service->unit,
@@ -256,11 +317,14 @@ int service_check(AgentdContext *context, const AgentdState *states, size_t n, u
                         continue;
                 }
                 if (wants_files(service) && files_r < 0) {
-                        agentd_failed(context, i, "Failed to read the directories of units: %s", strerror(-files_r));
+                        agentd_failed(context, i, "Failed to read the directories of units: %s",
+                                strerror(-files_r));
                         continue;
                 }
-                if (wants_activity(service) && n_names > 0 &&
-                        compare_activity(context, &units, i, &states[i], &status[next++]) == 0)
+                own = wants_activity(service) && n_names > 0 ? &status[next++] : NULL;
+                if (compare_own_files(context, &units, i, &states[i], own) == 0)
+                        continue;
+                if (own && compare_activity(context, &units, i, &states[i], own) == 0)
                         continue;
                 if (wants_files(service) && compare_files(context, i, &states[i], files) == 0)
                         continue;

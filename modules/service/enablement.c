@@ -162,9 +162,9 @@ static UnitFileState state_of(UnitFiles *files, const UnitFile *asked) {
         parent = unit_paths_find_parent(&files->paths, unit->path);
         if (unit->mode == UNIT_FILE_MODE_MASKED)
                 return unit_path_below(unit->path, "/run") ||
-                                (parent >= 0 && (files->paths.list[parent].flags & UNIT_PATH_RUNTIME)) ?
-                        UNIT_FILE_MASKED_RUNTIME :
-                        UNIT_FILE_MASKED;
+                                       (parent >= 0 && (files->paths.list[parent].flags & UNIT_PATH_RUNTIME))
+                               ? UNIT_FILE_MASKED_RUNTIME
+                               : UNIT_FILE_MASKED;
 
         slash = strrchr(unit->path, '/');
         if (strcmp(asked->name, slash + 1) != 0 && unit_name_kind(unit->name) != UNIT_NAME_INSTANCE)

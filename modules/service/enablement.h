@@ -62,12 +62,13 @@ typedef enum UnitFileMode {
 typedef struct UnitFile {
         const char *name; /* as it was asked for */
         UnitFileMode mode;
-        int error;             /* why there is none; 0 */
-        const char *path;      /* the file, with links followed; of a masked unit that which masks it; NULL: none */
-        const char *found;     /* where the search path has it; of an instance, maybe its template; NULL: none */
-        bool in_config;        /* found is a link in a directory of UNIT_PATH_CONFIG */
+        int error; /* why there is none; 0 */
+        const char
+                *path; /* the file, with links followed; of a masked unit that which masks it; NULL: none */
+        const char *found; /* where the search path has it; of an instance, maybe its template; NULL: none */
+        bool in_config;    /* found is a link in a directory of UNIT_PATH_CONFIG */
         InstallSection install; /* with all drop-ins */
-        struct UnitFile *real; /* itself, or what an alias leads to; NULL: not found */
+        struct UnitFile *real;  /* itself, or what an alias leads to; NULL: not found */
 
         struct UnitFile *leads_to; /* of an alias: the next one on the way to `real` */
 

@@ -72,9 +72,10 @@ static void describe(FILE *f, const UnitDetails *details) {
         else if (details->exit_code == CLD_EXITED && details->exit_status != 0)
                 (void) fprintf(f, ": its process exited with status %d", details->exit_status);
         else if (details->exit_code == CLD_KILLED || details->exit_code == CLD_DUMPED)
-                (void) fprintf(f, ": its process was killed by SIG%s", sigabbrev_np(details->exit_status) ?: "?");
-        if (*details->result && strcmp(details->result, "success") != 0 && strcmp(details->result, "exit-code") != 0 &&
-                strcmp(details->result, "signal") != 0)
+                (void) fprintf(
+                        f, ": its process was killed by SIG%s", sigabbrev_np(details->exit_status) ?: "?");
+        if (*details->result && strcmp(details->result, "success") != 0 &&
+                strcmp(details->result, "exit-code") != 0 && strcmp(details->result, "signal") != 0)
                 (void) fprintf(f, " (%s)", details->result);
         if (details->restarts > 0)
                 (void) fprintf(f, ", and systemd has restarted it %u times", details->restarts);
@@ -94,7 +95,8 @@ char *service_explain(Units *units, const char *unit, const char *begin, uint64_
                 describe(f, &details);
         read_lines(unit, since_usec, &lines);
         for (size_t i = lines.n > LINES ? lines.n - LINES : 0; i < lines.n; i++)
-                (void) fprintf(f, "%s%s", i + LINES == lines.n || i == 0 ? "; it said: " : " | ", lines.text[i % LINES]);
+                (void) fprintf(f, "%s%s", i + LINES == lines.n || i == 0 ? "; it said: " : " | ",
+                        lines.text[i % LINES]);
         if (fclose(f) != 0) {
                 free(text);
                 return NULL;

@@ -10,9 +10,31 @@
 /* What a role may leave open. */
 typedef enum Wish { OPEN = -1, NO = 0, YES = 1 } Wish;
 
+/* A file that the state owns. */
+typedef struct ServiceFile {
+        const char *path;
+        const char *text;   /* what is to be in it … */
+        const char *source; /* … or the file whose content that is */
+        const char *what;   /* the attribute, in differences: "unit", "dropin" */
+} ServiceFile;
+
+#define SERVICE_FILES_MAX 2
+
+/* What a change of its own files does to a unit that runs. */
+typedef enum OnChange {
+        ON_CHANGE_RESTART,
+        ON_CHANGE_RELOAD,
+        ON_CHANGE_NOTHING,
+} OnChange;
+
 /* What prepare makes of a state; lies in the image. */
 typedef struct Service {
         const char *unit; /* its full name */
+        ServiceFile files[SERVICE_FILES_MAX];
+        unsigned n_files;
+        bool verify; /* systemd-analyze knows such files */
+        bool absent; /* the files are not to be there, and the unit not to run or be enabled */
+        OnChange on_change;
         bool is_template;
         int8_t running, enabled, masked, preset; /* Wish */
         bool wait;                               /* until jobs are over */
@@ -23,6 +45,26 @@ static inline const Service *service_of(const AgentdState *state) {
         return state->data;
 }
 
+/* ---- service.c: what the types of units have in common, in prepare ------------------------------------------------- */
+
+/* Fills in what it is called, claims it, and comes after what it is made of. Return: 0; -EINVAL after agentd_prepare_error(). */
+int service_init(AgentdPrepare *prepare, Service *service, const char *name, const char *suffix);
+/* A file that the state owns; all strings are copied. */
+void service_own(AgentdPrepare *prepare, Service *service, const ServiceFile *file);
+/* restart, reload, nothing. */
+OnChange service_on_change(const AgentdValue *value);
+/* What else cannot be. Return: as above. */
+int service_check_wishes(
+        AgentdPrepare *prepare, const Service *service, int p_running, int p_healthy_after, int p_wait);
+int service_watch(AgentdWatch *watch, const AgentdState *state, unsigned flags);
+
+extern const char *const service_on_change_words[];
+extern const char *const service_ensure_words[];
+
+extern const AgentdStateType timer_type, quadlet_type;
+
+/* ---- In workers ------------------------------------------------------------------------------------------------- */
+
 /* check.c */
 int service_check(AgentdContext *context, const AgentdState *states, size_t n, unsigned flags);
 
@@ -31,6 +73,9 @@ int service_apply(AgentdContext *context, const AgentdState *states, size_t n, u
 
 /* Of Units: the bus of the worker. */
 int service_connect(void *userdata, sd_bus **ret);
+
+/* True if it runs since before its own files were last changed. */
+bool service_is_outdated(AgentdContext *context, Units *units, const Service *service);
 
 /*
  * explain.c: why a unit is not as it should be: its result, how its process ended, the last lines that it has written since

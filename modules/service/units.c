@@ -131,8 +131,8 @@ static int list_once(Units *units, const char *const *names, size_t n, UnitStatu
                 const char *id, *description, *load, *active, *sub, *following, *path, *job_type, *job_path;
                 uint32_t job;
 
-                r = sd_bus_message_read(reply, "(ssssssouso)", &id, &description, &load, &active, &sub, &following,
-                        &path, &job, &job_type, &job_path);
+                r = sd_bus_message_read(reply, "(ssssssouso)", &id, &description, &load, &active, &sub,
+                        &following, &path, &job, &job_type, &job_path);
                 if (r <= 0)
                         break;
                 if (i == n) {
@@ -241,6 +241,10 @@ static int read_state_usec(sd_bus_message *message, UnitDetails *details) {
         return sd_bus_message_read_basic(message, 't', &details->state_usec);
 }
 
+static int read_started_usec(sd_bus_message *message, UnitDetails *details) {
+        return sd_bus_message_read_basic(message, 't', &details->started_usec);
+}
+
 static int read_needs_reload(sd_bus_message *message, UnitDetails *details) {
         int value, r;
 
@@ -259,6 +263,7 @@ static const Property properties[] = {
         { "ExecMainStatus", "i", read_exit_status },
         { "NRestarts", "u", read_restarts },
         { "StateChangeTimestamp", "t", read_state_usec },
+        { "InactiveExitTimestamp", "t", read_started_usec },
         { "NeedDaemonReload", "b", read_needs_reload },
 };
 
@@ -332,7 +337,8 @@ int units_get_reload_time(Units *units, uint64_t *ret_usec) {
                 return r;
         r = sd_bus_get_property_trivial(
                 units->bus, SYSTEMD, MANAGER, INTERFACE, "UnitsLoadFinishTimestamp", &error, 't', ret_usec);
-        copy(units->error, sizeof(units->error), r < 0 ? (error.message ? error.message : strerror(-r)) : "");
+        copy(units->error, sizeof(units->error),
+                r < 0 ? (error.message ? error.message : strerror(-r)) : "");
         sd_bus_error_free(&error);
         return r < 0 ? r : 0;
 }
@@ -367,8 +373,8 @@ const char *unit_job_result_to_string(UnitJobResult result) {
 
 /* As JobRemoved says it. */
 static UnitJobResult parse_result(const char *word) {
-        static const UnitJobResult words[] = { JOB_DONE, JOB_SKIPPED, JOB_FAILED, JOB_DEPENDENCY, JOB_TIMEOUT,
-                JOB_CANCELED };
+        static const UnitJobResult words[] = { JOB_DONE, JOB_SKIPPED, JOB_FAILED, JOB_DEPENDENCY,
+                JOB_TIMEOUT, JOB_CANCELED };
 
         for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
                 if (strcmp(word, job_results[words[i]]) == 0)
@@ -470,8 +476,8 @@ static int begin(Units *units, UnitJob *job, uint64_t deadline) {
         if (r >= 0)
                 r = sd_bus_message_append(message, "ss", job->name, "replace");
         if (r >= 0)
-                r = sd_bus_call_async(units->bus, &job->call, message, on_reply, job,
-                        deadline > now ? deadline - now : 1);
+                r = sd_bus_call_async(
+                        units->bus, &job->call, message, on_reply, job, deadline > now ? deadline - now : 1);
         sd_bus_message_unref(message);
         return r;
 }
@@ -611,12 +617,12 @@ const char *units_files_method_to_string(UnitFilesMethod method) {
         return words[method];
 }
 
-int units_change_files(Units *units, UnitFilesMethod method, bool runtime, const char *const *names, size_t n,
-        void (*on_change)(void *userdata, const UnitChange *change), void *userdata) {
+int units_change_files(Units *units, UnitFilesMethod method, bool runtime, const char *const *names,
+        size_t n, void (*on_change)(void *userdata, const UnitChange *change), void *userdata) {
         static const struct {
                 const char *method;
-                int n_flags;     /* booleans: runtime, force */
-                bool has_info;   /* the answer begins with "carries install info" */
+                int n_flags;   /* booleans: runtime, force */
+                bool has_info; /* the answer begins with "carries install info" */
         } calls[] = {
                 [UNIT_FILES_ENABLE] = { "EnableUnitFiles", 2, true },
                 [UNIT_FILES_DISABLE] = { "DisableUnitFiles", 1, false },
