@@ -196,7 +196,7 @@ static int mark(Planner *p, Names *queue, Names *marks, bool with_also) {
                         if (!known)
                                 r = names_add(&p->changes->pool, queue, unit->install.also.list[j]);
                 }
-                if (r == 0 && unit->mode == UNIT_FILE_MODE_ALIAS)
+                if (r == 0 && unit->leads_to)
                         r = names_add(&p->changes->pool, queue, unit->leads_to->name);
                 if (r < 0)
                         return r;
