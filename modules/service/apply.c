@@ -13,6 +13,7 @@
 
 #include "files.h"
 #include "look.h"
+#include "unit-change.h"
 
 #define USEC_PER_SEC UINT64_C(1000000)
 
@@ -47,7 +48,8 @@ typedef struct Apply {
         UnitJob *jobs;
         size_t n_jobs;
         uint64_t deadline_usec;
-        bool reload; /* systemd has to read its units anew */
+        bool reload;  /* systemd has to read its units anew */
+        bool offline; /* with --root: there is no systemd that these units are of */
 } Apply;
 
 static uint64_t clock_usec(clockid_t clock) {
@@ -165,14 +167,57 @@ static void remove_files(Apply *a) {
                 if (files_remove(a->context, (size_t) (item - a->items), item->service, &a->reload) < 0)
                         item->over = true;
         }
-        if (a->reload)
+        if (a->reload && !a->offline)
                 (void) units_reload(&a->units);
 }
 
-static void note_change(void *userdata, const UnitChange *change) {
+static void note_change(void *userdata, const UnitLink *change) {
         Apply *a = userdata;
 
         agentd_log(a->context, 7, "%s %s %s", change->type, change->path, change->target);
+}
+
+/* Without systemd: as `systemctl --root` does. */
+static int change_link(Apply *a, UnitVerb verb, unsigned flags, const char *name,
+        char error[static UNIT_CHANGE_ERROR_MAX]) {
+        UnitChanges *changes;
+        UnitFiles *files;
+        int r;
+
+        (void) snprintf(error, UNIT_CHANGE_ERROR_MAX, "the directories of units cannot be read");
+        r = look_at_files(a->context, &files);
+        if (r < 0)
+                return r;
+        r = unit_changes_plan(files, NULL, verb, &name, 1, flags, &changes, error);
+        if (r < 0)
+                return r;
+        r = unit_changes_apply(files, changes, error);
+        unit_changes_free(changes);
+        return r;
+}
+
+static void change_links(Apply *a, UnitFilesMethod method, bool unmask) {
+        static const UnitVerb verbs[] = {
+                [UNIT_FILES_ENABLE] = UNIT_VERB_ENABLE,
+                [UNIT_FILES_DISABLE] = UNIT_VERB_DISABLE,
+                [UNIT_FILES_MASK] = UNIT_VERB_MASK,
+                [UNIT_FILES_UNMASK] = UNIT_VERB_UNMASK,
+                [UNIT_FILES_PRESET] = UNIT_VERB_PRESET,
+        };
+
+        agentd_will_change(a->context);
+        for (Item *item = a->items; item < a->items + a->n; item++) {
+                char error[UNIT_CHANGE_ERROR_MAX];
+
+                if (item->over || !(unmask ? item->unmask : item->has_change && item->change == method))
+                        continue;
+                if (method == UNIT_FILES_DISABLE || method == UNIT_FILES_UNMASK)
+                        (void) change_link(
+                                a, verbs[method], UNIT_CHANGE_RUNTIME, item->service->unit, error);
+                if (change_link(a, verbs[method], 0, item->service->unit, error) < 0)
+                        fail(a, item, "Failed to %s '%s': %s", units_files_method_to_string(method),
+                                item->service->unit, error);
+        }
 }
 
 /* One call for all; if that is refused, one each, so that only those fail that have to. */
@@ -188,6 +233,11 @@ static void change_files(Apply *a, UnitFilesMethod method, bool unmask) {
                 if (!item->over && (unmask ? item->unmask : item->has_change && item->change == method))
                         names[n++] = item->service->unit;
         if (n == 0) {
+                free(names);
+                return;
+        }
+        if (a->offline) {
+                change_links(a, method, unmask);
                 free(names);
                 return;
         }
@@ -489,13 +539,23 @@ static void finish(Apply *a) {
 static void bring_in_order(Apply *a) {
         int r;
 
-        verify(a);
+        sd_bus *bus;
+
+        a->offline = agentd_bus(a->context, &bus) == -EHOSTDOWN;
+        if (!a->offline)
+                verify(a);
         put_files(a);
         decide_files(a);
         change_files(a, UNIT_FILES_UNMASK, true);
         change_files(a, UNIT_FILES_DISABLE, false);
         change_files(a, UNIT_FILES_ENABLE, false);
         change_files(a, UNIT_FILES_MASK, false);
+        if (a->offline) {
+                remove_files(a);
+                for (Item *item = a->items; item < a->items + a->n; item++)
+                        done(a, item);
+                return;
+        }
         if (a->reload || needs_reload(a)) {
                 r = units_reload(&a->units);
                 if (r < 0) {

@@ -422,13 +422,13 @@ static int follow_alias(UnitFiles *files, UnitFile *unit, const char *name, unsi
         r = load(files, name, depth + 1, &other);
         if (r < 0)
                 return r;
+        unit->leads_to = other;
         if (other->is_loading)
                 return -ELOOP;
         if (!other->real)
                 /* That it leads nowhere is something else than that it is not there. */
                 return other->error == -ENOENT && !other->found ? -ENOLINK : other->error;
         unit->mode = UNIT_FILE_MODE_ALIAS;
-        unit->leads_to = other;
         unit->real = other->real;
         return 0;
 }

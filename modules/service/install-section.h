@@ -39,7 +39,7 @@ typedef struct InstallUnit {
  * @unit:    the name under which it is read; it may be an instance of the template that the file is
  * @section: filled up; a drop-in is read after its unit
  *
- * Return: 0; -EINVAL, -EBADMSG: systemd would not read the file either; -E2BIG: beyond a limit; -EUNATCH: a specifier of Also= or
+ * Return: 0; -EINVAL, -EBADMSG: systemd would not read the file either; -E2BIG: beyond a limit; -EUNATCH, -EBADSLT: a specifier of Also= or
  * DefaultInstance= cannot be resolved; -ENAMETOOLONG; -ENOMEM. On failure section may have some of it.
  */
 int install_section_parse(
@@ -49,10 +49,10 @@ int install_section_parse(
  * install_specifiers() - resolves the specifiers of one word
  * @default_instance: NULL: none
  *
- * Known are %i %j %n %N %p, and of the host %a %A %b %B %g %G %H %l %m %M %o %q %u %U %v %w %W. Others stay as they are, and a % at the
- * end as well.
+ * Known are %i %j %n %N %p, and of the host %a %A %b %B %g %G %H %l %m %M %o %q %u %U %v %w %W. A % before what is
+ * neither letter nor digit stays as it is, and one at the end as well.
  *
- * Return: 0; -ENAMETOOLONG: it would be too long for a name; -EUNATCH: the host does not know.
+ * Return: 0; -EBADSLT: there is no such specifier; -ENAMETOOLONG: it would be too long for a name; -EUNATCH: the host does not know.
  */
 int install_specifiers(const InstallUnit *unit, const char *default_instance, const char *word,
         char ret[static UNIT_NAME_SIZE]);

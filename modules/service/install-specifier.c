@@ -185,6 +185,14 @@ static int own_name(const InstallUnit *unit, const char *default_instance, char 
         return copy(unit->name, strlen(unit->name), ret);
 }
 
+/* Letters and digits are kept for specifiers that may come. */
+static int unknown(char specifier) {
+        return (specifier >= 'a' && specifier <= 'z') || (specifier >= 'A' && specifier <= 'Z') ||
+                        (specifier >= '0' && specifier <= '9') ?
+                -EBADSLT :
+                1;
+}
+
 /* Return: 0; 1: it is none; -errno. */
 static int resolve(const InstallUnit *unit, const char *default_instance, char specifier,
         char ret[static UNIT_NAME_SIZE]) {
@@ -221,7 +229,7 @@ static int resolve(const InstallUnit *unit, const char *default_instance, char s
         case 'B': return os_release(unit, "BUILD_ID", ret);
         case 'M': return os_release(unit, "IMAGE_ID", ret);
         case 'A': return os_release(unit, "IMAGE_VERSION", ret);
-        default: return 1;
+        default: return unknown(specifier);
         }
 }
 

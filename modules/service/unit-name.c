@@ -171,6 +171,8 @@ int unit_name_alias_check(const char *alias, const char *target) {
                 return -EINVAL;
         if (target_kind == UNIT_NAME_INVALID || unit_name_type(target) != type)
                 return -EXDEV;
+        if (strcmp(alias, target) == 0)
+                return -ELOOP;
         if (target_kind != alias_kind &&
                 !(alias_kind == UNIT_NAME_INSTANCE && target_kind == UNIT_NAME_TEMPLATE))
                 return -EXDEV;

@@ -79,7 +79,8 @@ int unit_name_with_instance(const char *name, const char *instance, char ret[sta
  *
  * The same type, one that has aliases; both plain, both templates, both the same instance, or an instance that leads to a template.
  *
- * Return: 0; -EINVAL: alias is no name, or of a type without aliases or templates; -EXDEV: the target does not fit.
+ * Return: 0; -ELOOP: they are the same; -EINVAL: alias is no name, or of a type without aliases or templates; -EXDEV: the target does
+ * not fit.
  */
 int unit_name_alias_check(const char *alias, const char *target);
 

@@ -618,7 +618,7 @@ const char *units_files_method_to_string(UnitFilesMethod method) {
 }
 
 int units_change_files(Units *units, UnitFilesMethod method, bool runtime, const char *const *names,
-        size_t n, void (*on_change)(void *userdata, const UnitChange *change), void *userdata) {
+        size_t n, void (*on_change)(void *userdata, const UnitLink *change), void *userdata) {
         static const struct {
                 const char *method;
                 int n_flags;   /* booleans: runtime, force */
@@ -652,7 +652,7 @@ int units_change_files(Units *units, UnitFilesMethod method, bool runtime, const
                 r = sd_bus_message_enter_container(reply, 'a', "(sss)");
         while (r >= 0) {
                 const char *type, *path, *target;
-                UnitChange change;
+                UnitLink change;
 
                 r = sd_bus_message_read(reply, "(sss)", &type, &path, &target);
                 if (r <= 0)

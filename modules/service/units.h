@@ -146,10 +146,10 @@ int units_run_jobs(Units *units, UnitJob *jobs, size_t n, uint64_t deadline_usec
 int units_reload(Units *units);
 
 /* A link that was made or removed. */
-typedef struct UnitChange {
+typedef struct UnitLink {
         char type[16]; /* symlink, unlink, … */
         char path[256], target[256];
-} UnitChange;
+} UnitLink;
 
 typedef enum UnitFilesMethod {
         UNIT_FILES_ENABLE,
@@ -170,7 +170,7 @@ const char *units_files_method_to_string(UnitFilesMethod method);
  * Return: 0; -errno, and nothing is told of which of the names it was about: then ask for each alone.
  */
 int units_change_files(Units *units, UnitFilesMethod method, bool runtime, const char *const *names,
-        size_t n, void (*on_change)(void *userdata, const UnitChange *change), void *userdata);
+        size_t n, void (*on_change)(void *userdata, const UnitLink *change), void *userdata);
 
 /* Takes "failed" from a unit, with its count of starts. Return: 0; -errno. */
 int units_reset_failed(Units *units, const char *name);
