@@ -14,8 +14,9 @@
 #define LINES      3
 #define LINE_BYTES 200
 #define ENTRIES    5000
-/* Its last words may be on their way to the journal. */
+/* Its last words may be on their way to the journal. Where many units fail, those of the first ones are waited for. */
 #define WAIT_USEC UINT64_C(300000)
+#define WAITS     4
 
 typedef struct Lines {
         char text[LINES][LINE_BYTES + 1];
@@ -41,27 +42,43 @@ static bool read_message(sd_journal *journal, Lines *lines) {
         return true;
 }
 
-/* What the unit's own processes wrote. */
-static void read_lines(const char *unit, uint64_t since_usec, Lines *lines) {
-        char match[sizeof("_SYSTEMD_UNIT=") + 256];
+/* What the unit's own processes wrote; or, of_systemd, what PID 1 has to say of it, which begins with its name. */
+static void read_lines(const char *unit, bool of_systemd, uint64_t since_usec, Lines *lines) {
+        static unsigned waits = WAITS;
+        char match[sizeof("_SYSTEMD_UNIT=") + 256], prefix[256 + 3];
         sd_journal *journal = NULL;
 
-        (void) snprintf(match, sizeof(match), "_SYSTEMD_UNIT=%s", unit);
+        (void) snprintf(match, sizeof(match), "%s=%s", of_systemd ? "UNIT" : "_SYSTEMD_UNIT", unit);
+        (void) snprintf(prefix, sizeof(prefix), "%s: ", unit);
         if (sd_journal_open(&journal, SD_JOURNAL_LOCAL_ONLY | SD_JOURNAL_SYSTEM) < 0)
                 return;
         if (sd_journal_add_match(journal, match, 0) >= 0 &&
+                (!of_systemd || sd_journal_add_match(journal, "_PID=1", 0) >= 0) &&
                 sd_journal_seek_realtime_usec(journal, since_usec) >= 0)
                 for (unsigned i = 0; i < ENTRIES; i++) {
                         int r = sd_journal_next(journal);
+                        const char *line;
 
-                        if (r == 0 && lines->n == 0 && i < 2) {
+                        if (r == 0 && lines->n == 0 && waits > 0) {
+                                waits--;
                                 if (sd_journal_wait(journal, WAIT_USEC) < 0)
                                         break;
                                 continue;
                         }
                         if (r <= 0)
                                 break;
-                        (void) read_message(journal, lines);
+                        if (!read_message(journal, lines) || !of_systemd)
+                                continue;
+                        /* The first thing that it says of the unit is the reason; what follows is what comes of it. */
+                        line = lines->text[0];
+                        if (strncmp(line, prefix, strlen(prefix)) == 0 &&
+                                !strstr(line, "Failed with result") &&
+                                !strstr(line, "Main process exited")) {
+                                memmove(lines->text[0], line + strlen(prefix),
+                                        strlen(line + strlen(prefix)) + 1);
+                                break;
+                        }
+                        lines->n = 0;
                 }
         sd_journal_close(journal);
 }
@@ -83,6 +100,7 @@ static void describe(FILE *f, const UnitDetails *details) {
 
 char *service_explain(Units *units, const char *unit, const char *begin, uint64_t since_usec) {
         UnitDetails details;
+        const char *by = "it said";
         Lines lines = {};
         char *text = NULL;
         size_t size;
@@ -93,10 +111,16 @@ char *service_explain(Units *units, const char *unit, const char *begin, uint64_
         (void) fputs(begin, f);
         if (units_get_details(units, unit, &details) >= 0)
                 describe(f, &details);
-        read_lines(unit, since_usec, &lines);
-        for (size_t i = lines.n > LINES ? lines.n - LINES : 0; i < lines.n; i++)
-                (void) fprintf(f, "%s%s", i + LINES == lines.n || i == 0 ? "; it said: " : " | ",
-                        lines.text[i % LINES]);
+        read_lines(unit, false, since_usec, &lines);
+        if (lines.n == 0) {
+                read_lines(unit, true, since_usec, &lines);
+                by = "systemd says";
+        }
+        for (size_t first = lines.n > LINES ? lines.n - LINES : 0, i = first; i < lines.n; i++) {
+                if (i == first)
+                        (void) fprintf(f, "; %s: ", by);
+                (void) fprintf(f, "%s%s", i > first ? " | " : "", lines.text[i % LINES]);
+        }
         if (fclose(f) != 0) {
                 free(text);
                 return NULL;
