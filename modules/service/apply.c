@@ -85,8 +85,8 @@ static void undo_boolean(Apply *a, const Item *item, const char *what, bool old)
 }
 
 static void decide_files(Apply *a) {
-        UnitFiles *files;
-        int r;
+        UnitFiles *files = NULL;
+        int r = 0;
 
         for (Item *item = a->items; item < a->items + a->n; item++) {
                 UnitFileState is;
@@ -94,7 +94,8 @@ static void decide_files(Apply *a) {
 
                 if (!wants_files(item->service))
                         continue;
-                r = look_at_files(a->context, &files);
+                if (!files)
+                        r = look_at_files(a->context, &files);
                 if (r >= 0)
                         r = look_at_enablement(files, item->service, &is, &wish);
                 if (r < 0) {
@@ -260,12 +261,20 @@ static void change_files(Apply *a, UnitFilesMethod method, bool unmask) {
         free(names);
 }
 
-/* Somebody has changed files of units that are about to be started, and told systemd nothing. */
+/* Somebody has changed files of units that are about to be started, and told systemd nothing. systemd is asked only about those whose
+ * files are newer than its last reading of all of them. */
 static bool needs_reload(Apply *a) {
+        uint64_t read_usec = 0;
+        UnitFiles *files;
+
+        if (look_at_files(a->context, &files) < 0)
+                return false;
+        (void) units_get_reload_time(&a->units, &read_usec);
         for (Item *item = a->items; item < a->items + a->n; item++) {
                 UnitDetails details;
 
                 if (!item->over && wants_activity(item->service) &&
+                        look_at_age(files, item->service->unit) > read_usec &&
                         units_get_details(&a->units, item->service->unit, &details) >= 0 &&
                         details.needs_reload)
                         return true;

@@ -2,6 +2,7 @@
 
 /* Looks at units: activity of all of them in one call, enablement in the file system. */
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -12,6 +13,7 @@
 
 #include "files.h"
 #include "look.h"
+#include "unit-name.h"
 
 int service_connect(void *userdata, sd_bus **ret) {
         return agentd_bus(userdata, ret);
@@ -49,6 +51,56 @@ int look_at_files(AgentdContext *context, UnitFiles **ret) {
                 return r;
         *ret = unit_files;
         return 0;
+}
+
+static uint64_t mtime_usec(const struct stat *st) {
+        return (uint64_t) st->st_mtim.tv_sec * 1000000 + (uint64_t) st->st_mtim.tv_nsec / 1000;
+}
+
+/* Of a file, or of a directory and what is in it. */
+static uint64_t newest(int root_fd, const char *path, bool directory) {
+        CLOSED int fd = unit_root_open(root_fd, path, directory ? O_RDONLY | O_DIRECTORY : O_PATH);
+        uint64_t usec = 0;
+        struct stat st;
+        DIR *d;
+
+        if (fd < 0)
+                return 0;
+        if (fstat(fd, &st) < 0)
+                return UINT64_MAX;
+        usec = mtime_usec(&st);
+        if (!directory)
+                return usec;
+        d = fdopendir(fd);
+        if (!d)
+                return UINT64_MAX;
+        fd = -1;
+        for (struct dirent *entry; (entry = readdir(d));)
+                if (*entry->d_name != '.' && fstatat(dirfd(d), entry->d_name, &st, 0) >= 0 &&
+                        mtime_usec(&st) > usec)
+                        usec = mtime_usec(&st);
+        (void) closedir(d);
+        return usec;
+}
+
+uint64_t look_at_age(UnitFiles *files, const char *name) {
+        const UnitPaths *paths = unit_files_paths(files);
+        char template[UNIT_NAME_SIZE], path[PATH_MAX];
+        const char *names[] = { name, unit_name_template(name, template) >= 0 ? template : NULL };
+        uint64_t usec = 0, other;
+        const UnitFile *unit;
+
+        if (unit_files_find(files, name, &unit) < 0)
+                return UINT64_MAX;
+        if (unit->path)
+                usec = newest(unit_files_root(files), unit->path, false);
+        for (size_t i = 0; i < paths->n; i++)
+                for (size_t k = 0; k < 2 && names[k]; k++) {
+                        (void) snprintf(path, sizeof(path), "%s/%s.d", paths->list[i].path, names[k]);
+                        other = newest(unit_files_root(files), path, true);
+                        usec = other > usec ? other : usec;
+                }
+        return usec;
 }
 
 bool is_masked(UnitFileState state) {

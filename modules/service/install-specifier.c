@@ -188,9 +188,9 @@ static int own_name(const InstallUnit *unit, const char *default_instance, char 
 /* Letters and digits are kept for specifiers that may come. */
 static int unknown(char specifier) {
         return (specifier >= 'a' && specifier <= 'z') || (specifier >= 'A' && specifier <= 'Z') ||
-                        (specifier >= '0' && specifier <= '9') ?
-                -EBADSLT :
-                1;
+                               (specifier >= '0' && specifier <= '9')
+                       ? -EBADSLT
+                       : 1;
 }
 
 /* Return: 0; 1: it is none; -errno. */

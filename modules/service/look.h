@@ -13,6 +13,9 @@ int look_at_files(AgentdContext *context, UnitFiles **ret);
 /* Whether a unit is enabled or masked, and whether it should be enabled, also by presets. Return: 0; -errno. */
 int look_at_enablement(UnitFiles *files, const Service *service, UnitFileState *ret, Wish *ret_wish);
 
+/* When its unit file or a drop-in was last changed, CLOCK_REALTIME in microseconds; UINT64_MAX: that cannot be told. */
+uint64_t look_at_age(UnitFiles *files, const char *name);
+
 bool is_masked(UnitFileState state);
 bool is_enabled(UnitFileState state);
 bool wants_files(const Service *service);

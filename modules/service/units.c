@@ -336,7 +336,7 @@ int units_get_reload_time(Units *units, uint64_t *ret_usec) {
         if (r < 0)
                 return r;
         r = sd_bus_get_property_trivial(
-                units->bus, SYSTEMD, MANAGER, INTERFACE, "UnitsLoadFinishTimestamp", &error, 't', ret_usec);
+                units->bus, SYSTEMD, MANAGER, INTERFACE, "UnitsLoadTimestamp", &error, 't', ret_usec);
         copy(units->error, sizeof(units->error),
                 r < 0 ? (error.message ? error.message : strerror(-r)) : "");
         sd_bus_error_free(&error);
