@@ -860,6 +860,9 @@ AGENTD_EXPORT int agentd_call_open(AgentdCall *call, const char *path, int flags
  */
 AGENTD_EXPORT void agentd_prepare_claim(AgentdPrepare *prepare, const char *thing);
 
+/* The state has to be checked as root, whatever the role says: what it is about refuses the user of checks. So a plan does not look at it. */
+AGENTD_EXPORT void agentd_prepare_check_as_root(AgentdPrepare *prepare);
+
 /* The state comes after all that own paths below this directory. path: absolute and normalised. */
 AGENTD_EXPORT void agentd_prepare_after_below(AgentdPrepare *prepare, const char *path);
 

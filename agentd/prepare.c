@@ -83,6 +83,10 @@ void agentd_prepare_claim(AgentdPrepare *prepare, const char *thing) {
                 state->path_kind = AGENTD_PATH_LEAF;
 }
 
+void agentd_prepare_check_as_root(AgentdPrepare *prepare) {
+        prepare->state->flags |= IMAGE_STATE_CHECK_AS_ROOT;
+}
+
 void agentd_prepare_after_below(AgentdPrepare *prepare, const char *path) {
         Loader *loader = prepare->loader;
 

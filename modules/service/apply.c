@@ -42,7 +42,8 @@ typedef struct Item {
 
 typedef struct Apply {
         AgentdContext *context;
-        Units units;
+        Manager *manager;
+        Units *units; /* of that */
         Item *items;
         size_t n;
         UnitJob *jobs;
@@ -74,7 +75,7 @@ static void done(Apply *a, Item *item) {
 
 static void fail_all(Apply *a, const char *what, int r) {
         for (Item *item = a->items; item < a->items + a->n; item++)
-                fail(a, item, "%s: %s", what, *a->units.error ? a->units.error : strerror(-r));
+                fail(a, item, "%s: %s", what, *a->units->error ? a->units->error : strerror(-r));
 }
 
 /* ---- Files ----------------------------------------------------------------------------------------------------- */
@@ -95,7 +96,7 @@ static void decide_files(Apply *a) {
                 if (!wants_files(item->service))
                         continue;
                 if (!files)
-                        r = look_at_files(a->context, &files);
+                        r = manager_files(a->manager, &files);
                 if (r >= 0)
                         r = look_at_enablement(files, item->service, &is, &wish);
                 if (r < 0) {
@@ -169,7 +170,7 @@ static void remove_files(Apply *a) {
                         item->over = true;
         }
         if (a->reload && !a->offline)
-                (void) units_reload(&a->units);
+                (void) units_reload(a->units);
 }
 
 static void note_change(void *userdata, const UnitLink *change) {
@@ -186,7 +187,7 @@ static int change_link(Apply *a, UnitVerb verb, unsigned flags, const char *name
         int r;
 
         (void) snprintf(error, UNIT_CHANGE_ERROR_MAX, "the directories of units cannot be read");
-        r = look_at_files(a->context, &files);
+        r = manager_files(a->manager, &files);
         if (r < 0)
                 return r;
         r = unit_changes_plan(files, NULL, verb, &name, 1, flags, &changes, error);
@@ -246,17 +247,17 @@ static void change_files(Apply *a, UnitFilesMethod method, bool unmask) {
         agentd_will_change(a->context);
         /* Links until the next boot go as well. */
         if (method == UNIT_FILES_DISABLE || method == UNIT_FILES_UNMASK)
-                (void) units_change_files(&a->units, method, true, names, n, note_change, a);
-        if (units_change_files(&a->units, method, false, names, n, note_change, a) < 0)
+                (void) units_change_files(a->units, method, true, names, n, note_change, a);
+        if (units_change_files(a->units, method, false, names, n, note_change, a) < 0)
                 for (Item *item = a->items; item < a->items + a->n; item++) {
                         const char *name = item->service->unit;
 
                         if (item->over ||
                                 !(unmask ? item->unmask : item->has_change && item->change == method))
                                 continue;
-                        if (units_change_files(&a->units, method, false, &name, 1, note_change, a) < 0)
+                        if (units_change_files(a->units, method, false, &name, 1, note_change, a) < 0)
                                 fail(a, item, "Failed to %s '%s': %s", units_files_method_to_string(method),
-                                        name, a->units.error);
+                                        name, a->units->error);
                 }
         free(names);
 }
@@ -267,15 +268,15 @@ static bool needs_reload(Apply *a) {
         uint64_t read_usec = 0;
         UnitFiles *files;
 
-        if (look_at_files(a->context, &files) < 0)
+        if (manager_files(a->manager, &files) < 0)
                 return false;
-        (void) units_get_reload_time(&a->units, &read_usec);
+        (void) units_get_reload_time(a->units, &read_usec);
         for (Item *item = a->items; item < a->items + a->n; item++) {
                 UnitDetails details;
 
                 if (!item->over && wants_activity(item->service) &&
                         look_at_age(files, item->service->unit) > read_usec &&
-                        units_get_details(&a->units, item->service->unit, &details) >= 0 &&
+                        units_get_details(a->units, item->service->unit, &details) >= 0 &&
                         details.needs_reload)
                         return true;
         }
@@ -322,7 +323,7 @@ static int look(Apply *a) {
                 for (Item *item = a->items; item < a->items + a->n; item++)
                         if (!item->over && !item->service->is_template)
                                 names[n++] = item->service->unit;
-                r = units_list(&a->units, names, n, status);
+                r = units_list(a->units, names, n, status);
                 for (Item *item = a->items; r >= 0 && item < a->items + a->n; item++)
                         if (!item->over && !item->service->is_template)
                                 item->status = status[k++];
@@ -369,7 +370,7 @@ static void fail_job(Apply *a, Item *item) {
                 break;
         default: (void) snprintf(begin, sizeof(begin), "%s", begins[job->method]); break;
         }
-        text = service_explain(&a->units, item->service->unit, begin, item->begun_usec);
+        text = service_explain(a->units, item->service->unit, begin, item->begun_usec);
         fail(a, item, "%s", text ? text : begin);
         free(text);
 }
@@ -421,14 +422,14 @@ static void run_jobs(Apply *a, bool stops) {
         if (n == 0)
                 return;
         agentd_will_change(a->context);
-        r = units_run_jobs(&a->units, a->jobs + a->n_jobs, n, a->deadline_usec, on_over, a);
+        r = units_run_jobs(a->units, a->jobs + a->n_jobs, n, a->deadline_usec, on_over, a);
         if (r < 0)
                 for (size_t i = 0; i < n; i++) {
                         Item *item = item_of(a, &a->jobs[a->n_jobs + i]);
 
                         if (item && item->job->result == JOB_LOST)
                                 fail(a, item, "systemd cannot be asked to start or stop it: %s",
-                                        a->units.error);
+                                        a->units->error);
                 }
         a->n_jobs += n;
 }
@@ -459,7 +460,7 @@ static void sleep_until(uint64_t usec) {
 static uint32_t count_restarts(Apply *a, const Item *item) {
         UnitDetails details;
 
-        return units_get_details(&a->units, item->service->unit, &details) < 0 ? 0 : details.restarts;
+        return units_get_details(a->units, item->service->unit, &details) < 0 ? 0 : details.restarts;
 }
 
 /* Return: when one of them is to be looked at next, CLOCK_MONOTONIC; 0: none is left. */
@@ -475,7 +476,7 @@ static uint64_t look_at_health(Apply *a) {
                         continue;
                 if (item->healthy_at_usec > 0 &&
                         (!is_up(&item->status) || count_restarts(a, item) > item->restarts)) {
-                        char *text = service_explain(&a->units, item->service->unit,
+                        char *text = service_explain(a->units, item->service->unit,
                                 "it started, but did not stay active", item->begun_usec);
 
                         fail(a, item, "%s", text ? text : "it did not stay active");
@@ -529,7 +530,7 @@ static void finish(Apply *a) {
                 }
                 if (item->service->running == YES && !is_up(&item->status) &&
                         !(item->job && !item->service->wait)) {
-                        char *text = service_explain(&a->units, item->service->unit,
+                        char *text = service_explain(a->units, item->service->unit,
                                 is_restarting(&item->status) ? "systemd restarts it again and again"
                                                              : "it did not become active",
                                 item->begun_usec ? item->begun_usec
@@ -545,12 +546,58 @@ static void finish(Apply *a) {
 
 /* ---- All of it ------------------------------------------------------------------------------------------------- */
 
+/* A user's systemd, which may have to be started first. Return: 0; -errno, and all are over. */
+static int bring_manager(Apply *a) {
+        Wish linger = OPEN;
+        bool wanted = false;
+        int r = 0;
+
+        if (!a->manager->user)
+                return 0;
+        for (Item *item = a->items; item < a->items + a->n; item++) {
+                if (item->over)
+                        continue;
+                if (item->service->linger != OPEN)
+                        linger = (Wish) item->service->linger;
+                wanted = wanted || item->service->running == YES;
+        }
+        if (linger != OPEN && manager_lingers(a->manager) != (linger == YES)) {
+                r = manager_set_linger(a->manager, linger == YES);
+                if (r < 0) {
+                        fail_all(a,
+                                linger == YES ? "Failed to let the user linger"
+                                              : "Failed to end the lingering of the user",
+                                r);
+                        return r;
+                }
+        }
+        if (wanted && !manager_is_there(a->manager)) {
+                r = manager_start(a->manager, a->deadline_usec);
+                if (r < 0)
+                        fail_all(a, "Failed to start the systemd of the user", r);
+        }
+        /* Who said nothing else needs no systemd, which may be about to end. */
+        for (Item *item = a->items; r >= 0 && item < a->items + a->n; item++)
+                if (!wants_activity(item->service) && !wants_files(item->service) &&
+                        !(item->state->flags & (AGENTD_STATE_RESTART | AGENTD_STATE_RELOAD)))
+                        done(a, item);
+        return r;
+}
+
+static bool is_over(const Apply *a) {
+        for (const Item *item = a->items; item < a->items + a->n; item++)
+                if (!item->over)
+                        return false;
+        return true;
+}
+
 static void bring_in_order(Apply *a) {
+        sd_bus *bus;
         int r;
 
-        sd_bus *bus;
-
         a->offline = agentd_bus(a->context, &bus) == -EHOSTDOWN;
+        if (!a->offline && (bring_manager(a) < 0 || is_over(a)))
+                return;
         if (!a->offline)
                 verify(a);
         put_files(a);
@@ -559,14 +606,14 @@ static void bring_in_order(Apply *a) {
         change_files(a, UNIT_FILES_DISABLE, false);
         change_files(a, UNIT_FILES_ENABLE, false);
         change_files(a, UNIT_FILES_MASK, false);
-        if (a->offline) {
+        if (a->offline || !manager_is_there(a->manager)) {
                 remove_files(a);
                 for (Item *item = a->items; item < a->items + a->n; item++)
                         done(a, item);
                 return;
         }
         if (a->reload || needs_reload(a)) {
-                r = units_reload(&a->units);
+                r = units_reload(a->units);
                 if (r < 0) {
                         fail_all(a, "systemd does not read its units", r);
                         return;
@@ -580,7 +627,7 @@ static void bring_in_order(Apply *a) {
                 }
                 for (Item *item = a->items; item < a->items + a->n; item++)
                         item->outdated = !item->over && is_up(&item->status) &&
-                                         service_is_outdated(a->context, &a->units, item->service);
+                                         service_is_outdated(a->context, a->units, item->service);
                 run_jobs(a, true);
                 run_jobs(a, false);
                 if (!begin_again(a))
@@ -591,30 +638,46 @@ static void bring_in_order(Apply *a) {
         finish(a);
 }
 
-int service_apply(AgentdContext *context, const AgentdState *states, size_t n, unsigned flags) {
+/* Those of one manager; those of others are over for it. */
+static int apply_some(AgentdContext *context, const AgentdState *states, size_t n, const char *user) {
         Apply a = {
                 .context = context,
-                .units = { .connect = service_connect, .userdata = context },
                 .items = calloc(n, sizeof(Item)),
                 .jobs = calloc(n, ATTEMPTS * sizeof(UnitJob)),
                 .n = n,
         };
         uint64_t now = clock_usec(CLOCK_MONOTONIC), end = agentd_deadline(context, 0);
+        int r;
 
-        (void) flags;
         if (!a.items || !a.jobs) {
                 free(a.items);
                 free(a.jobs);
                 return -ENOMEM;
         }
         for (size_t i = 0; i < n; i++)
-                a.items[i] = (Item){ .state = &states[i], .service = service_of(&states[i]) };
+                a.items[i] = (Item){
+                        .state = &states[i],
+                        .service = service_of(&states[i]),
+                        .over = !service_is_of(&states[i], user),
+                };
         a.deadline_usec = end == UINT64_MAX             ? UINT64_MAX
                           : end > now + 2 * MARGIN_USEC ? end - MARGIN_USEC
-                                                        : now + (end - now) / 2;
-        bring_in_order(&a);
-        units_done(&a.units);
+                                                        : now + (end > now ? (end - now) / 2 : 0);
+        r = manager_get(context, user, &a.manager);
+        if (r >= 0) {
+                a.units = &a.manager->units;
+                bring_in_order(&a);
+                units_done(a.units);
+        } else
+                for (Item *item = a.items; item < a.items + n; item++)
+                        fail(&a, item, r == -ESRCH ? "there is no user '%s'" : "Failed to look up user '%s'",
+                                user);
         free(a.items);
         free(a.jobs);
         return 0;
+}
+
+int service_apply(AgentdContext *context, const AgentdState *states, size_t n, unsigned flags) {
+        (void) flags;
+        return service_each_user(context, states, n, apply_some);
 }

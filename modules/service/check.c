@@ -15,44 +15,6 @@
 #include "look.h"
 #include "unit-name.h"
 
-int service_connect(void *userdata, sd_bus **ret) {
-        return agentd_bus(userdata, ret);
-}
-
-/* ---- Enablement ------------------------------------------------------------------------------------------------ */
-
-/* Of the root that this worker is for; it has only one. */
-static UnitFiles *unit_files;
-
-int look_at_files(AgentdContext *context, UnitFiles **ret) {
-        static const UnitOwner owner = { .scope = UNIT_SCOPE_SYSTEM };
-        static int root_fd = -1;
-        const char *name;
-        int fd, r;
-
-        if (unit_files) {
-                r = unit_files_refresh(unit_files);
-                if (r < 0)
-                        return r;
-                *ret = unit_files;
-                return 0;
-        }
-        if (root_fd < 0) {
-                /* What holds /etc is the root. */
-                r = agentd_open_parent(context, "/etc", &fd, &name);
-                if (r < 0)
-                        return r;
-                root_fd = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-                if (root_fd < 0)
-                        return -errno;
-        }
-        r = unit_files_new(root_fd, &owner, &unit_files);
-        if (r < 0)
-                return r;
-        *ret = unit_files;
-        return 0;
-}
-
 static uint64_t mtime_usec(const struct stat *st) {
         return (uint64_t) st->st_mtim.tv_sec * 1000000 + (uint64_t) st->st_mtim.tv_nsec / 1000;
 }
@@ -336,54 +298,126 @@ static int compare_own_files(
         return 1;
 }
 
-int service_check(AgentdContext *context, const AgentdState *states, size_t n, unsigned flags) {
-        Units units = { .connect = service_connect, .userdata = context };
+/* A manager of units that is not there keeps what is to be running from it. Return: as above. */
+static int compare_manager(AgentdContext *context, Manager *manager, size_t i, const AgentdState *state) {
+        const Service *service = service_of(state);
+
+        if (!service->user)
+                return 1;
+        if (service->linger != OPEN && manager_lingers(manager) != (service->linger == YES))
+                agentd_differs_boolean(context, i, "linger", !service->linger, service->linger);
+        if (manager_is_there(manager))
+                return 1;
+        if (service->running == YES && (service->linger == YES || state->flags & AGENTD_STATE_PENDING)) {
+                agentd_differs_string(context, i, "running", "inactive", "active");
+                return 1;
+        }
+        if (service->running == YES) {
+                agentd_failed(context, i,
+                        "'%s' is not logged in, and so nothing runs; with linger = true it does all the "
+                        "same",
+                        service->user);
+                return 0;
+        }
+        return 1;
+}
+
+/* Those of one manager: every state is either of it, or passed over. */
+static int check_some(AgentdContext *context, const AgentdState *states, size_t n, const char *user) {
         const char **names = calloc(n, sizeof(*names));
         UnitStatus *status = calloc(n, sizeof(*status));
-        UnitFiles *files = NULL;
         size_t n_names = 0, next = 0;
+        Manager *manager = NULL;
+        UnitFiles *files = NULL;
         int r = 0, files_r = 0;
 
-        (void) flags;
-        if (!names || !status)
-                r = -ENOMEM;
-        for (size_t i = 0; r >= 0 && i < n; i++)
-                if (wants_activity(service_of(&states[i])))
+        if (!names || !status) {
+                free(names);
+                free(status);
+                return -ENOMEM;
+        }
+        for (size_t i = 0; i < n; i++)
+                if (service_is_of(&states[i], user) && wants_activity(service_of(&states[i])))
                         names[n_names++] = service_of(&states[i])->unit;
-        if (r >= 0)
-                r = units_list(&units, names, n_names, status);
+        r = manager_get(context, user, &manager);
+        if (r >= 0 && manager_is_there(manager))
+                r = units_list(&manager->units, names, n_names, status);
+        else
+                n_names = 0;
         /* With --root there is no systemd that these units are of. */
         if (r == -EHOSTDOWN)
                 n_names = 0;
-        for (size_t i = 0; i < n && !files && files_r >= 0; i++)
-                if (wants_files(service_of(&states[i])))
-                        files_r = look_at_files(context, &files);
 
-        for (size_t i = 0; i < n && r != -ENOMEM; i++) {
+        for (size_t i = 0; i < n; i++) {
                 const Service *service = service_of(&states[i]);
                 const UnitStatus *own;
 
-                if (wants_activity(service) && r < 0 && r != -EHOSTDOWN) {
-                        agentd_failed(context, i, "systemd cannot be asked about '%s': %s", service->unit,
-                                *units.error ? units.error : strerror(-r));
+                if (!service_is_of(&states[i], user))
+                        continue;
+                if (!manager) {
+                        if (states[i].flags & AGENTD_STATE_PENDING)
+                                agentd_unknown(context, i, "there is no user '%s' yet", user);
+                        else
+                                agentd_failed(context, i,
+                                        r == -ESRCH ? "there is no user '%s'"
+                                                    : "Failed to look up user '%s'",
+                                        user);
                         continue;
                 }
+                if (wants_activity(service) && r < 0 && r != -EHOSTDOWN) {
+                        agentd_failed(context, i, "systemd cannot be asked about '%s': %s", service->unit,
+                                *manager->units.error ? manager->units.error : strerror(-r));
+                        continue;
+                }
+                if (wants_files(service) && !files && files_r >= 0)
+                        files_r = manager_files(manager, &files);
                 if (wants_files(service) && files_r < 0) {
                         agentd_failed(context, i, "Failed to read the directories of units: %s",
                                 strerror(-files_r));
                         continue;
                 }
                 own = wants_activity(service) && n_names > 0 ? &status[next++] : NULL;
-                if (compare_own_files(context, &units, i, &states[i], own) == 0)
-                        continue;
-                if (own && compare_activity(context, &units, i, &states[i], own) == 0)
-                        continue;
-                if (wants_files(service) && compare_files(context, i, &states[i], files) == 0)
+                if (compare_manager(context, manager, i, &states[i]) == 0 ||
+                        compare_own_files(context, &manager->units, i, &states[i], own) == 0 ||
+                        (own && compare_activity(context, &manager->units, i, &states[i], own) == 0) ||
+                        (wants_files(service) && compare_files(context, i, &states[i], files) == 0))
                         continue;
                 agentd_done(context, i);
         }
-        units_done(&units);
+        if (manager)
+                units_done(&manager->units);
         free(names);
         free(status);
-        return r == -ENOMEM ? r : 0;
+        return 0;
+}
+
+bool service_is_of(const AgentdState *state, const char *user) {
+        const char *is = service_of(state)->user;
+
+        return is && user ? strcmp(is, user) == 0 : is == user;
+}
+
+int service_each_user(AgentdContext *context, const AgentdState *states, size_t n,
+        int (*function)(AgentdContext *context, const AgentdState *states, size_t n, const char *user)) {
+        int r = 0;
+
+        for (size_t i = 0; i < n && r >= 0; i++) {
+                const char *user = service_of(&states[i])->user;
+                bool seen = false;
+
+                for (size_t k = 0; k < i && !seen; k++)
+                        seen = service_is_of(&states[k], user);
+                if (!seen)
+                        r = function(context, states, n, user);
+                /* Mostly all are the host's. */
+                if (i == 0 && !user && r >= 0)
+                        while (i + 1 < n && !service_of(&states[i + 1])->user)
+                                i++;
+        }
+        return r;
+}
+
+int service_check(AgentdContext *context, const AgentdState *states, size_t n, unsigned flags) {
+        (void) flags;
+        return service_each_user(context, states, n, check_some);
 }

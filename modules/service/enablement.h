@@ -70,7 +70,8 @@ typedef struct UnitFile {
         InstallSection install; /* with all drop-ins */
         struct UnitFile *real;  /* itself, or what an alias leads to; NULL: not found */
 
-        struct UnitFile *leads_to; /* of an alias: the next one on the way to `real`, or to where it goes wrong; else NULL */
+        struct UnitFile *
+                leads_to; /* of an alias: the next one on the way to `real`, or to where it goes wrong; else NULL */
 
         /* Of the code that makes it. */
         const char *target; /* of a link that is not followed yet */

@@ -4,11 +4,9 @@
 /* How units are looked at, for check and apply alike: check.c. */
 
 #include "enablement.h"
+#include "manager.h"
 #include "preset.h"
 #include "service.h"
-
-/* The unit files as they are now; not the caller's, good until the next call. Return: 0; -errno. */
-int look_at_files(AgentdContext *context, UnitFiles **ret);
 
 /* Whether a unit is enabled or masked, and whether it should be enabled, also by presets. Return: 0; -errno. */
 int look_at_enablement(UnitFiles *files, const Service *service, UnitFileState *ret, Wish *ret_wish);

@@ -118,7 +118,7 @@ static int quadlet_prepare(AgentdPrepare *prepare, const char *name, const Agent
                         name);
                 return -EINVAL;
         }
-        r = service_init(prepare, quadlet, unit, ".service");
+        r = service_init(prepare, quadlet, unit, ".service", NULL);
         if (r < 0)
                 return r;
         quadlet->absent = strcmp(values[P_ENSURE].string, "absent") == 0;

@@ -38,6 +38,8 @@ enum {
         P_DROPIN,
         P_DROPIN_NAME,
         P_ON_CHANGE,
+        P_USER,
+        P_LINGER,
 };
 
 const char *const service_on_change_words[] = { "restart", "reload", "nothing", NULL };
@@ -104,6 +106,14 @@ static const AgentdParameter parameters[] = {
                 .documentation = "what becomes of it, if it runs, when these files have changed: restart, "
                                  "reload, or nothing",
                 .choices = service_on_change_words },
+        [P_USER] = { .name = "user",
+                .type = AGENTD_STRING,
+                .flags = AGENTD_USER,
+                .documentation = "it is a unit of the systemd of this user; without it, of the host's" },
+        [P_LINGER] = { .name = "linger",
+                .type = AGENTD_BOOLEAN,
+                .documentation = "whether the systemd of that user runs while the user is not logged in; "
+                                 "without it, that is left alone" },
         {},
 };
 
@@ -140,13 +150,14 @@ static void come_after(AgentdPrepare *prepare, const char *unit) {
 }
 
 static void claim_unit(AgentdPrepare *prepare, const char *unit) {
-        char claim[UNIT_NAME_SIZE + sizeof("unit:")];
+        char claim[2 * UNIT_NAME_SIZE + sizeof("unit:")];
 
         (void) snprintf(claim, sizeof(claim), "unit:%s", unit);
         agentd_prepare_claim(prepare, claim);
 }
 
-int service_init(AgentdPrepare *prepare, Service *service, const char *name, const char *suffix) {
+int service_init(
+        AgentdPrepare *prepare, Service *service, const char *name, const char *suffix, const char *user) {
         char full[2 * UNIT_NAME_SIZE], unit[UNIT_NAME_SIZE];
 
         (void) snprintf(full, sizeof(full), "%.*s%s", UNIT_NAME_SIZE, name, suffix);
@@ -161,8 +172,16 @@ int service_init(AgentdPrepare *prepare, Service *service, const char *name, con
                 .enabled = OPEN,
                 .masked = OPEN,
                 .preset = OPEN,
+                .linger = OPEN,
                 .wait = true,
         };
+        if (user) {
+                service->user = agentd_strdup(prepare, user);
+                (void) snprintf(full, sizeof(full), "%.*s of %.200s", UNIT_NAME_SIZE, unit, user);
+                claim_unit(prepare, full);
+                agentd_prepare_check_as_root(prepare);
+                return 0;
+        }
         claim_unit(prepare, unit);
         come_after(prepare, unit);
         return 0;
@@ -257,7 +276,8 @@ static int service_prepare(AgentdPrepare *prepare, const char *name, const Agent
         int r;
 
         (void) flags;
-        r = service_init(prepare, service, name, "");
+        r = service_init(
+                prepare, service, name, "", is_given(&values[P_USER]) ? values[P_USER].string : NULL);
         if (r < 0)
                 return r;
         service->absent = strcmp(values[P_ENSURE].string, "absent") == 0;
@@ -270,6 +290,27 @@ static int service_prepare(AgentdPrepare *prepare, const char *name, const Agent
                 is_given(&values[P_HEALTHY_AFTER]) ? (uint64_t) values[P_HEALTHY_AFTER].integer : 0;
         service->on_change = service_on_change(&values[P_ON_CHANGE]);
         service->verify = true;
+        service->linger = wish_of(&values[P_LINGER]);
+        if (service->linger != OPEN && !service->user) {
+                agentd_prepare_error(prepare, P_LINGER, "'linger' is for units of a user");
+                return -EINVAL;
+        }
+        if (service->user) {
+                static const int files[] = { P_UNIT, P_TEMPLATE, P_SOURCE, P_DROPIN, P_PRESET };
+
+                for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
+                        if (is_given(&values[files[i]]) &&
+                                !(files[i] == P_PRESET && !values[P_PRESET].boolean)) {
+                                agentd_prepare_error(prepare, files[i],
+                                        "'%s' is for units of the host; those of a user are files of theirs",
+                                        parameters[files[i]].name);
+                                return -EINVAL;
+                        }
+                if (service->absent) {
+                        agentd_prepare_error(prepare, P_ENSURE, "'ensure' is for units of the host");
+                        return -EINVAL;
+                }
+        }
         if (service->absent) {
                 static const int others[] = { P_RUNNING, P_ENABLED, P_MASKED, P_UNIT, P_TEMPLATE, P_SOURCE,
                         P_DROPIN };
@@ -311,6 +352,9 @@ int service_watch(AgentdWatch *watch, const AgentdState *state, unsigned flags) 
         const Service *service = service_of(state);
 
         (void) flags;
+        /* Nobody tells the host of what a user's units do. */
+        if (service->user)
+                return 0;
         for (unsigned k = 0; k < service->n_files; k++)
                 agentd_watch_path(watch, service->files[k].path);
         /* What is enabled comes by the same way as what is active. */

@@ -30,6 +30,8 @@ typedef enum OnChange {
 /* What prepare makes of a state; lies in the image. */
 typedef struct Service {
         const char *unit; /* its full name */
+        const char *user; /* of whose systemd it is; NULL: the host's */
+        int8_t linger;    /* Wish */
         ServiceFile files[SERVICE_FILES_MAX];
         unsigned n_files;
         bool verify; /* systemd-analyze knows such files */
@@ -48,7 +50,8 @@ static inline const Service *service_of(const AgentdState *state) {
 /* ---- service.c: what the types of units have in common, in prepare ------------------------------------------------- */
 
 /* Fills in what it is called, claims it, and comes after what it is made of. Return: 0; -EINVAL after agentd_prepare_error(). */
-int service_init(AgentdPrepare *prepare, Service *service, const char *name, const char *suffix);
+int service_init(
+        AgentdPrepare *prepare, Service *service, const char *name, const char *suffix, const char *user);
 /* A file that the state owns; all strings are copied. */
 void service_own(AgentdPrepare *prepare, Service *service, const ServiceFile *file);
 /* restart, reload, nothing. */
@@ -71,8 +74,12 @@ int service_check(AgentdContext *context, const AgentdState *states, size_t n, u
 /* apply.c */
 int service_apply(AgentdContext *context, const AgentdState *states, size_t n, unsigned flags);
 
-/* Of Units: the bus of the worker. */
-int service_connect(void *userdata, sd_bus **ret);
+/* Whether the state is of the systemd of that user; NULL: of the host's. */
+bool service_is_of(const AgentdState *state, const char *user);
+
+/* Calls the function once for each user that states are of. Return: 0; the first error. */
+int service_each_user(AgentdContext *context, const AgentdState *states, size_t n,
+        int (*function)(AgentdContext *context, const AgentdState *states, size_t n, const char *user));
 
 /* True if it runs since before its own files were last changed. */
 bool service_is_outdated(AgentdContext *context, Units *units, const Service *service);

@@ -282,7 +282,7 @@ static int timer_prepare(AgentdPrepare *prepare, const char *name, const AgentdV
                         prepare, -1, "'%.*s' cannot be the name of a timer", UNIT_NAME_SIZE, name);
                 return -EINVAL;
         }
-        r = service_init(prepare, timer, name, ".timer");
+        r = service_init(prepare, timer, name, ".timer", NULL);
         if (r < 0)
                 return r;
         (void) snprintf(service, sizeof(service), "%s.service", name);

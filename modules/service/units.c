@@ -35,7 +35,7 @@ static void copy(char *to, size_t size, const char *from) {
 
 void units_done(Units *units) {
         units->removed = sd_bus_slot_unref(units->removed);
-        units->bus = NULL;
+        units->bus = sd_bus_unref(units->bus);
 }
 
 static bool is_lost(int r) {
@@ -43,10 +43,16 @@ static bool is_lost(int r) {
 }
 
 static int connect_bus(Units *units) {
+        sd_bus *bus;
+        int r;
+
         if (units->bus && sd_bus_is_open(units->bus) > 0)
                 return 0;
         units_done(units);
-        return units->connect(units->userdata, &units->bus);
+        r = units->connect(units->userdata, &bus);
+        if (r >= 0)
+                units->bus = sd_bus_ref(bus);
+        return r;
 }
 
 /* Calls, once more if the connection turns out to be gone before anything was said. Takes the message. */

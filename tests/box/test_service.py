@@ -256,6 +256,37 @@ def test_a_quadlet(box):
     refused(box, "[quadlet.web]\n", "'web' is no name of a quadlet")
 
 
+# ---- Of users ---------------------------------------------------------------------------------------------------
+
+
+def test_units_of_a_user(box):
+    box.run("useradd -m ada")
+    box.write("/home/ada/.config/systemd/user/app.service", "[Service]\nExecStart=/bin/sleep infinity\n"
+                                                           "[Install]\nWantedBy=default.target\n")
+    box.run("chown -R ada /home/ada")
+    result = one(box, "[service.app]\nuser = \"ada\"\nrunning = true\n")
+    assert result["error"] == "'ada' is not logged in, and so nothing runs; with linger = true it does all the same"
+
+    text = "[service.app]\nuser = \"ada\"\nlinger = true\nrunning = true\nenabled = true\n"
+    done = once(box, text)
+    assert results(done) == {"service:app": "changed"}, done.results
+    assert box.exists("/var/lib/systemd/linger/ada")
+    assert box.run("ps -u ada -o comm=").stdout.split().count("sleep") == 1
+    assert box.run("readlink /home/ada/.config/systemd/user/default.target.wants/app.service").returncode == 0
+    assert one(box, text)["result"] == "ok"
+    assert one(box, text, "--plan")["result"] == "unknown"
+
+    assert one(box, "[service.app]\nuser = \"ada\"\nrunning = false\nenabled = false\n")["result"] == "changed"
+    assert box.run("ps -u ada -o comm=", check=False).stdout.split().count("sleep") == 0
+    assert one(box, "[service.app]\nuser = \"ada\"\nlinger = false\n")["result"] == "changed"
+    assert not box.exists("/var/lib/systemd/linger/ada")
+
+    assert one(box, "[service.app]\nuser = \"nobody-there\"\nrunning = true\n")["error"] == "there is no user 'nobody-there'"
+    refused(box, "[service.app]\nuser = \"ada\"\ndropin = { Service = { Nice = 1 } }\n",
+            "'dropin' is for units of the host; those of a user are files of theirs")
+    refused(box, "[service.app]\nlinger = true\n", "'linger' is for units of a user")
+
+
 # ---- What goes wrong --------------------------------------------------------------------------------------------
 
 
