@@ -86,6 +86,8 @@ static void read_lines(const char *unit, bool of_systemd, uint64_t since_usec, L
 static void describe(FILE *f, const UnitDetails *details) {
         if (*details->load_error)
                 (void) fprintf(f, ": %s", details->load_error);
+        else if (details->conditions_fail)
+                (void) fputs(": its conditions do not hold; 'systemctl status' says which", f);
         else if (details->exit_code == CLD_EXITED && details->exit_status != 0)
                 (void) fprintf(f, ": its process exited with status %d", details->exit_status);
         else if (details->exit_code == CLD_KILLED || details->exit_code == CLD_DUMPED)
@@ -96,6 +98,13 @@ static void describe(FILE *f, const UnitDetails *details) {
                 (void) fprintf(f, " (%s)", details->result);
         if (details->restarts > 0)
                 (void) fprintf(f, ", and systemd has restarted it %u times", details->restarts);
+}
+
+static char *end(FILE *f, char **text) {
+        if (fclose(f) == 0)
+                return *text;
+        free(*text);
+        return NULL;
 }
 
 char *service_explain(Units *units, const char *unit, const char *begin, uint64_t since_usec) {
@@ -109,8 +118,11 @@ char *service_explain(Units *units, const char *unit, const char *begin, uint64_
         if (!f)
                 return NULL;
         (void) fputs(begin, f);
-        if (units_get_details(units, unit, &details) >= 0)
+        if (units_get_details(units, unit, &details) >= 0) {
                 describe(f, &details);
+                if (details.conditions_fail)
+                        return end(f, &text);
+        }
         read_lines(unit, false, since_usec, &lines);
         if (lines.n == 0) {
                 read_lines(unit, true, since_usec, &lines);
@@ -121,9 +133,5 @@ char *service_explain(Units *units, const char *unit, const char *begin, uint64_
                         (void) fprintf(f, "; %s: ", by);
                 (void) fprintf(f, "%s%s", i > first ? " | " : "", lines.text[i % LINES]);
         }
-        if (fclose(f) != 0) {
-                free(text);
-                return NULL;
-        }
-        return text;
+        return end(f, &text);
 }

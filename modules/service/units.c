@@ -247,6 +247,19 @@ static int read_state_usec(sd_bus_message *message, UnitDetails *details) {
         return sd_bus_message_read_basic(message, 't', &details->state_usec);
 }
 
+static int read_conditions(sd_bus_message *message, UnitDetails *details) {
+        int value, r;
+
+        r = sd_bus_message_read_basic(message, 'b', &value);
+        if (r >= 0)
+                details->conditions_fail = !value;
+        return r;
+}
+
+static int read_condition_usec(sd_bus_message *message, UnitDetails *details) {
+        return sd_bus_message_read_basic(message, 't', &details->condition_usec);
+}
+
 static int read_started_usec(sd_bus_message *message, UnitDetails *details) {
         return sd_bus_message_read_basic(message, 't', &details->started_usec);
 }
@@ -269,6 +282,8 @@ static const Property properties[] = {
         { "ExecMainStatus", "i", read_exit_status },
         { "NRestarts", "u", read_restarts },
         { "StateChangeTimestamp", "t", read_state_usec },
+        { "ConditionResult", "b", read_conditions },
+        { "ConditionTimestamp", "t", read_condition_usec },
         { "InactiveExitTimestamp", "t", read_started_usec },
         { "NeedDaemonReload", "b", read_needs_reload },
 };
@@ -331,6 +346,8 @@ int units_get_details(Units *units, const char *name, UnitDetails *ret) {
                         r = sd_bus_message_exit_container(reply);
         }
         sd_bus_message_unref(reply);
+        /* Of a unit that was never to be started it says the same. */
+        ret->conditions_fail = ret->conditions_fail && ret->condition_usec > 0;
         return r < 0 ? r : 0;
 }
 

@@ -69,16 +69,18 @@ int units_list(Units *units, const char *const *names, size_t n, UnitStatus *ret
 
 /* Why a unit is as it is, as far as systemd knows. Texts are "" where there is nothing to say. */
 typedef struct UnitDetails {
-        char result[32];       /* success, exit-code, signal, timeout, start-limit-hit, … */
-        char load_error[200];  /* why it cannot be loaded */
-        char fragment[256];    /* its file */
-        char invocation[33];   /* of its last start, hexadecimal */
-        int32_t exit_code;     /* CLD_EXITED, CLD_KILLED, …; 0: it has not ended, or is no service */
-        int32_t exit_status;   /* status or signal */
-        uint32_t restarts;     /* by systemd itself, since it was last started by somebody */
-        uint64_t state_usec;   /* CLOCK_REALTIME: when it came into the state in which it is */
-        uint64_t started_usec; /* likewise: when it last began to start; 0: never */
-        bool needs_reload;     /* its files have changed since systemd has read them */
+        char result[32];         /* success, exit-code, signal, timeout, start-limit-hit, … */
+        char load_error[200];    /* why it cannot be loaded */
+        char fragment[256];      /* its file */
+        char invocation[33];     /* of its last start, hexadecimal */
+        int32_t exit_code;       /* CLD_EXITED, CLD_KILLED, …; 0: it has not ended, or is no service */
+        int32_t exit_status;     /* status or signal */
+        uint32_t restarts;       /* by systemd itself, since it was last started by somebody */
+        uint64_t state_usec;     /* CLOCK_REALTIME: when it came into the state in which it is */
+        uint64_t started_usec;   /* likewise: when it last began to start; 0: never */
+        uint64_t condition_usec; /* likewise: when that was last looked at; 0: never */
+        bool conditions_fail;    /* it was not started since its conditions did not hold */
+        bool needs_reload;       /* its files have changed since systemd has read them */
 } UnitDetails;
 
 /* Return: 0; -ENOENT: it is not loaded; -errno. */

@@ -335,6 +335,13 @@ def test_what_systemd_restarts_itself_is_not_disturbed(box):
     assert "exited with status 5" in result["error"], result["error"]
 
 
+def test_conditions_that_do_not_hold(box):
+    unit(box, "app.service", "[Unit]\nConditionPathExists=/nowhere\n" + SLEEPS)
+    reload(box)
+    result = one(box, "[service.app]\nrunning = true\n")
+    assert result["error"] == "it did not become active: its conditions do not hold; 'systemctl status' says which"
+
+
 def test_the_start_limit(box):
     unit(box, "dies.service", "[Unit]\nStartLimitIntervalSec=1h\nStartLimitBurst=1\n[Service]\nExecStart=/bin/false\n")
     reload(box)
