@@ -389,7 +389,8 @@ static void on_over(void *userdata, UnitJob *job) {
         /* What has failed is looked into when all are over: that asks systemd, in the middle of its answers. */
         if (!item || job->result != JOB_DONE)
                 return;
-        if (item->service->absent)
+        /* Whether what was started is active is looked at in the end, for all in one call. */
+        if (item->service->absent || (item->service->running == YES && item->service->healthy_usec == 0))
                 return;
         if (item->service->healthy_usec > 0)
                 item->healthy_at_usec = clock_usec(CLOCK_MONOTONIC) + item->service->healthy_usec;

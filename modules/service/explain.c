@@ -88,6 +88,11 @@ static void describe(FILE *f, const UnitDetails *details) {
                 (void) fprintf(f, ": %s", details->load_error);
         else if (details->conditions_fail)
                 (void) fputs(": its conditions do not hold; 'systemctl status' says which", f);
+        else if (details->exit_code == CLD_EXITED && details->exit_status == 0 &&
+                 strcmp(details->result, "success") == 0)
+                (void) fputs(
+                        ": it has run to its end; what is to stay active after that has RemainAfterExit=yes",
+                        f);
         else if (details->exit_code == CLD_EXITED && details->exit_status != 0)
                 (void) fprintf(f, ": its process exited with status %d", details->exit_status);
         else if (details->exit_code == CLD_KILLED || details->exit_code == CLD_DUMPED)
