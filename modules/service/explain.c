@@ -71,6 +71,8 @@ static void read_lines(const char *unit, bool of_systemd, uint64_t since_usec, L
                                 continue;
                         /* The first thing that it says of the unit is the reason; what follows is what comes of it. */
                         line = lines->text[0];
+                        if (strstr(line, " was skipped because "))
+                                break;
                         if (strncmp(line, prefix, strlen(prefix)) == 0 &&
                                 !strstr(line, "Failed with result") &&
                                 !strstr(line, "Main process exited")) {
