@@ -380,6 +380,9 @@ int agentd_bus(AgentdContext *context, struct sd_bus **ret) {
 
         if (!context->root_is_host)
                 return -EHOSTDOWN; /* whatever is on the bus, it is not the tree that we look at */
+        /* A bus that was restarted, or a PID 1 that has executed itself anew, has let go of it. */
+        if (context->bus && sd_bus_is_open(context->bus) <= 0)
+                context->bus = sd_bus_flush_close_unref(context->bus);
         if (!context->bus) {
                 r = sd_bus_open_system(&context->bus);
                 if (r < 0)
@@ -387,6 +390,12 @@ int agentd_bus(AgentdContext *context, struct sd_bus **ret) {
         }
         *ret = context->bus;
         return 0;
+}
+
+uint64_t agentd_deadline(AgentdContext *context, size_t i) {
+        usec_t timeout = i < context->n ? image_state(context->image, context->states[i])->timeout_usec : 0;
+
+        return timeout < USEC_INFINITY - context->since_usec ? context->since_usec + timeout : USEC_INFINITY;
 }
 
 static int userdb(AgentdContext *context, UserDb **ret) {

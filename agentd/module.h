@@ -373,8 +373,8 @@ AGENTD_EXPORT void agentd_log(AgentdContext *context, int level, const char *for
 
 /* ---- In check and apply: looking things up --------------------------------------------------------------------- */
 
-/* The worker's connection to the system bus, opened at the first call; not owned. Return: 0; -errno if there is no
- * bus. */
+/* The worker's connection to the system bus, opened at the first call, and opened anew if it broke; not owned. Return: 0; -errno
+ * if there is no bus. */
 struct sd_bus;
 AGENTD_EXPORT int agentd_bus(AgentdContext *context, struct sd_bus **ret);
 
@@ -848,6 +848,27 @@ AGENTD_EXPORT int agentd_call_open(AgentdCall *call, const char *path, int flags
                 .state_types = agentd_module_state_types,                                              \
                 .builtins = (builtins_),                                                               \
         }
+
+/* ---- More of prepare, check and apply ------------------------------------------------------------------------------ */
+
+/*
+ * agentd_prepare_claim() - the state is about this thing, and no other may be
+ * @thing: an absolute, normalised path, which the state then owns like one whose name it is, as a leaf; or anything else that modules
+ *         agree on, like "unit:backup.timer"
+ *
+ * A second state with the same claim is an error that names both. States of all types and modules are compared.
+ */
+AGENTD_EXPORT void agentd_prepare_claim(AgentdPrepare *prepare, const char *thing);
+
+/* The state has to be checked as root, whatever the role says: what it is about refuses the user of checks. So a plan does not look at it. */
+AGENTD_EXPORT void agentd_prepare_check_as_root(AgentdPrepare *prepare);
+
+/* The state comes after all that own paths below this directory. path: absolute and normalised. */
+AGENTD_EXPORT void agentd_prepare_after_below(AgentdPrepare *prepare, const char *path);
+
+/* In check and apply: when the state must be finished, CLOCK_MONOTONIC in microseconds, or the worker is killed; UINT64_MAX: never.
+ * Each state that is finished puts it off for those that are left. */
+AGENTD_EXPORT uint64_t agentd_deadline(AgentdContext *context, size_t i);
 
 #ifdef __cplusplus
 }

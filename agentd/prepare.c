@@ -54,6 +54,48 @@ void agentd_prepare_edits(AgentdPrepare *prepare, const char *path) {
         prepare->state->edits = arena_strdup(&prepare->loader->scratch, path);
 }
 
+void agentd_prepare_claim(AgentdPrepare *prepare, const char *thing) {
+        Loader *loader = prepare->loader;
+        State *state = prepare->state;
+        Map *map = *thing == '/' ? &loader->paths : &loader->claims;
+        uint32_t owner = map_get(map, thing);
+        const State *other = owner == MAP_NOT_FOUND ? NULL : loader->states[owner];
+
+        if (other == state)
+                return;
+        if (other) {
+                const char *colon = strchr(thing, ':');
+
+                diagnostics_add(&loader->diagnostics, state->place, "%s and %s (%s:%u:%u) are both about %s",
+                        state->id, other->id, other->place.file, other->place.line, other->place.column,
+                        *thing != '/' && colon ? colon + 1 : thing);
+                prepare->failed = true;
+                return;
+        }
+        thing = arena_strdup(&loader->scratch, thing);
+        map_put(map, &loader->scratch, thing, state->index);
+        if (*thing != '/')
+                return;
+        state->claims = arena_grow(&loader->scratch, state->claims, state->n_claims,
+                &state->n_claims_allocated, sizeof(char *));
+        state->claims[state->n_claims++] = thing;
+        if (!(state->type->type->flags & AGENTD_NAME_IS_PATH))
+                state->path_kind = AGENTD_PATH_LEAF;
+}
+
+void agentd_prepare_check_as_root(AgentdPrepare *prepare) {
+        prepare->state->flags |= IMAGE_STATE_CHECK_AS_ROOT;
+}
+
+void agentd_prepare_after_below(AgentdPrepare *prepare, const char *path) {
+        Loader *loader = prepare->loader;
+
+        loader->belows = arena_grow(&loader->scratch, loader->belows, loader->n_belows,
+                &loader->n_belows_allocated, sizeof(Below));
+        loader->belows[loader->n_belows++] =
+                (Below){ .path = arena_strdup(&loader->scratch, path), .state = prepare->state->index };
+}
+
 void agentd_prepare_owned(AgentdPrepare *prepare) {
         prepare->loader->wants_paths = true;
 }

@@ -287,7 +287,8 @@ static void write_paths(Loader *loader, ImageHeader *header) {
         if (!loader->wants_paths)
                 return;
         for (uint32_t i = 0; i < loader->n_states; i++)
-                n += owns_path(loader->states[i]) + (loader->states[i]->edits != NULL);
+                n += owns_path(loader->states[i]) + (loader->states[i]->edits != NULL) +
+                     loader->states[i]->n_claims;
         paths = MAKE_ARRAY(loader, &header->paths, n, ImagePath);
         states = (const ImageState *) (loader->image.base + header->states.offset);
         n = 0;
@@ -301,6 +302,12 @@ static void write_paths(Loader *loader, ImageHeader *header) {
                                         .n = states[i].id.n - before },
                                 .state = i,
                                 .kind = state->path_kind,
+                        };
+                for (uint32_t k = 0; k < state->n_claims; k++)
+                        paths[n++] = (ImagePath){
+                                .path = text(loader, state->claims[k]),
+                                .state = i,
+                                .kind = AGENTD_PATH_LEAF,
                         };
                 if (state->edits)
                         paths[n++] = (ImagePath){

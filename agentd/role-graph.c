@@ -26,6 +26,10 @@ static void add_listener(Loader *loader, uint32_t to, const State *state, const 
                 (ImageListener){ .to = to, .state = state->index, .what = reference->listens };
 }
 
+static bool owns_path(const State *state) {
+        return state->type->type->flags & AGENTD_NAME_IS_PATH;
+}
+
 static bool is_glob(const char *pattern) {
         return strpbrk(pattern, "*?[") != NULL;
 }
@@ -253,6 +257,58 @@ static void connect_parent(Loader *loader, const State *state, const char *of) {
         }
 }
 
+typedef struct Owned {
+        const char *path;
+        uint32_t state;
+} Owned;
+
+static int compare_owned(const void *a, const void *b) {
+        const Owned *x = a, *y = b;
+
+        return path_compare(x->path, y->path);
+}
+
+/* States that come after whatever lies below a directory. */
+static void connect_belows(Loader *loader) {
+        uint32_t n = 0;
+        Owned *list;
+
+        if (loader->n_belows == 0)
+                return;
+        for (uint32_t i = 0; i < loader->n_states; i++)
+                n += owns_path(loader->states[i]) + loader->states[i]->n_claims;
+        list = arena_new_array(&loader->scratch, Owned, n);
+        n = 0;
+        for (uint32_t i = 0; i < loader->n_states; i++) {
+                const State *state = loader->states[i];
+
+                if (owns_path(state))
+                        list[n++] = (Owned){ .path = state->name, .state = i };
+                for (uint32_t k = 0; k < state->n_claims; k++)
+                        list[n++] = (Owned){ .path = state->claims[k], .state = i };
+        }
+        qsort(list, n, sizeof(*list), compare_owned);
+        for (uint32_t b = 0; b < loader->n_belows; b++) {
+                const Below *below = &loader->belows[b];
+                size_t length = strlen(below->path);
+                uint32_t first = 0, end = n;
+
+                while (first < end) {
+                        uint32_t middle = first + (end - first) / 2;
+
+                        if (path_compare(list[middle].path, below->path) <= 0)
+                                first = middle + 1;
+                        else
+                                end = middle;
+                }
+                for (; first < n && strncmp(list[first].path, below->path, length) == 0 &&
+                        list[first].path[length] == '/';
+                        first++)
+                        if (list[first].state != below->state)
+                                add_edge(loader, list[first].state, below->state);
+        }
+}
+
 /* ---- Cycles ---------------------------------------------------------------------------------------------------- */
 
 static const char *node_name(const Loader *loader, uint32_t node) {
@@ -352,12 +408,15 @@ void graph_build(Loader *loader) {
 
                 for (uint32_t k = 0; k < state->n_references; k++)
                         connect(&graph, state, &state->references[k]);
-                if (state->type->type->flags & AGENTD_NAME_IS_PATH)
+                if (owns_path(state))
                         connect_parent(loader, state, state->name);
+                for (uint32_t k = 0; k < state->n_claims; k++)
+                        connect_parent(loader, state, state->claims[k]);
                 if (state->edits) {
                         connect_to_edited(loader, state);
                         connect_parent(loader, state, state->edits);
                 }
         }
+        connect_belows(loader);
         find_cycles(loader);
 }

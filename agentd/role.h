@@ -179,9 +179,11 @@ typedef struct State {
         bool timeout_given; /* by the role */
         uint8_t hash[IMAGE_HASH_SIZE];
         AgentdPathKind path_kind;
-        const char *edits; /* the file that it is about a part of; or NULL */
-        bool broken;       /* has an error: it is not prepared */
-        bool nested;       /* its name had dots without quotes: what it seems to lack is no news */
+        const char *edits;   /* the file that it is about a part of; or NULL */
+        const char **claims; /* paths that it owns besides that of its name */
+        uint32_t n_claims, n_claims_allocated;
+        bool broken; /* has an error: it is not prepared */
+        bool nested; /* its name had dots without quotes: what it seems to lack is no news */
 } State;
 
 /* Where the parameter is given; NULL: nowhere. */
@@ -190,6 +192,12 @@ const Place *state_given(const State *state, uint32_t parameter);
 typedef struct Edge {
         uint32_t from, to; /* nodes: `to` waits for `from` */
 } Edge;
+
+/* A state comes after all that own paths below this one. */
+typedef struct Below {
+        const char *path;
+        uint32_t state;
+} Below;
 
 struct Loader {
         const LoadOptions *options;
@@ -230,10 +238,13 @@ struct Loader {
         uint32_t n_states, n_states_allocated;
         Map ids;     /* id → state */
         Map paths;   /* path that a state owns → state */
+        Map claims;  /* other things that only one state can be about → state */
         Map off_ids; /* ids in roles that are off, and of states that were taken out */
 
         Edge *edges;
         uint32_t n_edges, n_edges_allocated;
+        Below *belows;
+        uint32_t n_belows, n_belows_allocated;
         ImageListener *listeners;
         uint32_t n_listeners, n_listeners_allocated;
         const char **groups; /* patterns, by node - n_states */

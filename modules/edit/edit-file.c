@@ -435,6 +435,25 @@ static int finish_file(AgentdContext *c, _unused_ int fd, const char *path, void
 }
 
 /* Return: 0, and the states are finished when it is in its place; -errno. */
+/* Of a file that is made. */
+static int attributes_of(AgentdContext *c, const Edit *edit, Writing *writing, AgentdAttributes *ret) {
+        int r;
+
+        ret->mode = edit->mode;
+        if (edit->owner) {
+                r = agentd_user_id(c, edit->owner, &ret->uid);
+                if (r < 0) {
+                        (void) snprintf(writing->error, sizeof(writing->error), "there is no user '%s'",
+                                edit->owner);
+                        return r;
+                }
+        }
+        /* Where there is no such group, nobody else needs to read it. */
+        if (edit->group && agentd_group_id(c, edit->group, &ret->gid) < 0)
+                ret->gid = 0;
+        return 0;
+}
+
 static int write_file(AgentdContext *c, Writing *writing, const Buffer *text) {
         const AgentdValue absent = { .type = AGENTD_STRING, .string = "absent", .size = 6 };
         const Look *look = writing->look;
@@ -450,6 +469,7 @@ static int write_file(AgentdContext *c, Writing *writing, const Buffer *text) {
                 .n_states = (uint32_t) writing->n,
         };
         size_t changed = 0, creator = 0;
+        int r;
 
         while (changed < writing->n && !writing->parts[changed].changes)
                 changed++;
@@ -462,7 +482,9 @@ static int write_file(AgentdContext *c, Writing *writing, const Buffer *text) {
                 while (creator + 1 < writing->n &&
                         (writing->parts[creator].error || !writing->parts[creator].edit->create))
                         creator++;
-                replacement.attributes.mode = writing->parts[creator].edit->mode;
+                r = attributes_of(c, writing->parts[creator].edit, writing, &replacement.attributes);
+                if (r < 0)
+                        return r;
                 agentd_undo(c, writing->first + changed, "ensure", &absent);
         }
         return agentd_replace(c, writing->first, look->path, &replacement);

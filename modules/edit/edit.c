@@ -476,4 +476,4 @@ static const AgentdStateType edit_type = {
         .apply = edit_apply,
 };
 
-AGENTD_MODULE("edit", "1", &edit_type);
+AGENTD_MODULE("edit", "1", &edit_type, &cron_type);

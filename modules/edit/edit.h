@@ -34,7 +34,8 @@ typedef struct Edit {
         Operation operation;
         const char *path;
         bool absent, every, exact, uncomment, ignore_case, create;
-        mode_t mode;
+        mode_t mode;                               /* of a file that is made; … */
+        const char *owner, *group;                 /* … NULL: root */
         const char *line, *match, *after, *before; /* EDIT_LINE; the last two also of what else adds lines */
         const char *block, *begin, *end;           /* EDIT_BLOCK, with the lines that mark it */
         const char *with, *from, *to;              /* EDIT_REPLACE, besides match */

@@ -1,0 +1,684 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/*
+ * Brings units in order, all of a batch together: first files (masks, links), then systemd reads its units anew if it has to,
+ * then what is to stop is stopped and what is to run is started or restarted, then it is waited for health.
+ */
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "files.h"
+#include "look.h"
+#include "unit-change.h"
+
+#define USEC_PER_SEC UINT64_C(1000000)
+
+/* What is left of a state's time to say why it was too little. */
+#define MARGIN_USEC (2 * USEC_PER_SEC)
+
+/* Each time the connection breaks in the middle, what is then not as it should be is begun once more. */
+#define ATTEMPTS 3
+
+/* systemd starts it again by itself (Restart=): how often we look whether it has succeeded. */
+#define LOOK_USEC (200 * UINT64_C(1000))
+
+typedef struct Item {
+        const AgentdState *state;
+        const Service *service;
+        bool over;                /* done or failed */
+        UnitFilesMethod change;   /* what is to be done to its files … */
+        bool has_change, unmask;  /* … if anything; and before that */
+        bool outdated;            /* it runs since before its own files were changed */
+        UnitStatus status;        /* when it was last looked at */
+        UnitJob *job;             /* NULL: none */
+        uint64_t begun_usec;      /* CLOCK_REALTIME */
+        uint64_t healthy_at_usec; /* CLOCK_MONOTONIC; 0: it need not be waited for */
+        uint32_t restarts;        /* by systemd, when it had been started */
+} Item;
+
+typedef struct Apply {
+        AgentdContext *context;
+        Manager *manager;
+        Units *units; /* of that */
+        Item *items;
+        size_t n;
+        UnitJob *jobs;
+        size_t n_jobs;
+        uint64_t deadline_usec;
+        bool reload;  /* systemd has to read its units anew */
+        bool offline; /* with --root: there is no systemd that these units are of */
+} Apply;
+
+static uint64_t clock_usec(clockid_t clock) {
+        struct timespec t;
+
+        (void) clock_gettime(clock, &t);
+        return (uint64_t) t.tv_sec * USEC_PER_SEC + (uint64_t) t.tv_nsec / 1000;
+}
+
+static void done(Apply *a, Item *item) {
+        if (!item->over)
+                agentd_done(a->context, (size_t) (item - a->items));
+        item->over = true;
+}
+
+#define fail(a, item, ...)                                                                        \
+        do {                                                                                      \
+                if (!(item)->over)                                                                \
+                        agentd_failed((a)->context, (size_t) ((item) - (a)->items), __VA_ARGS__); \
+                (item)->over = true;                                                              \
+        } while (0)
+
+static void fail_all(Apply *a, const char *what, int r) {
+        for (Item *item = a->items; item < a->items + a->n; item++)
+                fail(a, item, "%s: %s", what, *a->units->error ? a->units->error : strerror(-r));
+}
+
+/* ---- Files ----------------------------------------------------------------------------------------------------- */
+
+static void undo_boolean(Apply *a, const Item *item, const char *what, bool old) {
+        agentd_undo(a->context, (size_t) (item - a->items), what,
+                &(AgentdValue){ .type = AGENTD_BOOLEAN, .boolean = old });
+}
+
+static void decide_files(Apply *a) {
+        UnitFiles *files = NULL;
+        int r = 0;
+
+        for (Item *item = a->items; item < a->items + a->n; item++) {
+                UnitFileState is;
+                Wish wish;
+
+                if (!wants_files(item->service))
+                        continue;
+                if (!files)
+                        r = manager_files(a->manager, &files);
+                if (r >= 0)
+                        r = look_at_enablement(files, item->service, &is, &wish);
+                if (r < 0) {
+                        fail(a, item, "Failed to see whether '%s' is enabled: %s", item->service->unit,
+                                strerror(-r));
+                        continue;
+                }
+                if (item->service->masked == NO && is_masked(is)) {
+                        item->unmask = true;
+                        undo_boolean(a, item, "masked", true);
+                } else if (item->service->masked == YES && is != UNIT_FILE_MASKED) {
+                        item->has_change = true;
+                        item->change = UNIT_FILES_MASK;
+                        undo_boolean(a, item, "masked", false);
+                        continue;
+                }
+                if (wish == YES && (is != UNIT_FILE_ENABLED || item->unmask)) {
+                        item->has_change = true;
+                        item->change = UNIT_FILES_ENABLE;
+                        undo_boolean(a, item, "enabled", false);
+                } else if (wish == NO && is_enabled(is)) {
+                        item->has_change = true;
+                        item->change = UNIT_FILES_DISABLE;
+                        undo_boolean(a, item, "enabled", true);
+                }
+        }
+}
+
+/* Files that systemd would not take are not put in place. */
+static void verify(Apply *a) {
+        const Service **services = calloc(a->n, sizeof(*services));
+        size_t *indices = calloc(a->n, sizeof(*indices)), n = 0;
+        char **errors = calloc(a->n, sizeof(*errors));
+
+        if (services && indices && errors) {
+                for (size_t i = 0; i < a->n; i++)
+                        if (a->items[i].service->verify && !a->items[i].service->absent &&
+                                files_differ(a->context, a->items[i].service)) {
+                                services[n] = a->items[i].service;
+                                indices[n++] = i;
+                        }
+                files_verify(a->context, services, indices, n, errors);
+                for (size_t i = 0; i < n; i++) {
+                        if (errors[i])
+                                fail(a, &a->items[indices[i]], "systemd does not accept its files: %s",
+                                        errors[i]);
+                        free(errors[i]);
+                }
+        }
+        free(services);
+        free(indices);
+        free(errors);
+}
+
+static void put_files(Apply *a) {
+        for (Item *item = a->items; item < a->items + a->n; item++)
+                if (!item->over && item->service->n_files > 0 && !item->service->absent &&
+                        files_put(a->context, (size_t) (item - a->items), item->service, &a->reload) < 0)
+                        item->over = true;
+}
+
+/* What is to be absent runs no more by now. */
+static void remove_files(Apply *a) {
+        a->reload = false;
+        for (Item *item = a->items; item < a->items + a->n; item++) {
+                bool stopped = !item->job || item->job->result == JOB_DONE;
+
+                if (item->over || !item->service->absent || !stopped)
+                        continue;
+                if (files_remove(a->context, (size_t) (item - a->items), item->service, &a->reload) < 0)
+                        item->over = true;
+        }
+        if (a->reload && !a->offline)
+                (void) units_reload(a->units);
+}
+
+static void note_change(void *userdata, const UnitLink *change) {
+        Apply *a = userdata;
+
+        agentd_log(a->context, 7, "%s %s %s", change->type, change->path, change->target);
+}
+
+/* Without systemd: as `systemctl --root` does. */
+static int change_link(Apply *a, UnitVerb verb, unsigned flags, const char *name,
+        char error[static UNIT_CHANGE_ERROR_MAX]) {
+        UnitChanges *changes;
+        UnitFiles *files;
+        int r;
+
+        (void) snprintf(error, UNIT_CHANGE_ERROR_MAX, "the directories of units cannot be read");
+        r = manager_files(a->manager, &files);
+        if (r < 0)
+                return r;
+        r = unit_changes_plan(files, NULL, verb, &name, 1, flags, &changes, error);
+        if (r < 0)
+                return r;
+        r = unit_changes_apply(files, changes, error);
+        unit_changes_free(changes);
+        return r;
+}
+
+static void change_links(Apply *a, UnitFilesMethod method, bool unmask) {
+        static const UnitVerb verbs[] = {
+                [UNIT_FILES_ENABLE] = UNIT_VERB_ENABLE,
+                [UNIT_FILES_DISABLE] = UNIT_VERB_DISABLE,
+                [UNIT_FILES_MASK] = UNIT_VERB_MASK,
+                [UNIT_FILES_UNMASK] = UNIT_VERB_UNMASK,
+                [UNIT_FILES_PRESET] = UNIT_VERB_PRESET,
+        };
+
+        agentd_will_change(a->context);
+        for (Item *item = a->items; item < a->items + a->n; item++) {
+                char error[UNIT_CHANGE_ERROR_MAX];
+
+                if (item->over || !(unmask ? item->unmask : item->has_change && item->change == method))
+                        continue;
+                if (method == UNIT_FILES_DISABLE || method == UNIT_FILES_UNMASK)
+                        (void) change_link(
+                                a, verbs[method], UNIT_CHANGE_RUNTIME, item->service->unit, error);
+                if (change_link(a, verbs[method], 0, item->service->unit, error) < 0)
+                        fail(a, item, "Failed to %s '%s': %s", units_files_method_to_string(method),
+                                item->service->unit, error);
+        }
+}
+
+/* One call for all; if that is refused, one each, so that only those fail that have to. */
+static void change_files(Apply *a, UnitFilesMethod method, bool unmask) {
+        const char **names = calloc(a->n, sizeof(*names));
+        size_t n = 0;
+
+        if (!names) {
+                fail_all(a, "Failed to change unit files", -ENOMEM);
+                return;
+        }
+        for (Item *item = a->items; item < a->items + a->n; item++)
+                if (!item->over && (unmask ? item->unmask : item->has_change && item->change == method))
+                        names[n++] = item->service->unit;
+        if (n == 0) {
+                free(names);
+                return;
+        }
+        if (a->offline) {
+                change_links(a, method, unmask);
+                free(names);
+                return;
+        }
+        a->reload = true;
+        agentd_will_change(a->context);
+        /* Links until the next boot go as well. */
+        if (method == UNIT_FILES_DISABLE || method == UNIT_FILES_UNMASK)
+                (void) units_change_files(a->units, method, true, names, n, note_change, a);
+        if (units_change_files(a->units, method, false, names, n, note_change, a) < 0)
+                for (Item *item = a->items; item < a->items + a->n; item++) {
+                        const char *name = item->service->unit;
+
+                        if (item->over ||
+                                !(unmask ? item->unmask : item->has_change && item->change == method))
+                                continue;
+                        if (units_change_files(a->units, method, false, &name, 1, note_change, a) < 0)
+                                fail(a, item, "Failed to %s '%s': %s", units_files_method_to_string(method),
+                                        name, a->units->error);
+                }
+        free(names);
+}
+
+/* Somebody has changed files of units that are about to be started, and told systemd nothing. systemd is asked only about those whose
+ * files are newer than its last reading of all of them. */
+static bool needs_reload(Apply *a) {
+        uint64_t read_usec = 0;
+        UnitFiles *files;
+
+        if (manager_files(a->manager, &files) < 0)
+                return false;
+        (void) units_get_reload_time(a->units, &read_usec);
+        for (Item *item = a->items; item < a->items + a->n; item++) {
+                UnitDetails details;
+
+                if (!item->over && wants_activity(item->service) &&
+                        look_at_age(files, item->service->unit) > read_usec &&
+                        units_get_details(a->units, item->service->unit, &details) >= 0 &&
+                        details.needs_reload)
+                        return true;
+        }
+        return false;
+}
+
+/* ---- Jobs ------------------------------------------------------------------------------------------------------ */
+
+static bool is_up(const UnitStatus *status) {
+        return status->active == UNIT_ACTIVE || status->active == UNIT_RELOADING;
+}
+
+/* Which job brings it there. Return: false: none. */
+static bool decide_job(const Item *item, UnitMethod *ret) {
+        bool restart = item->state->flags & AGENTD_STATE_RESTART ||
+                       (item->outdated && item->service->on_change == ON_CHANGE_RESTART),
+             reload = item->state->flags & AGENTD_STATE_RELOAD ||
+                      (item->outdated && item->service->on_change == ON_CHANGE_RELOAD);
+        bool up = is_up(&item->status);
+
+        switch (item->service->running) {
+        case YES:
+                *ret = up && restart ? UNIT_RESTART : up && reload ? UNIT_RELOAD_OR_RESTART : UNIT_START;
+                return !up || restart || reload;
+        case NO:
+                *ret = UNIT_STOP;
+                return item->status.active != UNIT_INACTIVE && item->status.active != UNIT_FAILED;
+        default: *ret = restart ? UNIT_TRY_RESTART : UNIT_RELOAD_OR_TRY_RESTART; return restart || reload;
+        }
+}
+
+/* In between two starts by systemd itself, which is not to be disturbed. */
+static bool is_restarting(const UnitStatus *status) {
+        return status->active == UNIT_ACTIVATING && strcmp(status->sub, "auto-restart") == 0;
+}
+
+static int look(Apply *a) {
+        const char **names = calloc(a->n, sizeof(*names));
+        UnitStatus *status = calloc(a->n, sizeof(*status));
+        size_t n = 0, k = 0;
+        int r = -ENOMEM;
+
+        if (names && status) {
+                for (Item *item = a->items; item < a->items + a->n; item++)
+                        if (!item->over && !item->service->is_template)
+                                names[n++] = item->service->unit;
+                r = units_list(a->units, names, n, status);
+                for (Item *item = a->items; r >= 0 && item < a->items + a->n; item++)
+                        if (!item->over && !item->service->is_template)
+                                item->status = status[k++];
+        }
+        free(names);
+        free(status);
+        return r;
+}
+
+static void fail_job(Apply *a, Item *item) {
+        static const char *const begins[] = {
+                [UNIT_START] = "it did not start",
+                [UNIT_STOP] = "it did not stop",
+                [UNIT_RESTART] = "it did not restart",
+                [UNIT_TRY_RESTART] = "it did not restart",
+                [UNIT_RELOAD_OR_RESTART] = "it did not reload",
+                [UNIT_RELOAD_OR_TRY_RESTART] = "it did not reload",
+        };
+        const UnitJob *job = item->job;
+        char begin[400];
+        char *text;
+
+        switch (job->result) {
+        case JOB_REFUSED:
+                fail(a, item, "systemd refuses to %s it: %s",
+                        job->method == UNIT_STOP                                         ? "stop"
+                        : job->method == UNIT_START                                      ? "start"
+                        : job->method == UNIT_RESTART || job->method == UNIT_TRY_RESTART ? "restart"
+                                                                                         : "reload",
+                        job->error);
+                return;
+        case JOB_DEPENDENCY:
+                (void) snprintf(begin, sizeof(begin), "%s, since something that it requires failed",
+                        begins[job->method]);
+                break;
+        case JOB_CANCELED:
+                (void) snprintf(begin, sizeof(begin),
+                        "%s, since somebody else has asked systemd for something else", begins[job->method]);
+                break;
+        case JOB_TIMEOUT:
+        case JOB_LATE:
+                (void) snprintf(begin, sizeof(begin), "%s in time%s", begins[job->method],
+                        job->result == JOB_LATE ? ", so the job was cancelled" : "");
+                break;
+        default: (void) snprintf(begin, sizeof(begin), "%s", begins[job->method]); break;
+        }
+        text = service_explain(a->units, item->service->unit, begin, item->begun_usec);
+        fail(a, item, "%s", text ? text : begin);
+        free(text);
+}
+
+static Item *item_of(Apply *a, const UnitJob *job) {
+        for (Item *item = a->items; item < a->items + a->n; item++)
+                if (item->job == job)
+                        return item;
+        return NULL;
+}
+
+static void on_over(void *userdata, UnitJob *job) {
+        Apply *a = userdata;
+        Item *item = item_of(a, job);
+
+        /* What has failed is looked into when all are over: that asks systemd, in the middle of its answers. */
+        if (!item || job->result != JOB_DONE)
+                return;
+        /* Whether what was started is active is looked at in the end, for all in one call. */
+        if (item->service->absent || (item->service->running == YES && item->service->healthy_usec == 0))
+                return;
+        if (item->service->healthy_usec > 0)
+                item->healthy_at_usec = clock_usec(CLOCK_MONOTONIC) + item->service->healthy_usec;
+        else
+                done(a, item);
+}
+
+static void run_jobs(Apply *a, bool stops) {
+        size_t n = 0;
+        int r;
+
+        for (Item *item = a->items; item < a->items + a->n; item++) {
+                UnitMethod method;
+
+                if (item->over || item->job || !decide_job(item, &method) ||
+                        (method == UNIT_STOP) != stops || is_restarting(&item->status))
+                        continue;
+                agentd_undo(a->context, (size_t) (item - a->items), "running",
+                        &(AgentdValue){ .type = AGENTD_STRING,
+                                .string = unit_active_to_string(item->status.active),
+                                .size = strlen(unit_active_to_string(item->status.active)) });
+                item->job = &a->jobs[a->n_jobs + n++];
+                item->begun_usec = clock_usec(CLOCK_REALTIME);
+                *item->job = (UnitJob){
+                        .name = item->service->unit,
+                        .method = method,
+                        .no_wait = !item->service->wait,
+                };
+        }
+        if (n == 0)
+                return;
+        agentd_will_change(a->context);
+        r = units_run_jobs(a->units, a->jobs + a->n_jobs, n, a->deadline_usec, on_over, a);
+        if (r < 0)
+                for (size_t i = 0; i < n; i++) {
+                        Item *item = item_of(a, &a->jobs[a->n_jobs + i]);
+
+                        if (item && item->job->result == JOB_LOST)
+                                fail(a, item, "systemd cannot be asked to start or stop it: %s",
+                                        a->units->error);
+                }
+        a->n_jobs += n;
+}
+
+/* A connection that broke: what has become of the units is asked for, and what has not is begun once more. */
+static bool begin_again(Apply *a) {
+        bool again = false;
+
+        for (Item *item = a->items; item < a->items + a->n; item++) {
+                if (item->over || !item->job || item->job->result != JOB_LOST)
+                        continue;
+                item->job = NULL;
+                again = true;
+        }
+        return again;
+}
+
+/* ---- Health ---------------------------------------------------------------------------------------------------- */
+
+static void sleep_until(uint64_t usec) {
+        struct timespec t = { .tv_sec = (time_t) (usec / USEC_PER_SEC),
+                .tv_nsec = (long) (usec % USEC_PER_SEC * 1000) };
+
+        while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL) == EINTR)
+                ;
+}
+
+static uint32_t count_restarts(Apply *a, const Item *item) {
+        UnitDetails details;
+
+        return units_get_details(a->units, item->service->unit, &details) < 0 ? 0 : details.restarts;
+}
+
+/* Return: when one of them is to be looked at next, CLOCK_MONOTONIC; 0: none is left. */
+static uint64_t look_at_health(Apply *a) {
+        uint64_t now = clock_usec(CLOCK_MONOTONIC), next = 0;
+
+        if (look(a) < 0)
+                return 0;
+        for (Item *item = a->items; item < a->items + a->n; item++) {
+                uint64_t at = now + LOOK_USEC;
+
+                if (item->over || (item->healthy_at_usec == 0 && !is_restarting(&item->status)))
+                        continue;
+                if (item->healthy_at_usec > 0 &&
+                        (!is_up(&item->status) || count_restarts(a, item) > item->restarts)) {
+                        char *text = service_explain(a->units, item->service->unit,
+                                "it started, but did not stay active", item->begun_usec);
+
+                        fail(a, item, "%s", text ? text : "it did not stay active");
+                        free(text);
+                        continue;
+                }
+                if (item->healthy_at_usec > 0 && now >= item->healthy_at_usec) {
+                        done(a, item);
+                        continue;
+                }
+                if (item->healthy_at_usec > 0 && item->healthy_at_usec < at)
+                        at = item->healthy_at_usec;
+                if (next == 0 || at < next)
+                        next = at;
+        }
+        return next;
+}
+
+static void wait_for_health(Apply *a) {
+        for (Item *item = a->items; item < a->items + a->n; item++)
+                if (item->healthy_at_usec > 0)
+                        item->restarts = count_restarts(a, item);
+        for (;;) {
+                uint64_t next = look_at_health(a);
+
+                if (next == 0)
+                        return;
+                if (next > a->deadline_usec)
+                        return;
+                sleep_until(next);
+        }
+}
+
+/* What is neither done nor failed by now. */
+static void finish(Apply *a) {
+        if (look(a) < 0) {
+                fail_all(a, "systemd cannot be asked", -ENOTCONN);
+                return;
+        }
+        for (Item *item = a->items; item < a->items + a->n; item++) {
+                if (item->over)
+                        continue;
+                if (item->job && item->job->result != JOB_DONE && item->job->result != JOB_LOST) {
+                        /* A job may have found nothing to do and be skipped: then the unit's own state counts. */
+                        if (item->job->result == JOB_SKIPPED &&
+                                (item->service->running != YES || is_up(&item->status)))
+                                done(a, item);
+                        else
+                                fail_job(a, item);
+                        continue;
+                }
+                if (item->service->running == YES && !is_up(&item->status) &&
+                        !(item->job && !item->service->wait)) {
+                        char *text = service_explain(a->units, item->service->unit,
+                                is_restarting(&item->status) ? "systemd restarts it again and again"
+                                                             : "it did not become active",
+                                item->begun_usec ? item->begun_usec
+                                                 : clock_usec(CLOCK_REALTIME) - 60 * USEC_PER_SEC);
+
+                        fail(a, item, "%s", text ? text : "it did not become active");
+                        free(text);
+                        continue;
+                }
+                done(a, item);
+        }
+}
+
+/* ---- All of it ------------------------------------------------------------------------------------------------- */
+
+/* A user's systemd, which may have to be started first. Return: 0; -errno, and all are over. */
+static int bring_manager(Apply *a) {
+        Wish linger = OPEN;
+        bool wanted = false;
+        int r = 0;
+
+        if (!a->manager->user)
+                return 0;
+        for (Item *item = a->items; item < a->items + a->n; item++) {
+                if (item->over)
+                        continue;
+                if (item->service->linger != OPEN)
+                        linger = (Wish) item->service->linger;
+                wanted = wanted || item->service->running == YES;
+        }
+        if (linger != OPEN && manager_lingers(a->manager) != (linger == YES)) {
+                r = manager_set_linger(a->manager, linger == YES);
+                if (r < 0) {
+                        fail_all(a,
+                                linger == YES ? "Failed to let the user linger"
+                                              : "Failed to end the lingering of the user",
+                                r);
+                        return r;
+                }
+        }
+        if (wanted && !manager_is_there(a->manager)) {
+                r = manager_start(a->manager, a->deadline_usec);
+                if (r < 0)
+                        fail_all(a, "Failed to start the systemd of the user", r);
+        }
+        /* Who said nothing else needs no systemd, which may be about to end. */
+        for (Item *item = a->items; r >= 0 && item < a->items + a->n; item++)
+                if (!wants_activity(item->service) && !wants_files(item->service) &&
+                        !(item->state->flags & (AGENTD_STATE_RESTART | AGENTD_STATE_RELOAD)))
+                        done(a, item);
+        return r;
+}
+
+static bool is_over(const Apply *a) {
+        for (const Item *item = a->items; item < a->items + a->n; item++)
+                if (!item->over)
+                        return false;
+        return true;
+}
+
+static void bring_in_order(Apply *a) {
+        sd_bus *bus;
+        int r;
+
+        a->offline = agentd_bus(a->context, &bus) == -EHOSTDOWN;
+        if (!a->offline && (bring_manager(a) < 0 || is_over(a)))
+                return;
+        if (!a->offline)
+                verify(a);
+        put_files(a);
+        decide_files(a);
+        change_files(a, UNIT_FILES_UNMASK, true);
+        change_files(a, UNIT_FILES_DISABLE, false);
+        change_files(a, UNIT_FILES_ENABLE, false);
+        change_files(a, UNIT_FILES_MASK, false);
+        if (a->offline || !manager_is_there(a->manager)) {
+                remove_files(a);
+                for (Item *item = a->items; item < a->items + a->n; item++)
+                        done(a, item);
+                return;
+        }
+        if (a->reload || needs_reload(a)) {
+                r = units_reload(a->units);
+                if (r < 0) {
+                        fail_all(a, "systemd does not read its units", r);
+                        return;
+                }
+        }
+        for (unsigned attempt = 0; attempt < ATTEMPTS; attempt++) {
+                r = look(a);
+                if (r < 0) {
+                        fail_all(a, "systemd cannot be asked", r);
+                        return;
+                }
+                for (Item *item = a->items; item < a->items + a->n; item++)
+                        item->outdated = !item->over && is_up(&item->status) &&
+                                         service_is_outdated(a->context, a->units, item->service);
+                run_jobs(a, true);
+                run_jobs(a, false);
+                if (!begin_again(a))
+                        break;
+        }
+        remove_files(a);
+        wait_for_health(a);
+        finish(a);
+}
+
+/* Those of one manager; those of others are over for it. */
+static int apply_some(AgentdContext *context, const AgentdState *states, size_t n, const char *user) {
+        Apply a = {
+                .context = context,
+                .items = calloc(n, sizeof(Item)),
+                .jobs = calloc(n, ATTEMPTS * sizeof(UnitJob)),
+                .n = n,
+        };
+        uint64_t now = clock_usec(CLOCK_MONOTONIC), end = agentd_deadline(context, 0);
+        int r;
+
+        if (!a.items || !a.jobs) {
+                free(a.items);
+                free(a.jobs);
+                return -ENOMEM;
+        }
+        for (size_t i = 0; i < n; i++)
+                a.items[i] = (Item){
+                        .state = &states[i],
+                        .service = service_of(&states[i]),
+                        .over = !service_is_of(&states[i], user),
+                };
+        a.deadline_usec = end == UINT64_MAX             ? UINT64_MAX
+                          : end > now + 2 * MARGIN_USEC ? end - MARGIN_USEC
+                                                        : now + (end > now ? (end - now) / 2 : 0);
+        r = manager_get(context, user, &a.manager);
+        if (r >= 0) {
+                a.units = &a.manager->units;
+                bring_in_order(&a);
+                units_done(a.units);
+        } else
+                for (Item *item = a.items; item < a.items + n; item++)
+                        fail(&a, item, r == -ESRCH ? "there is no user '%s'" : "Failed to look up user '%s'",
+                                user);
+        free(a.items);
+        free(a.jobs);
+        return 0;
+}
+
+int service_apply(AgentdContext *context, const AgentdState *states, size_t n, unsigned flags) {
+        (void) flags;
+        return service_each_user(context, states, n, apply_some);
+}

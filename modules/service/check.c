@@ -1,0 +1,423 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Looks at units: activity of all of them in one call, enablement in the file system. */
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "files.h"
+#include "look.h"
+#include "unit-name.h"
+
+static uint64_t mtime_usec(const struct stat *st) {
+        return (uint64_t) st->st_mtim.tv_sec * 1000000 + (uint64_t) st->st_mtim.tv_nsec / 1000;
+}
+
+/* Of a file, or of a directory and what is in it. */
+static uint64_t newest(int root_fd, const char *path, bool directory) {
+        CLOSED int fd = unit_root_open(root_fd, path, directory ? O_RDONLY | O_DIRECTORY : O_PATH);
+        uint64_t usec = 0;
+        struct stat st;
+        DIR *d;
+
+        if (fd < 0)
+                return 0;
+        if (fstat(fd, &st) < 0)
+                return UINT64_MAX;
+        usec = mtime_usec(&st);
+        if (!directory)
+                return usec;
+        d = fdopendir(fd);
+        if (!d)
+                return UINT64_MAX;
+        fd = -1;
+        for (struct dirent *entry; (entry = readdir(d));)
+                if (*entry->d_name != '.' && fstatat(dirfd(d), entry->d_name, &st, 0) >= 0 &&
+                        mtime_usec(&st) > usec)
+                        usec = mtime_usec(&st);
+        (void) closedir(d);
+        return usec;
+}
+
+uint64_t look_at_age(UnitFiles *files, const char *name) {
+        const UnitPaths *paths = unit_files_paths(files);
+        char template[UNIT_NAME_SIZE], path[PATH_MAX];
+        const char *names[] = { name, unit_name_template(name, template) >= 0 ? template : NULL };
+        uint64_t usec = 0, other;
+        const UnitFile *unit;
+
+        if (unit_files_find(files, name, &unit) < 0)
+                return UINT64_MAX;
+        if (unit->path)
+                usec = newest(unit_files_root(files), unit->path, false);
+        for (size_t i = 0; i < paths->n; i++)
+                for (size_t k = 0; k < 2 && names[k]; k++) {
+                        (void) snprintf(path, sizeof(path), "%s/%s.d", paths->list[i].path, names[k]);
+                        other = newest(unit_files_root(files), path, true);
+                        usec = other > usec ? other : usec;
+                }
+        return usec;
+}
+
+bool is_masked(UnitFileState state) {
+        return state == UNIT_FILE_MASKED || state == UNIT_FILE_MASKED_RUNTIME;
+}
+
+bool is_enabled(UnitFileState state) {
+        return state == UNIT_FILE_ENABLED || state == UNIT_FILE_ENABLED_RUNTIME;
+}
+
+bool wants_files(const Service *service) {
+        return service->enabled != OPEN || service->masked != OPEN || service->preset != OPEN;
+}
+
+/* That which is enabled by this name: itself, or what an alias leads to. */
+static int state_of_real(UnitFiles *files, const char *name, UnitFileState *ret) {
+        const UnitFile *unit;
+        int r;
+
+        r = unit_files_states(files, &name, 1, ret);
+        if (r < 0 || *ret != UNIT_FILE_ALIAS)
+                return r;
+        r = unit_files_find(files, name, &unit);
+        if (r < 0 || !unit->real || strcmp(unit->real->name, name) == 0)
+                return r;
+        return unit_files_states(files, &unit->real->name, 1, ret);
+}
+
+static int ask_presets(UnitFiles *files, const char *unit, Wish *ret) {
+        Presets *presets;
+        PresetAction action;
+        int r;
+
+        r = presets_new(unit_files_root(files), UNIT_SCOPE_SYSTEM, &presets);
+        if (r < 0)
+                return r;
+        r = presets_query(presets, unit, NULL, NULL, &action);
+        presets_free(presets);
+        if (r >= 0)
+                *ret = action == PRESET_IGNORE ? OPEN : action == PRESET_ENABLE ? YES : NO;
+        return r;
+}
+
+int look_at_enablement(UnitFiles *files, const Service *service, UnitFileState *ret, Wish *ret_wish) {
+        Wish wish = (Wish) service->enabled;
+        int r;
+
+        r = state_of_real(files, service->unit, ret);
+        if (r < 0)
+                return r;
+        if (service->preset == YES && *ret != UNIT_FILE_NOT_FOUND) {
+                r = ask_presets(files, service->unit, &wish);
+                if (r < 0)
+                        return r;
+                /* What has no [Install] has nothing to be preset. */
+                if (*ret != UNIT_FILE_ENABLED && *ret != UNIT_FILE_ENABLED_RUNTIME &&
+                        *ret != UNIT_FILE_DISABLED && *ret != UNIT_FILE_LINKED &&
+                        *ret != UNIT_FILE_LINKED_RUNTIME)
+                        wish = OPEN;
+        }
+        *ret_wish = wish;
+        return 0;
+}
+
+/* Return: 1: go on; 0: the state is finished. */
+static int compare_files(AgentdContext *context, size_t i, const AgentdState *state, UnitFiles *files) {
+        const Service *service = service_of(state);
+        const char *parameter = service->preset == YES ? "preset" : "enabled";
+        UnitFileState is;
+        Wish wish;
+        int r;
+
+        r = look_at_enablement(files, service, &is, &wish);
+        if (r < 0) {
+                agentd_failed(context, i, "Failed to see whether '%s' is enabled: %s", service->unit,
+                        strerror(-r));
+                return 0;
+        }
+        if (service->masked != OPEN && (service->masked == YES) != is_masked(is))
+                agentd_differs_boolean(context, i, "masked", is_masked(is), service->masked == YES);
+        else if (service->masked == YES && is == UNIT_FILE_MASKED_RUNTIME)
+                agentd_differs_string(context, i, "masked", "until the next boot", "for good");
+        if (wish == OPEN)
+                return 1;
+
+        switch (is) {
+        case UNIT_FILE_NOT_FOUND:
+                if (wish == NO)
+                        return 1;
+                if (state->flags & AGENTD_STATE_PENDING || service->n_files > 0) {
+                        agentd_differs_boolean(context, i, parameter, false, true);
+                        return 1;
+                }
+                agentd_failed(context, i, "there is no unit '%s'", service->unit);
+                return 0;
+        case UNIT_FILE_BAD:
+                agentd_failed(context, i, "the unit file of '%s' cannot be read", service->unit);
+                return 0;
+        case UNIT_FILE_MASKED:
+        case UNIT_FILE_MASKED_RUNTIME:
+                if (wish == NO)
+                        return 1;
+                if (service->masked == NO) {
+                        agentd_differs_boolean(context, i, parameter, false, true);
+                        return 1;
+                }
+                agentd_failed(context, i,
+                        "'%s' is masked, and so cannot be enabled; with masked = false it will be unmasked",
+                        service->unit);
+                return 0;
+        case UNIT_FILE_STATIC:
+                if (wish == NO)
+                        return 1;
+                if (service->n_files > 0 && files_differ(context, service)) {
+                        /* Its files are about to be others. */
+                        agentd_differs_boolean(context, i, parameter, false, true);
+                        return 1;
+                }
+                agentd_failed(context, i, "'%s' cannot be enabled: it has no [Install], others start it",
+                        service->unit);
+                return 0;
+        case UNIT_FILE_ENABLED_RUNTIME:
+                if (wish == YES)
+                        agentd_differs_string(context, i, parameter, "until the next boot", "for good");
+                else
+                        agentd_differs_boolean(context, i, parameter, true, false);
+                return 1;
+        case UNIT_FILE_ENABLED:
+                if (wish == NO)
+                        agentd_differs_boolean(context, i, parameter, true, false);
+                return 1;
+        case UNIT_FILE_DISABLED:
+        case UNIT_FILE_LINKED:
+        case UNIT_FILE_LINKED_RUNTIME:
+                if (wish == YES)
+                        agentd_differs_boolean(context, i, parameter, false, true);
+                return 1;
+        default:
+                /* Generated, transient, indirect: others have decided. */
+                return 1;
+        }
+}
+
+/* ---- Activity -------------------------------------------------------------------------------------------------- */
+
+bool wants_activity(const Service *service) {
+        return !service->is_template &&
+               (service->running != OPEN || (service->n_files > 0 && !service->absent));
+}
+
+/* Return: 1: go on; 0: the state is finished. */
+static int compare_activity(
+        AgentdContext *context, Units *units, size_t i, const AgentdState *state, const UnitStatus *status) {
+        const Service *service = service_of(state);
+        const char *is = unit_active_to_string(status->active);
+        UnitDetails details;
+
+        if (service->running == OPEN)
+                return 1;
+        if (service->running == NO) {
+                if (status->active != UNIT_INACTIVE && status->active != UNIT_FAILED)
+                        agentd_differs_string(context, i, "running", is, "inactive");
+                return 1;
+        }
+        if (status->active == UNIT_ACTIVE || status->active == UNIT_RELOADING)
+                return 1;
+
+        if (strcmp(status->load, "not-found") == 0 && service->n_files > 0) {
+                /* It is about to be made. */
+                agentd_differs_string(context, i, "running", is, "active");
+                return 1;
+        }
+        if (strcmp(status->load, "not-found") == 0 && !(state->flags & AGENTD_STATE_PENDING)) {
+                agentd_failed(context, i, "there is no unit '%s'", service->unit);
+                return 0;
+        }
+        if (strcmp(status->load, "masked") == 0 && service->masked != NO) {
+                agentd_failed(context, i,
+                        "'%s' is masked, and so cannot be started; with masked = false it will be unmasked",
+                        service->unit);
+                return 0;
+        }
+        if (strcmp(status->load, "bad-setting") == 0 || strcmp(status->load, "error") == 0) {
+                /* Its file may be right by now, and only not read. */
+                if (service->n_files == 0 &&
+                        (units_get_details(units, status->id, &details) < 0 || !details.needs_reload)) {
+                        agentd_failed(context, i, "systemd cannot load '%s': %s", service->unit,
+                                *details.load_error ? details.load_error : status->load);
+                        return 0;
+                }
+        }
+        agentd_differs_string(context, i, "running", is, "active");
+        return 1;
+}
+
+static uint64_t clock_usec(clockid_t clock) {
+        struct timespec t;
+
+        (void) clock_gettime(clock, &t);
+        return (uint64_t) t.tv_sec * 1000000 + (uint64_t) t.tv_nsec / 1000;
+}
+
+bool service_is_outdated(AgentdContext *context, Units *units, const Service *service) {
+        uint64_t changed = files_changed_usec(context, service);
+        UnitDetails details;
+
+        if (service->n_files == 0 || service->absent || service->on_change == ON_CHANGE_NOTHING)
+                return false;
+        /* It was started after the boot, and so after them. */
+        if (changed <= clock_usec(CLOCK_REALTIME) - clock_usec(CLOCK_BOOTTIME))
+                return false;
+        if (units_get_details(units, service->unit, &details) < 0)
+                return false;
+        return changed >
+               (service->on_change == ON_CHANGE_RELOAD ? details.state_usec : details.started_usec);
+}
+
+/* Whether what it runs with are its files. Return: as above. */
+static int compare_own_files(
+        AgentdContext *context, Units *units, size_t i, const AgentdState *state, const UnitStatus *status) {
+        const Service *service = service_of(state);
+        bool up = status && (status->active == UNIT_ACTIVE || status->active == UNIT_RELOADING);
+
+        if (service->n_files == 0)
+                return 1;
+        if (files_compare(context, i, service) < 0)
+                return 0;
+        if (up && service->running != NO && service->on_change != ON_CHANGE_NOTHING &&
+                !(state->flags & (AGENTD_STATE_RESTART | AGENTD_STATE_RELOAD)) &&
+                (files_differ(context, service) || service_is_outdated(context, units, service)))
+                agentd_differs_string(context, i,
+                        service->on_change == ON_CHANGE_RELOAD ? "reload" : "restart", NULL, "due");
+        return 1;
+}
+
+/* A manager of units that is not there keeps what is to be running from it. Return: as above. */
+static int compare_manager(AgentdContext *context, Manager *manager, size_t i, const AgentdState *state) {
+        const Service *service = service_of(state);
+
+        if (!service->user)
+                return 1;
+        if (service->linger != OPEN && manager_lingers(manager) != (service->linger == YES))
+                agentd_differs_boolean(context, i, "linger", !service->linger, service->linger);
+        if (manager_is_there(manager))
+                return 1;
+        if (service->running == YES && (service->linger == YES || state->flags & AGENTD_STATE_PENDING)) {
+                agentd_differs_string(context, i, "running", "inactive", "active");
+                return 1;
+        }
+        if (service->running == YES) {
+                agentd_failed(context, i,
+                        "'%s' is not logged in, and so nothing runs; with linger = true it does all the "
+                        "same",
+                        service->user);
+                return 0;
+        }
+        return 1;
+}
+
+/* Those of one manager: every state is either of it, or passed over. */
+static int check_some(AgentdContext *context, const AgentdState *states, size_t n, const char *user) {
+        const char **names = calloc(n, sizeof(*names));
+        UnitStatus *status = calloc(n, sizeof(*status));
+        size_t n_names = 0, next = 0;
+        Manager *manager = NULL;
+        UnitFiles *files = NULL;
+        int r = 0, files_r = 0;
+
+        if (!names || !status) {
+                free(names);
+                free(status);
+                return -ENOMEM;
+        }
+        for (size_t i = 0; i < n; i++)
+                if (service_is_of(&states[i], user) && wants_activity(service_of(&states[i])))
+                        names[n_names++] = service_of(&states[i])->unit;
+        r = manager_get(context, user, &manager);
+        if (r >= 0 && manager_is_there(manager))
+                r = units_list(&manager->units, names, n_names, status);
+        else
+                n_names = 0;
+        /* With --root there is no systemd that these units are of. */
+        if (r == -EHOSTDOWN)
+                n_names = 0;
+
+        for (size_t i = 0; i < n; i++) {
+                const Service *service = service_of(&states[i]);
+                const UnitStatus *own;
+
+                if (!service_is_of(&states[i], user))
+                        continue;
+                if (!manager) {
+                        if (states[i].flags & AGENTD_STATE_PENDING)
+                                agentd_unknown(context, i, "there is no user '%s' yet", user);
+                        else
+                                agentd_failed(context, i,
+                                        r == -ESRCH ? "there is no user '%s'"
+                                                    : "Failed to look up user '%s'",
+                                        user);
+                        continue;
+                }
+                if (wants_activity(service) && r < 0 && r != -EHOSTDOWN) {
+                        agentd_failed(context, i, "systemd cannot be asked about '%s': %s", service->unit,
+                                *manager->units.error ? manager->units.error : strerror(-r));
+                        continue;
+                }
+                if (wants_files(service) && !files && files_r >= 0)
+                        files_r = manager_files(manager, &files);
+                if (wants_files(service) && files_r < 0) {
+                        agentd_failed(context, i, "Failed to read the directories of units: %s",
+                                strerror(-files_r));
+                        continue;
+                }
+                own = wants_activity(service) && n_names > 0 ? &status[next++] : NULL;
+                if (compare_manager(context, manager, i, &states[i]) == 0 ||
+                        compare_own_files(context, &manager->units, i, &states[i], own) == 0 ||
+                        (own && compare_activity(context, &manager->units, i, &states[i], own) == 0) ||
+                        (wants_files(service) && compare_files(context, i, &states[i], files) == 0))
+                        continue;
+                agentd_done(context, i);
+        }
+        if (manager)
+                units_done(&manager->units);
+        free(names);
+        free(status);
+        return 0;
+}
+
+bool service_is_of(const AgentdState *state, const char *user) {
+        const char *is = service_of(state)->user;
+
+        return is && user ? strcmp(is, user) == 0 : is == user;
+}
+
+int service_each_user(AgentdContext *context, const AgentdState *states, size_t n,
+        int (*function)(AgentdContext *context, const AgentdState *states, size_t n, const char *user)) {
+        int r = 0;
+
+        for (size_t i = 0; i < n && r >= 0; i++) {
+                const char *user = service_of(&states[i])->user;
+                bool seen = false;
+
+                for (size_t k = 0; k < i && !seen; k++)
+                        seen = service_is_of(&states[k], user);
+                if (!seen)
+                        r = function(context, states, n, user);
+                /* Mostly all are the host's. */
+                if (i == 0 && !user && r >= 0)
+                        while (i + 1 < n && !service_of(&states[i + 1])->user)
+                                i++;
+        }
+        return r;
+}
+
+int service_check(AgentdContext *context, const AgentdState *states, size_t n, unsigned flags) {
+        (void) flags;
+        return service_each_user(context, states, n, check_some);
+}

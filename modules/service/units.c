@@ -1,0 +1,708 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "units.h"
+
+#define SYSTEMD   "org.freedesktop.systemd1"
+#define MANAGER   "/org/freedesktop/systemd1"
+#define INTERFACE "org.freedesktop.systemd1.Manager"
+
+#define USEC_PER_SEC UINT64_C(1000000)
+
+/* systemd answers at once, but for when it reads its units anew, or executes itself anew. */
+#define CALL_USEC   (90 * USEC_PER_SEC)
+#define RELOAD_USEC (600 * USEC_PER_SEC)
+/* How long a job that we have cancelled may take to be over. */
+#define CANCEL_USEC (10 * USEC_PER_SEC)
+
+static uint64_t now_usec(void) {
+        struct timespec t;
+
+        (void) clock_gettime(CLOCK_MONOTONIC, &t);
+        return (uint64_t) t.tv_sec * USEC_PER_SEC + (uint64_t) t.tv_nsec / 1000;
+}
+
+static void copy(char *to, size_t size, const char *from) {
+        (void) snprintf(to, size, "%s", from ? from : "");
+}
+
+/* ---- The connection -------------------------------------------------------------------------------------------- */
+
+void units_done(Units *units) {
+        units->removed = sd_bus_slot_unref(units->removed);
+        units->bus = sd_bus_unref(units->bus);
+}
+
+static bool is_lost(int r) {
+        return r == -ECONNRESET || r == -ENOTCONN || r == -EPIPE || r == -ECONNREFUSED || r == -ESHUTDOWN;
+}
+
+static int connect_bus(Units *units) {
+        sd_bus *bus;
+        int r;
+
+        if (units->bus && sd_bus_is_open(units->bus) > 0)
+                return 0;
+        units_done(units);
+        r = units->connect(units->userdata, &bus);
+        if (r >= 0)
+                units->bus = sd_bus_ref(bus);
+        return r;
+}
+
+/* Calls, once more if the connection turns out to be gone before anything was said. Takes the message. */
+static int call(Units *units, sd_bus_message *message, uint64_t usec, sd_bus_message **ret) {
+        sd_bus_error error = SD_BUS_ERROR_NULL;
+        int r;
+
+        units->error[0] = '\0';
+        r = sd_bus_call(units->bus, message, usec, &error, ret);
+        if (r < 0)
+                copy(units->error, sizeof(units->error),
+                        error.message && *error.message ? error.message : strerror(-r));
+        sd_bus_error_free(&error);
+        sd_bus_message_unref(message);
+        return r;
+}
+
+static int new_call(Units *units, const char *method, sd_bus_message **ret) {
+        int r;
+
+        r = connect_bus(units);
+        if (r < 0) {
+                (void) snprintf(units->error, sizeof(units->error), "there is no connection to systemd (%s)",
+                        strerror(-r));
+                return r;
+        }
+        return sd_bus_message_new_method_call(units->bus, ret, SYSTEMD, MANAGER, INTERFACE, method);
+}
+
+static int append_names(sd_bus_message *message, const char *const *names, size_t n) {
+        int r;
+
+        r = sd_bus_message_open_container(message, 'a', "s");
+        for (size_t i = 0; r >= 0 && i < n; i++)
+                r = sd_bus_message_append_basic(message, 's', names[i]);
+        return r < 0 ? r : sd_bus_message_close_container(message);
+}
+
+/* ---- Looking --------------------------------------------------------------------------------------------------- */
+
+static const char *const active_words[] = {
+        [UNIT_INACTIVE] = "inactive",
+        [UNIT_ACTIVE] = "active",
+        [UNIT_RELOADING] = "reloading",
+        [UNIT_FAILED] = "failed",
+        [UNIT_ACTIVATING] = "activating",
+        [UNIT_DEACTIVATING] = "deactivating",
+        [UNIT_MAINTENANCE] = "maintenance",
+        [UNIT_ACTIVE_OTHER] = "in a state that is not known",
+};
+
+const char *unit_active_to_string(UnitActive active) {
+        return active_words[active];
+}
+
+static UnitActive parse_active(const char *word) {
+        for (UnitActive i = 0; i < UNIT_ACTIVE_OTHER; i++)
+                if (strcmp(word, active_words[i]) == 0)
+                        return i;
+        return UNIT_ACTIVE_OTHER;
+}
+
+static int list_once(Units *units, const char *const *names, size_t n, UnitStatus *ret) {
+        sd_bus_message *message = NULL, *reply = NULL;
+        size_t i = 0;
+        int r;
+
+        r = new_call(units, "ListUnitsByNames", &message);
+        if (r < 0)
+                return r;
+        r = append_names(message, names, n);
+        if (r < 0) {
+                sd_bus_message_unref(message);
+                return r;
+        }
+        r = call(units, message, CALL_USEC, &reply);
+        if (r < 0)
+                return r;
+
+        r = sd_bus_message_enter_container(reply, 'a', "(ssssssouso)");
+        while (r >= 0) {
+                const char *id, *description, *load, *active, *sub, *following, *path, *job_type, *job_path;
+                uint32_t job;
+
+                r = sd_bus_message_read(reply, "(ssssssouso)", &id, &description, &load, &active, &sub,
+                        &following, &path, &job, &job_type, &job_path);
+                if (r <= 0)
+                        break;
+                if (i == n) {
+                        r = -EBADMSG;
+                        break;
+                }
+                ret[i] = (UnitStatus){ .active = parse_active(active), .has_job = job != 0 };
+                copy(ret[i].id, sizeof(ret[i].id), id);
+                copy(ret[i].load, sizeof(ret[i].load), load);
+                copy(ret[i].sub, sizeof(ret[i].sub), sub);
+                i++;
+        }
+        sd_bus_message_unref(reply);
+        if (r < 0 || i != n) {
+                copy(units->error, sizeof(units->error), "systemd's list of units is not what it should be");
+                return r < 0 ? r : -EBADMSG;
+        }
+        return 0;
+}
+
+int units_list(Units *units, const char *const *names, size_t n, UnitStatus *ret) {
+        int r;
+
+        if (n == 0)
+                return 0;
+        r = list_once(units, names, n, ret);
+        return is_lost(r) ? list_once(units, names, n, ret) : r;
+}
+
+static int get_all(Units *units, const char *path, const char *interface, sd_bus_message **ret) {
+        sd_bus_message *message = NULL;
+        int r;
+
+        r = connect_bus(units);
+        if (r < 0)
+                return r;
+        r = sd_bus_message_new_method_call(
+                units->bus, &message, SYSTEMD, path, "org.freedesktop.DBus.Properties", "GetAll");
+        if (r < 0)
+                return r;
+        r = sd_bus_message_append_basic(message, 's', interface);
+        if (r < 0) {
+                sd_bus_message_unref(message);
+                return r;
+        }
+        return call(units, message, CALL_USEC, ret);
+}
+
+typedef struct Property {
+        const char *name, *signature;
+        int (*read)(sd_bus_message *message, UnitDetails *details);
+} Property;
+
+static int read_text(sd_bus_message *message, char *to, size_t size) {
+        const char *text;
+        int r;
+
+        r = sd_bus_message_read_basic(message, 's', &text);
+        if (r >= 0)
+                copy(to, size, text);
+        return r;
+}
+
+static int read_result(sd_bus_message *message, UnitDetails *details) {
+        return read_text(message, details->result, sizeof(details->result));
+}
+
+static int read_fragment(sd_bus_message *message, UnitDetails *details) {
+        return read_text(message, details->fragment, sizeof(details->fragment));
+}
+
+static int read_load_error(sd_bus_message *message, UnitDetails *details) {
+        const char *name, *text;
+        int r;
+
+        r = sd_bus_message_read(message, "(ss)", &name, &text);
+        if (r >= 0)
+                copy(details->load_error, sizeof(details->load_error), text);
+        return r;
+}
+
+static int read_invocation(sd_bus_message *message, UnitDetails *details) {
+        const void *bytes;
+        size_t size;
+        int r;
+
+        r = sd_bus_message_read_array(message, 'y', &bytes, &size);
+        for (size_t i = 0; r >= 0 && size == 16 && i < size; i++)
+                (void) snprintf(details->invocation + 2 * i, 3, "%02x", ((const uint8_t *) bytes)[i]);
+        return r;
+}
+
+static int read_exit_code(sd_bus_message *message, UnitDetails *details) {
+        return sd_bus_message_read_basic(message, 'i', &details->exit_code);
+}
+
+static int read_exit_status(sd_bus_message *message, UnitDetails *details) {
+        return sd_bus_message_read_basic(message, 'i', &details->exit_status);
+}
+
+static int read_restarts(sd_bus_message *message, UnitDetails *details) {
+        return sd_bus_message_read_basic(message, 'u', &details->restarts);
+}
+
+static int read_state_usec(sd_bus_message *message, UnitDetails *details) {
+        return sd_bus_message_read_basic(message, 't', &details->state_usec);
+}
+
+static int read_conditions(sd_bus_message *message, UnitDetails *details) {
+        int value, r;
+
+        r = sd_bus_message_read_basic(message, 'b', &value);
+        if (r >= 0)
+                details->conditions_fail = !value;
+        return r;
+}
+
+static int read_condition_usec(sd_bus_message *message, UnitDetails *details) {
+        return sd_bus_message_read_basic(message, 't', &details->condition_usec);
+}
+
+static int read_started_usec(sd_bus_message *message, UnitDetails *details) {
+        return sd_bus_message_read_basic(message, 't', &details->started_usec);
+}
+
+static int read_needs_reload(sd_bus_message *message, UnitDetails *details) {
+        int value, r;
+
+        r = sd_bus_message_read_basic(message, 'b', &value);
+        if (r >= 0)
+                details->needs_reload = value;
+        return r;
+}
+
+static const Property properties[] = {
+        { "Result", "s", read_result },
+        { "FragmentPath", "s", read_fragment },
+        { "LoadError", "(ss)", read_load_error },
+        { "InvocationID", "ay", read_invocation },
+        { "ExecMainCode", "i", read_exit_code },
+        { "ExecMainStatus", "i", read_exit_status },
+        { "NRestarts", "u", read_restarts },
+        { "StateChangeTimestamp", "t", read_state_usec },
+        { "ConditionResult", "b", read_conditions },
+        { "ConditionTimestamp", "t", read_condition_usec },
+        { "InactiveExitTimestamp", "t", read_started_usec },
+        { "NeedDaemonReload", "b", read_needs_reload },
+};
+
+static int read_property(sd_bus_message *reply, const char *name, UnitDetails *details) {
+        for (size_t i = 0; i < sizeof(properties) / sizeof(properties[0]); i++) {
+                const Property *property = &properties[i];
+                int r;
+
+                if (strcmp(property->name, name) != 0)
+                        continue;
+                r = sd_bus_message_enter_container(reply, 'v', property->signature);
+                if (r > 0)
+                        r = property->read(reply, details);
+                return r < 0 ? r : sd_bus_message_exit_container(reply);
+        }
+        return sd_bus_message_skip(reply, "v");
+}
+
+int units_get_details(Units *units, const char *name, UnitDetails *ret) {
+        sd_bus_message *message = NULL, *reply = NULL;
+        const char *path;
+        char *copied;
+        int r;
+
+        *ret = (UnitDetails){};
+        r = new_call(units, "GetUnit", &message);
+        if (r < 0)
+                return r;
+        r = sd_bus_message_append_basic(message, 's', name);
+        if (r < 0) {
+                sd_bus_message_unref(message);
+                return r;
+        }
+        r = call(units, message, CALL_USEC, &reply);
+        if (r < 0)
+                return r;
+        r = sd_bus_message_read_basic(reply, 'o', &path);
+        copied = r < 0 ? NULL : strdup(path);
+        sd_bus_message_unref(reply);
+        if (!copied)
+                return r < 0 ? r : -ENOMEM;
+        /* "": those of all interfaces in one. */
+        r = get_all(units, copied, "", &reply);
+        free(copied);
+        if (r < 0)
+                return r;
+
+        r = sd_bus_message_enter_container(reply, 'a', "{sv}");
+        while (r >= 0) {
+                const char *property;
+
+                r = sd_bus_message_enter_container(reply, 'e', "sv");
+                if (r <= 0)
+                        break;
+                r = sd_bus_message_read_basic(reply, 's', &property);
+                if (r >= 0)
+                        r = read_property(reply, property, ret);
+                if (r >= 0)
+                        r = sd_bus_message_exit_container(reply);
+        }
+        sd_bus_message_unref(reply);
+        /* Of a unit that was never to be started it says the same. */
+        ret->conditions_fail = ret->conditions_fail && ret->condition_usec > 0;
+        return r < 0 ? r : 0;
+}
+
+int units_get_reload_time(Units *units, uint64_t *ret_usec) {
+        sd_bus_error error = SD_BUS_ERROR_NULL;
+        int r;
+
+        r = connect_bus(units);
+        if (r < 0)
+                return r;
+        r = sd_bus_get_property_trivial(
+                units->bus, SYSTEMD, MANAGER, INTERFACE, "UnitsLoadTimestamp", &error, 't', ret_usec);
+        copy(units->error, sizeof(units->error),
+                r < 0 ? (error.message ? error.message : strerror(-r)) : "");
+        sd_bus_error_free(&error);
+        return r < 0 ? r : 0;
+}
+
+/* ---- Jobs ------------------------------------------------------------------------------------------------------ */
+
+static const char *const job_results[] = {
+        [JOB_OPEN] = "open",
+        [JOB_DONE] = "done",
+        [JOB_SKIPPED] = "skipped",
+        [JOB_REFUSED] = "refused",
+        [JOB_FAILED] = "failed",
+        [JOB_DEPENDENCY] = "dependency",
+        [JOB_TIMEOUT] = "timeout",
+        [JOB_CANCELED] = "canceled",
+        [JOB_LATE] = "late",
+        [JOB_LOST] = "lost",
+};
+
+static const char *const methods[] = {
+        [UNIT_START] = "StartUnit",
+        [UNIT_STOP] = "StopUnit",
+        [UNIT_RESTART] = "RestartUnit",
+        [UNIT_TRY_RESTART] = "TryRestartUnit",
+        [UNIT_RELOAD_OR_RESTART] = "ReloadOrRestartUnit",
+        [UNIT_RELOAD_OR_TRY_RESTART] = "ReloadOrTryRestartUnit",
+};
+
+const char *unit_job_result_to_string(UnitJobResult result) {
+        return job_results[result];
+}
+
+/* As JobRemoved says it. */
+static UnitJobResult parse_result(const char *word) {
+        static const UnitJobResult words[] = { JOB_DONE, JOB_SKIPPED, JOB_FAILED, JOB_DEPENDENCY,
+                JOB_TIMEOUT, JOB_CANCELED };
+
+        for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+                if (strcmp(word, job_results[words[i]]) == 0)
+                        return words[i];
+        /* "assert", "unsupported", "invalid", "collected", "once" */
+        return JOB_FAILED;
+}
+
+/* Jobs that were over before we knew their path. */
+#define EARLY_MAX (2 * UNITS_WINDOW)
+
+typedef struct Early {
+        char path[96];
+        UnitJobResult result;
+} Early;
+
+typedef struct Jobs {
+        Units *units;
+        void (*on_over)(void *userdata, UnitJob *job);
+        void *userdata;
+        Early early[EARLY_MAX];
+        size_t n_early; /* ever; the last EARLY_MAX of them are kept */
+} Jobs;
+
+static void job_over(Jobs *jobs, UnitJob *job, UnitJobResult result) {
+        if (job->result != JOB_OPEN)
+                return;
+        job->result = result;
+        job->call = sd_bus_slot_unref(job->call);
+        jobs->units->n_open--;
+        if (jobs->on_over)
+                jobs->on_over(jobs->userdata, job);
+}
+
+static int on_removed(sd_bus_message *message, void *userdata, sd_bus_error *error) {
+        Jobs *jobs = userdata;
+        const char *path, *unit, *result;
+        Early *early;
+        uint32_t id;
+
+        (void) error;
+        if (sd_bus_message_read(message, "uoss", &id, &path, &unit, &result) < 0)
+                return 0;
+        for (size_t i = 0; i < jobs->units->n_jobs; i++) {
+                UnitJob *job = &jobs->units->jobs[i];
+
+                if (job->result == JOB_OPEN && strcmp(job->path, path) == 0) {
+                        job_over(jobs, job, parse_result(result));
+                        return 0;
+                }
+        }
+        early = &jobs->early[jobs->n_early++ % EARLY_MAX];
+        copy(early->path, sizeof(early->path), path);
+        early->result = parse_result(result);
+        return 0;
+}
+
+static int on_reply(sd_bus_message *message, void *userdata, sd_bus_error *ret_error) {
+        UnitJob *job = userdata;
+        Jobs *jobs = job->units->userdata_jobs;
+        const sd_bus_error *error = sd_bus_message_get_error(message);
+        const char *path;
+
+        (void) ret_error;
+        if (error) {
+                bool late = sd_bus_error_has_name(error, SD_BUS_ERROR_NO_REPLY) ||
+                            sd_bus_error_has_name(error, SD_BUS_ERROR_DISCONNECTED) ||
+                            sd_bus_error_has_name(error, SD_BUS_ERROR_TIMEOUT);
+
+                copy(job->error, sizeof(job->error), error->message);
+                copy(job->error_name, sizeof(job->error_name), error->name);
+                job_over(jobs, job, late ? JOB_LOST : JOB_REFUSED);
+                return 0;
+        }
+        if (sd_bus_message_read_basic(message, 'o', &path) < 0) {
+                job_over(jobs, job, JOB_LOST);
+                return 0;
+        }
+        copy(job->path, sizeof(job->path), path);
+        if (job->no_wait) {
+                job_over(jobs, job, JOB_DONE);
+                return 0;
+        }
+        for (size_t i = 0; i < jobs->n_early && i < EARLY_MAX; i++)
+                if (strcmp(jobs->early[i].path, path) == 0) {
+                        job_over(jobs, job, jobs->early[i].result);
+                        break;
+                }
+        return 0;
+}
+
+static int begin(Units *units, UnitJob *job, uint64_t deadline) {
+        sd_bus_message *message = NULL;
+        uint64_t now = now_usec();
+        int r;
+
+        r = sd_bus_message_new_method_call(
+                units->bus, &message, SYSTEMD, MANAGER, INTERFACE, methods[job->method]);
+        if (r >= 0)
+                r = sd_bus_message_append(message, "ss", job->name, "replace");
+        if (r >= 0)
+                r = sd_bus_call_async(
+                        units->bus, &job->call, message, on_reply, job, deadline > now ? deadline - now : 1);
+        sd_bus_message_unref(message);
+        return r;
+}
+
+static void cancel(Units *units, UnitJob *job) {
+        if (*job->path)
+                (void) sd_bus_call_method_async(units->bus, NULL, SYSTEMD, job->path,
+                        "org.freedesktop.systemd1.Job", "Cancel", NULL, NULL, NULL);
+}
+
+/* Processes what has come, or waits for it. Return: 0; -ETIME; -errno. */
+static int pump(Units *units, uint64_t until) {
+        uint64_t now;
+        int r;
+
+        r = sd_bus_process(units->bus, NULL);
+        if (r != 0)
+                return r < 0 ? r : 0;
+        now = now_usec();
+        if (now >= until)
+                return -ETIME;
+        r = sd_bus_wait(units->bus, until - now);
+        return r < 0 && r != -EINTR ? r : 0;
+}
+
+static int subscribe(Units *units, Jobs *jobs) {
+        sd_bus_error error = SD_BUS_ERROR_NULL;
+        int r;
+
+        r = connect_bus(units);
+        if (r < 0)
+                return r;
+        r = sd_bus_match_signal(
+                units->bus, &units->removed, SYSTEMD, MANAGER, INTERFACE, "JobRemoved", on_removed, jobs);
+        if (r < 0)
+                return r;
+        /* Only who has subscribed is told. A second time on one connection is an error, which is none. */
+        (void) sd_bus_call_method(units->bus, SYSTEMD, MANAGER, INTERFACE, "Subscribe", &error, NULL, NULL);
+        sd_bus_error_free(&error);
+        return 0;
+}
+
+/* At the deadline: what is under way is cancelled, and let be over. */
+static int end_late(Units *units, Jobs *jobs, size_t begun) {
+        uint64_t until = now_usec() + CANCEL_USEC;
+        int r = 0;
+
+        for (size_t i = 0; i < begun; i++)
+                if (units->jobs[i].result == JOB_OPEN)
+                        cancel(units, &units->jobs[i]);
+        while (r >= 0 && units->n_open > 0)
+                r = pump(units, until);
+        for (size_t i = 0; i < begun; i++)
+                if (units->jobs[i].result == JOB_CANCELED || units->jobs[i].result == JOB_OPEN) {
+                        if (units->jobs[i].result == JOB_OPEN)
+                                job_over(jobs, &units->jobs[i], JOB_LATE);
+                        units->jobs[i].result = JOB_LATE;
+                }
+        return r == -ETIME ? 0 : r;
+}
+
+int units_run_jobs(Units *units, UnitJob *jobs_, size_t n, uint64_t deadline_usec,
+        void (*on_over)(void *userdata, UnitJob *job), void *userdata) {
+        Jobs *jobs = calloc(1, sizeof(*jobs));
+        size_t begun = 0;
+        int r;
+
+        if (!jobs)
+                return -ENOMEM;
+        *jobs = (Jobs){ .units = units, .on_over = on_over, .userdata = userdata };
+        units->userdata_jobs = jobs;
+        units->jobs = jobs_;
+        units->n_jobs = n;
+        units->n_open = 0;
+        for (size_t i = 0; i < n; i++) {
+                jobs_[i].result = JOB_OPEN;
+                jobs_[i].path[0] = jobs_[i].error[0] = jobs_[i].error_name[0] = '\0';
+                jobs_[i].units = units;
+        }
+
+        r = subscribe(units, jobs);
+        while (r >= 0 && (begun < n || units->n_open > 0)) {
+                while (r >= 0 && begun < n && units->n_open < UNITS_WINDOW) {
+                        r = begin(units, &jobs_[begun], deadline_usec);
+                        if (r >= 0) {
+                                units->n_open++;
+                                begun++;
+                        }
+                }
+                if (r >= 0)
+                        r = pump(units, deadline_usec);
+                if (r == -ETIME) {
+                        r = end_late(units, jobs, begun);
+                        break;
+                }
+        }
+        for (size_t i = 0; i < n; i++) {
+                if (jobs_[i].result != JOB_OPEN)
+                        continue;
+                if (i >= begun)
+                        units->n_open++;
+                job_over(jobs, &jobs_[i], i < begun || r < 0 ? JOB_LOST : JOB_LATE);
+        }
+        if (r < 0)
+                (void) snprintf(units->error, sizeof(units->error), "the connection to systemd broke (%s)",
+                        strerror(-r));
+        units->removed = sd_bus_slot_unref(units->removed);
+        units->jobs = NULL;
+        units->n_jobs = 0;
+        free(jobs);
+        return r < 0 && !is_lost(r) ? r : 0;
+}
+
+/* ---- Files ----------------------------------------------------------------------------------------------------- */
+
+int units_reload(Units *units) {
+        sd_bus_message *message = NULL, *reply = NULL;
+        int r;
+
+        r = new_call(units, "Reload", &message);
+        if (r < 0)
+                return r;
+        r = call(units, message, RELOAD_USEC, &reply);
+        sd_bus_message_unref(reply);
+        return r < 0 ? r : 0;
+}
+
+const char *units_files_method_to_string(UnitFilesMethod method) {
+        static const char *const words[] = {
+                [UNIT_FILES_ENABLE] = "enable",
+                [UNIT_FILES_DISABLE] = "disable",
+                [UNIT_FILES_MASK] = "mask",
+                [UNIT_FILES_UNMASK] = "unmask",
+                [UNIT_FILES_PRESET] = "preset",
+        };
+
+        return words[method];
+}
+
+int units_change_files(Units *units, UnitFilesMethod method, bool runtime, const char *const *names,
+        size_t n, void (*on_change)(void *userdata, const UnitLink *change), void *userdata) {
+        static const struct {
+                const char *method;
+                int n_flags;   /* booleans: runtime, force */
+                bool has_info; /* the answer begins with "carries install info" */
+        } calls[] = {
+                [UNIT_FILES_ENABLE] = { "EnableUnitFiles", 2, true },
+                [UNIT_FILES_DISABLE] = { "DisableUnitFiles", 1, false },
+                [UNIT_FILES_MASK] = { "MaskUnitFiles", 2, false },
+                [UNIT_FILES_UNMASK] = { "UnmaskUnitFiles", 1, false },
+                [UNIT_FILES_PRESET] = { "PresetUnitFiles", 2, true },
+        };
+        sd_bus_message *message = NULL, *reply = NULL;
+        int r, unused;
+
+        r = new_call(units, calls[method].method, &message);
+        if (r < 0)
+                return r;
+        r = append_names(message, names, n);
+        for (int i = 0; r >= 0 && i < calls[method].n_flags; i++)
+                r = sd_bus_message_append(message, "b", i == 0 && runtime);
+        if (r < 0) {
+                sd_bus_message_unref(message);
+                return r;
+        }
+        r = call(units, message, CALL_USEC, &reply);
+        if (r < 0)
+                return r;
+        if (calls[method].has_info)
+                r = sd_bus_message_read_basic(reply, 'b', &unused);
+        if (r >= 0)
+                r = sd_bus_message_enter_container(reply, 'a', "(sss)");
+        while (r >= 0) {
+                const char *type, *path, *target;
+                UnitLink change;
+
+                r = sd_bus_message_read(reply, "(sss)", &type, &path, &target);
+                if (r <= 0)
+                        break;
+                copy(change.type, sizeof(change.type), type);
+                copy(change.path, sizeof(change.path), path);
+                copy(change.target, sizeof(change.target), target);
+                if (on_change)
+                        on_change(userdata, &change);
+        }
+        sd_bus_message_unref(reply);
+        return r < 0 ? r : 0;
+}
+
+int units_reset_failed(Units *units, const char *name) {
+        sd_bus_message *message = NULL, *reply = NULL;
+        int r;
+
+        r = new_call(units, "ResetFailedUnit", &message);
+        if (r < 0)
+                return r;
+        r = sd_bus_message_append_basic(message, 's', name);
+        if (r < 0) {
+                sd_bus_message_unref(message);
+                return r;
+        }
+        r = call(units, message, CALL_USEC, &reply);
+        sd_bus_message_unref(reply);
+        return r < 0 ? r : 0;
+}

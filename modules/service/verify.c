@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/*
+ * Unit files are laid out in a directory of their own, by the names that they will have, and `systemd-analyze verify` looks at them
+ * there. It knows the units of the host as well, since the directory only comes before the usual ones.
+ */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "files.h"
+#include "pool.h"
+
+#define ANALYZE "/usr/bin/systemd-analyze"
+#define PATTERN "/run/agentd-verify-XXXXXX"
+
+/* Of what it says. */
+#define ERROR_MAX ((size_t) 600)
+
+static int write_file(int dir_fd, const char *name, const char *text, size_t size) {
+        CLOSED int fd = openat(dir_fd, name, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0644);
+
+        if (fd < 0)
+                return -errno;
+        while (size > 0) {
+                ssize_t n = write(fd, text, size);
+
+                if (n < 0 && errno == EINTR)
+                        continue;
+                if (n <= 0)
+                        return n < 0 ? -errno : -EIO;
+                text += n;
+                size -= (size_t) n;
+        }
+        return 0;
+}
+
+/* The name by which systemd knows a file: the last part, with the directory if that is one of drop-ins. */
+static const char *name_of(const char *path) {
+        const char *slash = strrchr(path, '/'), *before = slash;
+
+        while (before > path && before[-1] != '/')
+                before--;
+        return slash - before > 2 && slash[-1] == 'd' && slash[-2] == '.' ? before : slash + 1;
+}
+
+static int lay_out(AgentdContext *context, int dir_fd, const Service *service) {
+        for (unsigned k = 0; k < service->n_files; k++) {
+                const char *name = name_of(service->files[k].path), *slash = strchr(name, '/');
+                char *text = NULL;
+                size_t size;
+                int r;
+
+                if (slash) {
+                        char directory[300];
+
+                        (void) snprintf(directory, sizeof(directory), "%.*s", (int) (slash - name), name);
+                        if (mkdirat(dir_fd, directory, 0755) < 0 && errno != EEXIST)
+                                return -errno;
+                }
+                r = file_text(context, &service->files[k], &text, &size);
+                if (r >= 0)
+                        r = write_file(dir_fd, name, text, size);
+                free(text);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+static void remove_tree(int dir_fd, const Service *const *services, size_t n, const char *path) {
+        for (size_t i = 0; i < n; i++)
+                for (unsigned k = 0; k < services[i]->n_files; k++) {
+                        const char *name = name_of(services[i]->files[k].path), *slash = strchr(name, '/');
+                        char directory[300];
+
+                        (void) unlinkat(dir_fd, name, 0);
+                        if (!slash)
+                                continue;
+                        (void) snprintf(directory, sizeof(directory), "%.*s", (int) (slash - name), name);
+                        (void) unlinkat(dir_fd, directory, AT_REMOVEDIR);
+                }
+        (void) rmdir(path);
+}
+
+/* Its lines as one, without the directory, which nobody knows. */
+static char *tidy(const char *text, const char *directory) {
+        size_t length = strlen(directory), size;
+        char *result = NULL;
+        FILE *f = open_memstream(&result, &size);
+        bool gap = false;
+
+        if (!f)
+                return NULL;
+        for (const char *p = text; *p && (size_t) ftell(f) < ERROR_MAX;) {
+                if (strncmp(p, directory, length) == 0 && p[length] == '/') {
+                        p += length + 1;
+                        continue;
+                }
+                if ((unsigned char) *p < ' ')
+                        gap = true;
+                else {
+                        if (gap && ftell(f) > 0)
+                                (void) fputs(" | ", f);
+                        gap = false;
+                        (void) fputc(*p, f);
+                }
+                p++;
+        }
+        if (fclose(f) != 0) {
+                free(result);
+                return NULL;
+        }
+        return result;
+}
+
+/* Unit files by their paths; of who has only drop-ins, the unit by its name. Returns how many. */
+static size_t add_arguments(
+        const char *directory, const Service *service, const char **argv, char **paths, size_t *n_paths) {
+        size_t n = 0;
+
+        for (unsigned k = 0; k < service->n_files; k++) {
+                const char *name = name_of(service->files[k].path);
+                char *path;
+
+                if (strchr(name, '/') || asprintf(&path, "%s/%s", directory, name) < 0)
+                        continue;
+                argv[n++] = paths[(*n_paths)++] = path;
+        }
+        if (n == 0)
+                argv[n++] = service->unit;
+        return n;
+}
+
+/* Return: 1: they are fine; 0: they are not, *ret_error says why; -errno: nobody can tell. */
+static int analyze(AgentdContext *context, size_t state, const char *directory,
+        const Service *const *services, size_t n, char **ret_error) {
+        const char **argv = calloc(n * SERVICE_FILES_MAX + 6, sizeof(*argv));
+        char environment[sizeof("SYSTEMD_UNIT_PATH=") + sizeof(PATTERN) + 1],
+                **paths = calloc(n * SERVICE_FILES_MAX, sizeof(*paths));
+        AgentdCommandResult result = { .size = sizeof(result) };
+        size_t m = 0, n_paths = 0;
+        int r = -ENOMEM;
+
+        (void) snprintf(environment, sizeof(environment), "SYSTEMD_UNIT_PATH=%s:", directory);
+        if (argv && paths) {
+                argv[m++] = ANALYZE;
+                argv[m++] = "verify";
+                argv[m++] = "--man=no";
+                argv[m++] = "--recursive-errors=no";
+                for (size_t i = 0; i < n; i++)
+                        m += add_arguments(directory, services[i], argv + m, paths, &n_paths);
+                r = agentd_run_command(context, state,
+                        &(AgentdCommand){
+                                .size = sizeof(AgentdCommand),
+                                .argv = argv,
+                                .environment = (const char *const[]){ environment,
+                                        "SYSTEMD_LOG_LEVEL=warning", NULL },
+                                .flags = AGENTD_COMMAND_QUIET,
+                                .input_fd = -1,
+                                .output_fd = -1,
+                        },
+                        &result);
+                if (r >= 0 && result.end != AGENTD_COMMAND_EXITED)
+                        r = -EIO;
+                else if (r >= 0) {
+                        r = result.code == 0;
+                        *ret_error = r == 0 ? tidy(result.errors, directory) : NULL;
+                }
+        }
+        for (size_t i = 0; i < n_paths; i++)
+                free(paths[i]);
+        free(paths);
+        free(argv);
+        return r;
+}
+
+void files_verify(AgentdContext *context, const Service *const *services, const size_t *indices, size_t n,
+        char **errors) {
+        char directory[] = PATTERN;
+        CLOSED int dir_fd = -1;
+        char *error = NULL;
+        int r = 0;
+
+        if (n == 0 || access(ANALYZE, X_OK) < 0)
+                return;
+        if (!mkdtemp(directory))
+                return;
+        dir_fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (dir_fd < 0 || chmod(directory, 0755) < 0)
+                r = -errno;
+        for (size_t i = 0; r >= 0 && i < n; i++)
+                r = lay_out(context, dir_fd, services[i]);
+        if (r >= 0)
+                r = analyze(context, indices[0], directory, services, n, &error);
+        if (r == 0)
+                for (size_t i = 0; i < n; i++)
+                        if (n == 1) {
+                                errors[0] = error;
+                                error = NULL;
+                        } else
+                                (void) analyze(context, indices[i], directory, &services[i], 1, &errors[i]);
+        else if (r < 0)
+                agentd_log(
+                        context, 4, "Unit files are put in place without being verified: %s", strerror(-r));
+        free(error);
+        if (dir_fd >= 0)
+                remove_tree(dir_fd, services, n, directory);
+}
