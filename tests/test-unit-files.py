@@ -189,9 +189,8 @@ def states(root):
         # The list says of none that it is missing.
         if told.get(name, "bad") == "bad":
             answer = run("systemctl", "--root=" + root, "is-enabled", name)
-            # It also looks for scripts of System V, by other means, and does not get over a directory.
-            if "Failed to look up unit file state: Is a directory" in answer.stderr:
-                told.pop(name, None)
+            # It also looks for scripts of System V, and then falls over what is bad in any directory.
+            if "Failed to look up unit file state" in answer.stderr and name not in told:
                 continue
             told[name] = answer.stdout.strip() or ("not-found" if "No such file" in answer.stderr else "bad")
     return told
