@@ -190,15 +190,19 @@ def states(root):
         if told.get(name, "bad") == "bad":
             answer = run("systemctl", "--root=" + root, "is-enabled", name)
             # It also looks for scripts of System V, and then falls over what is bad in any directory.
-            if "Failed to look up unit file state" in answer.stderr and name not in told:
+            if "Failed to look up unit file state" in answer.stderr:
+                told.pop(name, None)
                 continue
             told[name] = answer.stdout.strip() or ("not-found" if "No such file" in answer.stderr else "bad")
     return told
 
 
-def is_on_purpose(verb, theirs, ours):
+def is_on_purpose(verb, names, theirs):
     # Disabling what is not there, or cannot be read, is done by its name.
-    if verb == "disable" and theirs.returncode != 0 and ours.returncode == 0:
+    if verb == "disable" and theirs.returncode != 0:
+        return True
+    # One that another one names in Also= they do not look at by itself.
+    if verb == "preset" and len(names) > 1 and theirs.returncode == 0:
         return True
     # Of a linked unit they say that something of [Install] cannot be, and then that all went well.
     return verb == "enable" and theirs.returncode == 0 and "Failed to enable " in theirs.stderr
@@ -230,7 +234,7 @@ def compare(number, directory):
         answer = run(TOOL, *options, roots[1], verb, *names)
         what = " ".join(options + [verb] + names)
         if theirs.returncode != answer.returncode:
-            if is_on_purpose(verb, theirs, answer):
+            if is_on_purpose(verb, names, theirs):
                 failed = True
                 break
             return f"{what}: exits with {theirs.returncode} and not {answer.returncode}: {theirs.stderr}{answer.stderr}", 0, 0

@@ -98,7 +98,7 @@ TEST(verbs) {
                         { { ETC "b.service", NULL }, { ETC "c.service", NULL }, { ETC "d.service", LIB "d.service" } } },
                 { UNIT_VERB_DISABLE, 0, { "b.service" }, { { LIB "a.service", WANTED }, { ETC "b.service", "-> " LIB "a.service" }, { WANTS "a.service", "-> " LIB "a.service" } },
                         { { ETC "b.service", NULL }, { WANTS "a.service", NULL } } },
-                { UNIT_VERB_DISABLE, 0, { "a.service" }, { { LIB "a.service", "[Install]\nAlso=b.socket\n" }, { LIB "b.socket", "x" }, { ETC "s.target.wants/b.socket", "-> x" } }, { { ETC "s.target.wants", NULL }, { ETC, NULL } } },
+                { UNIT_VERB_DISABLE, 0, { "a.service" }, { { LIB "a.service", "[Install]\nAlso=b.socket\n" }, { LIB "b.socket", "x" }, { ETC "s.target.wants/b.socket", "-> x" } }, { { ETC "s.target.wants", NULL } } },
                 { UNIT_VERB_DISABLE, 0, { "a@.service" }, { { LIB "a@.service", WANTED }, { WANTS "a@x.service", "-> x" }, { WANTS "a@y.service", "-> x" }, { WANTS "b@y.service", "-> x" } },
                         { { WANTS "a@x.service", NULL }, { WANTS "a@y.service", NULL }, { WANTS "b@y.service", "x" } } },
                 { UNIT_VERB_DISABLE, 0, { "a@x.service" }, { { LIB "a@.service", WANTED }, { WANTS "a@x.service", "-> x" }, { WANTS "a@y.service", "-> x" } }, { { WANTS "a@x.service", NULL }, { WANTS "a@y.service", "x" } } },
@@ -108,6 +108,8 @@ TEST(verbs) {
                 { UNIT_VERB_DISABLE, 0, { "a.service" }, { { LIB "a.service", WANTED }, { RUNTIME "multi-user.target.wants/a.service", "-> x" } }, { { RUNTIME "multi-user.target.wants/a.service", "x" } } },
                 { UNIT_VERB_DISABLE, UNIT_CHANGE_RUNTIME, { "a.service" }, { { LIB "a.service", WANTED }, { RUNTIME "multi-user.target.wants/a.service", "-> x" } }, { { RUNTIME "multi-user.target.wants", NULL } } },
                 { UNIT_VERB_DISABLE, 0, { "a.service" }, { { LIB "a.service", WANTED }, { ETC "x.service", "-> y.service" }, { ETC "y.service", "-> x.service" } }, { { ETC "x.service", "y.service" } } },
+
+                { UNIT_VERB_DISABLE, 0, { "b.service" }, { { LIB "b.service", "-> c.service" }, { LIB "c.service", "-> b.service" }, { WANTS "c.service", "-> x" } }, { { ETC "multi-user.target.wants", NULL } } },
 
                 /* Mask and unmask. */
                 { UNIT_VERB_MASK, 0, { "a.service", "nobody.service" }, { { LIB "a.service", WANTED } }, { { ETC "a.service", "/dev/null" }, { ETC "nobody.service", "/dev/null" } } },

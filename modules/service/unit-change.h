@@ -14,6 +14,9 @@
  *
  * Otherwise than systemctl, on purpose, besides all or nothing and what enablement.h says:
  *   - disabling a unit of which there is no file is no error: links of its name are removed
+ *   - what is planned goes by the links that were there before; systemctl, in the middle, sees those of the same call
+ *   - of several names that are preset each goes by its own policy, even if another one names it in Also=
+ *   - whatever cannot be makes the whole fail; systemctl forgets some such errors
  *   - a link that leads round in circles is passed over when links are removed
  */
 
