@@ -43,9 +43,11 @@ static void check_links(const Tree *tree, const TreeFile *expected) {
         for (; expected->path; expected++) {
                 const char *is = tree_link(tree, expected->path, buffer);
 
-                if (!expected->content)
+                if (!expected->content) {
+                        if (tree_has(tree, expected->path))
+                                print_error("%s is still there\n", expected->path);
                         ASSERT_FALSE(tree_has(tree, expected->path));
-                else {
+                } else {
                         if (!is || !streq(is, expected->content))
                                 print_error("%s is %s, not %s\n", expected->path, is ? is : "no link", expected->content);
                         ASSERT_NOT_NULL(is);
@@ -109,7 +111,8 @@ TEST(verbs) {
                 { UNIT_VERB_DISABLE, UNIT_CHANGE_RUNTIME, { "a.service" }, { { LIB "a.service", WANTED }, { RUNTIME "multi-user.target.wants/a.service", "-> x" } }, { { RUNTIME "multi-user.target.wants", NULL } } },
                 { UNIT_VERB_DISABLE, 0, { "a.service" }, { { LIB "a.service", WANTED }, { ETC "x.service", "-> y.service" }, { ETC "y.service", "-> x.service" } }, { { ETC "x.service", "y.service" } } },
 
-                { UNIT_VERB_DISABLE, 0, { "b.service" }, { { LIB "b.service", "-> c.service" }, { LIB "c.service", "-> b.service" }, { WANTS "c.service", "-> x" } }, { { ETC "multi-user.target.wants", NULL } } },
+                { UNIT_VERB_DISABLE, 0, { "b.service" }, { { LIB "b.service", "x" }, { LIB "c.service", "x" }, { ETC "b.service", "-> " LIB "c.service" }, { ETC "c.service", "-> " LIB "b.service" }, { WANTS "c.service", "-> x" } },
+                        { { ETC "multi-user.target.wants", NULL }, { ETC "b.service", NULL }, { ETC "c.service", NULL } } },
 
                 /* Mask and unmask. */
                 { UNIT_VERB_MASK, 0, { "a.service", "nobody.service" }, { { LIB "a.service", WANTED } }, { { ETC "a.service", "/dev/null" }, { ETC "nobody.service", "/dev/null" } } },
