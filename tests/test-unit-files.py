@@ -66,10 +66,20 @@ class Tree:
         self.put("/dev/null", "")
         self.put("/etc/machine-id", "0123456789abcdef0123456789abcdef\n")
 
+        # The same for what all users have. Generators and the like are then somewhere.
+        self.scope = ["--global"] if seed % 8 == 0 else []
+        if self.scope:
+            self.files = {self.of_users(path): tuple(map(self.of_users, content)) if isinstance(content, tuple) else content
+                          for path, content in self.files.items()}
         # With --root systemctl does not see the mask at the end of two links, which it does on a host that runs.
         for path, content in list(self.files.items()):
             if isinstance(content, tuple) and content[0] != "/dev/null" and self.final(path) in ("", ("/dev/null",)):
                 del self.files[path]
+
+    @staticmethod
+    def of_users(path):
+        return path.replace("/systemd/system/", "/systemd/user/").replace("/systemd/system-preset", "/systemd/user-preset").replace(
+            "../system/", "../user/")
 
     def final(self, path):
         for _ in range(9):
@@ -179,16 +189,16 @@ def listing(root):
     return found
 
 
-def states(root):
+def states(root, scope):
     """As systemctl tells them: those that are there by list, others one by one."""
     told = {}
-    for line in systemctl(root, "list-unit-files").stdout.splitlines():
+    for line in systemctl(root, *scope, "list-unit-files").stdout.splitlines():
         words = line.split()
         told[words[0]] = words[1]
     for name in {*OTHERS, *NAMES, *told}:
         # The list says of none that it is missing.
         if told.get(name, "bad") == "bad":
-            answer = run("systemctl", "--root=" + root, "is-enabled", name)
+            answer = run("systemctl", "--root=" + root, *scope, "is-enabled", name)
             # It also looks for scripts of System V, and then falls over what is bad in any directory.
             if "Failed to look up unit file state" in answer.stderr:
                 told.pop(name, None)
@@ -216,15 +226,15 @@ def compare(number, directory):
     for root in roots:
         os.mkdir(root)
         tree.make(root)
-    told = states(roots[0])
+    told = states(roots[0], tree.scope)
     names = sorted(told)
-    answer = run(TOOL, roots[1], "is-enabled", *names)
+    answer = run(TOOL, *tree.scope, roots[1], "is-enabled", *names)
     ours = dict(zip(names, answer.stdout.splitlines()))
     if ours != told:
         return "states: " + ", ".join(f"{n} is {told[n]} and not {ours.get(n)}" for n in names if ours.get(n) != told[n]), 0, 0
     for _ in range(4):
         verb = tree.random.choice(["enable", "enable", "enable", "disable", "disable", "mask", "unmask", "preset", "preset", "link"])
-        options = [o for o in ("--runtime", "--force") if tree.random.random() < 0.15]
+        options = tree.scope + [o for o in ("--runtime", "--force") if tree.random.random() < 0.15]
         names = tree.random.sample(NAMES + OTHERS[:3], tree.random.choice([1, 1, 2]))
         if verb == "link":
             names = ["/opt/" + tree.random.choice(["linked.service", "other.service", "nobody.service"])]
@@ -255,9 +265,9 @@ def compare(number, directory):
     # What has failed in the middle has left something behind.
     if failed:
         return None, n_verbs, len(told)
-    told = states(roots[0])
+    told = states(roots[0], tree.scope)
     names = sorted(told)
-    ours = dict(zip(names, run(TOOL, roots[1], "is-enabled", *names).stdout.splitlines()))
+    ours = dict(zip(names, run(TOOL, *tree.scope, roots[1], "is-enabled", *names).stdout.splitlines()))
     if ours != told:
         return "states in the end: " + ", ".join(f"{n} is {told[n]} and not {ours.get(n)}" for n in names if ours.get(n) != told[n]), 0, 0
     return None, n_verbs, len(told)

@@ -276,7 +276,8 @@ static int read_directory(UnitFiles *files, unsigned directory) {
                 unsigned char type = entry_type(fd, d);
                 Entry *e;
 
-                if (type == DT_DIR && (has_suffix(d->d_name, ".wants") || has_suffix(d->d_name, ".requires"))) {
+                if (type == DT_DIR &&
+                        (has_suffix(d->d_name, ".wants") || has_suffix(d->d_name, ".requires"))) {
                         r = read_wants(files, directory, d->d_name);
                         if (r < 0)
                                 return r;

@@ -103,8 +103,8 @@ static int target_is_mask(UnitFiles *files, const char *target) {
  * Whether a path is in the search path, and if so, its name there. Mostly this can be told from the text; else it is resolved, but for
  * its last part.
  */
-static int classify_target(UnitFiles *files, const char *from, const char *says, char path[static PATH_MAX],
-        bool *ret_inside) {
+static int classify_target(
+        UnitFiles *files, const char *from, const char *says, char path[static PATH_MAX], bool *ret_inside) {
         char full[PATH_MAX];
         const char *slash = strrchr(from, '/');
         int r;
@@ -178,9 +178,9 @@ static int look(UnitFiles *files, UnitFile *unit, int directory, const char *pat
                 fd = unit_root_open(files->root_fd, path, flags);
         if (fd == -ELOOP) {
                 ssize_t n;
-                int link CLOSED = directory >= 0 ?
-                        openat(files->fds[directory], name, O_PATH | O_NOFOLLOW | O_CLOEXEC) :
-                        unit_root_open(files->root_fd, path, O_PATH | O_NOFOLLOW);
+                int link CLOSED =
+                        directory >= 0 ? openat(files->fds[directory], name, O_PATH | O_NOFOLLOW | O_CLOEXEC)
+                                       : unit_root_open(files->root_fd, path, O_PATH | O_NOFOLLOW);
 
                 if (link < 0)
                         return directory >= 0 ? -errno : link;
@@ -481,9 +481,9 @@ int unit_load_at(UnitFiles *files, const char *path, UnitFile **ret) {
                 return -ENOMEM;
         unit->name = last_part(unit->path);
         r = unit_name_kind(unit->name) != UNIT_NAME_PLAIN &&
-                        !unit_type_may_template(unit_name_type(unit->name)) ?
-                -EINVAL :
-                look(files, unit, -1, unit->path);
+                            !unit_type_may_template(unit_name_type(unit->name))
+                    ? -EINVAL
+                    : look(files, unit, -1, unit->path);
         if (r >= 0)
                 r = follow_unit(files, unit, (Found) r, 0);
         if (r < 0)

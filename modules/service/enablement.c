@@ -162,9 +162,9 @@ static UnitFileState state_of(UnitFiles *files, const UnitFile *asked) {
         parent = unit_paths_find_parent(&files->paths, unit->path);
         if (unit->mode == UNIT_FILE_MODE_MASKED)
                 return unit_path_below(unit->path, "/run") ||
-                                (parent >= 0 && (files->paths.list[parent].flags & UNIT_PATH_RUNTIME)) ?
-                        UNIT_FILE_MASKED_RUNTIME :
-                        UNIT_FILE_MASKED;
+                                       (parent >= 0 && (files->paths.list[parent].flags & UNIT_PATH_RUNTIME))
+                               ? UNIT_FILE_MASKED_RUNTIME
+                               : UNIT_FILE_MASKED;
 
         slash = strrchr(unit->path, '/');
         if (strcmp(asked->name, slash + 1) != 0 && unit_name_kind(unit->name) != UNIT_NAME_INSTANCE)
@@ -204,6 +204,8 @@ int unit_files_find(UnitFiles *files, const char *name, const UnitFile **ret) {
 
         if (unit_name_kind(name) == UNIT_NAME_INVALID)
                 return -EINVAL;
+        if (!files->is_read)
+                return -ESTALE;
         if (files->n_entries >= UNIT_FILES_ENTRIES_MAX)
                 return -E2BIG;
         r = unit_load(files, name, &unit);
@@ -222,6 +224,8 @@ int unit_files_find_at(UnitFiles *files, const char *path, const UnitFile **ret)
                 return -EINVAL;
         if (unit_paths_find_parent(&files->paths, path) >= 0)
                 return unit_files_find(files, slash + 1, ret);
+        if (!files->is_read)
+                return -ESTALE;
         r = unit_load_at(files, path, &unit);
         if (r < 0)
                 return r;

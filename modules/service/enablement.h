@@ -62,14 +62,16 @@ typedef enum UnitFileMode {
 typedef struct UnitFile {
         const char *name; /* as it was asked for */
         UnitFileMode mode;
-        int error;             /* why there is none; 0 */
-        const char *path;      /* the file, with links followed; of a masked unit that which masks it; NULL: none */
-        const char *found;     /* where the search path has it; of an instance, maybe its template; NULL: none */
-        bool in_config;        /* found is a link in a directory of UNIT_PATH_CONFIG */
+        int error; /* why there is none; 0 */
+        const char
+                *path; /* the file, with links followed; of a masked unit that which masks it; NULL: none */
+        const char *found; /* where the search path has it; of an instance, maybe its template; NULL: none */
+        bool in_config;    /* found is a link in a directory of UNIT_PATH_CONFIG */
         InstallSection install; /* with all drop-ins */
-        struct UnitFile *real; /* itself, or what an alias leads to; NULL: not found */
+        struct UnitFile *real;  /* itself, or what an alias leads to; NULL: not found */
 
-        struct UnitFile *leads_to; /* of an alias: the next one on the way to `real`, or to where it goes wrong; else NULL */
+        struct UnitFile *
+                leads_to; /* of an alias: the next one on the way to `real`, or to where it goes wrong; else NULL */
 
         /* Of the code that makes it. */
         const char *target; /* of a link that is not followed yet */
@@ -95,8 +97,8 @@ UnitFiles *unit_files_free(UnitFiles *files);
  *
  * Looks at each directory and file once, without opening it. What was changed shortly before it was read counts as changed.
  *
- * Return: 0: nothing has changed; 1: it was read again, what was handed out is gone; as unit_files_new(): the UnitFiles can only be
- * refreshed again, or freed.
+ * Return: 0: nothing has changed; 1: it was read again, what was handed out is gone; as unit_files_new(): there is nothing
+ * to ask until it is refreshed again.
  */
 int unit_files_refresh(UnitFiles *files);
 
@@ -104,7 +106,7 @@ int unit_files_refresh(UnitFiles *files);
  * unit_files_states() - the states of n units
  * @names: full names; what is no name is UNIT_FILE_BAD
  *
- * Return: 0; -ENOMEM; -E2BIG.
+ * Return: 0; -ENOMEM; -E2BIG; -ESTALE: the last refresh has failed.
  */
 int unit_files_states(UnitFiles *files, const char *const *names, size_t n, UnitFileState *ret);
 
@@ -112,7 +114,7 @@ int unit_files_states(UnitFiles *files, const char *const *names, size_t n, Unit
  * unit_files_find() - what is known of one unit
  * @ret: never NULL; of an alias, that of the alias
  *
- * Return: 0, also if there is none; -EINVAL: it is no name; -ENOMEM; -E2BIG.
+ * Return: 0, also if there is none; -EINVAL: it is no name; as unit_files_states().
  */
 int unit_files_find(UnitFiles *files, const char *name, const UnitFile **ret);
 

@@ -133,9 +133,9 @@ static int assign(Parser *p, const char *key, char *value) {
         if (strcmp(key, "RequiredBy") == 0)
                 return set_list(p, &p->section->required_by, value);
         if (strcmp(key, "Alias") == 0)
-                return unit_type_may_alias(unit_name_type(p->unit->name)) ?
-                        set_list(p, &p->section->aliases, value) :
-                        0;
+                return unit_type_may_alias(unit_name_type(p->unit->name))
+                               ? set_list(p, &p->section->aliases, value)
+                               : 0;
         if (strcmp(key, "Also") == 0)
                 return set_also(p, value);
         if (strcmp(key, "DefaultInstance") == 0)
@@ -148,7 +148,11 @@ static int assign(Parser *p, const char *key, char *value) {
 /* Without surrogates and over-long forms, as systemd has it. */
 static bool is_utf8(const char *text) {
         for (const unsigned char *p = (const unsigned char *) text; *p;) {
-                unsigned n = *p < 0x80 ? 0 : *p >= 0xc2 && *p < 0xe0 ? 1 : (*p & 0xf0) == 0xe0 ? 2 : *p >= 0xf0 && *p < 0xf5 ? 3 : 4;
+                unsigned n = *p < 0x80                 ? 0
+                             : *p >= 0xc2 && *p < 0xe0 ? 1
+                             : (*p & 0xf0) == 0xe0     ? 2
+                             : *p >= 0xf0 && *p < 0xf5 ? 3
+                                                       : 4;
                 uint32_t c = *p;
 
                 if (n == 4)
@@ -225,7 +229,8 @@ static int parse_lines(Parser *p, const char *text, size_t size, char *buffer) {
                 size_t length = 0, blank = 0;
                 int r;
 
-                while (at + length < size && line[length] != '\n' && line[length] != '\r' && line[length] != '\0')
+                while (at + length < size && line[length] != '\n' && line[length] != '\r' &&
+                        line[length] != '\0')
                         length++;
                 at += length;
                 if (at < size) {

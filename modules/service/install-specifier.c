@@ -34,7 +34,8 @@ static const struct {
 
 /* Of what is read into it there is a NUL after the last byte. Return: bytes; -errno. */
 static ssize_t read_host_file(int root_fd, const char *path, char buffer[static HOST_FILE_MAX]) {
-        int fd CLOSED = root_fd < 0 ? -EBADF : unit_root_open(root_fd, path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
+        int fd CLOSED =
+                root_fd < 0 ? -EBADF : unit_root_open(root_fd, path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
         size_t n = 0;
 
         if (fd < 0)
@@ -152,8 +153,10 @@ static int credential(const InstallUnit *unit, char specifier, char ret[static U
         const char *name;
 
         if (specifier == 'U' || specifier == 'G') {
-                (void) snprintf(
-                        ret, UNIT_NAME_SIZE, "%u", !o ? 0 : specifier == 'U' ? (unsigned) o->uid : (unsigned) o->gid);
+                (void) snprintf(ret, UNIT_NAME_SIZE, "%u",
+                        !o                 ? 0
+                        : specifier == 'U' ? (unsigned) o->uid
+                                           : (unsigned) o->gid);
                 return 0;
         }
         name = !o ? NULL : specifier == 'u' ? o->user : o->group;
@@ -185,9 +188,9 @@ static int own_name(const InstallUnit *unit, const char *default_instance, char 
 /* Letters and digits are kept for specifiers that may come. */
 static int unknown(char specifier) {
         return (specifier >= 'a' && specifier <= 'z') || (specifier >= 'A' && specifier <= 'Z') ||
-                        (specifier >= '0' && specifier <= '9') ?
-                -EBADSLT :
-                1;
+                               (specifier >= '0' && specifier <= '9')
+                       ? -EBADSLT
+                       : 1;
 }
 
 /* Return: 0; 1: it is none; -errno. */

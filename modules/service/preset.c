@@ -97,7 +97,8 @@ int presets_parse(Presets *presets, const char *text, size_t size) {
                 while (line < stop && *line && strchr(BLANK, *line))
                         line++;
                 /* A NUL is in no line that means something. */
-                if (line == stop || *line == '#' || *line == ';' || memchr(line, '\0', (size_t) (stop - line)))
+                if (line == stop || *line == '#' || *line == ';' ||
+                        memchr(line, '\0', (size_t) (stop - line)))
                         continue;
                 r = add_rule(presets, line, stop);
                 if (r < 0)
@@ -215,10 +216,8 @@ static int compare_files(const void *a, const void *b) {
 
 static int read_files(Presets *presets, int root_fd, UnitScope scope) {
         static const char *const system[] = {
-                "/etc/systemd/system-preset",
-                "/run/systemd/system-preset",
-                "/usr/local/lib/systemd/system-preset",
-                "/usr/lib/systemd/system-preset",
+                "/etc/systemd/system-preset", "/run/systemd/system-preset",
+                "/usr/local/lib/systemd/system-preset", "/usr/lib/systemd/system-preset",
                 "/lib/systemd/system-preset", /* where merged, the same again, and nothing new */
         };
         static const char *const user[] = {
@@ -228,7 +227,8 @@ static int read_files(Presets *presets, int root_fd, UnitScope scope) {
                 "/usr/lib/systemd/user-preset",
         };
         const char *const *list = scope == UNIT_SCOPE_SYSTEM ? system : user;
-        size_t n = scope == UNIT_SCOPE_SYSTEM ? sizeof(system) / sizeof(*system) : sizeof(user) / sizeof(*user);
+        size_t n =
+                scope == UNIT_SCOPE_SYSTEM ? sizeof(system) / sizeof(*system) : sizeof(user) / sizeof(*user);
         PresetFiles files;
         int r = 0;
 
@@ -283,7 +283,8 @@ static int matches(const Rule *rule, const char *name, Pool *pool, Names *instan
         UnitNameKind kind = unit_name_kind(name);
         char text[UNIT_NAME_SIZE];
 
-        if (rule->instances.n > 0 && unit_name_template(name, text) == 0 && strcmp(text, rule->pattern) == 0) {
+        if (rule->instances.n > 0 && unit_name_template(name, text) == 0 &&
+                strcmp(text, rule->pattern) == 0) {
                 if (kind == UNIT_NAME_INSTANCE) {
                         (void) unit_name_instance(name, text);
                         for (size_t i = 0; i < rule->instances.n; i++)
@@ -306,7 +307,8 @@ static int matches(const Rule *rule, const char *name, Pool *pool, Names *instan
         return fnmatch(rule->pattern, name, FNM_NOESCAPE) == 0;
 }
 
-int presets_query(const Presets *presets, const char *name, Pool *pool, Names *ret_instances, PresetAction *ret) {
+int presets_query(
+        const Presets *presets, const char *name, Pool *pool, Names *ret_instances, PresetAction *ret) {
         if (unit_name_kind(name) == UNIT_NAME_INVALID)
                 return -EINVAL;
         for (const Rule *rule = presets->first; rule; rule = rule->next) {

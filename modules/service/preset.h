@@ -48,4 +48,5 @@ int presets_new_empty(Presets **ret);
  *
  * Return: 0; -EINVAL: it is no name, or a rule names an instance that cannot be; -ENOMEM.
  */
-int presets_query(const Presets *presets, const char *name, Pool *pool, Names *ret_instances, PresetAction *ret);
+int presets_query(
+        const Presets *presets, const char *name, Pool *pool, Names *ret_instances, PresetAction *ret);

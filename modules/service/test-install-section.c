@@ -45,7 +45,8 @@ TEST(lists) {
                 { "[X-Install]\nWantedBy=a\n", "" },
                 { "WantedBy=a\n", "" },
                 { "[Install]\nWantedBy\n=a\nWantedBy=b=c\n", "b=c" },
-                { "[Unit]\nWantedBy=a\n[Install]\nWantedBy=b\n[Unit]\nWantedBy=c\n[Install]\nWantedBy=d\n", "b|d" },
+                { "[Unit]\nWantedBy=a\n[Install]\nWantedBy=b\n[Unit]\nWantedBy=c\n[Install]\nWantedBy=d\n",
+                        "b|d" },
         };
         const InstallUnit unit = { .name = "a.service", .root_fd = -1 };
 
@@ -89,7 +90,8 @@ TEST(others) {
                 { "a.service", "\xed\xa0\x80\n", -EINVAL, "", "", NULL },
                 { "a.service", "\xc0\xaf\n", -EINVAL, "", "", NULL },
                 { "a.service", "\xf4\x90\x80\x80\n", -EINVAL, "", "", NULL },
-                { "a.service", "# \xff\nAlias=\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80\n", 0, "\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80", "", NULL },
+                { "a.service", "# \xff\nAlias=\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80\n", 0,
+                        "\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80", "", NULL },
         };
 
         FOREACH_ELEMENT(c, cases) {
@@ -153,7 +155,9 @@ TEST(limits) {
 }
 
 TEST(specifiers) {
-        const UnitOwner owner = { .scope = UNIT_SCOPE_USER, .user = "ada", .group = "users", .uid = 1000, .gid = 100 };
+        const UnitOwner owner = {
+                .scope = UNIT_SCOPE_USER, .user = "ada", .group = "users", .uid = 1000, .gid = 100
+        };
         static const struct {
                 const char *unit, *instance, *word;
                 int r;

@@ -17,15 +17,18 @@ TEST(rules) {
                 { "disable *\nenable a.service\n", "a.service", 0, PRESET_DISABLE, "" },
                 { "ignore a.*\ndisable *\n", "a.service", 0, PRESET_IGNORE, "" },
                 { "  disable\t a.service  \r\n", "a.service", 0, PRESET_DISABLE, "" },
-                { "# disable a.service\n;disable a.service\n  # disable *\n", "a.service", 0, PRESET_ENABLE, "" },
+                { "# disable a.service\n;disable a.service\n  # disable *\n", "a.service", 0, PRESET_ENABLE,
+                        "" },
                 { "disable [ab].service\n", "b.service", 0, PRESET_DISABLE, "" },
                 { "disable ?.service\n", "bb.service", 0, PRESET_ENABLE, "" },
                 { "disable a\\*\n", "a*", -EINVAL, PRESET_IGNORE, "" },
                 { "disable a@\\x2d.service\n", "a@\\x2d.service", 0, PRESET_DISABLE, "" },
-                { "disable\ndisabled *\nDisable *\ndisable* a\nnothing *\n", "a.service", 0, PRESET_ENABLE, "" },
+                { "disable\ndisabled *\nDisable *\ndisable* a\nnothing *\n", "a.service", 0, PRESET_ENABLE,
+                        "" },
                 { "disable a.service b\n", "a.service", 0, PRESET_ENABLE, "" },
                 { "enable a.service b\ndisable *\n", "a.service", 0, PRESET_DISABLE, "" },
-                { "enable a@.service x y\ndisable *\n", "a@.service", 0, PRESET_ENABLE, "a@x.service|a@y.service|" },
+                { "enable a@.service x y\ndisable *\n", "a@.service", 0, PRESET_ENABLE,
+                        "a@x.service|a@y.service|" },
                 { "enable a@.service x y\ndisable *\n", "a@y.service", 0, PRESET_ENABLE, "" },
                 { "enable a@.service x y\ndisable *\n", "a@z.service", 0, PRESET_DISABLE, "" },
                 { "enable a@.service x y\ndisable *\n", "b@x.service", 0, PRESET_DISABLE, "" },
@@ -77,9 +80,14 @@ TEST(files) {
                 const char *name;
                 PresetAction action;
         } cases[] = {
-                { "a.service", PRESET_DISABLE }, { "b.service", PRESET_DISABLE }, { "c.service", PRESET_ENABLE },
-                { "d.service", PRESET_DISABLE }, { "e.service", PRESET_ENABLE }, { "f.service", PRESET_ENABLE },
-                { "g.service", PRESET_DISABLE }, { "h.service", PRESET_ENABLE },
+                { "a.service", PRESET_DISABLE },
+                { "b.service", PRESET_DISABLE },
+                { "c.service", PRESET_ENABLE },
+                { "d.service", PRESET_DISABLE },
+                { "e.service", PRESET_ENABLE },
+                { "f.service", PRESET_ENABLE },
+                { "g.service", PRESET_DISABLE },
+                { "h.service", PRESET_ENABLE },
         };
         PresetAction action;
         Presets *presets;

@@ -10,8 +10,8 @@
 
 #include "test.h"
 
-#define LIB "/usr/lib/systemd/system/"
-#define ETC "/etc/systemd/system/"
+#define LIB     "/usr/lib/systemd/system/"
+#define ETC     "/etc/systemd/system/"
 #define RUNTIME "/run/systemd/system/"
 
 /* A unit that says how it is enabled. */

@@ -3,8 +3,8 @@
 #include "test-tree.h"
 #include "unit-paths.h"
 
-static void check_paths(int root_fd, const UnitOwner *owner, const char *const *expected, const char *persistent,
-        const char *runtime) {
+static void check_paths(int root_fd, const UnitOwner *owner, const char *const *expected,
+        const char *persistent, const char *runtime) {
         UnitPaths paths;
         size_t n = 0;
 
@@ -23,17 +23,16 @@ static void check_paths(int root_fd, const UnitOwner *owner, const char *const *
 
 /* systemd-analyze unit-paths, of 252. */
 TEST(search_path_of_the_system) {
-        static const char *const expected[] = {
-                "/etc/systemd/system.control", "/run/systemd/system.control", "/run/systemd/transient",
-                "/run/systemd/generator.early", "/etc/systemd/system", "/etc/systemd/system.attached",
-                "/run/systemd/system", "/run/systemd/system.attached", "/run/systemd/generator",
-                "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/run/systemd/generator.late", NULL };
-        static const char *const split[] = {
-                "/etc/systemd/system.control", "/run/systemd/system.control", "/run/systemd/transient",
-                "/run/systemd/generator.early", "/etc/systemd/system", "/etc/systemd/system.attached",
-                "/run/systemd/system", "/run/systemd/system.attached", "/run/systemd/generator",
-                "/usr/local/lib/systemd/system", "/lib/systemd/system", "/usr/lib/systemd/system",
+        static const char *const expected[] = { "/etc/systemd/system.control", "/run/systemd/system.control",
+                "/run/systemd/transient", "/run/systemd/generator.early", "/etc/systemd/system",
+                "/etc/systemd/system.attached", "/run/systemd/system", "/run/systemd/system.attached",
+                "/run/systemd/generator", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system",
                 "/run/systemd/generator.late", NULL };
+        static const char *const split[] = { "/etc/systemd/system.control", "/run/systemd/system.control",
+                "/run/systemd/transient", "/run/systemd/generator.early", "/etc/systemd/system",
+                "/etc/systemd/system.attached", "/run/systemd/system", "/run/systemd/system.attached",
+                "/run/systemd/generator", "/usr/local/lib/systemd/system", "/lib/systemd/system",
+                "/usr/lib/systemd/system", "/run/systemd/generator.late", NULL };
         const UnitOwner owner = { .scope = UNIT_SCOPE_SYSTEM };
         Tree tree = tree_make((const TreeFile[]){ { "/usr/lib/x", "" }, {} });
 
@@ -47,19 +46,18 @@ TEST(search_path_of_the_system) {
 
 /* Likewise, with --global and --user. */
 TEST(search_paths_of_users) {
-        static const char *const global[] = {
-                "/etc/systemd/user", "/run/systemd/user", "/usr/local/share/systemd/user", "/usr/share/systemd/user",
-                "/usr/local/lib/systemd/user", "/usr/lib/systemd/user", NULL };
-        static const char *const usual[] = {
-                "/home/ada/.config/systemd/user.control", "/home/ada/.config/systemd/user", "/etc/xdg/systemd/user",
-                "/etc/systemd/user", "/run/systemd/user", "/home/ada/.local/share/systemd/user",
+        static const char *const global[] = { "/etc/systemd/user", "/run/systemd/user",
                 "/usr/local/share/systemd/user", "/usr/share/systemd/user", "/usr/local/lib/systemd/user",
                 "/usr/lib/systemd/user", NULL };
-        static const char *const others[] = {
-                "/c/systemd/user.control", "/run/user/7/systemd/user.control", "/run/user/7/systemd/transient",
-                "/run/user/7/systemd/generator.early", "/c/systemd/user", "/x/systemd/user", "/y/z/systemd/user",
-                "/etc/systemd/user", "/run/user/7/systemd/user", "/run/systemd/user", "/run/user/7/systemd/generator",
-                "/d/systemd/user", "/usr/share/systemd/user", "/usr/local/lib/systemd/user", "/usr/lib/systemd/user",
+        static const char *const usual[] = { "/home/ada/.config/systemd/user.control",
+                "/home/ada/.config/systemd/user", "/etc/xdg/systemd/user", "/etc/systemd/user",
+                "/run/systemd/user", "/home/ada/.local/share/systemd/user", "/usr/local/share/systemd/user",
+                "/usr/share/systemd/user", "/usr/local/lib/systemd/user", "/usr/lib/systemd/user", NULL };
+        static const char *const others[] = { "/c/systemd/user.control", "/run/user/7/systemd/user.control",
+                "/run/user/7/systemd/transient", "/run/user/7/systemd/generator.early", "/c/systemd/user",
+                "/x/systemd/user", "/y/z/systemd/user", "/etc/systemd/user", "/run/user/7/systemd/user",
+                "/run/systemd/user", "/run/user/7/systemd/generator", "/d/systemd/user",
+                "/usr/share/systemd/user", "/usr/local/lib/systemd/user", "/usr/lib/systemd/user",
                 "/run/user/7/systemd/generator.late", NULL };
         const UnitOwner usual_owner = { .scope = UNIT_SCOPE_USER, .home = "/home/ada" };
         const UnitOwner other_owner = {
@@ -72,7 +70,8 @@ TEST(search_paths_of_users) {
                 .data_dirs = "/usr/share:/d",
         };
 
-        check_paths(-1, &(UnitOwner){ .scope = UNIT_SCOPE_GLOBAL }, global, "/etc/systemd/user", "/run/systemd/user");
+        check_paths(-1, &(UnitOwner){ .scope = UNIT_SCOPE_GLOBAL }, global, "/etc/systemd/user",
+                "/run/systemd/user");
         check_paths(-1, &usual_owner, usual, "/home/ada/.config/systemd/user", NULL);
         check_paths(-1, &other_owner, others, "/c/systemd/user", "/run/user/7/systemd/user");
 }
@@ -82,7 +81,8 @@ TEST(search_paths_that_cannot_be) {
         UnitPaths paths;
 
         ASSERT_EQ(unit_paths_init(&paths, -1, &(UnitOwner){ .scope = UNIT_SCOPE_USER }), -EINVAL);
-        ASSERT_EQ(unit_paths_init(&paths, -1, &(UnitOwner){ .scope = UNIT_SCOPE_USER, .home = "ada" }), -EINVAL);
+        ASSERT_EQ(unit_paths_init(&paths, -1, &(UnitOwner){ .scope = UNIT_SCOPE_USER, .home = "ada" }),
+                -EINVAL);
         ASSERT_EQ(unit_paths_init(&paths, -1, &(UnitOwner){ .scope = (UnitScope) 7 }), -EINVAL);
         for (size_t i = 0; i < UNIT_PATHS_MAX; i++)
                 sprintf(many + strlen(many), "/dir/%zu:", i);
@@ -119,10 +119,10 @@ TEST(resolve) {
                 { "relative", true, -EINVAL, "-" },
                 { "", true, -EINVAL, "-" },
         };
-        Tree tree = tree_make((const TreeFile[]){
-                { "/dir/file", "" }, { "/file", "" }, { "/absolute", "-> /dir" }, { "/relative", "-> ./dir/." },
-                { "/out", "-> ../../../dir" }, { "/chain", "-> absolute" }, { "/dangling", "-> /nowhere/x" },
-                { "/dir/up", "-> .." }, { "/loop", "-> /loop2" }, { "/loop2", "-> loop" }, { "/gone", "-> dir" }, {} });
+        Tree tree = tree_make((const TreeFile[]){ { "/dir/file", "" }, { "/file", "" },
+                { "/absolute", "-> /dir" }, { "/relative", "-> ./dir/." }, { "/out", "-> ../../../dir" },
+                { "/chain", "-> absolute" }, { "/dangling", "-> /nowhere/x" }, { "/dir/up", "-> .." },
+                { "/loop", "-> /loop2" }, { "/loop2", "-> loop" }, { "/gone", "-> dir" }, {} });
         char ret[PATH_MAX], *path;
 
         FOREACH_ELEMENT(c, cases) {
@@ -174,5 +174,5 @@ TEST(texts) {
         unit_paths_done(&paths);
 }
 
-RUN_TESTS(RUN(search_path_of_the_system), RUN(search_paths_of_users), RUN(search_paths_that_cannot_be), RUN(resolve),
-        RUN(resolve_what_is_gone), RUN(texts))
+RUN_TESTS(RUN(search_path_of_the_system), RUN(search_paths_of_users), RUN(search_paths_that_cannot_be),
+        RUN(resolve), RUN(resolve_what_is_gone), RUN(texts))

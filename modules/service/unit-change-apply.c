@@ -60,8 +60,8 @@ static int open_parent(int root_fd, const char *path, bool make, const char **re
         memcpy(directory, path, n);
         directory[n] = '\0';
         *ret_name = slash + 1;
-        return make ? open_made(root_fd, directory) :
-                      unit_root_open(root_fd, directory, O_RDONLY | O_DIRECTORY | O_NONBLOCK);
+        return make ? open_made(root_fd, directory)
+                    : unit_root_open(root_fd, directory, O_RDONLY | O_DIRECTORY | O_NONBLOCK);
 }
 
 /* Directories that have become empty, up to the one of all links. */
@@ -116,7 +116,8 @@ static int replace_link(int fd, const char *name, const char *target) {
         for (unsigned i = 0;; i++) {
                 if (getrandom(&random, sizeof(random), 0) != sizeof(random))
                         return -EIO;
-                (void) snprintf(temporary, sizeof(temporary), ".#agentd-%016llx", (unsigned long long) random);
+                (void) snprintf(
+                        temporary, sizeof(temporary), ".#agentd-%016llx", (unsigned long long) random);
                 if (symlinkat(target, fd, temporary) == 0)
                         break;
                 if (errno != EEXIST || i >= 16)

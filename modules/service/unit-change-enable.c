@@ -43,7 +43,8 @@ static int expand(Planner *p, const UnitFile *unit, const char *word, char ret[s
         };
         int r = install_specifiers(&subject, unit->install.default_instance, word, ret);
 
-        return r < 0 ? plan_error(p, r, "Cannot resolve the specifiers of '%s' in '%s'", word, unit->path) : 0;
+        return r < 0 ? plan_error(p, r, "Cannot resolve the specifiers of '%s' in '%s'", word, unit->path)
+                     : 0;
 }
 
 static int link_to(Planner *p, const UnitFile *unit, bool force, const char *below, const char *name) {
@@ -87,7 +88,8 @@ static int plan_alias(Planner *p, const UnitFile *unit, const char *word) {
                 return link_to(p, unit, p->flags & UNIT_CHANGE_FORCE, "", alias);
         }
         /* The alias of an instance is one itself. */
-        if (unit_name_kind(alias) == UNIT_NAME_TEMPLATE && unit_name_kind(unit->name) == UNIT_NAME_INSTANCE) {
+        if (unit_name_kind(alias) == UNIT_NAME_TEMPLATE &&
+                unit_name_kind(unit->name) == UNIT_NAME_INSTANCE) {
                 (void) unit_name_instance(unit->name, instance);
                 r = unit_name_with_instance(alias, instance, alias);
                 if (r < 0)
@@ -141,10 +143,12 @@ static int plan_wants(Planner *p, const UnitFile *unit, const Names *list, const
                         if (p->is_preset)
                                 continue;
                         if (kind == UNIT_NAME_INVALID)
-                                return plan_error(
-                                        p, -EUCLEAN, "'%s' wants to be enabled for '%s', which is no unit", unit->path, by);
+                                return plan_error(p, -EUCLEAN,
+                                        "'%s' wants to be enabled for '%s', which is no unit", unit->path,
+                                        by);
                         return plan_error(p, -EIDRM,
-                                "'%s' is a template, and '%s' is none: an instance has to be named, as %.*s@NAME%s",
+                                "'%s' is a template, and '%s' is none: an instance has to be named, as "
+                                "%.*s@NAME%s",
                                 unit->name, by, (int) strcspn(unit->name, "@"), unit->name,
                                 strrchr(unit->name, '.'));
                 }
@@ -179,7 +183,8 @@ static int plan_unit(Planner *p, const UnitFile *unit) {
 /* ---- Units ----------------------------------------------------------------------------------------------------- */
 
 static int find(Planner *p, const char *name, const UnitFile **ret) {
-        int r = *name == '/' ? unit_files_find_at(p->files, name, ret) : unit_files_find(p->files, name, ret);
+        int r = *name == '/' ? unit_files_find_at(p->files, name, ret)
+                             : unit_files_find(p->files, name, ret);
 
         if (r == -EINVAL)
                 return plan_error(p, r, "'%s' is not the name of a unit", name);
@@ -240,14 +245,15 @@ static int add_asked(Planner *p, Queue *queue, Names *also, const char *name) {
         if (asked->error == -ENOLINK)
                 return plan_error(p, -ENOLINK, "Unit '%s' is an alias of one that does not exist", name);
         if (asked->error < 0)
-                return plan_error(p, asked->error, "Failed to read unit '%s': %s", name, strerror(-asked->error));
+                return plan_error(
+                        p, asked->error, "Failed to read unit '%s': %s", name, strerror(-asked->error));
         r = check_may_enable(p, asked->real);
         if (r < 0)
                 return r;
         for (const UnitFile *u = asked; u->mode == UNIT_FILE_MODE_ALIAS; u = u->leads_to)
                 if (u->in_config)
-                        return plan_error(
-                                p, -ELOOP, "'%s' is an alias of '%s': enable that", u->name, asked->real->name);
+                        return plan_error(p, -ELOOP, "'%s' is an alias of '%s': enable that", u->name,
+                                asked->real->name);
         r = enqueue(p, queue, asked->real);
         return r < 0 ? r : add_also(p, queue, also, asked);
 }

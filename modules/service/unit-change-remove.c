@@ -119,7 +119,8 @@ static bool is_marked(Planner *p, const Names *marks, const Link *link) {
         if (unit_root_resolve(unit_files_root(p->files), link->path, true, is_gone, p, target) < 0)
                 return false;
         /* That of a link which is gone is its own path. */
-        return strcmp(target, link->path) != 0 && (has(marks, target) || has(marks, strrchr(target, '/') + 1));
+        return strcmp(target, link->path) != 0 &&
+               (has(marks, target) || has(marks, strrchr(target, '/') + 1));
 }
 
 int plan_remove_marked(Planner *p, Names *marks) {

@@ -67,9 +67,9 @@ static UnitChange *find_change(Planner *p, const char *path) {
 /* As absolute text; what is relative is so to the directory of the link. Links on the way are followed, but not the last. */
 static int target_path(Planner *p, const char *path, const char *says, char ret[static PATH_MAX]) {
         char full[PATH_MAX];
-        int n = says[0] == '/' ?
-                snprintf(full, sizeof(full), "%s", says) :
-                snprintf(full, sizeof(full), "%.*s/%s", (int) (strrchr(path, '/') - path), path, says);
+        int n = says[0] == '/' ? snprintf(full, sizeof(full), "%s", says)
+                               : snprintf(full, sizeof(full), "%.*s/%s", (int) (strrchr(path, '/') - path),
+                                         path, says);
 
         if (n < 0 || (size_t) n >= sizeof(full))
                 return -ENAMETOOLONG;
@@ -109,8 +109,8 @@ int plan_link(Planner *p, const char *path, const char *target, bool force) {
                 if (is_equivalent(p, path, planned->target, target))
                         return 0;
                 if (!force)
-                        return plan_error(p, -EEXIST, "Both '%s' and '%s' want the link '%s'", planned->target,
-                                target, path);
+                        return plan_error(p, -EEXIST, "Both '%s' and '%s' want the link '%s'",
+                                planned->target, target, path);
                 planned->target = target;
                 planned->done = false;
                 return 0;
@@ -135,17 +135,15 @@ int plan_link(Planner *p, const char *path, const char *target, bool force) {
         if (was) {
                 done = is_equivalent(p, path, was, target);
                 if (!done && !force)
-                        return plan_error(
-                                p, -EEXIST, "'%s' is there already, and leads to '%s'", path, was);
+                        return plan_error(p, -EEXIST, "'%s' is there already, and leads to '%s'", path, was);
         }
-        return add_change(p,
-                (UnitChange){
-                        .kind = UNIT_CHANGE_LINK,
-                        .done = done,
-                        .path = path,
-                        .target = target,
-                        .was = was,
-                });
+        return add_change(p, (UnitChange){
+                                     .kind = UNIT_CHANGE_LINK,
+                                     .done = done,
+                                     .path = path,
+                                     .target = target,
+                                     .was = was,
+                             });
 }
 
 int plan_unlink(Planner *p, const char *path, const char *was) {
@@ -153,12 +151,11 @@ int plan_unlink(Planner *p, const char *path, const char *was) {
 
         if (r < 0 || find_change(p, path))
                 return r;
-        return add_change(p,
-                (UnitChange){
-                        .kind = UNIT_CHANGE_UNLINK,
-                        .path = path,
-                        .was = was,
-                });
+        return add_change(p, (UnitChange){
+                                     .kind = UNIT_CHANGE_UNLINK,
+                                     .path = path,
+                                     .was = was,
+                             });
 }
 
 /* ---- Verbs ----------------------------------------------------------------------------------------------------- */
@@ -370,8 +367,8 @@ UnitChanges *unit_changes_free(UnitChanges *changes) {
         return NULL;
 }
 
-int unit_changes_plan(UnitFiles *files, const Presets *presets, UnitVerb verb, const char *const *names, size_t n,
-        unsigned flags, UnitChanges **ret, char reterr[static UNIT_CHANGE_ERROR_MAX]) {
+int unit_changes_plan(UnitFiles *files, const Presets *presets, UnitVerb verb, const char *const *names,
+        size_t n, unsigned flags, UnitChanges **ret, char reterr[static UNIT_CHANGE_ERROR_MAX]) {
         Planner p = {
                 .files = files,
                 .paths = unit_files_paths(files),

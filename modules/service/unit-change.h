@@ -31,7 +31,7 @@
 #define UNIT_CHANGE_DEPTH_MAX 8
 
 typedef enum UnitVerb {
-        UNIT_VERB_ENABLE,  /* names, or absolute paths of files outside of the search path, which are linked too */
+        UNIT_VERB_ENABLE, /* names, or absolute paths of files outside of the search path, which are linked too */
         UNIT_VERB_DISABLE, /* names */
         UNIT_VERB_MASK,
         UNIT_VERB_UNMASK,
@@ -54,7 +54,8 @@ typedef struct UnitChange {
         bool done;          /* it is so already; only of UNIT_CHANGE_LINK */
         const char *path;   /* below the root */
         const char *target; /* of UNIT_CHANGE_LINK: absolute, what the link is to say */
-        const char *was;    /* what the link that is there says; NULL: there is none, or it is an empty file that masks */
+        const char *
+                was; /* what the link that is there says; NULL: there is none, or it is an empty file that masks */
 } UnitChange;
 
 typedef struct UnitChanges {
@@ -77,8 +78,8 @@ typedef struct UnitChanges {
  * something else is in the way; -EXDEV: it cannot have this alias; -EIDRM: a template without an instance is to be wanted by what is no
  * template; -EUCLEAN: [Install] names what is no unit; -ENXIO: there is no such directory for this owner; other -errno.
  */
-int unit_changes_plan(UnitFiles *files, const Presets *presets, UnitVerb verb, const char *const *names, size_t n,
-        unsigned flags, UnitChanges **ret, char reterr[static UNIT_CHANGE_ERROR_MAX]);
+int unit_changes_plan(UnitFiles *files, const Presets *presets, UnitVerb verb, const char *const *names,
+        size_t n, unsigned flags, UnitChanges **ret, char reterr[static UNIT_CHANGE_ERROR_MAX]);
 
 /* Takes NULL; returns NULL. */
 UnitChanges *unit_changes_free(UnitChanges *changes);

@@ -36,8 +36,8 @@ int unit_root_open(int root_fd, const char *path, int flags) {
 
 /* What a symlink says. Return: its length; -EINVAL: it is none; -errno. */
 static ssize_t read_link(int root_fd, const char *path, char *target, size_t size) {
-        int fd CLOSED = open_below(
-                root_fd, path, O_PATH | O_NOFOLLOW, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
+        int fd CLOSED =
+                open_below(root_fd, path, O_PATH | O_NOFOLLOW, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
         struct stat st;
         ssize_t n;
 
@@ -56,8 +56,8 @@ static ssize_t read_link(int root_fd, const char *path, char *target, size_t siz
         return n;
 }
 
-int unit_root_resolve(
-        int root_fd, const char *path, bool follow, UnitIsGone is_gone, void *userdata, char ret[static PATH_MAX]) {
+int unit_root_resolve(int root_fd, const char *path, bool follow, UnitIsGone is_gone, void *userdata,
+        char ret[static PATH_MAX]) {
         char rest[2 * PATH_MAX], target[PATH_MAX], done[PATH_MAX] = "";
         size_t n_done = 0, size = strnlen(path, PATH_MAX), at = 0;
         unsigned n_links = 0;
@@ -259,7 +259,8 @@ static int add_each(UnitPaths *paths, const char *list) {
 }
 
 static int add_below(UnitPaths *paths, const char *directory, const char *name, unsigned flags) {
-        return directory ? add(paths, pool_format(&paths->pool, "%s/systemd/%s", directory, name), flags) : 0;
+        return directory ? add(paths, pool_format(&paths->pool, "%s/systemd/%s", directory, name), flags)
+                         : 0;
 }
 
 static int init_user(UnitPaths *paths, const UnitOwner *owner) {
@@ -273,8 +274,10 @@ static int init_user(UnitPaths *paths, const UnitOwner *owner) {
 
         if (!owner->home || *owner->home != '/')
                 return -EINVAL;
-        config = owner->config_home ? owner->config_home : pool_format(&paths->pool, "%s/.config", owner->home);
-        data = owner->data_home ? owner->data_home : pool_format(&paths->pool, "%s/.local/share", owner->home);
+        config = owner->config_home ? owner->config_home
+                                    : pool_format(&paths->pool, "%s/.config", owner->home);
+        data = owner->data_home ? owner->data_home
+                                : pool_format(&paths->pool, "%s/.local/share", owner->home);
         if (!config || !data)
                 return -ENOMEM;
 
@@ -289,7 +292,8 @@ static int init_user(UnitPaths *paths, const UnitOwner *owner) {
                 (r = add(paths, "/run/systemd/user", 0)) < 0 ||
                 (r = add_below(paths, runtime, "generator", UNIT_PATH_GENERATOR | run)) < 0 ||
                 (r = add_below(paths, data, "user", 0)) < 0 ||
-                (r = add_each(paths, owner->data_dirs ? owner->data_dirs : "/usr/local/share:/usr/share")) < 0 ||
+                (r = add_each(paths, owner->data_dirs ? owner->data_dirs : "/usr/local/share:/usr/share")) <
+                        0 ||
                 (r = ADD_ALL(paths, usual)) < 0)
                 return r;
         return add_below(paths, runtime, "generator.late", UNIT_PATH_GENERATOR | run);

@@ -48,8 +48,9 @@ typedef struct UnitOwner {
 } UnitOwner;
 
 enum {
-        UNIT_PATH_CONFIG = 1 << 0,    /* where links are made: the persistent one, or with UNIT_PATH_RUNTIME */
-        UNIT_PATH_RUNTIME = 1 << 1,   /* gone with the next boot: below /run or the runtime directory of the user */
+        UNIT_PATH_CONFIG = 1 << 0, /* where links are made: the persistent one, or with UNIT_PATH_RUNTIME */
+        UNIT_PATH_RUNTIME =
+                1 << 1, /* gone with the next boot: below /run or the runtime directory of the user */
         UNIT_PATH_CONTROL = 1 << 2,   /* of systemctl set-property */
         UNIT_PATH_TRANSIENT = 1 << 3, /* of systemd-run */
         UNIT_PATH_GENERATOR = 1 << 4, /* of generators */
@@ -107,5 +108,5 @@ typedef bool (*UnitIsGone)(const char *path, void *userdata);
  *
  * Return: 0; -ELOOP; -ENAMETOOLONG; -EINVAL: not absolute; other -errno.
  */
-int unit_root_resolve(
-        int root_fd, const char *path, bool follow, UnitIsGone is_gone, void *userdata, char ret[static PATH_MAX]);
+int unit_root_resolve(int root_fd, const char *path, bool follow, UnitIsGone is_gone, void *userdata,
+        char ret[static PATH_MAX]);

@@ -38,7 +38,8 @@ static void check_names(const char *text) {
         fuzz_check(kind == UNIT_NAME_INVALID || unit_name_type(text) != UNIT_TYPE_INVALID);
         if (unit_name_complete(text, a) == 0)
                 fuzz_check(unit_name_kind(a) != UNIT_NAME_INVALID);
-        fuzz_check((unit_name_template(text, a) == 0) == !!(kind & (UNIT_NAME_TEMPLATE | UNIT_NAME_INSTANCE)));
+        fuzz_check(
+                (unit_name_template(text, a) == 0) == !!(kind & (UNIT_NAME_TEMPLATE | UNIT_NAME_INSTANCE)));
         fuzz_check((unit_name_prefix(text, b) == 0) == (kind != UNIT_NAME_INVALID));
         if (kind == UNIT_NAME_INSTANCE) {
                 fuzz_check(unit_name_kind(a) == UNIT_NAME_TEMPLATE);
