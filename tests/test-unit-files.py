@@ -189,13 +189,13 @@ def listing(root):
     return found
 
 
-def states(root, scope):
-    """As systemctl tells them: those that are there by list, others one by one."""
+def states(root, scope, others=True):
+    """As systemctl tells them: those that are there by list, and, if others, the rest one by one."""
     told = {}
     for line in systemctl(root, *scope, "list-unit-files").stdout.splitlines():
         words = line.split()
         told[words[0]] = words[1]
-    for name in {*OTHERS, *NAMES, *told}:
+    for name in {*OTHERS, *NAMES, *told} if others else {name for name in told if told[name] == "bad"}:
         # The list says of none that it is missing.
         if told.get(name, "bad") == "bad":
             answer = run("systemctl", "--root=" + root, *scope, "is-enabled", name)
@@ -265,7 +265,7 @@ def compare(number, directory):
     # What has failed in the middle has left something behind.
     if failed:
         return None, n_verbs, len(told)
-    told = states(roots[0], tree.scope)
+    told = states(roots[0], tree.scope, others=False)
     names = sorted(told)
     ours = dict(zip(names, run(TOOL, *tree.scope, roots[1], "is-enabled", *names).stdout.splitlines()))
     if ours != told:
