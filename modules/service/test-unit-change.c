@@ -191,6 +191,13 @@ TEST(verbs) {
                         { { ETC "multi-user.target.wants", NULL }, { ETC "b.service", NULL },
                                 { ETC "c.service", NULL } } },
 
+                /* What led to a link that goes, wherever in the directory it is. */
+                { UNIT_VERB_DISABLE, 0, { "a.service" },
+                        { { "/opt/q", "x" }, { ETC "0.service", "-> a.service" },
+                                { ETC "a.service", "-> /opt/q" }, { ETC "z.service", "-> a.service" } },
+                        { { ETC "0.service", NULL }, { ETC "a.service", NULL },
+                                { ETC "z.service", NULL } } },
+
                 /* Mask and unmask. */
                 { UNIT_VERB_MASK, 0, { "a.service", "nobody.service" }, { { LIB "a.service", WANTED } },
                         { { ETC "a.service", "/dev/null" }, { ETC "nobody.service", "/dev/null" } } },
