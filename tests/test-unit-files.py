@@ -132,8 +132,9 @@ class Tree:
             values = {
                 "WantedBy": WANTING,
                 "RequiredBy": WANTING,
-                "Alias": ["alias" + suffix, "alias@" + suffix, "alias@x" + suffix, "%p-alias" + suffix, "%n", name, "h.service", "%N-%i" + suffix,
-                          "f.target.wants/" + name, "w@.target.wants/t@.service", "%o%w" + suffix, "%m" + suffix, "%%x" + suffix],
+                "Alias": ["alias" + suffix, "alias@" + suffix, "alias@x" + suffix, "%p-alias" + suffix, "%n", name, "h.service",
+                          "%N-%i" + suffix, "f.target.wants/" + name, "w@.target.wants/t@.service", "%o%w" + suffix, "%m" + suffix,
+                          "%%x" + suffix],
                 "Also": NAMES + OTHERS + ["%p.socket", "\\a.service"],
                 "DefaultInstance": ["x", "y", "%p", "a b" if self.random.random() < 0.1 else "x", ""],
             }[key]
@@ -207,6 +208,10 @@ def states(root, scope, others=True):
     return told
 
 
+def different_states(when, told, ours):
+    return when + ": " + ", ".join(f"{n} is {told[n]} and not {ours.get(n)}" for n in sorted(told) if ours.get(n) != told[n])
+
+
 def is_on_purpose(verb, names, theirs):
     # Disabling what is not there, or cannot be read, is done by its name.
     if verb == "disable" and theirs.returncode != 0:
@@ -231,7 +236,7 @@ def compare(number, directory):
     answer = run(TOOL, *tree.scope, roots[1], "is-enabled", *names)
     ours = dict(zip(names, answer.stdout.splitlines()))
     if ours != told:
-        return "states: " + ", ".join(f"{n} is {told[n]} and not {ours.get(n)}" for n in names if ours.get(n) != told[n]), 0, 0
+        return different_states("states", told, ours), 0, 0
     for _ in range(4):
         verb = tree.random.choice(["enable", "enable", "enable", "disable", "disable", "mask", "unmask", "preset", "preset", "link"])
         options = tree.scope + [o for o in ("--runtime", "--force") if tree.random.random() < 0.15]
@@ -255,7 +260,8 @@ def compare(number, directory):
         links = [listing(root) for root in roots]
         if links[0] != links[1]:
             different = sorted(p for p in links[0].keys() | links[1].keys() if links[0].get(p) != links[1].get(p))
-            return f"{what}: " + ", ".join(f"{p} is {links[0].get(p)} and not {links[1].get(p)}" for p in different) + theirs.stderr + answer.stderr, 0, 0
+            return f"{what}: " + ", ".join(
+                f"{p} is {links[0].get(p)} and not {links[1].get(p)}" for p in different) + theirs.stderr + answer.stderr, 0, 0
         # Once more does nothing; but if a file takes the place of a link that went, the verb is about that.
         again = run(TOOL, *options, roots[1], verb, *names)
         if again.returncode == 0 and listing(roots[1]) != links[1]:
@@ -269,15 +275,17 @@ def compare(number, directory):
     names = sorted(told)
     ours = dict(zip(names, run(TOOL, *tree.scope, roots[1], "is-enabled", *names).stdout.splitlines()))
     if ours != told:
-        return "states in the end: " + ", ".join(f"{n} is {told[n]} and not {ours.get(n)}" for n in names if ours.get(n) != told[n]), 0, 0
+        return different_states("states in the end", told, ours), 0, 0
     return None, n_verbs, len(told)
 
 
 def compare_escapes():
     r = random.Random(1)
-    texts = ["/", "-", "--", "a", ".", "..", "/a/b", "/a//b/", "/.a", "/a/./b", "/a/../b", "a-b", "-a", "a--b", "a\\x2d", "a\\x", "\\x2f", "ä", "x@y"]
+    texts = ["/", "-", "--", "a", ".", "..", "/a/b", "/a//b/", "/.a", "/a/./b", "/a/../b", "a-b", "-a", "a--b", "a\\x2d", "a\\x",
+             "\\x2f", "ä", "x@y"]
     texts += ["".join(r.choice("/-.\\x2aé @") for _ in range(r.randrange(1, 9))) for _ in range(150)]
-    for verb, options in (("escape", []), ("escape-path", ["--path"]), ("unescape", ["--unescape"]), ("unescape-path", ["--unescape", "--path"])):
+    for verb, options in (("escape", []), ("escape-path", ["--path"]), ("unescape", ["--unescape"]),
+                          ("unescape-path", ["--unescape", "--path"])):
         for text in texts:
             theirs = run("systemd-escape", *options, "--", text)
             ours = run(TOOL, verb, text)

@@ -78,7 +78,8 @@ typedef struct TopLinks {
 } TopLinks;
 
 /*
- * Links directly in a directory. below: the directory comes after that of the unit, where its own name means nothing any more.
+ * Links directly in a directory. below: the directory comes after that of the unit, where its own name means nothing
+ * any more.
  */
 static TopLinks top_links(
         const UnitFile *unit, const Entry *entry, unsigned directory, bool known_names, bool below) {

@@ -64,7 +64,7 @@ static UnitChange *find_change(Planner *p, const char *path) {
         return NULL;
 }
 
-/* As absolute text; what is relative is so to the directory of the link. Links on the way are followed, but not the last. */
+/* As absolute text; what is relative is so to the directory of the link. Links on the way are followed, not the last. */
 static int target_path(Planner *p, const char *path, const char *says, char ret[static PATH_MAX]) {
         char full[PATH_MAX];
         int n = says[0] == '/' ? snprintf(full, sizeof(full), "%s", says)

@@ -6,8 +6,8 @@
 #include "util.h"
 
 /*
- * Unit files: the first line is the name of the unit, the rest is read twice, as the file and as a drop-in. The same bytes are presets,
- * a word with specifiers, and something to escape.
+ * Unit files: the first line is the name of the unit, the rest is read twice, as the file and as a drop-in. The same
+ * bytes are presets, a word with specifiers, and something to escape.
  */
 
 static void check_list(const Names *names) {
