@@ -71,7 +71,8 @@ class Tree:
         if self.scope:
             self.files = {self.of_users(path): tuple(map(self.of_users, content)) if isinstance(content, tuple) else content
                           for path, content in self.files.items()}
-        # With --root systemctl does not see the mask at the end of two links, which it does on a host that runs.
+        # With --root systemctl does not see the mask at the end of two links, which it does on a host that runs. A link that leads
+        # round in circles keeps it from removing any other.
         for path, content in list(self.files.items()):
             if isinstance(content, tuple) and content[0] != "/dev/null" and self.final(path) in ("", ("/dev/null",)):
                 del self.files[path]
@@ -82,12 +83,13 @@ class Tree:
             "../system/", "../user/")
 
     def final(self, path):
+        """What is at the end of links; None: nothing. Of those that lead round in circles the same as of a mask."""
         for _ in range(9):
             content = self.files.get(path)
             if not isinstance(content, tuple) or content[0] == "/dev/null":
                 return content
             path = os.path.normpath(os.path.join(os.path.dirname(path), content[0])).replace("//", "/")
-        return None
+        return ""
 
     def directory(self):
         return self.random.choice(OFTEN if self.random.random() < 0.8 else SYSTEM)
