@@ -31,8 +31,8 @@ static int escape(const char *verb, char **text, int n) {
         int status = 0;
 
         for (int i = 0; i < n; i++) {
-                int r = startswith(verb, "un") ? unit_unescape(text[i], path, result, sizeof(result)) :
-                                                 unit_escape(text[i], path, result, sizeof(result));
+                int r = startswith(verb, "un") ? unit_unescape(text[i], path, result, sizeof(result))
+                                               : unit_escape(text[i], path, result, sizeof(result));
 
                 if (r < 0)
                         status = 1;
@@ -72,8 +72,9 @@ static int change(UnitFiles *files, int root_fd, UnitScope scope, UnitVerb verb,
                 return 1;
         }
         for (size_t i = 0; i < changes->n; i++)
-                fprintf(stderr, "%s %s %s%s\n", changes->list[i].kind == UNIT_CHANGE_LINK ? "link" : "unlink",
-                        changes->list[i].path, changes->list[i].target ? changes->list[i].target : "",
+                fprintf(stderr, "%s %s %s%s\n",
+                        changes->list[i].kind == UNIT_CHANGE_LINK ? "link" : "unlink", changes->list[i].path,
+                        changes->list[i].target ? changes->list[i].target : "",
                         changes->list[i].done ? " (done)" : "");
         r = unit_changes_apply(files, changes, error);
         (void) unit_changes_free(changes);

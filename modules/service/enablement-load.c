@@ -100,8 +100,8 @@ static int target_is_mask(UnitFiles *files, const char *target) {
 }
 
 /*
- * Whether a path is in the search path, and if so, its name there. Mostly this can be told from the text; else it is resolved, but for
- * its last part.
+ * Whether a path is in the search path, and if so, its name there. Mostly this can be told from the text; else it is
+ * resolved, but for its last part.
  */
 static int classify_target(
         UnitFiles *files, const char *from, const char *says, char path[static PATH_MAX], bool *ret_inside) {
@@ -376,7 +376,8 @@ static int search(UnitFiles *files, UnitFile *unit) {
         }
         if (found < 0 || found == FOUND_MASK)
                 return found;
-        /* Before a link is followed, so that an empty assignment in what it leads to takes away what they say: as systemctl has it. */
+        /* Before a link is followed, so that an empty assignment in what it leads to takes away what they say: as systemctl
+         * has it. */
         r = read_dropins(files, unit, has_template ? template : NULL);
         return r < 0 ? r : found;
 }
@@ -410,8 +411,13 @@ static int load(UnitFiles *files, const char *name, unsigned depth, UnitFile **r
         if (r < 0)
                 set_error(unit, r);
         unit->is_loading = false;
+        if (r == -ENOMEM) {
+                /* Nothing that is to be remembered. */
+                e->unit = NULL;
+                return r;
+        }
         *ret = unit;
-        return r == -ENOMEM ? r : 0;
+        return 0;
 }
 
 /* Where an alias leads to another unit. */

@@ -78,7 +78,8 @@ typedef struct TopLinks {
 } TopLinks;
 
 /*
- * Links directly in a directory. below: the directory comes after that of the unit, where its own name means nothing any more.
+ * Links directly in a directory. below: the directory comes after that of the unit, where its own name means nothing
+ * any more.
  */
 static TopLinks top_links(
         const UnitFile *unit, const Entry *entry, unsigned directory, bool known_names, bool below) {
@@ -204,6 +205,8 @@ int unit_files_find(UnitFiles *files, const char *name, const UnitFile **ret) {
 
         if (unit_name_kind(name) == UNIT_NAME_INVALID)
                 return -EINVAL;
+        if (!files->is_read)
+                return -ESTALE;
         if (files->n_entries >= UNIT_FILES_ENTRIES_MAX)
                 return -E2BIG;
         r = unit_load(files, name, &unit);
@@ -222,6 +225,8 @@ int unit_files_find_at(UnitFiles *files, const char *path, const UnitFile **ret)
                 return -EINVAL;
         if (unit_paths_find_parent(&files->paths, path) >= 0)
                 return unit_files_find(files, slash + 1, ret);
+        if (!files->is_read)
+                return -ESTALE;
         r = unit_load_at(files, path, &unit);
         if (r < 0)
                 return r;

@@ -2,22 +2,26 @@
 #pragma once
 
 /*
- * Whether units are enabled, for many of them at once, without asking systemd: each directory of the search path is read once, also
- * its *.wants/ and *.requires/, and what is in them is looked up by name. Of unit files only those are read that are asked for.
+ * Whether units are enabled, for many of them at once, without asking systemd: each directory of the search path is
+ * read once, also its *.wants/ and *.requires/, and what is in them is looked up by name. Of unit files only those are
+ * read that are asked for.
  *
- * Ownership: all that is handed out belongs to the UnitFiles and is good until the next unit_files_refresh() that returns 1, or
- * unit_files_free().
+ * Ownership: all that is handed out belongs to the UnitFiles and is good until the next unit_files_refresh() that
+ * returns 1, or unit_files_free().
  *
  * Errors of one unit are told of that unit (UNIT_FILE_BAD, UnitFile.error); those of calls are about all of them.
  *
- * Sources: systemctl(1), "is-enabled", with its table of states; systemd.unit(5), "Description" and "Unit File Load Path". Where they say
- * nothing, it is as systemctl of 252 behaves, which tests/test-unit-files.py compares with over trees made up at random.
+ * Sources: systemctl(1), "is-enabled", with its table of states; systemd.unit(5), "Description" and "Unit File Load
+ * Path". Where they say nothing, it is as systemctl of 252 behaves, which tests/test-unit-files.py compares with over
+ * trees made up at random.
  *
  * Otherwise than systemctl, on purpose:
  *   - a drop-in that cannot be opened makes the unit bad; systemctl says that there is no such unit
- *   - symlinks of what is below /etc/systemd/system itself (or any other directory of the search path) are followed, and a unit in there
- *     is not "linked"
+ *   - symlinks of what is below /etc/systemd/system itself (or any other directory of the search path) are followed,
+ *     and a unit in there is not "linked"
  *   - where /lib is a link to /usr/lib, paths are told by /usr/lib, whatever systemd was built with
+ *   - a link to a unit that is masked by a link is masked, as systemctl says on a host that runs; with --root it does not
+ *     look that far
  *   - scripts in /etc/init.d are no units
  *   - limits: see below
  */
@@ -95,10 +99,11 @@ UnitFiles *unit_files_free(UnitFiles *files);
 /*
  * unit_files_refresh() - is all still as it was read? If not it is read again
  *
- * Looks at each directory and file once, without opening it. What was changed shortly before it was read counts as changed.
+ * Looks at each directory and file once, without opening it. What was changed shortly before it was read counts as
+ * changed.
  *
- * Return: 0: nothing has changed; 1: it was read again, what was handed out is gone; as unit_files_new(): the UnitFiles can only be
- * refreshed again, or freed.
+ * Return: 0: nothing has changed; 1: it was read again, what was handed out is gone; as unit_files_new(): there is
+ * nothing to ask until it is refreshed again.
  */
 int unit_files_refresh(UnitFiles *files);
 
@@ -106,7 +111,7 @@ int unit_files_refresh(UnitFiles *files);
  * unit_files_states() - the states of n units
  * @names: full names; what is no name is UNIT_FILE_BAD
  *
- * Return: 0; -ENOMEM; -E2BIG.
+ * Return: 0; -ENOMEM; -E2BIG; -ESTALE: the last refresh has failed.
  */
 int unit_files_states(UnitFiles *files, const char *const *names, size_t n, UnitFileState *ret);
 
@@ -114,7 +119,7 @@ int unit_files_states(UnitFiles *files, const char *const *names, size_t n, Unit
  * unit_files_find() - what is known of one unit
  * @ret: never NULL; of an alias, that of the alias
  *
- * Return: 0, also if there is none; -EINVAL: it is no name; -ENOMEM; -E2BIG.
+ * Return: 0, also if there is none; -EINVAL: it is no name; as unit_files_states().
  */
 int unit_files_find(UnitFiles *files, const char *name, const UnitFile **ret);
 

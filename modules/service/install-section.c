@@ -24,8 +24,8 @@ static bool is_blank(char c) {
 /* ---- Words ----------------------------------------------------------------------------------------------------- */
 
 /*
- * The next word, taken out of the text in place. Quotes hold words together and are dropped; in Also= they are characters like any
- * other, but a backslash makes the next character one.
+ * The next word, taken out of the text in place. Quotes hold words together and are dropped; in Also= they are
+ * characters like any other, but a backslash makes the next character one.
  *
  * Return: 1; 0: there is none; -EINVAL: a quote is not closed, or a backslash is the last.
  */
@@ -217,8 +217,8 @@ static bool is_continued(const char *line, size_t n) {
 }
 
 /*
- * Lines are put together in a buffer as large as the text, so that this costs no more however many there are. A line may end with a
- * newline, a return, a NUL, or two of these.
+ * Lines are put together in a buffer as large as the text, so that this costs no more however many there are. A line
+ * may end with a newline, a return, a NUL, or two of these.
  */
 static int parse_lines(Parser *p, const char *text, size_t size, char *buffer) {
         size_t n = 0;

@@ -2,10 +2,12 @@
 #pragma once
 
 /*
- * What unit files say of how they want to be enabled: [Install]. Pure functions over text, but for specifiers about the host.
+ * What unit files say of how they want to be enabled: [Install]. Pure functions over text, but for specifiers about the
+ * host.
  *
- * Sources: systemd.syntax(7) for the syntax; systemd.unit(5), "[Install] Section Options" and "Specifiers", of systemd 252. Where these
- * say nothing, it is as `systemctl` of 252 behaves; test-install-section.c has a row for each such thing.
+ * Sources: systemd.syntax(7) for the syntax; systemd.unit(5), "[Install] Section Options" and "Specifiers", of systemd
+ * 252. Where these say nothing, it is as `systemctl` of 252 behaves; test-install-section.c has a row for each such
+ * thing.
  */
 
 #include <stddef.h>
@@ -39,8 +41,9 @@ typedef struct InstallUnit {
  * @unit:    the name under which it is read; it may be an instance of the template that the file is
  * @section: filled up; a drop-in is read after its unit
  *
- * Return: 0; -EINVAL, -EBADMSG: systemd would not read the file either; -E2BIG: beyond a limit; -EUNATCH, -EBADSLT: a specifier of Also= or
- * DefaultInstance= cannot be resolved; -ENAMETOOLONG; -ENOMEM. On failure section may have some of it.
+ * Return: 0; -EINVAL, -EBADMSG: systemd would not read the file either; -E2BIG: beyond a limit; -EUNATCH, -EBADSLT: a
+ * specifier of Also= or DefaultInstance= cannot be resolved; -ENAMETOOLONG; -ENOMEM. On failure section may have some
+ * of it.
  */
 int install_section_parse(
         Pool *pool, const InstallUnit *unit, const char *text, size_t size, InstallSection *section);
@@ -52,7 +55,8 @@ int install_section_parse(
  * Known are %i %j %n %N %p, and of the host %a %A %b %B %g %G %H %l %m %M %o %q %u %U %v %w %W. A % before what is
  * neither letter nor digit stays as it is, and one at the end as well.
  *
- * Return: 0; -EBADSLT: there is no such specifier; -ENAMETOOLONG: it would be too long for a name; -EUNATCH: the host does not know.
+ * Return: 0; -EBADSLT: there is no such specifier; -ENAMETOOLONG: it would be too long for a name; -EUNATCH: the host
+ * does not know.
  */
 int install_specifiers(const InstallUnit *unit, const char *default_instance, const char *word,
         char ret[static UNIT_NAME_SIZE]);

@@ -4,9 +4,10 @@
 /*
  * What the host's policy says of units: should they be enabled?
  *
- * Source: systemd.preset(5) of systemd 252; "ignore" is of 256. Files are those of /etc, /run, /usr/local/lib and /usr/lib (and /lib
- * where it is a directory of its own), the first of a name counts, all in the order of their names; the first rule that matches counts;
- * without one, a unit is to be enabled. Lines that are none are passed over, as systemctl does.
+ * Source: systemd.preset(5) of systemd 252; "ignore" is of 256. Files are those of /etc, /run, /usr/local/lib and
+ * /usr/lib (and /lib where it is a directory of its own), the first of a name counts, all in the order of their names;
+ * the first rule that matches counts; without one, a unit is to be enabled. Lines that are none are passed over, as
+ * systemctl does.
  */
 
 #include "pool.h"
@@ -43,8 +44,8 @@ int presets_new_empty(Presets **ret);
 /*
  * presets_query() - what is to become of a unit
  * @name:          a full name; not an alias: presets are about the name of the file
- * @ret_instances: of a template, the full names of the instances that are to be enabled, in pool; none: the template itself. NULL: it
- *                 does not matter
+ * @ret_instances: of a template, the full names of the instances that are to be enabled, in pool; none: the template
+ *                 itself. NULL: it does not matter
  *
  * Return: 0; -EINVAL: it is no name, or a rule names an instance that cannot be; -ENOMEM.
  */

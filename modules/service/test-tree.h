@@ -94,11 +94,10 @@ static inline bool tree_has(const Tree *tree, const char *path) {
         return lstat(full, &st) == 0;
 }
 
-/* Makes a file look as if it was changed long ago: what is young is always read again. */
+/* What is young is always read again, and ctime cannot be set back: the clock has to go on. */
 static inline void tree_wait_until_old(void) {
         struct timespec until, now;
 
-        /* Times cannot be set back where they count, which is ctime: the clock has to go on. */
         ASSERT_OK(clock_gettime(CLOCK_MONOTONIC, &until));
         until.tv_nsec += 40000000;
         if (until.tv_nsec >= 1000000000) {

@@ -5,43 +5,31 @@
 
 #include "unit-change-internal.h"
 
-/* Units to enable. They grow while they are gone through, by what Also= says. */
-typedef struct Wanted {
-        const UnitFile *unit;
-        bool is_also; /* nobody has asked for it; it may be missing */
-} Wanted;
+/* As many names on the way to a unit as are followed. */
+#define FOLLOW_MAX 64
 
+/* Units to enable, none twice. */
 typedef struct Queue {
-        Wanted *list;
+        const UnitFile **list;
         size_t n, allocated;
 } Queue;
 
-static const char *last_part(const char *path) {
-        const char *slash = strrchr(path, '/');
-
-        return slash ? slash + 1 : path;
-}
-
-static int enqueue(Planner *p, Queue *queue, const UnitFile *unit, bool is_also) {
+static int enqueue(Planner *p, Queue *queue, const UnitFile *unit) {
         for (size_t i = 0; i < queue->n; i++)
-                if (strcmp(queue->list[i].unit->name, unit->name) == 0) {
-                        queue->list[i].is_also = queue->list[i].is_also && is_also;
+                if (strcmp(queue->list[i]->name, unit->name) == 0)
                         return 0;
-                }
-        if (queue->n == INSTALL_NAMES_MAX)
-                return plan_error(p, -E2BIG, "Too many units are to be enabled");
         if (queue->n == queue->allocated) {
                 size_t n = queue->allocated > 0 ? 2 * queue->allocated : 16;
-                Wanted *list = pool_alloc(&p->changes->pool, n * sizeof(Wanted));
+                const UnitFile **list = pool_alloc(&p->changes->pool, n * sizeof(*list));
 
                 if (!list)
                         return -ENOMEM;
                 if (queue->n > 0)
-                        memcpy(list, queue->list, queue->n * sizeof(Wanted));
+                        memcpy(list, queue->list, queue->n * sizeof(*list));
                 queue->list = list;
                 queue->allocated = n;
         }
-        queue->list[queue->n++] = (Wanted){ .unit = unit, .is_also = is_also };
+        queue->list[queue->n++] = unit;
         return 0;
 }
 
@@ -216,8 +204,36 @@ static int check_may_enable(Planner *p, const UnitFile *unit) {
         return 0;
 }
 
-/* One that was asked for, and what Also= of all names on the way to it says. */
-static int add_asked(Planner *p, Queue *queue, const char *name) {
+/* What a unit says in Also=, and each name on the way to it; units that nobody has asked for. */
+static int add_also(Planner *p, Queue *queue, Names *also, const UnitFile *unit) {
+        for (unsigned depth = 0; unit && depth < FOLLOW_MAX; unit = unit->leads_to, depth++)
+                for (size_t i = 0; i < unit->install.also.n; i++) {
+                        bool known = false;
+                        int r;
+
+                        p->changes->has_rules = true;
+                        for (size_t k = 0; !known && k < also->n; k++)
+                                known = strcmp(also->list[k], unit->install.also.list[i]) == 0;
+                        for (size_t k = 0; !known && k < queue->n; k++)
+                                known = strcmp(queue->list[k]->name, unit->install.also.list[i]) == 0;
+                        r = known ? 0 : names_add(&p->changes->pool, also, unit->install.also.list[i]);
+                        if (r < 0)
+                                return r;
+                        if (also->n > INSTALL_NAMES_MAX)
+                                return plan_error(p, -E2BIG, "Too many units are to be enabled");
+                }
+        return 0;
+}
+
+/* Whether one of the names on the way is a link that enabling or a person has made. */
+static bool leads_over_config(const UnitFile *unit) {
+        for (unsigned depth = 0; unit && depth < FOLLOW_MAX; unit = unit->leads_to, depth++)
+                if (unit->in_config)
+                        return true;
+        return false;
+}
+
+static int add_asked(Planner *p, Queue *queue, Names *also, const char *name) {
         const UnitFile *asked;
         int r;
 
@@ -238,53 +254,37 @@ static int add_asked(Planner *p, Queue *queue, const char *name) {
                 if (u->in_config)
                         return plan_error(p, -ELOOP, "'%s' is an alias of '%s': enable that", u->name,
                                 asked->real->name);
-        return enqueue(p, queue, asked->real, false);
-}
-
-/* One that another one says. It may be missing, masked, or an alias that is made by another one. */
-static int add_also(Planner *p, Queue *queue, const char *name) {
-        const UnitFile *unit;
-        int r;
-
-        for (size_t i = 0; i < queue->n; i++)
-                if (strcmp(queue->list[i].unit->name, name) == 0)
-                        return 0;
-        r = find(p, name, &unit);
-        if (r < 0)
-                return r;
-        if (!unit->real || unit->real->mode != UNIT_FILE_MODE_REGULAR)
-                return 0;
-        for (const UnitFile *u = unit;; u = u->leads_to) {
-                if (u->in_config)
-                        return 0;
-                if (u->mode != UNIT_FILE_MODE_ALIAS)
-                        break;
-        }
-        return enqueue(p, queue, unit->real, true);
+        r = enqueue(p, queue, asked->real);
+        return r < 0 ? r : add_also(p, queue, also, asked);
 }
 
 int plan_enable(Planner *p, const char *const *names, size_t n) {
         Queue queue = {};
+        Names also = {};
         int r;
 
         for (size_t i = 0; i < n; i++) {
-                r = add_asked(p, &queue, names[i]);
+                r = add_asked(p, &queue, &also, names[i]);
+                if (r < 0)
+                        return r;
+        }
+        /* They may be missing, masked, or links that something else has made: then they are left alone. */
+        for (size_t i = 0; i < also.n; i++) {
+                const UnitFile *unit;
+
+                r = find(p, also.list[i], &unit);
+                if (r == 0 && unit->real && unit->real->mode == UNIT_FILE_MODE_REGULAR &&
+                        !leads_over_config(unit))
+                        r = enqueue(p, &queue, unit->real);
+                if (r == 0)
+                        r = add_also(p, &queue, &also, unit);
                 if (r < 0)
                         return r;
         }
         for (size_t i = 0; i < queue.n; i++) {
-                const UnitFile *unit = queue.list[i].unit;
-
-                r = plan_unit(p, unit);
+                r = plan_unit(p, queue.list[i]);
                 if (r < 0)
                         return r;
-                for (size_t j = 0; j < unit->install.also.n; j++) {
-                        if (strcmp(last_part(unit->install.also.list[j]), unit->name) != 0)
-                                p->changes->has_rules = true;
-                        r = add_also(p, &queue, unit->install.also.list[j]);
-                        if (r < 0)
-                                return r;
-                }
         }
         return 0;
 }

@@ -27,8 +27,8 @@ int plan_unlink(Planner *p, const char *path, const char *was);
 int plan_read_link(Planner *p, const char *path, const char **ret);
 
 /*
- * Plans to remove all links that have one of the marked names, are instances of one, or lead to one, and those that lead to these.
- * marks: names, and absolute paths.
+ * Plans to remove all links that have one of the marked names, are instances of one, or lead to one, and those that
+ * lead to these. marks: names, and absolute paths.
  */
 int plan_remove_marked(Planner *p, Names *marks);
 

@@ -64,7 +64,7 @@ static UnitChange *find_change(Planner *p, const char *path) {
         return NULL;
 }
 
-/* As absolute text; what is relative is so to the directory of the link. Links on the way are followed, but not the last. */
+/* As absolute text; what is relative is so to the directory of the link. Links on the way are followed, not the last. */
 static int target_path(Planner *p, const char *path, const char *says, char ret[static PATH_MAX]) {
         char full[PATH_MAX];
         int n = says[0] == '/' ? snprintf(full, sizeof(full), "%s", says)
@@ -168,7 +168,14 @@ static const char *own_path(Planner *p, const char *name) {
         return pool_format(&p->changes->pool, "%s/%s", p->changes->directory, name);
 }
 
-/* Marks a name, and what Also= says of it, if with_also. */
+static int add_once(Planner *p, Names *names, const char *name) {
+        for (size_t i = 0; i < names->n; i++)
+                if (strcmp(names->list[i], name) == 0)
+                        return 0;
+        return names_add(&p->changes->pool, names, name);
+}
+
+/* Marks names, what they lead to, and if with_also what Also= says of them. */
 static int mark(Planner *p, Names *queue, Names *marks, bool with_also) {
         for (size_t i = 0; i < queue->n; i++) {
                 const UnitFile *unit;
@@ -185,16 +192,10 @@ static int mark(Planner *p, Names *queue, Names *marks, bool with_also) {
                         if (r < 0)
                                 return r;
                 }
-                for (size_t j = 0; r == 0 && with_also && j < unit->install.also.n; j++) {
-                        bool known = false;
-
-                        for (size_t k = 0; !known && k < queue->n; k++)
-                                known = strcmp(queue->list[k], unit->install.also.list[j]) == 0;
-                        if (!known)
-                                r = names_add(&p->changes->pool, queue, unit->install.also.list[j]);
-                }
+                for (size_t j = 0; r == 0 && with_also && j < unit->install.also.n; j++)
+                        r = add_once(p, queue, unit->install.also.list[j]);
                 if (r == 0 && unit->leads_to)
-                        r = names_add(&p->changes->pool, queue, unit->leads_to->name);
+                        r = add_once(p, queue, unit->leads_to->name);
                 if (r < 0)
                         return r;
                 if (queue->n > INSTALL_NAMES_MAX)

@@ -4,8 +4,8 @@
 /*
  * Names of units: which are valid, their parts, and escaping. Pure functions; nothing here looks at the host.
  *
- * Sources: systemd.unit(5), "Description" (names, templates and instances, aliases) and "String Escaping for Inclusion in Unit
- * Names"; systemd-escape(1). The limit is that of D-Bus for names, which systemd takes over.
+ * Sources: systemd.unit(5), "Description" (names, templates and instances, aliases) and "String Escaping for Inclusion
+ * in Unit Names"; systemd-escape(1). The limit is that of D-Bus for names, which systemd takes over.
  */
 
 #include <stdbool.h>
@@ -69,18 +69,19 @@ int unit_name_prefix(const char *name, char ret[static UNIT_NAME_SIZE]);
 bool unit_instance_is_valid(const char *instance);
 
 /*
- * A template or an instance with another instance. Return: 0; -EINVAL if the name is neither, the instance cannot be one, or the
- * result would be too long.
+ * A template or an instance with another instance. Return: 0; -EINVAL if the name is neither, the instance cannot be
+ * one, or the result would be too long.
  */
 int unit_name_with_instance(const char *name, const char *instance, char ret[static UNIT_NAME_SIZE]);
 
 /*
  * unit_name_alias_check() - can one name be an alias of another?
  *
- * The same type, one that has aliases; both plain, both templates, both the same instance, or an instance that leads to a template.
+ * The same type, one that has aliases; both plain, both templates, both the same instance, or an instance that leads to
+ * a template.
  *
- * Return: 0; -ELOOP: they are the same; -EINVAL: alias is no name, or of a type without aliases or templates; -EXDEV: the target does
- * not fit.
+ * Return: 0; -ELOOP: they are the same; -EINVAL: alias is no name, or of a type without aliases or templates; -EXDEV:
+ * the target does not fit.
  */
 int unit_name_alias_check(const char *alias, const char *target);
 

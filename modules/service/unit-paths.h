@@ -4,11 +4,12 @@
 /*
  * Where units are looked for, and walking there without leaving the root.
  *
- * All paths here are absolute and mean what they mean inside a root directory that is given as a descriptor: symlinks and ".." do
- * not lead out of it (openat2(2), RESOLVE_IN_ROOT). The descriptor stays the caller's and has to outlive what is made with it.
+ * All paths here are absolute and mean what they mean inside a root directory that is given as a descriptor: symlinks
+ * and ".." do not lead out of it (openat2(2), RESOLVE_IN_ROOT). The descriptor stays the caller's and has to outlive
+ * what is made with it.
  *
- * Source: systemd.unit(5), "Unit File Load Path", of systemd 252, tables 1 and 2, with the attached directories of portablectl(1)
- * that the table leaves out; `systemd-analyze unit-paths` prints the same.
+ * Source: systemd.unit(5), "Unit File Load Path", of systemd 252, tables 1 and 2, with the attached directories of
+ * portablectl(1) that the table leaves out; `systemd-analyze unit-paths` prints the same.
  */
 
 #include <limits.h>
@@ -73,12 +74,14 @@ typedef struct UnitPaths {
 
 /*
  * unit_paths_init() - the search path
- * @root_fd: where it is seen whether /lib is a directory of its own; where it is a link to /usr/lib, or is not there, only
+ * @root_fd: where it is seen whether /lib is a directory of its own; where it is a link to /usr/lib, or is not there,
+ *           only
  *           /usr/lib is in the search path
  *
  * The directories need not exist.
  *
- * Return: 0; -EINVAL: a user without an absolute home; -E2BIG: more than UNIT_PATHS_MAX; -ENOMEM. On failure there is nothing to free.
+ * Return: 0; -EINVAL: a user without an absolute home; -E2BIG: more than UNIT_PATHS_MAX; -ENOMEM. On failure there is
+ * nothing to free.
  */
 int unit_paths_init(UnitPaths *paths, int root_fd, const UnitOwner *owner);
 void unit_paths_done(UnitPaths *paths);
