@@ -40,8 +40,8 @@ void heal_image_changed(Heal *heal, const Image *old);
 /* True while a run over everything had better wait. The engine's run_event is triggered when it is over. */
 bool heal_is_arming(const Heal *heal);
 
-/* A run over everything has begun. */
-void heal_run_begun(Heal *heal);
+/* A run of agentd's own has begun: over all states of the image in force (NULL), or one byte for each. */
+void heal_run_begun(Heal *heal, const uint8_t *selected);
 
 /* A run that heals has repaired a state; is over. */
 void heal_state_changed(Heal *heal, uint32_t state);

@@ -26,10 +26,11 @@
 #define ENGINE_SETTLE_SLOW_LONGEST_USEC USEC_PER_MINUTE
 
 typedef enum LoadCause {
+        /* A run over all states follows the first and the last; of the others, over what is not known to be as declared now. */
         LOAD_BOOT,
-        LOAD_ROLES, /* what the last load has read is no longer the same; of these only this one may end without a run */
-        LOAD_INTERVAL, /* a fact has changed before a run, or the interval was over while roles were loaded */
+        LOAD_ROLES,    /* what the last load has read is no longer the same */
         LOAD_RELOAD,   /* somebody asked */
+        LOAD_INTERVAL, /* a fact has changed before a run, or the interval was over while roles were loaded */
 } LoadCause;
 
 /* Somebody waits for the outcome of a load. */
@@ -88,6 +89,7 @@ struct Engine {
         EngineRun *runs;   /* those that wait or go on, oldest first */
         EngineRun *ending; /* its followers are being told */
         EngineRun *over;   /* those that are remembered, newest first */
+        bool refused;      /* the last run that could have changed too much has not been let through */
         json_t *last_run;
         sd_event_source *progress_timer;
         sd_event_source *run_event; /* deferred: what waits is begun */
@@ -143,6 +145,10 @@ void engine_run_done(Engine *engine);
 /* A full run, unless one of the same cause waits or goes on already. Return: its number; 0: none. */
 int64_t engine_run_all(Engine *engine, const char *cause);
 
+/* A run over some states, one byte for each, after a load; takes the array. ret_n: over how many it is, together with what it
+ * was about to look at anyway. Return: its number; 0: none. */
+int64_t engine_run_some(Engine *engine, const char *cause, uint8_t *selected, uint32_t *ret_n);
+
 /* A run over states that may have drifted, one byte for each; takes the array. Beyond all limits. */
 int engine_run_heal(Engine *engine, uint8_t *selected);
 void engine_run_stop_all(Engine *engine);
@@ -150,5 +156,6 @@ void engine_run_stop_applies(Engine *engine);
 /* Those that are still there when there is no more time. */
 void engine_run_give_up(Engine *engine);
 
-/* Another image was adopted. */
-void engine_run_image_changed(Engine *engine);
+/* Another image was adopted. Of runs that are stopped for it, what they had still to do is added to `left`: one byte for each
+ * state in force. */
+void engine_run_image_changed(Engine *engine, uint8_t *left);

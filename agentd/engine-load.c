@@ -9,6 +9,7 @@
 
 #include "engine-heal.h"
 #include "engine-internal.h"
+#include "engine-select.h"
 #include "identity.h"
 #include "log.h"
 #include "notify.h"
@@ -124,16 +125,10 @@ static void on_settled(void *userdata) {
 
 /* ---- Adopting ------------------------------------------------------------------------------------------------------- */
 
-typedef enum Difference {
-        DIFFERENCE_NONE,
-        DIFFERENCE_UNKNOWN, /* a condition cannot be compared; all else is the same */
-        DIFFERENCE_SOME,
-} Difference;
-
 static bool states_differ(const Image *a, const Image *b, uint32_t i) {
         const ImageState *x = image_state(a, i), *y = image_state(b, i);
 
-        return x->flags != y->flags || x->timeout_usec != y->timeout_usec || !x->when != !y->when ||
+        return x->flags != y->flags || x->timeout_usec != y->timeout_usec ||
                memcmp(x->hash, y->hash, IMAGE_HASH_SIZE) != 0 ||
                !streq(image_state_id(a, i), image_state_id(b, i)) ||
                !streq(image_state_role(a, i), image_state_role(b, i));
@@ -156,29 +151,25 @@ static bool modules_differ(const Image *a, const Image *b, uint32_t i) {
 }
 
 /* Whether the new roles say something else. */
-static Difference compare(const Image *a, const Image *b) {
-        Difference difference = DIFFERENCE_NONE;
-
+static bool differ(const Image *a, const Image *b) {
         if (!a || image_n_states(a) != image_n_states(b) || a->header->nodes.n != b->header->nodes.n ||
                 a->header->dependents.n != b->header->dependents.n ||
                 a->header->modules.n != b->header->modules.n)
-                return DIFFERENCE_SOME;
-        for (uint32_t i = 0; i < image_n_states(a); i++) {
+                return true;
+        for (uint32_t i = 0; i < image_n_states(a); i++)
                 if (states_differ(a, b, i))
-                        return DIFFERENCE_SOME;
-                if (image_state(a, i)->when != 0)
-                        difference = DIFFERENCE_UNKNOWN;
-        }
+                        return true;
         for (uint32_t i = 0; i < a->header->nodes.n; i++)
                 if (nodes_differ(a, b, i))
-                        return DIFFERENCE_SOME;
+                        return true;
         for (uint32_t i = 0; i < a->header->modules.n; i++)
                 if (modules_differ(a, b, i))
-                        return DIFFERENCE_SOME;
-        return difference;
+                        return true;
+        return false;
 }
 
-static int adopt(Engine *engine, Image *image) {
+/* left: as of engine_run_image_changed(). */
+static int adopt(Engine *engine, Image *image, uint8_t *left) {
         StatusTable *status;
         Image *old;
         int r;
@@ -193,7 +184,7 @@ static int adopt(Engine *engine, Image *image) {
         engine->image = image_ref(image);
         engine->loaded_usec = now_usec(CLOCK_REALTIME);
         engine_apply_settings(engine, &image->header->settings);
-        engine_run_image_changed(engine);
+        engine_run_image_changed(engine, left);
         heal_image_changed(engine->heal, old);
         image_unref(old);
         return 0;
@@ -278,7 +269,7 @@ static void become_ready(Engine *engine) {
 static void on_load_failed(Engine *engine, const json_t *diagnostics) {
         /* The same errors again, as when a file is saved twice, are no news. */
         bool again = engine->load_failed && json_equal(engine->load_errors, diagnostics) &&
-                     engine->load_cause != LOAD_RELOAD;
+                     engine->load_cause != LOAD_RELOAD && !engine->waiters;
 
         engine->counts.n_loads_failed++;
         engine->load_failed = true;
@@ -295,21 +286,41 @@ static void on_load_failed(Engine *engine, const json_t *diagnostics) {
         answer_waiters(engine, NULL, diagnostics);
 }
 
+/* The run that a load leads to. left: what has to be looked at in any case. Return: its number; 0: none. */
+static int64_t run_after_load(Engine *engine, const Image *old, bool full, uint8_t *left, uint32_t *ret_n) {
+        const char *cause = cause_of_run(engine->load_cause);
+        uint32_t n = 0;
+        int64_t run;
+
+        if (!full && select_changed(engine->status, old, left, &n) >= 0)
+                return engine_run_some(engine, cause, left, ret_n);
+        free(left);
+        run = engine_run_all(engine, cause);
+        *ret_n = run > 0 ? image_n_states(engine->image) : 0;
+        return run;
+}
+
 static void on_load_good(Engine *engine, Image *image, const json_t *diagnostics) {
-        Difference difference = compare(engine->image, image);
         const Settings *settings = &image->header->settings;
-        /* If nobody can tell, they do. What was refused may be let through now. */
-        bool changed =
-                     difference != DIFFERENCE_NONE || settings->max_changes != engine->settings.max_changes,
-             was_failed = engine->load_failed;
         LoadCause cause = engine->load_cause;
+        bool different = differ(engine->image, image),
+             /* What was refused may be let through now. */
+                more = settings->max_changes > engine->settings.max_changes && engine->refused,
+             changed = different || settings->max_changes != engine->settings.max_changes,
+             full = !engine->image || cause == LOAD_BOOT || cause == LOAD_INTERVAL || more,
+             was_failed = engine->load_failed;
+        uint8_t *left = calloc(MAX(image_n_states(image), 1U), 1);
+        Image *old = engine->image ? image_ref(engine->image) : NULL;
+        uint32_t n = 0;
         int64_t run = 0;
         json_t *outcome;
         int r;
 
-        r = adopt(engine, image);
+        r = left ? adopt(engine, image, left) : -ENOMEM;
         if (r < 0) {
                 log_error_errno(r, "Failed to take over the roles: %m");
+                free(left);
+                image_unref(old);
                 engine->load_failed = true;
                 become_ready(engine);
                 answer_waiters(engine, NULL, diagnostics);
@@ -318,20 +329,21 @@ static void on_load_good(Engine *engine, Image *image, const json_t *diagnostics
         engine->load_failed = false;
         json_decref(engine->load_errors);
         engine->load_errors = json_array();
-        engine->n_idle_loads = difference == DIFFERENCE_SOME || was_failed || cause != LOAD_ROLES
-                                       ? 0
-                                       : engine->n_idle_loads + 1;
+        engine->n_idle_loads = different || was_failed || cause != LOAD_ROLES ? 0 : engine->n_idle_loads + 1;
         watch(engine, image, NULL);
         if (changed || was_failed || !engine->ready)
                 tell_loaded(engine);
         become_ready(engine);
+        /* A file that was only touched is no reason to try again what failed. */
         if (changed || cause != LOAD_ROLES)
-                run = engine_run_all(engine, cause_of_run(cause));
+                run = run_after_load(engine, old, full, TAKE_PTR(left), &n);
+        free(left);
+        image_unref(old);
 
-        outcome = json_pack("{s:I, s:I, s:b, s:o, s:[], s:O}", "n_roles",
+        outcome = json_pack("{s:I, s:I, s:b, s:o, s:I, s:[], s:O}", "n_roles",
                 (json_int_t) image->header->roles.n, "n_states", (json_int_t) image_n_states(image),
-                "changed", changed, "run", run > 0 ? json_integer(run) : json_null(), "diagnostics",
-                "warnings", load_warnings(engine->load));
+                "changed", changed, "run", run > 0 ? json_integer(run) : json_null(), "n_run_states",
+                (json_int_t) n, "diagnostics", "warnings", load_warnings(engine->load));
         answer_waiters(engine, outcome, diagnostics);
         json_decref(outcome);
 }

@@ -239,6 +239,8 @@ static void finish(EngineRun *run, const char *error) {
                 engine->counts.n_runs[run->mode]++;
                 engine->counts.run_usec = now > run_started(run->run) ? now - run_started(run->run) : 0;
         }
+        if (run->mode == RUN_APPLY && run->run && (run->all || run_is_refused(run->run)))
+                engine->refused = run_is_refused(run->run);
         if (run->mode == RUN_APPLY) {
                 json_decref(engine->last_run);
                 engine->last_run = json_incref(run->json);
@@ -321,10 +323,10 @@ static int on_run_event(_unused_ sd_event_source *source, void *userdata) {
                 /* Those that heal have a limit of their own. */
                 if (!run->heal && n >= RUNS_AT_ONCE)
                         continue;
-                if (run->all && run->mode == RUN_APPLY) {
+                if ((run->all || run->some) && run->mode == RUN_APPLY) {
                         if (heal_is_arming(engine->heal))
                                 continue;
-                        heal_run_begun(engine->heal);
+                        heal_run_begun(engine->heal, run->selected);
                 }
                 n += !run->heal;
                 r = start(run);
@@ -349,8 +351,10 @@ static int follow(EngineRun *run, const RunFollower *how) {
         return 0;
 }
 
-static int add_run(
-        Engine *engine, const RunRequest *request, unsigned max, EngineRun **ret, size_t *reterr_pattern) {
+/* selected: in place of what the request names; taken. */
+static int add_run(Engine *engine, const RunRequest *request, unsigned max, uint8_t *selected,
+        EngineRun **ret, size_t *reterr_pattern) {
+        _cleanup_free_ uint8_t *some = selected;
         _cleanup_(engine_run_freep) EngineRun *run = NULL;
         EngineRun **last = &engine->runs;
         unsigned n = 0;
@@ -377,11 +381,13 @@ static int add_run(
                 .engine = engine,
                 .mode = request->mode,
                 .cause = request->cause,
-                .all = request->n_patterns == 0 && !request->only_failed,
+                .all = !some && request->n_patterns == 0 && !request->only_failed,
+                .some = some,
                 .diff = request->diff,
                 .image = image_ref(engine->image),
         };
-        r = select_states(engine, request, &run->selected, &pattern);
+        run->selected = TAKE_PTR(some);
+        r = run->some ? 0 : select_states(engine, request, &run->selected, &pattern);
         if (r == -ENOENT)
                 *reterr_pattern = pattern;
         if (r < 0)
@@ -405,7 +411,7 @@ static int add_run(
 }
 
 int engine_run_request(Engine *engine, const RunRequest *request, EngineRun **ret, size_t *reterr_pattern) {
-        return add_run(engine, request, ENGINE_RUNS_MAX, ret, reterr_pattern);
+        return add_run(engine, request, ENGINE_RUNS_MAX, NULL, ret, reterr_pattern);
 }
 
 int engine_run_heal(Engine *engine, uint8_t *selected) {
@@ -431,18 +437,13 @@ int engine_run_heal(Engine *engine, uint8_t *selected) {
         return 0;
 }
 
-int64_t engine_run_all(Engine *engine, const char *cause) {
+/* However many others have asked for: one of these waits at most. */
+static int64_t add_own(Engine *engine, const char *cause, uint8_t *selected) {
         EngineRun *run;
         int r;
 
-        /* One that has not begun sees all that this one would. One that goes on may have passed it already; but the
-         * interval need not overtake itself. */
-        for (run = engine->runs; run; run = run->next)
-                if (run->mode == RUN_APPLY && run->all && run->image == engine->image &&
-                        (!run->run || (streq(cause, "interval") && streq(run->cause, cause))))
-                        return run->id;
-        /* However many others have asked for: one of these waits at most. */
-        r = add_run(engine, &(RunRequest){ .mode = RUN_APPLY, .cause = cause }, UINT_MAX, &run, NULL);
+        r = add_run(
+                engine, &(RunRequest){ .mode = RUN_APPLY, .cause = cause }, UINT_MAX, selected, &run, NULL);
         if (r == -EPERM || r == -ESHUTDOWN || r == -EAGAIN)
                 return 0;
         if (r < 0) {
@@ -450,6 +451,41 @@ int64_t engine_run_all(Engine *engine, const char *cause) {
                 return 0;
         }
         return run->id;
+}
+
+int64_t engine_run_all(Engine *engine, const char *cause) {
+        /* One that has not begun sees all that this one would. One that goes on may have passed it already; but the
+         * interval need not overtake itself. */
+        for (const EngineRun *run = engine->runs; run; run = run->next)
+                if (run->mode == RUN_APPLY && run->all && run->image == engine->image &&
+                        (!run->run || (streq(cause, "interval") && streq(run->cause, cause))))
+                        return run->id;
+        return add_own(engine, cause, NULL);
+}
+
+int64_t engine_run_some(Engine *engine, const char *cause, uint8_t *selected, uint32_t *ret_n) {
+        uint32_t n = image_n_states(engine->image);
+        int64_t id;
+
+        *ret_n = 0;
+        for (EngineRun *run = engine->runs; run; run = run->next) {
+                if (run->mode != RUN_APPLY || run->run || run->image != engine->image ||
+                        !(run->all || run->some))
+                        continue;
+                /* One that has not begun takes these along. */
+                for (uint32_t i = 0; run->some && i < n; i++)
+                        run->selected[i] |= selected[i];
+                *ret_n = run->all ? n : select_count(run->image, run->selected);
+                free(selected);
+                return run->id;
+        }
+        n = select_count(engine->image, selected);
+        id = n > 0 ? add_own(engine, cause, selected) : 0;
+        if (n == 0)
+                free(selected);
+        if (id > 0)
+                *ret_n = n;
+        return id;
 }
 
 static int map_states(EngineRun *run) {
@@ -483,7 +519,7 @@ static int move_to_image(EngineRun *run, Image *image) {
                 for (uint32_t i = 0; i < image_n_states(run->image); i++)
                         if (run->selected[i] && run->now[i] != NO_STATE)
                                 selected[run->now[i]] = 1;
-                r = run->heal ? 0 : select_required(image, selected);
+                r = run->heal || run->some ? 0 : select_required(image, selected);
                 if (r < 0)
                         return r;
         }
@@ -496,24 +532,27 @@ static int move_to_image(EngineRun *run, Image *image) {
         return 0;
 }
 
-/* Something that it has still to do is declared otherwise now. */
-static bool is_outdated(const EngineRun *run) {
+/* Something that it has still to do is declared otherwise now. What that is, is added to `left` if it is so. */
+static bool is_outdated(const EngineRun *run, uint8_t *left) {
         const Image *now = run->engine->image;
+        bool outdated = false;
 
-        for (uint32_t i = 0; i < image_n_states(run->image); i++) {
+        for (uint32_t i = 0; i < image_n_states(run->image) && !outdated; i++) {
                 uint32_t k;
 
                 if (!run_is_open(run->run, i))
                         continue;
                 k = engine_run_state_now(run, i);
                 /* Whether it is only looked at is no part of the hash. */
-                if (k == NO_STATE || image_state(now, k)->flags != image_state(run->image, i)->flags)
-                        return true;
+                outdated = k == NO_STATE || image_state(now, k)->flags != image_state(run->image, i)->flags;
         }
-        return false;
+        for (uint32_t i = 0; outdated && i < image_n_states(run->image); i++)
+                if (run_is_open(run->run, i) && engine_run_id_now(run, i) != NO_STATE)
+                        left[engine_run_id_now(run, i)] = 1;
+        return outdated;
 }
 
-void engine_run_image_changed(Engine *engine) {
+void engine_run_image_changed(Engine *engine, uint8_t *left) {
         for (EngineRun *run = engine->runs, *next; run; run = next) {
                 int r;
 
@@ -526,7 +565,7 @@ void engine_run_image_changed(Engine *engine) {
                 if (r < 0) {
                         log_oom();
                         engine_run_stop(engine, run);
-                } else if (run->run && run->mode == RUN_APPLY && is_outdated(run)) {
+                } else if (run->run && run->mode == RUN_APPLY && is_outdated(run, left)) {
                         /* It would undo what the run over the new roles does, which does the rest as well. */
                         run->why = "other roles are in force now, over which another run goes";
                         engine_run_stop(engine, run);

@@ -195,7 +195,7 @@ static int on_interval(_unused_ sd_event_source *source, _unused_ uint64_t usec,
                 return 0;
         /* What is being loaded may be nothing new, and then nothing would run. */
         if (engine->load) {
-                if (engine->load_cause == LOAD_ROLES)
+                if (engine->load_cause == LOAD_ROLES || engine->load_cause == LOAD_RELOAD)
                         (void) engine_load(engine, LOAD_INTERVAL);
                 return 0;
         }

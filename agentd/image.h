@@ -80,6 +80,8 @@ typedef struct ImageRole {
 #define IMAGE_STATE_CHECK_AS_ROOT (1u << 2)
 #define IMAGE_STATE_WHEN_LOOKS    (1u << 3) /* its `when` looks at the host */
 #define IMAGE_STATE_UNWATCHED     (1u << 4) /* it is looked at by runs only */
+#define IMAGE_STATE_LOOKS_AT_PATHS \
+        (1u << 5) /* it asks what others own: another path in the roles may change what it finds */
 
 typedef struct ImageState {
         ImageText id; /* "TYPE:NAME" */
@@ -92,7 +94,7 @@ typedef struct ImageState {
         ImageArray watches;            /* offset is an index into watches */
         uint32_t batch_key;            /* states of a type with the same one come in one batch; 0: none */
         uint64_t timeout_usec;         /* > 0 */
-        uint8_t hash[IMAGE_HASH_SIZE]; /* of all that prepare was given */
+        uint8_t hash[IMAGE_HASH_SIZE]; /* of all that prepare was given, and of `when` */
 } ImageState;
 
 /*

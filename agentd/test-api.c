@@ -736,8 +736,8 @@ TEST(requests_wait_for_the_engine) {
                *errors = json_pack(
                        "[{s:s, s:i, s:i, s:s}]", "file", "/x", "line", 1, "column", 2, "message", "wrong"),
                *counts = json_pack("{s:i, s:i}", "n_roles", 1, "n_states", 3),
-               *loaded = json_pack("{s:i, s:i, s:b, s:n, s:[]}", "n_roles", 1, "n_states", 3, "changed", 1,
-                       "run", "diagnostics");
+               *loaded = json_pack("{s:i, s:i, s:b, s:n, s:i, s:[]}", "n_roles", 1, "n_states", 3, "changed",
+                       1, "run", "n_run_states", 0, "diagnostics");
         Client clients[ELEMENTSOF(requests)];
 
         for (int round = 0; round < 3; round++) {

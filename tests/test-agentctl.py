@@ -442,14 +442,14 @@ def test_ctrl_c_stops_the_run_and_twice_leaves():
 # ---- Tests: steering ---------------------------------------------------------------------------------------------
 
 def test_reload():
-    answer = {"n_roles": 1, "n_states": 4, "changed": True, "run": 8, "diagnostics": [], "warnings": ["a: unknown key 'b'"]}
+    answer = {"n_roles": 1, "n_states": 4, "changed": True, "run": 8, "n_run_states": 3, "diagnostics": [], "warnings": ["a: unknown key 'b'"]}
     with serve({"POST /v1/reload": answer}) as server:
         done = ctl(server, "reload")
-        assert (done.status, done.out) == (0, "4 states in 1 role, in force; run 8 follows\n"), done
+        assert (done.status, done.out) == (0, "4 states in 1 role, in force; run 8 looks at 3 of them\n"), done
         assert done.err == "warning: a: unknown key 'b'\n", done
         assert ctl(server, "reload", "--json").lines() == [answer]
         assert ctl(server, "-q", "reload").out == ""
-    with serve({"POST /v1/reload": {**answer, "changed": False, "run": None}}) as server:
+    with serve({"POST /v1/reload": {**answer, "changed": False, "run": None, "n_run_states": 0}}) as server:
         assert ctl(server, "reload").out == "4 states in 1 role, nothing is different\n"
 
 
