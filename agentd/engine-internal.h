@@ -67,6 +67,7 @@ struct Engine {
         StatusTable *status;
         Load *load;
         LoadCause load_cause;
+        bool load_over;         /* of it all is told; it is freed in the next turn */
         usec_t load_begin_usec; /* CLOCK_MONOTONIC */
         usec_t loaded_usec;
         bool load_again;

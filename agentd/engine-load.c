@@ -351,6 +351,7 @@ static void on_load_good(Engine *engine, Image *image, const json_t *diagnostics
 static void on_loaded(void *userdata, Image *image, json_t *diagnostics) {
         Engine *engine = userdata;
 
+        engine->load_over = true;
         engine->counts.n_loads++;
         engine->counts.load_usec = now_usec(CLOCK_MONOTONIC) - engine->load_begin_usec;
         if (image)
@@ -368,6 +369,7 @@ static int start_load(Engine *engine, LoadCause cause) {
         int r;
 
         engine->load_cause = cause;
+        engine->load_over = false;
         engine->load_begin_usec = now_usec(CLOCK_MONOTONIC);
         settle_cancel(engine->settle);
         settle_cancel(engine->settle_slow);
@@ -412,20 +414,53 @@ int engine_load(Engine *engine, LoadCause cause) {
         return 0;
 }
 
+static int add_waiter(LoadWaiter **list, EngineLoaded on_loaded_, void *userdata) {
+        LoadWaiter *waiter = malloc(sizeof(*waiter));
+
+        if (!waiter)
+                return -ENOMEM;
+        *waiter = (LoadWaiter){ .next = *list, .on_loaded = on_loaded_, .userdata = userdata };
+        *list = waiter;
+        return 0;
+}
+
 int engine_reload(Engine *engine, EngineLoaded on_loaded_, void *userdata) {
-        LoadWaiter *waiter, **list;
+        int r;
 
         if (engine->stopping)
                 return -ESHUTDOWN;
-        waiter = malloc(sizeof(*waiter));
-        if (!waiter)
-                return -ENOMEM;
-        list = engine->load ? &engine->waiters_again : &engine->waiters;
-        *waiter = (LoadWaiter){ .next = *list, .on_loaded = on_loaded_, .userdata = userdata };
-        *list = waiter;
+        r = add_waiter(engine->load ? &engine->waiters_again : &engine->waiters, on_loaded_, userdata);
+        if (r < 0)
+                return r;
         /* A failure to start has been told to the waiter. */
         (void) engine_load(engine, LOAD_RELOAD);
         return 0;
+}
+
+int engine_catch_up(Engine *engine, EngineLoaded on_loaded_, void *userdata) {
+        bool due, again;
+        int r;
+
+        if (engine->stopping)
+                return -ESHUTDOWN;
+        if (engine->watch)
+                path_watch_look(engine->watch);
+        due = settle_is_pending(engine->settle) || settle_is_pending(engine->settle_slow);
+        if (!due && !engine->load_again && (!engine->load || engine->load_over))
+                return 0;
+
+        /* One that goes on has not seen what was changed since it began. */
+        again = engine->load && (due || engine->load_again || engine->load_over);
+        r = add_waiter(again ? &engine->waiters_again : &engine->waiters, on_loaded_, userdata);
+        if (r < 0)
+                return r;
+        if (due) {
+                settle_cancel(engine->settle);
+                settle_cancel(engine->settle_slow);
+                /* A failure to start has been told to the waiter. */
+                (void) engine_load(engine, LOAD_ROLES);
+        }
+        return 1;
 }
 
 /* ---- Validation, facts ---------------------------------------------------------------------------------------------- */

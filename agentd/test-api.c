@@ -788,6 +788,52 @@ TEST(requests_wait_for_the_engine) {
         expect_problem("POST", "/v1/reload", "{\"force\": true}", 400, "bad-request", "unknown key 'force'");
 }
 
+static void wait_for_waiting(Client *client) {
+        while (engine.n_waiting == 0)
+                turn(client);
+}
+
+TEST(a_run_waits_for_roles_that_are_due) {
+        Request request;
+        Client client;
+        Answer answer;
+
+        engine.is_due = true;
+        /* What is wrong by itself need not wait. */
+        expect_problem("POST", "/v1/runs", "{\"mode\": \"undo\"}", 400, "bad-request", "undo");
+        for (int round = 0; round < 2; round++) {
+                client_init(&client);
+                client_send(&client, "POST", "/v1/runs", NULL,
+                        "{\"mode\": \"plan\", \"states\": [\"file:/a\"]}");
+                wait_for_waiting(&client);
+                ASSERT_EQ(engine.n_runs, (unsigned) round);
+                request = engine.waiting[--engine.n_waiting];
+                /* Also if the load has failed: it is over the roles of before. */
+                request.on_loaded(request.userdata, round == 0 ? json_true() : NULL, json_null());
+                ASSERT_EQ(engine.n_runs, (unsigned) round + 1);
+                ASSERT_EQ(engine.request.mode, RUN_PLAN);
+                assert_string_equal(engine.pattern, "file:/a");
+                answer = finish(&client, "POST", "/v1/runs");
+                ASSERT_EQ(answer.status, 202);
+                answer_done(&answer);
+                client_done(&client);
+        }
+
+        /* Who has gone meanwhile does not want it any more. */
+        client_init(&client);
+        client_send(&client, "POST", "/v1/runs?follow=true", NULL, NULL);
+        wait_for_waiting(&client);
+        client_done(&client);
+        settle();
+        request = engine.waiting[--engine.n_waiting];
+        request.on_loaded(request.userdata, json_true(), json_null());
+        settle();
+        ASSERT_EQ(engine.n_runs, 2);
+        ASSERT_NULL(api->clients);
+        engine.r = -ESHUTDOWN;
+        expect_problem("POST", "/v1/runs", NULL, 503, "not-ready", "");
+}
+
 TEST(who_waits_when_it_ends_is_forgotten) {
         Client clients[3];
 
@@ -930,6 +976,7 @@ int main(void) {
                 HOSTED(events_that_cannot_be_stored_are_followed),
                 HOSTED(events_are_followed_through_filters),
                 HOSTED(requests_wait_for_the_engine),
+                HOSTED(a_run_waits_for_roles_that_are_due),
                 HOSTED(who_waits_when_it_ends_is_forgotten),
                 HOSTED(the_host_is_disabled_and_enabled),
                 HOSTED(the_log_level_is_set),

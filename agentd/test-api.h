@@ -54,7 +54,8 @@ struct Engine {
         EngineCounts counts;
         json_t *errors, *disabled;
         bool failed;
-        int r; /* what requests return */
+        int r;       /* what requests return */
+        bool is_due; /* roles have to be loaded first */
         EngineRun runs[4];
         unsigned n_runs;
         RunFollower follower;
@@ -132,6 +133,12 @@ static int wait_for(Engine *e, Request request) {
 
 int engine_reload(Engine *e, EngineLoaded on_loaded, void *userdata) {
         return wait_for(e, (Request){ .userdata = userdata, .on_loaded = on_loaded });
+}
+
+int engine_catch_up(Engine *e, EngineLoaded on_loaded, void *userdata) {
+        if (!e->is_due)
+                return 0;
+        return wait_for(e, (Request){ .userdata = userdata, .on_loaded = on_loaded }) ?: 1;
 }
 
 int engine_validate(Engine *e, EngineLoaded on_loaded, void *userdata) {

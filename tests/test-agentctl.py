@@ -265,7 +265,9 @@ def test_plan_and_apply_ask_for_what_is_wanted():
                 (("apply", "--only-failed"), {"mode": "apply", "only_failed": True}),
                 (("apply", "--", "--diff"), {"mode": "apply", "states": ["--diff"]})):
             assert ctl(server, *arguments).status == 0
-            method, path, query, body = server.requests[-1]
+            # Before: whether agentd answers at all. After: what is wrong with the roles.
+            assert [request[0] for request in server.requests[-3:]] == ["GET", "POST", "GET"]
+            method, path, query, body = server.requests[-2]
             assert (method, path, query) == ("POST", "/v1/runs", {"follow": "true"})
             expected = {"only_failed": False, "diff": False, "progress": True, **wanted}
             assert body == expected, body

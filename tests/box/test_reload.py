@@ -186,3 +186,52 @@ def test_a_start_and_the_interval_look_at_everything(box):
     wait_status(box, lambda s: looked_at(box, before) == set(before), timeout=30)
     assert events(box, kind="state-failed") == []
     assert status(box)["last_run"]["cause"] in ("interval", "boot")
+
+
+# ---- A run that is asked for right after -------------------------------------------------------------------------
+
+
+def test_a_plan_right_after_a_role_was_dropped_is_over_that_role(box):
+    start(box)
+    wait_idle(box)
+    # Nobody but the plan looks at it.
+    box.agentctl("disable", "testing")
+    for i in range(10):
+        box.role(f"r{i}", a_file(f"/srv/{i}"))
+        done = box.agentctl("plan", f"file:/srv/{i}", json=True)
+        assert done.returncode == 0, done
+        assert [(o["state"], o["result"]) for o in done.objects if "state" in o] == [(f"file:/srv/{i}", "drifted")]
+    box.run("rm /etc/agentd/conf.d/r3.toml")
+    done = box.agentctl("plan", "file:/srv/3")
+    assert done.returncode == 2 and "there is no state 'file:/srv/3'" in done.stderr
+
+
+def test_an_apply_right_after_a_role_was_changed_applies_that(box):
+    box.role("a", a_file("/srv/a"))
+    start(box)
+    wait_idle(box)
+    for i in range(10):
+        box.role("a", a_file("/srv/a", f"version {i}"))
+        assert box.agentctl("apply").returncode == 0
+        assert box.read("/srv/a") == f"version {i}\n"
+
+
+def test_a_plan_right_after_a_bad_role_was_dropped_is_over_the_old_ones_and_shows_the_errors(box):
+    box.role("a", a_file("/srv/a"))
+    start(box)
+    wait_idle(box)
+    box.role("bad", '[file."/srv/bad"]\ncontnet = "x"\n')
+    done = box.agentctl("plan", "-v")
+    assert done.returncode == 2 and "file:/srv/a" in done.stdout
+    assert "/etc/agentd/conf.d/bad.toml:2:1: error: " in done.stderr and "still in force" in done.stderr
+
+
+def test_a_run_waits_for_a_load_that_takes_long(box):
+    start(box, module_dir=True)
+    wait_idle(box)
+    box.agentctl("disable", "testing")
+    # A fact that takes its time holds up the load.
+    box.write("/etc/agentd/facts.d/slow", "#!/bin/sh\nsleep 2\necho '{\"name\": \"slow\"}'\n", mode=0o755)
+    box.role("slow", a_file("/srv/slow", "{{facts.local.slow.name}}"))
+    run = daemon.plan(box, "file:/srv/slow", timeout=50)
+    assert run.results["file:/srv/slow"]["result"] == "drifted"
