@@ -46,7 +46,7 @@ static void on_gone(void *userdata, _unused_ HttpStream *stream) {
 }
 
 static void refuse(Api *api, HttpRequest *request, const RunRequest *run, size_t pattern, int r) {
-        const Image *image = engine_image(api->engine);
+        const Image *image = run->image ?: engine_image(api->engine);
         char buffer[1024];
         json_t *disabled;
 
@@ -66,6 +66,12 @@ static void refuse(Api *api, HttpRequest *request, const RunRequest *run, size_t
                 break;
         case -EAGAIN:
         case -ESHUTDOWN: api_answer_not_ready(api, request); break;
+        case -EUSERS:
+                http_answer_problem(request, 429, "too-many",
+                        "%i runs with variables of their own are going on or waiting already; try again "
+                        "when one is over",
+                        ENGINE_APART_RUNS_MAX);
+                break;
         case -EBUSY:
                 http_answer_problem(request, 429, "too-many",
                         "%i runs are going on or waiting already; try again when one is over",
@@ -104,16 +110,46 @@ static int read_patterns(HttpRequest *request, const char **patterns) {
         return (int) n;
 }
 
+/* NAME=VALUE, ended by NULL. Return: as read_patterns(). */
+static int read_vars(HttpRequest *request, const char **ret) {
+        const json_t *vars = json_object_get(http_request_body(request), "vars");
+        size_t n = json_array_size(vars), i;
+        json_t *item;
+
+        ret[0] = NULL;
+        if (!vars || json_is_null(vars))
+                return 0;
+        if (!json_is_array(vars) || n > API_VARS_MAX) {
+                http_answer_problem(request, 400, "bad-request",
+                        "'vars' is not a list of at most %i texts NAME=VALUE", API_VARS_MAX);
+                return -EINVAL;
+        }
+        json_array_foreach((json_t *) vars, i, item) {
+                const char *text = json_string_value(item);
+
+                /* The value may be a secret, which is in no message. */
+                if (!text || !strchr(text, '=') || text[0] == '=') {
+                        http_answer_problem(request, 400, "bad-request",
+                                "'vars' has an item that is not NAME=VALUE, number %zu", i + 1);
+                        return -EINVAL;
+                }
+                ret[i] = text;
+        }
+        ret[n] = NULL;
+        return (int) n;
+}
+
 /* The body, understood. It points into the request. */
 typedef struct Wanted {
         RunRequest run;
         const char *patterns[API_PATTERNS_MAX];
+        const char *vars[API_VARS_MAX + 1];
         bool follow, progress;
 } Wanted;
 
 /* Return: 0; -EINVAL, and it has been answered. */
 static int read_wanted(HttpRequest *request, Wanted *ret) {
-        static const char *const keys[] = { "mode", "states", "only_failed", "diff", "progress" };
+        static const char *const keys[] = { "mode", "states", "only_failed", "diff", "progress", "vars" };
         static const RunMode run_modes[] = { RUN_APPLY, RUN_PLAN };
         const char *mode = modes[0];
         int r;
@@ -134,6 +170,11 @@ static int read_wanted(HttpRequest *request, Wanted *ret) {
         if (r < 0)
                 return -EINVAL;
         ret->run.n_patterns = (size_t) r;
+        r = read_vars(request, ret->vars);
+        if (r < 0)
+                return -EINVAL;
+        if (r > 0)
+                ret->run.vars = ret->vars;
         return 0;
 }
 
@@ -208,15 +249,60 @@ static HttpRequest *pending_over(Pending *pending) {
         return NULL;
 }
 
-/* If the load has failed, the roles of before are still in force, and the run is over those. */
-static void on_caught_up(
-        void *userdata, _unused_ const json_t *outcome, _unused_ const json_t *diagnostics) {
+/* The roles with the variables of the request; NULL: there is an error. */
+static void on_image(void *userdata, Image *image, const json_t *diagnostics) {
         Api *api = ((Pending *) userdata)->client.api;
         HttpRequest *request = pending_over(userdata);
+        size_t n = json_array_size(diagnostics);
         Wanted wanted;
 
-        if (request && read_wanted(request, &wanted) >= 0)
+        if (!request)
+                return;
+        if (image && read_wanted(request, &wanted) >= 0) {
+                wanted.run.image = image;
                 start(api, request, &wanted);
+        } else if (!image && n > 0)
+                http_answer_problem_with(request, 422, "invalid-roles", "diagnostics",
+                        json_incref((json_t *) diagnostics),
+                        "with these variables the roles have %zu error%s; nothing was done", n,
+                        n == 1 ? "" : "s");
+        else if (!image)
+                api_answer_loader_failed(api, request);
+}
+
+/* The roles in force are those on disk, or those of before if these have errors. */
+static void go_on(Pending *pending, Wanted *wanted) {
+        Api *api = pending->client.api;
+        HttpRequest *request = pending->request;
+        int r;
+
+        if (!wanted->run.vars) {
+                pending_free(pending);
+                start(api, request, wanted);
+                return;
+        }
+        r = engine_load_vars(api->engine, wanted->run.vars, on_image, pending);
+        if (r >= 0)
+                return;
+        pending_free(pending);
+        if (r == -EBUSY)
+                http_answer_problem(request, 429, "too-many",
+                        "too many loads with variables of their own are under way; try again");
+        else
+                refuse(api, request, &wanted->run, 0, r);
+}
+
+static void on_caught_up(
+        void *userdata, _unused_ const json_t *outcome, _unused_ const json_t *diagnostics) {
+        Pending *pending = userdata;
+        Wanted wanted;
+
+        if (http_request_is_gone(pending->request))
+                (void) pending_over(pending);
+        else if (read_wanted(pending->request, &wanted) < 0)
+                pending_free(pending);
+        else
+                go_on(pending, &wanted);
 }
 
 void api_start_run(void *userdata, HttpRequest *request) {
@@ -227,6 +313,11 @@ void api_start_run(void *userdata, HttpRequest *request) {
 
         if (read_wanted(request, &wanted) < 0)
                 return;
+        /* No load changes that. */
+        if (wanted.run.mode == RUN_APPLY && engine_is_disabled(api->engine)) {
+                refuse(api, request, &wanted.run, 0, -EPERM);
+                return;
+        }
         pending = malloc(sizeof(*pending));
         if (!pending) {
                 http_answer_problem(request, 500, "internal", "out of memory");
@@ -235,11 +326,10 @@ void api_start_run(void *userdata, HttpRequest *request) {
         *pending = (Pending){ .request = request };
         api_client_add(api, &pending->client, pending_stop);
         r = engine_catch_up(api->engine, on_caught_up, pending);
-        if (r > 0)
-                return;
-        pending_free(pending);
-        if (r < 0)
+        if (r == 0)
+                go_on(pending, &wanted);
+        else if (r < 0) {
+                pending_free(pending);
                 refuse(api, request, &wanted.run, 0, r);
-        else
-                start(api, request, &wanted);
+        }
 }

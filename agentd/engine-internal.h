@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* What the files of the engine share: engine.c (its life, what it does by itself), engine-load.c, engine-run.c. */
+/* What the files of the engine share: engine.c (its life, what it does by itself), engine-ask.c, engine-load.c, engine-run.c. */
 
 #include "disable.h"
 #include "engine-run.h"
@@ -40,10 +40,14 @@ typedef struct LoadWaiter {
         void *userdata;
 } LoadWaiter;
 
+/* A load that is taken over by nobody. */
 typedef struct Validation {
         Engine *engine;
         Load *load;
-        EngineLoaded on_loaded; /* NULL: no longer wanted */
+        LoadOptions options;
+        char **vars;            /* of the options; NULL: none */
+        EngineLoaded on_loaded; /* both NULL: no longer wanted */
+        EngineImage on_image;
         void *userdata;
 } Validation;
 
@@ -124,14 +128,18 @@ void engine_schedule(Engine *engine);
 
 void engine_apply_settings(Engine *engine, const Settings *settings);
 
+/* engine-ask.c: somebody waits for a load of his own, or for facts; as of engine_load_…(). */
+bool engine_is_asked(const Engine *engine);
+void engine_ask_forget(Engine *engine, const void *userdata);
+void engine_ask_stop(Engine *engine);
+void engine_ask_done(Engine *engine);
+
 /* engine-load.c */
 int engine_load_init(Engine *engine);
 void engine_load_done(Engine *engine);
 int engine_load(Engine *engine, LoadCause cause);
 /* What has been loaded so far is thrown away; those who wait for it, or for facts, are told that it failed. */
 void engine_load_stop(Engine *engine);
-/* Somebody waits for a validation or for facts. */
-bool engine_load_is_asked(const Engine *engine);
 
 /* engine-command.c */
 int engine_command_init(Engine *engine);
@@ -157,6 +165,6 @@ void engine_run_stop_applies(Engine *engine);
 /* Those that are still there when there is no more time. */
 void engine_run_give_up(Engine *engine);
 
-/* Another image was adopted. Of runs that are stopped for it, what they had still to do is added to `left`: one byte for each
+/* Another image was adopted, and says something else if `different`. Of runs that are stopped for it, what they had still to do is added to `left`: one byte for each
  * state in force. */
-void engine_run_image_changed(Engine *engine, uint8_t *left);
+void engine_run_image_changed(Engine *engine, bool different, uint8_t *left);

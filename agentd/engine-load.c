@@ -169,7 +169,7 @@ static bool differ(const Image *a, const Image *b) {
 }
 
 /* left: as of engine_run_image_changed(). */
-static int adopt(Engine *engine, Image *image, uint8_t *left) {
+static int adopt(Engine *engine, Image *image, bool different, uint8_t *left) {
         StatusTable *status;
         Image *old;
         int r;
@@ -184,7 +184,7 @@ static int adopt(Engine *engine, Image *image, uint8_t *left) {
         engine->image = image_ref(image);
         engine->loaded_usec = now_usec(CLOCK_REALTIME);
         engine_apply_settings(engine, &image->header->settings);
-        engine_run_image_changed(engine, left);
+        engine_run_image_changed(engine, different, left);
         heal_image_changed(engine->heal, old);
         image_unref(old);
         return 0;
@@ -316,7 +316,7 @@ static void on_load_good(Engine *engine, Image *image, const json_t *diagnostics
         json_t *outcome;
         int r;
 
-        r = left ? adopt(engine, image, left) : -ENOMEM;
+        r = left ? adopt(engine, image, different, left) : -ENOMEM;
         if (r < 0) {
                 log_error_errno(r, "Failed to take over the roles: %m");
                 free(left);
@@ -463,132 +463,6 @@ int engine_catch_up(Engine *engine, EngineLoaded on_loaded_, void *userdata) {
         return 1;
 }
 
-/* ---- Validation, facts ---------------------------------------------------------------------------------------------- */
-
-static void answer_validation(Validation *validation, const json_t *outcome, const json_t *diagnostics) {
-        EngineLoaded on_loaded_ = TAKE_PTR(validation->on_loaded);
-
-        if (on_loaded_)
-                on_loaded_(validation->userdata, outcome, diagnostics);
-}
-
-/* Called from the load itself: it is freed at the next turn. */
-static int on_validation_over(sd_event_source *source, void *userdata) {
-        Validation *validation = userdata;
-
-        for (size_t i = 0; i < ENGINE_VALIDATIONS_MAX; i++)
-                if (validation->engine->validations[i] == validation)
-                        validation->engine->validations[i] = NULL;
-        engine_touch(validation->engine);
-        load_free(validation->load);
-        free(validation);
-        return sd_event_source_set_enabled(source, SD_EVENT_OFF);
-}
-
-static void on_validated(void *userdata, Image *image, json_t *diagnostics) {
-        Validation *validation = userdata;
-        sd_event_source *source;
-        json_t *outcome = NULL;
-
-        if (image)
-                outcome = json_pack("{s:I, s:I, s:O}", "n_roles", (json_int_t) image->header->roles.n,
-                        "n_states", (json_int_t) image_n_states(image), "warnings",
-                        load_warnings(validation->load));
-        answer_validation(validation, outcome, diagnostics);
-        json_decref(outcome);
-        /* If this fails, it is freed with the engine. */
-        if (sd_event_add_defer(validation->engine->event, &source, on_validation_over, validation) >= 0) {
-                (void) sd_event_source_set_floating(source, true);
-                sd_event_source_unref(source);
-        }
-}
-
-static const LoadHandlers validate_handlers = { .on_loaded = on_validated };
-
-int engine_validate(Engine *engine, EngineLoaded on_loaded_, void *userdata) {
-        Validation **slot = NULL, *validation;
-        int r;
-
-        if (engine->stopping)
-                return -ESHUTDOWN;
-        for (size_t i = 0; i < ENGINE_VALIDATIONS_MAX && !slot; i++)
-                if (!engine->validations[i])
-                        slot = &engine->validations[i];
-        if (!slot)
-                return -EBUSY;
-        validation = malloc(sizeof(*validation));
-        if (!validation)
-                return -ENOMEM;
-        *validation = (Validation){ .engine = engine, .on_loaded = on_loaded_, .userdata = userdata };
-        r = load_start(
-                engine->event, &engine->load_options, &validate_handlers, validation, &validation->load);
-        if (r < 0) {
-                free(validation);
-                return r;
-        }
-        *slot = validation;
-        return 0;
-}
-
-static FactsRequest *facts_request_free(FactsRequest *request) {
-        if (!request)
-                return NULL;
-        fact_task_free(request->task);
-        free(request);
-        return NULL;
-}
-
-static void answer_facts(FactsRequest *request, const char *json, size_t size, const char *error) {
-        EngineFacts on_facts_ = TAKE_PTR(request->on_facts);
-
-        if (on_facts_)
-                on_facts_(request->userdata, json, size, error);
-}
-
-static void on_facts(
-        void *userdata, const char *json, size_t size, _unused_ bool changed, const char *error) {
-        FactsRequest *request = userdata;
-        Engine *engine = request->engine;
-
-        answer_facts(request, json, size, error);
-        for (size_t i = 0; i < ENGINE_FACTS_MAX; i++)
-                if (engine->facts[i] == request)
-                        engine->facts[i] = NULL;
-        engine_touch(engine);
-        facts_request_free(request);
-}
-
-static const FactTaskHandlers facts_handlers = { .on_facts = on_facts };
-
-int engine_facts(Engine *engine, EngineFacts on_facts_, void *userdata) {
-        const FactTaskOptions options = {
-                .root = "/",
-                .deadline_usec = engine->settings.facts_deadline_usec,
-                .want_json = true,
-        };
-        FactsRequest **slot = NULL, *request;
-        int r;
-
-        if (engine->stopping)
-                return -ESHUTDOWN;
-        for (size_t i = 0; i < ENGINE_FACTS_MAX && !slot; i++)
-                if (!engine->facts[i])
-                        slot = &engine->facts[i];
-        if (!slot)
-                return -EBUSY;
-        request = malloc(sizeof(*request));
-        if (!request)
-                return -ENOMEM;
-        *request = (FactsRequest){ .engine = engine, .on_facts = on_facts_, .userdata = userdata };
-        r = fact_task_start(engine->event, &options, &facts_handlers, request, &request->task);
-        if (r < 0) {
-                free(request);
-                return r;
-        }
-        *slot = request;
-        return 0;
-}
-
 static void forget_waiters(LoadWaiter *list, const void *userdata) {
         for (LoadWaiter *waiter = list; waiter; waiter = waiter->next)
                 if (waiter->userdata == userdata)
@@ -598,12 +472,7 @@ static void forget_waiters(LoadWaiter *list, const void *userdata) {
 void engine_forget(Engine *engine, void *userdata) {
         forget_waiters(engine->waiters, userdata);
         forget_waiters(engine->waiters_again, userdata);
-        for (size_t i = 0; i < ENGINE_VALIDATIONS_MAX; i++)
-                if (engine->validations[i] && engine->validations[i]->userdata == userdata)
-                        engine->validations[i]->on_loaded = NULL;
-        for (size_t i = 0; i < ENGINE_FACTS_MAX; i++)
-                if (engine->facts[i] && engine->facts[i]->userdata == userdata)
-                        engine->facts[i]->on_facts = NULL;
+        engine_ask_forget(engine, userdata);
 }
 
 /* ---- The object ----------------------------------------------------------------------------------------------------- */
@@ -651,34 +520,13 @@ void engine_load_stop(Engine *engine) {
         answer_waiters(engine, NULL, none);
         engine->waiters = TAKE_PTR(engine->waiters_again);
         answer_waiters(engine, NULL, none);
-        for (size_t i = 0; i < ENGINE_VALIDATIONS_MAX; i++)
-                if (engine->validations[i])
-                        answer_validation(engine->validations[i], NULL, none);
-        for (size_t i = 0; i < ENGINE_FACTS_MAX; i++)
-                if (engine->facts[i])
-                        answer_facts(engine->facts[i], NULL, 0, "agentd stops");
         json_decref(none);
-}
-
-bool engine_load_is_asked(const Engine *engine) {
-        for (size_t i = 0; i < ENGINE_VALIDATIONS_MAX; i++)
-                if (engine->validations[i] && engine->validations[i]->on_loaded)
-                        return true;
-        for (size_t i = 0; i < ENGINE_FACTS_MAX; i++)
-                if (engine->facts[i] && engine->facts[i]->on_facts)
-                        return true;
-        return false;
+        engine_ask_stop(engine);
 }
 
 void engine_load_done(Engine *engine) {
         engine_load_stop(engine);
-        for (size_t i = 0; i < ENGINE_VALIDATIONS_MAX; i++)
-                if (engine->validations[i]) {
-                        load_free(engine->validations[i]->load);
-                        free(engine->validations[i]);
-                }
-        for (size_t i = 0; i < ENGINE_FACTS_MAX; i++)
-                facts_request_free(engine->facts[i]);
+        engine_ask_done(engine);
         path_watch_free(engine->watch);
         settle_free(engine->settle);
         settle_free(engine->settle_slow);

@@ -38,6 +38,7 @@ static EngineRun *engine_run_free(EngineRun *run) {
         free(run->selected);
         free(run->now);
         free(run->before);
+        json_decref(run->vars);
         json_decref(run->json);
         json_decref(run->results);
         image_unref(run->image);
@@ -123,9 +124,11 @@ static uint32_t state_of_other(const EngineRun *run, uint32_t state, const Engin
         now = engine_run_id_now(run, state);
         if (now != NO_STATE && other->image == run->engine->image)
                 return now;
+        if (now == NO_STATE && other->image == run->engine->image)
+                return NO_STATE;
         if (now != NO_STATE && other->before)
                 return other->before[now];
-        /* Only the roles before those in force had it, which is rare. */
+        /* Only roles that are not in force have it, which is rare. */
         return find_state(other, image_state_id(run->image, state));
 }
 
@@ -239,7 +242,7 @@ static void finish(EngineRun *run, const char *error) {
                 engine->counts.n_runs[run->mode]++;
                 engine->counts.run_usec = now > run_started(run->run) ? now - run_started(run->run) : 0;
         }
-        if (run->mode == RUN_APPLY && run->run && (run->all || run_is_refused(run->run)))
+        if (run->mode == RUN_APPLY && run->run && !run->apart && (run->all || run_is_refused(run->run)))
                 engine->refused = run_is_refused(run->run);
         if (run->mode == RUN_APPLY) {
                 json_decref(engine->last_run);
@@ -287,6 +290,29 @@ static const RunHandlers run_handlers = {
         .number = engine_run_number,
 };
 
+/* What it makes otherwise than the roles in force say is not to be put back at once. */
+static int pass_over(const EngineRun *run) {
+        const Image *now = run->engine->image;
+        _cleanup_free_ uint8_t *states = calloc(MAX(image_n_states(now), 1U), 1);
+
+        if (!states)
+                return -ENOMEM;
+        for (uint32_t i = 0; i < image_n_states(run->image); i++) {
+                uint32_t k = run->now[i];
+
+                if (k == NO_STATE || (run->selected && !run->selected[i]))
+                        continue;
+                if (image_state(now, k)->flags != image_state(run->image, i)->flags ||
+                        engine_run_state_now(run, i) == NO_STATE)
+                        states[k] = 1;
+        }
+        /* A directory that is purged, say, would lose what is there for the first time. */
+        for (uint32_t k = 0; select_paths_differ(now, run->image) && k < image_n_states(now); k++)
+                states[k] |= !!(image_state(now, k)->flags & IMAGE_STATE_LOOKS_AT_PATHS);
+        heal_pass_over(run->engine->heal, states);
+        return 0;
+}
+
 static int start(EngineRun *run) {
         Engine *engine = run->engine;
         const RunOptions options = {
@@ -329,7 +355,9 @@ static int on_run_event(_unused_ sd_event_source *source, void *userdata) {
                         heal_run_begun(engine->heal, run->selected);
                 }
                 n += !run->heal;
-                r = start(run);
+                r = run->apart && run->mode == RUN_APPLY ? pass_over(run) : 0;
+                if (r >= 0)
+                        r = start(run);
                 if (r < 0) {
                         log_error_errno(r, "Failed to start a run (%s): %m", run->cause);
                         finish(run, strerror(-r));
@@ -351,13 +379,41 @@ static int follow(EngineRun *run, const RunFollower *how) {
         return 0;
 }
 
+/* The values may be secrets. */
+static json_t *names_of(const char *const *vars) {
+        json_t *names = json_array();
+
+        for (; names && vars && *vars; vars++)
+                (void) json_array_append_new(names, json_stringn(*vars, strcspn(*vars, "=")));
+        return names;
+}
+
+static int map_states(EngineRun *run) {
+        const Engine *engine = run->engine;
+        uint32_t n = image_n_states(run->image), n_now = image_n_states(engine->image);
+
+        free(run->now);
+        free(run->before);
+        run->now = malloc(MAX(n, 1U) * sizeof(uint32_t));
+        run->before = malloc(MAX(n_now, 1U) * sizeof(uint32_t));
+        if (!run->now || !run->before)
+                return -ENOMEM;
+        memset(run->before, 0xff, n_now * sizeof(uint32_t));
+        for (uint32_t i = 0; i < n; i++) {
+                run->now[i] = status_find(engine->status, image_state_id(run->image, i));
+                if (run->now[i] != NO_STATE)
+                        run->before[run->now[i]] = i;
+        }
+        return 0;
+}
+
 /* selected: in place of what the request names; taken. */
 static int add_run(Engine *engine, const RunRequest *request, unsigned max, uint8_t *selected,
         EngineRun **ret, size_t *reterr_pattern) {
         _cleanup_free_ uint8_t *some = selected;
         _cleanup_(engine_run_freep) EngineRun *run = NULL;
         EngineRun **last = &engine->runs;
-        unsigned n = 0;
+        unsigned n = 0, n_apart = 0;
         size_t pattern = 0;
         int r;
 
@@ -369,10 +425,14 @@ static int add_run(Engine *engine, const RunRequest *request, unsigned max, uint
                 return -EPERM;
         if (request->mode == RUN_PLAN && worker_pool_options(engine->pool)->unsandboxed)
                 return -EOPNOTSUPP;
-        for (; *last; last = &(*last)->next)
+        for (; *last; last = &(*last)->next) {
                 n++;
+                n_apart += (*last)->apart;
+        }
         if (n >= max)
                 return -EBUSY;
+        if (request->image && n_apart >= ENGINE_APART_RUNS_MAX)
+                return -EUSERS;
 
         run = calloc(1, sizeof(*run));
         if (!run)
@@ -381,11 +441,18 @@ static int add_run(Engine *engine, const RunRequest *request, unsigned max, uint
                 .engine = engine,
                 .mode = request->mode,
                 .cause = request->cause,
-                .all = !some && request->n_patterns == 0 && !request->only_failed,
+                .all = !some && !request->image && request->n_patterns == 0 && !request->only_failed,
                 .some = some,
+                .apart = request->image,
                 .diff = request->diff,
-                .image = image_ref(engine->image),
+                .image = image_ref(request->image ?: engine->image),
         };
+        if (run->apart) {
+                run->vars = names_of(request->vars);
+                r = run->vars ? map_states(run) : -ENOMEM;
+                if (r < 0)
+                        return r;
+        }
         run->selected = TAKE_PTR(some);
         r = run->some ? 0 : select_states(engine, request, &run->selected, &pattern);
         if (r == -ENOENT)
@@ -488,25 +555,6 @@ int64_t engine_run_some(Engine *engine, const char *cause, uint8_t *selected, ui
         return id;
 }
 
-static int map_states(EngineRun *run) {
-        const Engine *engine = run->engine;
-        uint32_t n = image_n_states(run->image), n_now = image_n_states(engine->image);
-
-        free(run->now);
-        free(run->before);
-        run->now = malloc(MAX(n, 1U) * sizeof(uint32_t));
-        run->before = malloc(MAX(n_now, 1U) * sizeof(uint32_t));
-        if (!run->now || !run->before)
-                return -ENOMEM;
-        memset(run->before, 0xff, n_now * sizeof(uint32_t));
-        for (uint32_t i = 0; i < n; i++) {
-                run->now[i] = status_find(engine->status, image_state_id(run->image, i));
-                if (run->now[i] != NO_STATE)
-                        run->before[run->now[i]] = i;
-        }
-        return 0;
-}
-
 /* A run that waits takes the new image: what was selected, as far as it is still there, with what that requires now. */
 static int move_to_image(EngineRun *run, Image *image) {
         _cleanup_free_ uint8_t *selected = NULL;
@@ -552,7 +600,7 @@ static bool is_outdated(const EngineRun *run, uint8_t *left) {
         return outdated;
 }
 
-void engine_run_image_changed(Engine *engine, uint8_t *left) {
+void engine_run_image_changed(Engine *engine, bool different, uint8_t *left) {
         for (EngineRun *run = engine->runs, *next; run; run = next) {
                 int r;
 
@@ -560,11 +608,17 @@ void engine_run_image_changed(Engine *engine, uint8_t *left) {
                 if (run->image == engine->image)
                         continue;
                 r = map_states(run);
-                if (r >= 0 && !run->run)
+                if (r >= 0 && !run->run && !run->apart)
                         r = move_to_image(run, engine->image);
                 if (r < 0) {
                         log_oom();
                         engine_run_stop(engine, run);
+                } else if (run->apart) {
+                        /* A plan may say what would have been. */
+                        if (run->mode == RUN_APPLY && different) {
+                                run->why = "other roles are in force now than those it was asked for";
+                                engine_run_stop(engine, run);
+                        }
                 } else if (run->run && run->mode == RUN_APPLY && is_outdated(run, left)) {
                         /* It would undo what the run over the new roles does, which does the rest as well. */
                         run->why = "other roles are in force now, over which another run goes";
@@ -581,7 +635,7 @@ void engine_run_stop(Engine *engine, EngineRun *run) {
         if (run->run)
                 run_stop(run->run);
         else
-                finish(run, "it was stopped before it began");
+                finish(run, run->why ?: "it was stopped before it began");
         (void) engine;
 }
 

@@ -59,8 +59,25 @@ int select_required(const Image *image, uint8_t *selected) {
         return 0;
 }
 
+/* The state of that id; NO_STATE. There is an index of the image in force alone. */
+static uint32_t find_state(const Engine *engine, const Image *image, const char *id) {
+        if (image == engine->image)
+                return status_find(engine->status, id);
+        for (uint32_t i = 0; i < image_n_states(image); i++)
+                if (streq(image_state_id(image, i), id))
+                        return i;
+        return NO_STATE;
+}
+
+/* What a state of the image was last found to be. */
+static Result last_result(const Engine *engine, const Image *image, uint32_t i) {
+        uint32_t k = image == engine->image ? i : status_find(engine->status, image_state_id(image, i));
+
+        return k == NO_STATE ? RESULT_NONE : engine->status->states[k].result;
+}
+
 int select_states(Engine *engine, const RunRequest *request, uint8_t **ret, size_t *reterr_pattern) {
-        const Image *image = engine->image;
+        const Image *image = request->image ?: engine->image;
         uint32_t n = image_n_states(image);
         _cleanup_free_ uint8_t *selected = NULL;
         int r;
@@ -72,7 +89,7 @@ int select_states(Engine *engine, const RunRequest *request, uint8_t **ret, size
                 return -ENOMEM;
         for (size_t p = 0; p < request->n_patterns; p++) {
                 const char *pattern = request->patterns[p];
-                uint32_t exact = status_find(engine->status, pattern);
+                uint32_t exact = find_state(engine, image, pattern);
                 bool found = exact != NO_STATE;
 
                 if (found)
@@ -90,7 +107,7 @@ int select_states(Engine *engine, const RunRequest *request, uint8_t **ret, size
         }
         if (request->only_failed)
                 for (uint32_t i = 0; i < n; i++) {
-                        Result result = engine->status->states[i].result;
+                        Result result = last_result(engine, image, i);
 
                         selected[i] = (selected[i] || request->n_patterns == 0) &&
                                       (result == RESULT_FAILED || result == RESULT_BLOCKED);
@@ -136,7 +153,7 @@ static bool is_as_declared(Result result) {
         return result == RESULT_OK || result == RESULT_CHANGED || result == RESULT_SKIPPED;
 }
 
-static bool paths_differ(const Image *a, const Image *b) {
+bool select_paths_differ(const Image *a, const Image *b) {
         const ImagePath *x = image_array(a, paths, ImagePath), *y = image_array(b, paths, ImagePath);
 
         if (a->header->paths.n != b->header->paths.n)
@@ -192,7 +209,7 @@ uint32_t select_count(const Image *image, const uint8_t *selected) {
 
 int select_changed(const StatusTable *table, const Image *old, uint8_t *selected, uint32_t *ret_n) {
         const Image *image = table->image;
-        bool paths = paths_differ(image, old), conditions = modules_are_new(image, old);
+        bool paths = select_paths_differ(image, old), conditions = modules_are_new(image, old);
         uint32_t n, before;
         int r;
 

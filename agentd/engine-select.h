@@ -20,6 +20,9 @@ int select_required(const Image *image, uint8_t *selected);
 /* Adds what depends on the selected states, and what depends on that. Return: 0; -ENOMEM. */
 int select_dependents(const Image *image, uint8_t *selected);
 
+/* True if the states of one own, or edit, other paths than those of the other; false if nobody asks. */
+bool select_paths_differ(const Image *a, const Image *b);
+
 uint32_t select_count(const Image *image, const uint8_t *selected);
 
 /*

@@ -119,6 +119,13 @@ int engine_catch_up(Engine *engine, EngineLoaded on_loaded, void *userdata);
 /* Loads and throws away. outcome is then { "n_roles", "n_states" }. Return: 0; -EBUSY: too many at a time; -errno. */
 int engine_validate(Engine *engine, EngineLoaded on_loaded, void *userdata);
 
+/*
+ * Loads with these variables (NAME=VALUE, ended by NULL; copied) over all others, for a run of its own. image: to be
+ * referenced if it is kept; NULL: as outcome above. Return: as engine_validate().
+ */
+typedef void (*EngineImage)(void *userdata, Image *image, const json_t *diagnostics);
+int engine_load_vars(Engine *engine, const char *const *vars, EngineImage on_image, void *userdata);
+
 /* Facts as JSON text; NULL and an error in one line. Return: 0; -EBUSY: too many at a time; -errno. */
 typedef void (*EngineFacts)(void *userdata, const char *json, size_t size, const char *error);
 int engine_facts(Engine *engine, EngineFacts on_facts, void *userdata);

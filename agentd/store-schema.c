@@ -9,6 +9,7 @@
  *
  *      1   runs, results, status, events, meta
  *      2   contents: which old contents the results of a run refer to
+ *      3   runs.vars: which variables were given for a run alone
  *
  * A version that was released never changes: what is to be different is a further step. Times are microseconds since 1970;
  * summary, differences, undo and data are JSON.
@@ -81,6 +82,8 @@ const char *const store_schema_steps[] = {
         "        PRIMARY KEY (hash, run)"
         ") STRICT, WITHOUT ROWID;"
         "CREATE INDEX contents_run ON contents (run);",
+
+        "ALTER TABLE runs ADD COLUMN vars TEXT;", /* NULL: none */
 };
 
 const int store_schema_version = ELEMENTSOF(store_schema_steps);

@@ -263,6 +263,7 @@ def test_plan_and_apply_ask_for_what_is_wanted():
                 (("plan",), {"mode": "plan"}),
                 (("plan", "--diff", "file:/a", "user:*"), {"mode": "plan", "diff": True, "states": ["file:/a", "user:*"]}),
                 (("apply", "--only-failed"), {"mode": "apply", "only_failed": True}),
+                (("plan", "--var", "a=b", "--var=c=d=e"), {"mode": "plan", "vars": ["a=b", "c=d=e"]}),
                 (("apply", "--", "--diff"), {"mode": "apply", "states": ["--diff"]})):
             assert ctl(server, *arguments).status == 0
             # Before: whether agentd answers at all. After: what is wrong with the roles.
@@ -271,6 +272,30 @@ def test_plan_and_apply_ask_for_what_is_wanted():
             assert (method, path, query) == ("POST", "/v1/runs", {"follow": "true"})
             expected = {"only_failed": False, "diff": False, "progress": True, **wanted}
             assert body == expected, body
+
+
+def test_bad_variables_start_no_run():
+    with serve(follow(run())) as server:
+        for bad in ("port", "=81"):
+            done = ctl(server, "plan", "--var", bad)
+            assert done.status == 2 and done.err == f"agentctl: error: --var '{bad}' is not NAME=VALUE; see agentctl plan --help\n", done
+        assert ctl(server, "plan", "--var", b"a=\xff").status == 2 and server.requests == []
+
+
+def test_roles_that_are_wrong_with_variables_are_shown():
+    problem = lambda handler: handler.problem(
+        422, "invalid-roles", "with these variables the roles have 1 error; nothing was done",
+        diagnostics=[{"file": "/etc/a.toml", "line": 2, "column": 3, "message": "port: wrong"}])
+    with serve({"POST /v1/runs": problem}) as server:
+        done = ctl(server, "apply", "--var", "port=x")
+        assert (done.status, done.err) == (2, "/etc/a.toml:2:3: error: port: wrong\n"), done
+
+
+def test_runs_show_the_names_of_variables():
+    with serve({"GET /v1/runs": {"items": [run(vars=("port", "name"), ok=3)], "next": None},
+                "GET /v1/runs/7": run(vars=("port",), ok=3), "GET /v1/runs/7/results": {"items": [], "next": None}}) as server:
+        assert "request with port, name" in ctl(server, "runs").out
+        assert "Run 7 (apply, request with port)" in ctl(server, "run", "7").out
 
 
 def test_a_state_that_is_not_utf_8_starts_no_run():

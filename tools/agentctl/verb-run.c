@@ -197,13 +197,18 @@ static int on_object(void *userdata, json_t *object) {
 
 static json_t *request_of(const Invocation *invocation, bool plan) {
         json_t *states = invocation->n_words > 0 ? json_array() : NULL; /* none given: all */
+        json_t *vars = option_value(invocation, "var") ? json_array() : NULL;
+        const char *var;
+        size_t position = 0;
 
         for (size_t i = 0; i < invocation->n_words; i++)
                 (void) json_array_append_new(states, json_string(invocation->words[i]));
+        while ((var = option_next(invocation, "var", &position)))
+                (void) json_array_append_new(vars, json_string(var));
         /* Progress also where it is not shown: it says which run this is, and Ctrl-C needs that. */
-        return json_pack("{s:s, s:o*, s:b, s:b, s:b}", "mode", plan ? "plan" : "apply", "states", states,
-                "only_failed", option_value(invocation, "only-failed") != NULL, "diff",
-                option_value(invocation, "diff") != NULL, "progress", 1);
+        return json_pack("{s:s, s:o*, s:b, s:b, s:b, s:o*}", "mode", plan ? "plan" : "apply", "states",
+                states, "only_failed", option_value(invocation, "only-failed") != NULL, "diff",
+                option_value(invocation, "diff") != NULL, "progress", 1, "vars", vars);
 }
 
 /* Whether any of the states that differ would be changed, and is not only audited. */
@@ -319,11 +324,18 @@ static int run(Invocation *invocation, bool plan) {
                 },
                 .signal_fd = -EBADF,
         };
+        size_t position = 0;
         int r;
 
         for (size_t i = 0; i < invocation->n_words; i++)
                 if (!utf8_is_valid(invocation->words[i], strlen(invocation->words[i])))
                         return usage(invocation->verb, "The name of a state is not UTF-8");
+        for (const char *var; (var = option_next(invocation, "var", &position));) {
+                if (!strchr(var, '=') || var[0] == '=')
+                        return usage(invocation->verb, "--var '%s' is not NAME=VALUE", var);
+                if (!utf8_is_valid(var, strlen(var)))
+                        return usage(invocation->verb, "--var: it is not UTF-8");
+        }
         follow.differing = json_array();
         r = follow_run(&follow, plan);
 
