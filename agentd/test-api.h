@@ -241,10 +241,10 @@ static json_t *summary_to_json(void) {
 }
 
 json_t *engine_run_to_json(EngineRun *run, bool progress) {
-        json_t *json = json_pack("{s:I, s:s, s:s, s:s, s:s?, s:o, s:n, s:[]}", "run", (json_int_t) run->id, "mode",
-                run_mode_to_string(run->mode), "cause", "request", "started", "2026-11-21T13:32:00.123456Z",
-                "finished", run->over ? "2026-11-21T13:32:01.000000Z" : NULL, "summary", summary_to_json(),
-                "error", "vars");
+        json_t *json = json_pack("{s:I, s:s, s:s, s:s, s:s?, s:o, s:n, s:[]}", "run", (json_int_t) run->id,
+                "mode", run_mode_to_string(run->mode), "cause", "request", "started",
+                "2026-11-21T13:32:00.123456Z", "finished", run->over ? "2026-11-21T13:32:01.000000Z" : NULL,
+                "summary", summary_to_json(), "error", "vars");
 
         if (progress && !run->over)
                 (void) json_object_set_new(json, "progress",
