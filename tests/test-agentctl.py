@@ -286,7 +286,7 @@ def test_roles_that_are_wrong_with_variables_are_shown():
     problem = lambda handler: handler.problem(
         422, "invalid-roles", "with these variables the roles have 1 error; nothing was done",
         diagnostics=[DIAGNOSTIC])
-    with serve({"POST /v1/runs": problem}) as server:
+    with serve({"GET /v1/status": status(), "POST /v1/runs": problem}) as server:
         done = ctl(server, "apply", "--var", "port=x")
         assert (done.status, done.err) == (2, DIAGNOSTIC_TEXT), done
 
