@@ -196,8 +196,9 @@ void api_answer_not_ready(Api *api, HttpRequest *request) {
 void api_answer_no_tag(HttpRequest *request, unsigned status, const Image *image, const char *tag) {
         const char *meant = image ? select_suggest_tag(image, tag) : NULL;
 
-        http_answer_problem(request, status, status == 404 ? "not-found" : "bad-request", "no state has the tag '%s'%s%s%s", tag,
-                meant ? "; did you mean '" : "", meant ?: "", meant ? "'?" : "");
+        http_answer_problem(request, status, status == 404 ? "not-found" : "bad-request",
+                "no state has the tag '%s'%s%s%s", tag, meant ? "; did you mean '" : "", meant ?: "",
+                meant ? "'?" : "");
 }
 
 void api_answer_loader_failed(Api *api, HttpRequest *request) {
