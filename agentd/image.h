@@ -84,6 +84,8 @@ typedef struct ImageRole {
 #define IMAGE_STATE_CHECK_AS_ROOT (1u << 2)
 #define IMAGE_STATE_WHEN_LOOKS    (1u << 3) /* its `when` looks at the host */
 #define IMAGE_STATE_UNWATCHED     (1u << 4) /* it is looked at by runs only */
+#define IMAGE_STATE_LOOKS_AT_PATHS \
+        (1u << 5) /* it asks what others own: another path in the roles may change what it finds */
 
 typedef struct ImageState {
         ImageText id; /* "TYPE:NAME" */
@@ -96,7 +98,7 @@ typedef struct ImageState {
         ImageArray watches;            /* offset is an index into watches */
         uint32_t batch_key;            /* states of a type with the same one come in one batch; 0: none */
         uint64_t timeout_usec;         /* > 0 */
-        uint8_t hash[IMAGE_HASH_SIZE]; /* of all that prepare was given */
+        uint8_t hash[IMAGE_HASH_SIZE]; /* of all that prepare was given, and of `when` */
         uint32_t extra;                /* index into extras, + 1; 0: it has none of that */
         uint32_t padding;
 } ImageState;
@@ -225,6 +227,13 @@ int image_adopt(Image *image, uint64_t used, const char **ret_error);
 
 /* True if two states are declared alike, and by the same module; their ids are not looked at. */
 bool image_state_is_same(const Image *a, uint32_t i, const Image *b, uint32_t k);
+
+/* True if two states have the same hooks; if all is the same that ImageExtra holds. */
+bool image_hooks_are_same(const Image *a, uint32_t i, const Image *b, uint32_t k);
+bool image_extra_is_same(const Image *a, uint32_t i, const Image *b, uint32_t k);
+
+/* True if two lists of texts are the same. */
+bool image_lists_are_same(const Image *a, ImageArray x, const Image *b, ImageArray y);
 
 /* Checks an image that lies in memory: all that the engine follows stays inside. NULL, or what is wrong. */
 const char *image_validate(const uint8_t *base, size_t size);

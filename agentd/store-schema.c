@@ -10,6 +10,7 @@
  *      1   runs, results, status, events, meta
  *      2   contents: which old contents the results of a run refer to
  *      3   owed: what listeners have still to do; removals: what is to be made of states that are declared no more
+ *      4   runs.vars: which variables were given for a run alone
  *
  * A version that was released never changes: what is to be different is a further step. Times are microseconds since 1970;
  * summary, differences, undo and data are JSON.
@@ -92,6 +93,8 @@ const char *const store_schema_steps[] = {
         "        state TEXT PRIMARY KEY,"
         "        recipe TEXT NOT NULL" /* JSON: see ImageExtra.removal */
         ") STRICT, WITHOUT ROWID;",
+
+        "ALTER TABLE runs ADD COLUMN vars TEXT;", /* NULL: none */
 };
 
 const int store_schema_version = ELEMENTSOF(store_schema_steps);

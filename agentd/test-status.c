@@ -152,6 +152,38 @@ TEST(what_a_result_means) {
         fixture_done(&f);
 }
 
+TEST(what_is_forgotten_has_not_been_looked_at) {
+        Image *image = make_image(abc, 3, 1, 1);
+        StatusTable *t;
+        Fixture f;
+
+        fixture_init(&f);
+        fixture_open(&f);
+        ASSERT_OK(status_table_new(image, NULL, f.store, &t));
+        status_forget(t, f.store, 1);
+        ASSERT_EQ(n_queued(&f), 0);
+        (void) status_set(t, f.store, 1, RESULT_CHANGED, NULL);
+        (void) status_set(t, f.store, 1, RESULT_FAILED, "a");
+        (void) n_queued(&f);
+        status_forget(t, f.store, 1);
+        ASSERT_EQ(n_queued(&f), 1);
+        assert_counts(t);
+        ASSERT_EQ(t->counts[RESULT_NONE], 3);
+        ASSERT_NULL(t->states[1].error);
+        ASSERT_EQ(t->states[1].checked_usec + t->states[1].since_usec, 0);
+        ASSERT_TRUE(t->states[1].changed_usec > 0);
+        status_table_free(t);
+
+        /* And is so after a restart. */
+        ASSERT_OK(status_table_new(image, NULL, f.store, &t));
+        ASSERT_EQ(t->states[1].result, RESULT_NONE);
+        ASSERT_TRUE(t->states[1].changed_usec > 0);
+        ASSERT_EQ(status_set(t, f.store, 1, RESULT_OK, NULL), STATUS_OTHER);
+        status_table_free(t);
+        image_unref(image);
+        fixture_done(&f);
+}
+
 TEST(status_outlives_the_daemon) {
         static const char *const others[] = { "file:/new", "file:/c", "file:/a" };
         Image *image = make_image(abc, 3, 1, 1);
@@ -279,5 +311,6 @@ TEST(a_store_that_cannot_be_read_is_no_obstacle) {
         fixture_done(&f);
 }
 
-RUN_TESTS(RUN(states_are_found_by_id), RUN(what_a_result_means), RUN(status_outlives_the_daemon),
+RUN_TESTS(RUN(states_are_found_by_id), RUN(what_a_result_means),
+        RUN(what_is_forgotten_has_not_been_looked_at), RUN(status_outlives_the_daemon),
         RUN(status_is_carried_over), RUN(a_store_that_cannot_be_read_is_no_obstacle))

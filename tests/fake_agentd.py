@@ -261,9 +261,9 @@ def summary(**counts):
     return {key: counts.get(key, 0) for key in ("ok", "changed", "drifted", "unknown", "failed", "skipped", "blocked")}
 
 
-def run(number=7, mode="apply", error=None, **counts):
+def run(number=7, mode="apply", error=None, vars=(), **counts):
     return {"run": number, "mode": mode, "cause": "request", "started": "2026-11-21T13:32:00.000000Z",
-            "finished": "2026-11-21T13:32:00.034000Z", "summary": summary(**counts), "error": error}
+            "finished": "2026-11-21T13:32:00.034000Z", "summary": summary(**counts), "error": error, "vars": list(vars)}
 
 
 def result(state, what="ok", error=None, differences=()):
@@ -275,9 +275,9 @@ def result(state, what="ok", error=None, differences=()):
 MODE = {"attribute": "mode", "is": "0600", "should": "0644"}
 
 
-def state(name, what="ok", error=None, role="web"):
+def state(name, what="ok", error=None, role="web", tags=()):
     kind, _, rest = name.partition(":")
-    return {"state": name, "type": kind, "name": rest, "role": role, "result": what, "error": error,
+    return {"state": name, "type": kind, "name": rest, "role": role, "tags": list(tags), "result": what, "error": error,
             "since": at(4.5 * DAY), "checked": at(20.5 * HOUR), "changed": None}
 
 

@@ -213,7 +213,7 @@ def verbs():
     def options(text):
         found = {}
         for line in text.partition("\nOptions:\n")[2].partition("\n\n")[0].splitlines():
-            match = re.match(r"  (?:-(\w) |   )--([\w-]+)(?: ([A-Z]+))?(?: |$)", line)
+            match = re.match(r"  (?:-(\w) |   )--([\w-]+)(?: ([A-Z=]+))?(?: |$)", line)
             if match:
                 found["--" + match[2]] = (match[1], match[3])
         return found
@@ -249,7 +249,7 @@ def test_the_manual_page_has_what_help_says():
 
     def options(text):
         return {match[2]: (match[1], match[3]) for match in
-                re.finditer(r"^\.TP\n(?:-(\w), )?(--[\w-]+)(?: ([A-Z]+))?$", text, re.MULTILINE)}
+                re.finditer(r"^\.TP\n(?:-(\w), )?(--[\w-]+)(?: ([A-Z=]+))?$", text, re.MULTILINE)}
 
     usages = {usage.replace("…", "...") for usage, _ in found.values()}
     assert {name for name in sections} == usages, set(sections) ^ usages
@@ -332,7 +332,7 @@ def test_doc_is_paged_on_a_terminal_only():
 
 # ---- Tests: completion -------------------------------------------------------------------------------------------
 
-STATES = [state("file:/etc/motd"), state("file:/etc/my file", "failed"), state("user:ada", role="base"),
+STATES = [state("file:/etc/motd"), state("file:/etc/my file", "failed"), state("user:ada", role="base", tags=("web", "db")),
           state("file:/evil\x1b[2J")]
 
 
@@ -352,6 +352,7 @@ def test_words_are_completed():
                 ("states", "--", []), ("states", "[", []),
                 ("states", "", ["file:/etc/motd\tok", "file:/etc/my file\tfailed", "user:ada\tok"]),
                 ("runs", "1", ["12\t2026-11-21T13:32:00.000000Z"]), ("roles", "", ["web", "base"]), ("types", "f", ["file"]),
+                ("tags", "", ["web", "db"]), ("tags", "d", ["db"]),
                 ("facts", "o", ["os", "os.id"])):
             done = ctl(server, "__complete", kind, prefix)
             assert (done.status, done.out.splitlines(), done.err) == (0, expected, ""), (kind, prefix, done)
