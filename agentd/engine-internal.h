@@ -56,7 +56,7 @@ typedef struct FactsRequest {
 struct Engine {
         sd_event *event;
         const EngineOptions *options;
-        LoadOptions load_options;
+        LoadOptions load_options, validate_options;
         Settings settings;
         usec_t started_usec;
         bool ready; /* the first load is over */
@@ -81,6 +81,10 @@ struct Engine {
         FactsRequest *facts[ENGINE_FACTS_MAX];
 
         Commands *commands; /* engine-command.c */
+
+        /* engine-removal.c */
+        json_t *removals; /* id → recipe, as the store has them */
+        bool removed;     /* one is done: the next load is without it */
 
         /* engine-run.c */
         WorkerPool *pool;
@@ -132,6 +136,15 @@ bool engine_load_is_asked(const Engine *engine);
 
 /* engine-command.c */
 int engine_command_init(Engine *engine);
+
+/* engine-removal.c */
+int engine_removal_init(Engine *engine);
+void engine_removal_done(Engine *engine);
+/* Another image was adopted. */
+void engine_removal_adopted(Engine *engine, const Load *load);
+/* A run that applies has found this of a state of the image in force. */
+void engine_removal_result(Engine *engine, uint32_t state, Result result);
+void engine_removal_run_over(Engine *engine);
 
 /* engine-run.c */
 EngineRun *engine_run_next(const EngineRun *run);

@@ -191,6 +191,7 @@ static int adopt(Engine *engine, Image *image) {
         old = engine->image;
         identity_adopt(image, status, old);
         engine->image = image_ref(image);
+        engine_removal_adopted(engine, engine->load);
         engine->loaded_usec = now_usec(CLOCK_REALTIME);
         engine_apply_settings(engine, &image->header->settings);
         engine_run_image_changed(engine);
@@ -232,7 +233,7 @@ static void tell_refused(Engine *engine, const json_t *diagnostics) {
 }
 
 static void tell_loaded(Engine *engine) {
-        uint32_t n_roles = engine->image->header->roles.n, n_states = image_n_states(engine->image);
+        uint32_t n_roles = image_n_roles(engine->image), n_states = image_n_states(engine->image);
         json_t *data =
                 json_pack("{s:I, s:I}", "n_roles", (json_int_t) n_roles, "n_states", (json_int_t) n_states);
 
@@ -328,10 +329,10 @@ static void on_load_good(Engine *engine, Image *image, const json_t *diagnostics
         if (changed || cause != LOAD_ROLES)
                 run = engine_run_all(engine, cause_of_run(cause));
 
-        outcome = json_pack("{s:I, s:I, s:b, s:o, s:[], s:O}", "n_roles",
-                (json_int_t) image->header->roles.n, "n_states", (json_int_t) image_n_states(image),
-                "changed", changed, "run", run > 0 ? json_integer(run) : json_null(), "diagnostics",
-                "warnings", load_warnings(engine->load));
+        outcome = json_pack("{s:I, s:I, s:b, s:o, s:[], s:O}", "n_roles", (json_int_t) image_n_roles(image),
+                "n_states", (json_int_t) image_n_states(image), "changed", changed, "run",
+                run > 0 ? json_integer(run) : json_null(), "diagnostics", "warnings",
+                load_warnings(engine->load));
         answer_waiters(engine, outcome, diagnostics);
         json_decref(outcome);
 }
@@ -444,7 +445,7 @@ static void on_validated(void *userdata, Image *image, json_t *diagnostics) {
         json_t *outcome = NULL;
 
         if (image)
-                outcome = json_pack("{s:I, s:I, s:O}", "n_roles", (json_int_t) image->header->roles.n,
+                outcome = json_pack("{s:I, s:I, s:O}", "n_roles", (json_int_t) image_n_roles(image),
                         "n_states", (json_int_t) image_n_states(image), "warnings",
                         load_warnings(validation->load));
         answer_validation(validation, outcome, diagnostics);
@@ -474,7 +475,7 @@ int engine_validate(Engine *engine, EngineLoaded on_loaded_, void *userdata) {
                 return -ENOMEM;
         *validation = (Validation){ .engine = engine, .on_loaded = on_loaded_, .userdata = userdata };
         r = load_start(
-                engine->event, &engine->load_options, &validate_handlers, validation, &validation->load);
+                engine->event, &engine->validate_options, &validate_handlers, validation, &validation->load);
         if (r < 0) {
                 free(validation);
                 return r;
@@ -569,9 +570,15 @@ int engine_load_init(Engine *engine) {
                 .conf_dir = engine->options->conf_dir,
                 .module_dir = engine->options->module_dir,
         };
+        /* What is left to remove says nothing about the roles. */
+        engine->validate_options = engine->load_options;
         engine->load_errors = json_array();
         if (!engine->load_errors)
                 return -ENOMEM;
+        r = engine_removal_init(engine);
+        if (r < 0)
+                return r;
+        engine->load_options.removals = engine->removals;
         r = sd_event_add_defer(engine->event, &engine->load_event, on_load_event, engine);
         if (r < 0)
                 return r;
@@ -639,4 +646,5 @@ void engine_load_done(Engine *engine) {
         status_table_free(engine->status);
         image_unref(engine->image);
         json_decref(engine->load_errors);
+        engine_removal_done(engine);
 }

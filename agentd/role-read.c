@@ -383,7 +383,7 @@ int names_render(Names *names, const Value *string, Value *ret) {
         const TemplateOptions options = { .strict = true, .partial = names_partial, .userdata = names };
         Diagnostic diagnostic;
 
-        if (!template_has_tags(string->text, string->size)) {
+        if (names->literal || !template_has_tags(string->text, string->size)) {
                 *ret = *string;
                 return 0;
         }
