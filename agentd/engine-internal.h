@@ -84,7 +84,8 @@ struct Engine {
 
         /* engine-removal.c */
         json_t *removals; /* id → recipe, as the store has them */
-        bool removed;     /* one is done: the next load is without it */
+        bool removed;     /* the next load has another state of these, or one less */
+        bool noted;       /* one was written down since the load began */
 
         /* engine-run.c */
         WorkerPool *pool;
@@ -142,8 +143,10 @@ int engine_removal_init(Engine *engine);
 void engine_removal_done(Engine *engine);
 /* Another image was adopted. */
 void engine_removal_adopted(Engine *engine, const Load *load);
-/* A run that applies has found this of a state of the image in force. */
-void engine_removal_result(Engine *engine, uint32_t state, Result result);
+/* The store is a fresh one. */
+void engine_removal_store_reset(Engine *engine);
+/* A run that applies has found this of one of its states. */
+void engine_removal_result(EngineRun *run, uint32_t state, Result result);
 void engine_removal_run_over(Engine *engine);
 
 /* engine-run.c */

@@ -357,6 +357,7 @@ static int start_load(Engine *engine, LoadCause cause) {
         int r;
 
         engine->load_cause = cause;
+        engine->noted = false;
         engine->load_begin_usec = now_usec(CLOCK_MONOTONIC);
         settle_cancel(engine->settle);
         settle_cancel(engine->settle_slow);

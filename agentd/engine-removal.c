@@ -8,9 +8,8 @@
  */
 
 #include "engine-internal.h"
+#include "engine-run-internal.h"
 #include "log.h"
-
-#define NO_STATE UINT32_MAX
 
 static int on_removal(void *userdata, const char *state, const char *recipe) {
         Engine *engine = userdata;
@@ -46,9 +45,11 @@ void engine_removal_adopted(Engine *engine, const Load *load) {
         const ImageExtra *extras = image_array(engine->image, extras, ImageExtra);
         const json_t *forgotten = load_forgotten(load);
         const char *id;
+        bool noted = engine->noted;
         json_t *value;
         void *next;
 
+        engine->noted = false;
         if (json_object_size(engine->removals) == 0)
                 return;
         for (size_t i = 0; i < json_array_size(forgotten); i++)
@@ -65,15 +66,31 @@ void engine_removal_adopted(Engine *engine, const Load *load) {
                 if (i != NO_STATE && !(image_state(engine->image, i)->flags & IMAGE_STATE_REMOVAL) &&
                         (!extra || extra->removal.n == 0))
                         forget(engine, id);
+                else if (i == NO_STATE && noted)
+                        /* The load may have begun before this was written down. */
+                        settle_poke(engine->settle);
         }
 }
 
-void engine_removal_result(Engine *engine, uint32_t state, Result result) {
-        const char *id = image_state_id(engine->image, state), *recipe, *known;
-        const ImageExtra *extra = image_extra(engine->image, state);
-        uint32_t flags = image_state(engine->image, state)->flags;
+void engine_removal_store_reset(Engine *engine) {
+        const char *id;
+        json_t *recipe;
+
+        json_object_foreach(engine->removals, id, recipe)
+                store_put_removal(engine->store, id, json_string_value(recipe));
+}
+
+void engine_removal_result(EngineRun *run, uint32_t state, Result result) {
+        Engine *engine = run->engine;
+        const char *id = image_state_id(run->image, state), *recipe, *known;
+        const ImageExtra *extra = image_extra(run->image, state);
+        uint32_t flags = image_state(run->image, state)->flags;
+        bool declared = engine_run_id_now(run, state) != NO_STATE;
 
         if (result != RESULT_OK && result != RESULT_CHANGED)
+                return;
+        /* By other roles than those that the run is over, it is another state. */
+        if (declared && engine_run_state_now(run, state) == NO_STATE)
                 return;
         if (flags & IMAGE_STATE_REMOVAL) {
                 forget(engine, id);
@@ -83,12 +100,15 @@ void engine_removal_result(Engine *engine, uint32_t state, Result result) {
         /* What is only looked at is not ours. */
         if (!extra || extra->removal.n == 0 || (flags & IMAGE_STATE_AUDIT))
                 return;
-        recipe = image_text(engine->image, extra->removal);
+        recipe = image_text(run->image, extra->removal);
         known = json_string_value(json_object_get(engine->removals, id));
         if (known && streq(known, recipe))
                 return;
         (void) json_object_set_new(engine->removals, id, json_string(recipe));
         store_put_removal(engine->store, id, recipe);
+        engine->noted = true;
+        /* It was made while the roles were loaded that do not have it. */
+        engine->removed = engine->removed || !declared;
 }
 
 void engine_removal_run_over(Engine *engine) {

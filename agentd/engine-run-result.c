@@ -168,8 +168,7 @@ void engine_run_on_result(void *userdata, Run *r, uint32_t state) {
                 if (now != NO_STATE)
                         change = status_set(
                                 engine->status, engine->store, now, result, detail ? detail->error : NULL);
-                if (now != NO_STATE)
-                        engine_removal_result(engine, now, result);
+                engine_removal_result(run, state, result);
         }
         /* What is as wrong as before is no news, however often it is touched. */
         if (run->heal && change == STATUS_SAME && result != RESULT_CHANGED)
