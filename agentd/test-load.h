@@ -207,7 +207,6 @@ static inline int setup(_unused_ void **state) {
         (void) mkdir(in("conf"), 0755);
         link_module("MODULE_DIR", "file");
         link_module("MODULE_DIR", "hosts-entry");
-        link_module("MODULE_DIR", "edit/edit");
         link_module("TEST_MODULE_DIR", "kinds");
         link_module("TEST_MODULE_DIR", "odd");
         return 0;

@@ -286,9 +286,20 @@ TEST(a_former_id_is_nobodys_now) {
                    "\"file:/o{{item}}\"]\n");
 }
 
-RUN_TESTS(RUN_FRESH(how_a_state_is_removed_is_in_the_image), RUN_FRESH(a_tree_goes_with_what_is_below),
-        RUN_FRESH(what_cannot_be_removed), RUN_FRESH(what_nobody_declares_is_a_state_again),
-        RUN_FRESH(what_was_written_down_is_not_rendered_again), RUN_FRESH(what_is_in_something_goes_first),
-        RUN_FRESH(nobody_can_refer_to_them), RUN_FRESH(what_is_another_ones_by_now_is_forgotten),
-        RUN_FRESH(what_cannot_be_made_is_told_and_waits), RUN_FRESH(what_is_no_recipe_is_forgotten),
-        RUN_FRESH(many_of_them), RUN_FRESH(a_former_id_is_nobodys_now))
+/* ---------------------------------------------------------------------------------------------------------------- */
+
+static int setup_with_edit(void **state) {
+        int r = setup(state);
+
+        link_module("MODULE_DIR", "edit/edit");
+        return r;
+}
+
+#define RUN_EDIT(name) cmocka_unit_test_setup_teardown(test_##name, setup_with_edit, teardown)
+
+RUN_TESTS(RUN_EDIT(how_a_state_is_removed_is_in_the_image), RUN_EDIT(a_tree_goes_with_what_is_below),
+        RUN_EDIT(what_cannot_be_removed), RUN_EDIT(what_nobody_declares_is_a_state_again),
+        RUN_EDIT(what_was_written_down_is_not_rendered_again), RUN_EDIT(what_is_in_something_goes_first),
+        RUN_EDIT(nobody_can_refer_to_them), RUN_EDIT(what_is_another_ones_by_now_is_forgotten),
+        RUN_EDIT(what_cannot_be_made_is_told_and_waits), RUN_EDIT(what_is_no_recipe_is_forgotten),
+        RUN_EDIT(many_of_them), RUN_EDIT(a_former_id_is_nobodys_now))
