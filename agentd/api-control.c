@@ -57,14 +57,6 @@ static void wait_refused(Api *api, Wait *wait, int r) {
                 http_answer_problem(request, 500, "internal", "%s", strerror(-r));
 }
 
-static void answer_loader_failed(Api *api, HttpRequest *request) {
-        if (engine_state(api->engine) == ENGINE_STOPPING)
-                api_answer_not_ready(api, request);
-        else
-                http_answer_problem(request, 500, "internal",
-                        "the loader failed; `journalctl -u agentd` says why. What was in force still is");
-}
-
 static void on_reloaded(void *userdata, const json_t *outcome, const json_t *diagnostics) {
         Api *api = ((Wait *) userdata)->client.api;
         HttpRequest *request = wait_over(userdata);
@@ -79,7 +71,7 @@ static void on_reloaded(void *userdata, const json_t *outcome, const json_t *dia
                         (void) json_object_set_new(body, "warnings", json_array());
                 http_answer_json(request, 200, body);
         } else if (n == 0)
-                answer_loader_failed(api, request);
+                api_answer_loader_failed(api, request);
         else
                 http_answer_problem_with(request, 422, "invalid-roles", "diagnostics",
                         json_incref((json_t *) diagnostics),
@@ -107,7 +99,7 @@ static void on_validated(void *userdata, const json_t *outcome, const json_t *di
         json_t *warnings = json_object_get(outcome, "warnings");
 
         if (!outcome && json_array_size(diagnostics) == 0) {
-                answer_loader_failed(api, request);
+                api_answer_loader_failed(api, request);
                 return;
         }
         http_answer_json(request, 200,

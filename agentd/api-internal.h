@@ -9,6 +9,7 @@
 #define API_LIMIT_DEFAULT  100
 #define API_LIMIT_MAX      1000
 #define API_PAGE_BYTES     KIB(512) /* of a page; what goes beyond is on the next one */
+#define API_VARS_MAX       64       /* of one request for a run */
 #define API_PATTERNS_MAX   256      /* of one request for a run: each is compared with each state */
 #define API_NEIGHBOURS_MAX 1000     /* shown of what a state requires, and of what requires it */
 #define API_HISTORY_MAX    20       /* results shown of one state */
@@ -78,6 +79,9 @@ const char *api_suggest_state(const Image *image, const char *id, char *buffer, 
 
 /* 503. */
 void api_answer_not_ready(Api *api, HttpRequest *request);
+
+/* 500, or 503 if agentd stops: a load came to nothing, and no role is to blame. */
+void api_answer_loader_failed(Api *api, HttpRequest *request);
 
 /* ---- api-parse.c ------------------------------------------------------------------------------------------------ */
 

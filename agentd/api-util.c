@@ -192,6 +192,14 @@ void api_answer_not_ready(Api *api, HttpRequest *request) {
                                                              : "no roles have been loaded yet");
 }
 
+void api_answer_loader_failed(Api *api, HttpRequest *request) {
+        if (engine_state(api->engine) == ENGINE_STOPPING)
+                api_answer_not_ready(api, request);
+        else
+                http_answer_problem(request, 500, "internal",
+                        "the loader failed; `journalctl -u agentd` says why. What was in force still is");
+}
+
 /* ---- The engine as a whole -------------------------------------------------------------------------------------- */
 
 const char *api_illness(const Engine *engine, char *buffer, size_t size) {

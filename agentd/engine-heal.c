@@ -38,7 +38,8 @@ struct Heal {
         size_t n_fights, n_fights_allocated;
 
         bool armed;
-        bool run_begun;               /* a run over everything, before all was armed */
+        uint8_t *passed_over; /* by state: not healed for now; NULL: all are */
+        uint8_t *begun;       /* by state: a run has looked at it before all was armed; NULL: none has */
         sd_event_source *arm_timer;   /* a run waits no longer */
         sd_event_source *fight_timer; /* a pause, or a fight, is over */
 };
@@ -186,6 +187,23 @@ static bool must_wait(Heal *heal, uint32_t state) {
 
 /* ---- Runs ----------------------------------------------------------------------------------------------------------- */
 
+static bool is_passed_over(const Heal *heal, uint32_t state) {
+        return heal->passed_over && heal->passed_over[state];
+}
+
+void heal_pass_over(Heal *heal, const uint8_t *states) {
+        uint32_t n = image_n_states(heal->engine->image);
+
+        if (!heal->passed_over)
+                heal->passed_over = calloc(MAX(n, 1U), 1);
+        if (!heal->passed_over) {
+                log_oom();
+                return;
+        }
+        for (uint32_t i = 0; i < n; i++)
+                heal->passed_over[i] |= states[i];
+}
+
 /* Begins a run over what is pending, unless enough go on already. */
 static void start(Heal *heal) {
         Engine *engine = heal->engine;
@@ -207,7 +225,7 @@ static void start(Heal *heal) {
         if (!selected)
                 return;
         for (uint32_t i = 0; i < heal->n_pending; i++)
-                if (!must_wait(heal, heal->pending[i])) {
+                if (!is_passed_over(heal, heal->pending[i]) && !must_wait(heal, heal->pending[i])) {
                         selected[heal->pending[i]] = 1;
                         n++;
                 }
@@ -215,6 +233,8 @@ static void start(Heal *heal) {
         if (n == 0)
                 return;
         r = select_dependents(image, selected);
+        for (uint32_t i = 0; i < image_n_states(image); i++)
+                selected[i] &= !is_passed_over(heal, i);
         if (r >= 0)
                 r = engine_run_heal(engine, TAKE_PTR(selected));
         if (r < 0)
@@ -273,8 +293,11 @@ static void on_armed(void *userdata, const char *error) {
                 return;
         heal->armed = true;
         /* What was looked at before it was watched may have changed in between. */
-        if (heal->run_begun)
-                add_all(heal);
+        for (uint32_t i = 0; heal->begun && i < heal->n_paths; i++)
+                for (uint32_t k = heal->first[i]; k < heal->first[i + 1]; k++)
+                        if (heal->begun[heal->states[k]])
+                                add_pending(heal, heal->states[k]);
+        free(TAKE_PTR(heal->begun));
         stop_waiting(heal);
         start(heal);
 }
@@ -416,7 +439,8 @@ void heal_image_changed(Heal *heal, const Image *old) {
         heal->n_pending = n_pending;
 
         heal->armed = false;
-        heal->run_begun = false;
+        free(TAKE_PTR(heal->begun));
+        free(TAKE_PTR(heal->passed_over));
         (void) sd_event_source_set_time_relative(heal->arm_timer, HEAL_ARM_USEC);
         (void) sd_event_source_set_enabled(heal->arm_timer, SD_EVENT_ONESHOT);
         r = heal->watch ? set_paths(heal, image) : 0;
@@ -440,8 +464,20 @@ bool heal_is_arming(const Heal *heal) {
         return !heal->armed && enabled != SD_EVENT_OFF;
 }
 
-void heal_run_begun(Heal *heal) {
-        heal->run_begun = !heal->armed;
+void heal_run_begun(Heal *heal, const uint8_t *selected) {
+        uint32_t n = image_n_states(heal->engine->image);
+
+        if (!selected)
+                free(TAKE_PTR(heal->passed_over));
+        if (heal->armed)
+                return;
+        if (!heal->begun)
+                heal->begun = calloc(MAX(n, 1U), 1);
+        /* The next full run sees it. */
+        if (!heal->begun)
+                return;
+        for (uint32_t i = 0; i < n; i++)
+                heal->begun[i] |= !selected || selected[i];
 }
 
 /* ---- The object ----------------------------------------------------------------------------------------------------- */
@@ -494,6 +530,8 @@ Heal *heal_free(Heal *heal) {
         free(heal->error);
         free(heal->first);
         free(heal->states);
+        free(heal->begun);
+        free(heal->passed_over);
         free(heal->is_pending);
         free(heal->pending);
         free(heal->fights);

@@ -40,8 +40,14 @@ void heal_image_changed(Heal *heal, const Image *old);
 /* True while a run over everything had better wait. The engine's run_event is triggered when it is over. */
 bool heal_is_arming(const Heal *heal);
 
-/* A run over everything has begun. */
-void heal_run_begun(Heal *heal);
+/* A run of agentd's own has begun: over all states of the image in force (NULL), or one byte for each. */
+void heal_run_begun(Heal *heal, const uint8_t *selected);
+
+/*
+ * Some states, one byte for each, have just been made otherwise than the image in force declares, and on purpose: they are
+ * let alone until a run over everything begins, or another image is adopted.
+ */
+void heal_pass_over(Heal *heal, const uint8_t *states);
 
 /* A run that heals has repaired a state; is over. */
 void heal_state_changed(Heal *heal, uint32_t state);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* What the files of the engine share: engine.c (its life, what it does by itself), engine-load.c, engine-run.c. */
+/* What the files of the engine share: engine.c (its life, what it does by itself), engine-ask.c, engine-load.c, engine-run.c. */
 
 #include "disable.h"
 #include "engine-run.h"
@@ -26,10 +26,11 @@
 #define ENGINE_SETTLE_SLOW_LONGEST_USEC USEC_PER_MINUTE
 
 typedef enum LoadCause {
+        /* A run over all states follows the first and the last; of the others, over what is not known to be as declared now. */
         LOAD_BOOT,
-        LOAD_ROLES, /* what the last load has read is no longer the same; of these only this one may end without a run */
-        LOAD_INTERVAL, /* a fact has changed before a run, or the interval was over while roles were loaded */
+        LOAD_ROLES,    /* what the last load has read is no longer the same */
         LOAD_RELOAD,   /* somebody asked */
+        LOAD_INTERVAL, /* a fact has changed before a run, or the interval was over while roles were loaded */
 } LoadCause;
 
 /* Somebody waits for the outcome of a load. */
@@ -39,10 +40,14 @@ typedef struct LoadWaiter {
         void *userdata;
 } LoadWaiter;
 
+/* A load that is taken over by nobody. */
 typedef struct Validation {
         Engine *engine;
         Load *load;
-        EngineLoaded on_loaded; /* NULL: no longer wanted */
+        LoadOptions options;
+        char **vars;            /* of the options; NULL: none */
+        EngineLoaded on_loaded; /* both NULL: no longer wanted */
+        EngineImage on_image;
         void *userdata;
 } Validation;
 
@@ -56,7 +61,7 @@ typedef struct FactsRequest {
 struct Engine {
         sd_event *event;
         const EngineOptions *options;
-        LoadOptions load_options, validate_options;
+        LoadOptions load_options;
         Settings settings;
         usec_t started_usec;
         bool ready; /* the first load is over */
@@ -66,6 +71,7 @@ struct Engine {
         StatusTable *status;
         Load *load;
         LoadCause load_cause;
+        bool load_over;         /* of it all is told; it is freed in the next turn */
         usec_t load_begin_usec; /* CLOCK_MONOTONIC */
         usec_t loaded_usec;
         bool load_again;
@@ -93,6 +99,7 @@ struct Engine {
         EngineRun *runs;   /* those that wait or go on, oldest first */
         EngineRun *ending; /* its followers are being told */
         EngineRun *over;   /* those that are remembered, newest first */
+        bool refused;      /* the last run that could have changed too much has not been let through */
         json_t *last_run;
         sd_event_source *progress_timer;
         sd_event_source *run_event; /* deferred: what waits is begun */
@@ -126,14 +133,18 @@ void engine_schedule(Engine *engine);
 
 void engine_apply_settings(Engine *engine, const Settings *settings);
 
+/* engine-ask.c: somebody waits for a load of his own, or for facts; as of engine_load_…(). */
+bool engine_is_asked(const Engine *engine);
+void engine_ask_forget(Engine *engine, const void *userdata);
+void engine_ask_stop(Engine *engine);
+void engine_ask_done(Engine *engine);
+
 /* engine-load.c */
 int engine_load_init(Engine *engine);
 void engine_load_done(Engine *engine);
 int engine_load(Engine *engine, LoadCause cause);
 /* What has been loaded so far is thrown away; those who wait for it, or for facts, are told that it failed. */
 void engine_load_stop(Engine *engine);
-/* Somebody waits for a validation or for facts. */
-bool engine_load_is_asked(const Engine *engine);
 
 /* engine-command.c */
 int engine_command_init(Engine *engine);
@@ -159,6 +170,10 @@ void engine_run_done(Engine *engine);
 /* A full run, unless one of the same cause waits or goes on already. Return: its number; 0: none. */
 int64_t engine_run_all(Engine *engine, const char *cause);
 
+/* A run over some states, one byte for each, after a load; takes the array. ret_n: over how many it is, together with what it
+ * was about to look at anyway. Return: its number; 0: none. */
+int64_t engine_run_some(Engine *engine, const char *cause, uint8_t *selected, uint32_t *ret_n);
+
 /* A run over states that may have drifted, one byte for each; takes the array. Beyond all limits. */
 int engine_run_heal(Engine *engine, uint8_t *selected);
 void engine_run_stop_all(Engine *engine);
@@ -166,5 +181,6 @@ void engine_run_stop_applies(Engine *engine);
 /* Those that are still there when there is no more time. */
 void engine_run_give_up(Engine *engine);
 
-/* Another image was adopted. */
-void engine_run_image_changed(Engine *engine);
+/* Another image was adopted, and says something else if `different`. Of runs that are stopped for it, what they had still to do is added to `left`: one byte for each
+ * state in force. */
+void engine_run_image_changed(Engine *engine, bool different, uint8_t *left);

@@ -9,6 +9,7 @@
 
 #include "engine-heal.h"
 #include "engine-internal.h"
+#include "engine-select.h"
 #include "identity.h"
 #include "log.h"
 #include "notify.h"
@@ -124,16 +125,10 @@ static void on_settled(void *userdata) {
 
 /* ---- Adopting ------------------------------------------------------------------------------------------------------- */
 
-typedef enum Difference {
-        DIFFERENCE_NONE,
-        DIFFERENCE_UNKNOWN, /* a condition cannot be compared; all else is the same */
-        DIFFERENCE_SOME,
-} Difference;
-
 static bool states_differ(const Image *a, const Image *b, uint32_t i) {
         const ImageState *x = image_state(a, i), *y = image_state(b, i);
 
-        return x->flags != y->flags || x->timeout_usec != y->timeout_usec || !x->when != !y->when ||
+        return x->flags != y->flags || x->timeout_usec != y->timeout_usec ||
                memcmp(x->hash, y->hash, IMAGE_HASH_SIZE) != 0 ||
                !streq(image_state_id(a, i), image_state_id(b, i)) ||
                !streq(image_state_role(a, i), image_state_role(b, i));
@@ -156,29 +151,25 @@ static bool modules_differ(const Image *a, const Image *b, uint32_t i) {
 }
 
 /* Whether the new roles say something else. */
-static Difference compare(const Image *a, const Image *b) {
-        Difference difference = DIFFERENCE_NONE;
-
+static bool differ(const Image *a, const Image *b) {
         if (!a || image_n_states(a) != image_n_states(b) || a->header->nodes.n != b->header->nodes.n ||
                 a->header->dependents.n != b->header->dependents.n ||
                 a->header->modules.n != b->header->modules.n)
-                return DIFFERENCE_SOME;
-        for (uint32_t i = 0; i < image_n_states(a); i++) {
+                return true;
+        for (uint32_t i = 0; i < image_n_states(a); i++)
                 if (states_differ(a, b, i))
-                        return DIFFERENCE_SOME;
-                if (image_state(a, i)->when != 0)
-                        difference = DIFFERENCE_UNKNOWN;
-        }
+                        return true;
         for (uint32_t i = 0; i < a->header->nodes.n; i++)
                 if (nodes_differ(a, b, i))
-                        return DIFFERENCE_SOME;
+                        return true;
         for (uint32_t i = 0; i < a->header->modules.n; i++)
                 if (modules_differ(a, b, i))
-                        return DIFFERENCE_SOME;
-        return difference;
+                        return true;
+        return false;
 }
 
-static int adopt(Engine *engine, Image *image) {
+/* left: as of engine_run_image_changed(). */
+static int adopt(Engine *engine, Image *image, bool different, uint8_t *left) {
         StatusTable *status;
         Image *old;
         int r;
@@ -194,7 +185,7 @@ static int adopt(Engine *engine, Image *image) {
         engine_removal_adopted(engine, engine->load);
         engine->loaded_usec = now_usec(CLOCK_REALTIME);
         engine_apply_settings(engine, &image->header->settings);
-        engine_run_image_changed(engine);
+        engine_run_image_changed(engine, different, left);
         heal_image_changed(engine->heal, old);
         image_unref(old);
         return 0;
@@ -279,7 +270,7 @@ static void become_ready(Engine *engine) {
 static void on_load_failed(Engine *engine, const json_t *diagnostics) {
         /* The same errors again, as when a file is saved twice, are no news. */
         bool again = engine->load_failed && json_equal(engine->load_errors, diagnostics) &&
-                     engine->load_cause != LOAD_RELOAD;
+                     engine->load_cause != LOAD_RELOAD && !engine->waiters;
 
         engine->counts.n_loads_failed++;
         engine->load_failed = true;
@@ -296,21 +287,41 @@ static void on_load_failed(Engine *engine, const json_t *diagnostics) {
         answer_waiters(engine, NULL, diagnostics);
 }
 
+/* The run that a load leads to. left: what has to be looked at in any case. Return: its number; 0: none. */
+static int64_t run_after_load(Engine *engine, const Image *old, bool full, uint8_t *left, uint32_t *ret_n) {
+        const char *cause = cause_of_run(engine->load_cause);
+        uint32_t n = 0;
+        int64_t run;
+
+        if (!full && select_changed(engine->status, old, left, &n) >= 0)
+                return engine_run_some(engine, cause, left, ret_n);
+        free(left);
+        run = engine_run_all(engine, cause);
+        *ret_n = run > 0 ? image_n_states(engine->image) : 0;
+        return run;
+}
+
 static void on_load_good(Engine *engine, Image *image, const json_t *diagnostics) {
-        Difference difference = compare(engine->image, image);
         const Settings *settings = &image->header->settings;
-        /* If nobody can tell, they do. What was refused may be let through now. */
-        bool changed =
-                     difference != DIFFERENCE_NONE || settings->max_changes != engine->settings.max_changes,
-             was_failed = engine->load_failed;
         LoadCause cause = engine->load_cause;
+        bool different = differ(engine->image, image),
+             /* What was refused may be let through now. */
+                more = settings->max_changes > engine->settings.max_changes && engine->refused,
+             changed = different || settings->max_changes != engine->settings.max_changes,
+             full = !engine->image || cause == LOAD_BOOT || cause == LOAD_INTERVAL || more,
+             was_failed = engine->load_failed;
+        uint8_t *left = calloc(MAX(image_n_states(image), 1U), 1);
+        Image *old = engine->image ? image_ref(engine->image) : NULL;
+        uint32_t n = 0;
         int64_t run = 0;
         json_t *outcome;
         int r;
 
-        r = adopt(engine, image);
+        r = left ? adopt(engine, image, different, left) : -ENOMEM;
         if (r < 0) {
                 log_error_errno(r, "Failed to take over the roles: %m");
+                free(left);
+                image_unref(old);
                 engine->load_failed = true;
                 become_ready(engine);
                 answer_waiters(engine, NULL, diagnostics);
@@ -319,20 +330,21 @@ static void on_load_good(Engine *engine, Image *image, const json_t *diagnostics
         engine->load_failed = false;
         json_decref(engine->load_errors);
         engine->load_errors = json_array();
-        engine->n_idle_loads = difference == DIFFERENCE_SOME || was_failed || cause != LOAD_ROLES
-                                       ? 0
-                                       : engine->n_idle_loads + 1;
+        engine->n_idle_loads = different || was_failed || cause != LOAD_ROLES ? 0 : engine->n_idle_loads + 1;
         watch(engine, image, NULL);
         if (changed || was_failed || !engine->ready)
                 tell_loaded(engine);
         become_ready(engine);
+        /* A file that was only touched is no reason to try again what failed. */
         if (changed || cause != LOAD_ROLES)
-                run = engine_run_all(engine, cause_of_run(cause));
+                run = run_after_load(engine, old, full, TAKE_PTR(left), &n);
+        free(left);
+        image_unref(old);
 
-        outcome = json_pack("{s:I, s:I, s:b, s:o, s:[], s:O}", "n_roles", (json_int_t) image_n_roles(image),
-                "n_states", (json_int_t) image_n_states(image), "changed", changed, "run",
-                run > 0 ? json_integer(run) : json_null(), "diagnostics", "warnings",
-                load_warnings(engine->load));
+        outcome = json_pack("{s:I, s:I, s:b, s:o, s:I, s:[], s:O}", "n_roles",
+                (json_int_t) image_n_roles(image), "n_states", (json_int_t) image_n_states(image), "changed",
+                changed, "run", run > 0 ? json_integer(run) : json_null(), "n_run_states", (json_int_t) n,
+                "diagnostics", "warnings", load_warnings(engine->load));
         answer_waiters(engine, outcome, diagnostics);
         json_decref(outcome);
 }
@@ -340,6 +352,7 @@ static void on_load_good(Engine *engine, Image *image, const json_t *diagnostics
 static void on_loaded(void *userdata, Image *image, json_t *diagnostics) {
         Engine *engine = userdata;
 
+        engine->load_over = true;
         engine->counts.n_loads++;
         engine->counts.load_usec = now_usec(CLOCK_MONOTONIC) - engine->load_begin_usec;
         if (image)
@@ -358,6 +371,7 @@ static int start_load(Engine *engine, LoadCause cause) {
 
         engine->load_cause = cause;
         engine->noted = false;
+        engine->load_over = false;
         engine->load_begin_usec = now_usec(CLOCK_MONOTONIC);
         settle_cancel(engine->settle);
         settle_cancel(engine->settle_slow);
@@ -402,146 +416,53 @@ int engine_load(Engine *engine, LoadCause cause) {
         return 0;
 }
 
+static int add_waiter(LoadWaiter **list, EngineLoaded on_loaded_, void *userdata) {
+        LoadWaiter *waiter = malloc(sizeof(*waiter));
+
+        if (!waiter)
+                return -ENOMEM;
+        *waiter = (LoadWaiter){ .next = *list, .on_loaded = on_loaded_, .userdata = userdata };
+        *list = waiter;
+        return 0;
+}
+
 int engine_reload(Engine *engine, EngineLoaded on_loaded_, void *userdata) {
-        LoadWaiter *waiter, **list;
+        int r;
 
         if (engine->stopping)
                 return -ESHUTDOWN;
-        waiter = malloc(sizeof(*waiter));
-        if (!waiter)
-                return -ENOMEM;
-        list = engine->load ? &engine->waiters_again : &engine->waiters;
-        *waiter = (LoadWaiter){ .next = *list, .on_loaded = on_loaded_, .userdata = userdata };
-        *list = waiter;
+        r = add_waiter(engine->load ? &engine->waiters_again : &engine->waiters, on_loaded_, userdata);
+        if (r < 0)
+                return r;
         /* A failure to start has been told to the waiter. */
         (void) engine_load(engine, LOAD_RELOAD);
         return 0;
 }
 
-/* ---- Validation, facts ---------------------------------------------------------------------------------------------- */
-
-static void answer_validation(Validation *validation, const json_t *outcome, const json_t *diagnostics) {
-        EngineLoaded on_loaded_ = TAKE_PTR(validation->on_loaded);
-
-        if (on_loaded_)
-                on_loaded_(validation->userdata, outcome, diagnostics);
-}
-
-/* Called from the load itself: it is freed at the next turn. */
-static int on_validation_over(sd_event_source *source, void *userdata) {
-        Validation *validation = userdata;
-
-        for (size_t i = 0; i < ENGINE_VALIDATIONS_MAX; i++)
-                if (validation->engine->validations[i] == validation)
-                        validation->engine->validations[i] = NULL;
-        engine_touch(validation->engine);
-        load_free(validation->load);
-        free(validation);
-        return sd_event_source_set_enabled(source, SD_EVENT_OFF);
-}
-
-static void on_validated(void *userdata, Image *image, json_t *diagnostics) {
-        Validation *validation = userdata;
-        sd_event_source *source;
-        json_t *outcome = NULL;
-
-        if (image)
-                outcome = json_pack("{s:I, s:I, s:O}", "n_roles", (json_int_t) image_n_roles(image),
-                        "n_states", (json_int_t) image_n_states(image), "warnings",
-                        load_warnings(validation->load));
-        answer_validation(validation, outcome, diagnostics);
-        json_decref(outcome);
-        /* If this fails, it is freed with the engine. */
-        if (sd_event_add_defer(validation->engine->event, &source, on_validation_over, validation) >= 0) {
-                (void) sd_event_source_set_floating(source, true);
-                sd_event_source_unref(source);
-        }
-}
-
-static const LoadHandlers validate_handlers = { .on_loaded = on_validated };
-
-int engine_validate(Engine *engine, EngineLoaded on_loaded_, void *userdata) {
-        Validation **slot = NULL, *validation;
+int engine_catch_up(Engine *engine, EngineLoaded on_loaded_, void *userdata) {
+        bool due, again;
         int r;
 
         if (engine->stopping)
                 return -ESHUTDOWN;
-        for (size_t i = 0; i < ENGINE_VALIDATIONS_MAX && !slot; i++)
-                if (!engine->validations[i])
-                        slot = &engine->validations[i];
-        if (!slot)
-                return -EBUSY;
-        validation = malloc(sizeof(*validation));
-        if (!validation)
-                return -ENOMEM;
-        *validation = (Validation){ .engine = engine, .on_loaded = on_loaded_, .userdata = userdata };
-        r = load_start(
-                engine->event, &engine->validate_options, &validate_handlers, validation, &validation->load);
-        if (r < 0) {
-                free(validation);
+        if (engine->watch)
+                path_watch_look(engine->watch);
+        due = settle_is_pending(engine->settle) || settle_is_pending(engine->settle_slow);
+        if (!due && !engine->load_again && (!engine->load || engine->load_over))
+                return 0;
+
+        /* One that goes on has not seen what was changed since it began. */
+        again = engine->load && (due || engine->load_again || engine->load_over);
+        r = add_waiter(again ? &engine->waiters_again : &engine->waiters, on_loaded_, userdata);
+        if (r < 0)
                 return r;
+        if (due) {
+                settle_cancel(engine->settle);
+                settle_cancel(engine->settle_slow);
+                /* A failure to start has been told to the waiter. */
+                (void) engine_load(engine, LOAD_ROLES);
         }
-        *slot = validation;
-        return 0;
-}
-
-static FactsRequest *facts_request_free(FactsRequest *request) {
-        if (!request)
-                return NULL;
-        fact_task_free(request->task);
-        free(request);
-        return NULL;
-}
-
-static void answer_facts(FactsRequest *request, const char *json, size_t size, const char *error) {
-        EngineFacts on_facts_ = TAKE_PTR(request->on_facts);
-
-        if (on_facts_)
-                on_facts_(request->userdata, json, size, error);
-}
-
-static void on_facts(
-        void *userdata, const char *json, size_t size, _unused_ bool changed, const char *error) {
-        FactsRequest *request = userdata;
-        Engine *engine = request->engine;
-
-        answer_facts(request, json, size, error);
-        for (size_t i = 0; i < ENGINE_FACTS_MAX; i++)
-                if (engine->facts[i] == request)
-                        engine->facts[i] = NULL;
-        engine_touch(engine);
-        facts_request_free(request);
-}
-
-static const FactTaskHandlers facts_handlers = { .on_facts = on_facts };
-
-int engine_facts(Engine *engine, EngineFacts on_facts_, void *userdata) {
-        const FactTaskOptions options = {
-                .root = "/",
-                .deadline_usec = engine->settings.facts_deadline_usec,
-                .want_json = true,
-        };
-        FactsRequest **slot = NULL, *request;
-        int r;
-
-        if (engine->stopping)
-                return -ESHUTDOWN;
-        for (size_t i = 0; i < ENGINE_FACTS_MAX && !slot; i++)
-                if (!engine->facts[i])
-                        slot = &engine->facts[i];
-        if (!slot)
-                return -EBUSY;
-        request = malloc(sizeof(*request));
-        if (!request)
-                return -ENOMEM;
-        *request = (FactsRequest){ .engine = engine, .on_facts = on_facts_, .userdata = userdata };
-        r = fact_task_start(engine->event, &options, &facts_handlers, request, &request->task);
-        if (r < 0) {
-                free(request);
-                return r;
-        }
-        *slot = request;
-        return 0;
+        return 1;
 }
 
 static void forget_waiters(LoadWaiter *list, const void *userdata) {
@@ -553,12 +474,7 @@ static void forget_waiters(LoadWaiter *list, const void *userdata) {
 void engine_forget(Engine *engine, void *userdata) {
         forget_waiters(engine->waiters, userdata);
         forget_waiters(engine->waiters_again, userdata);
-        for (size_t i = 0; i < ENGINE_VALIDATIONS_MAX; i++)
-                if (engine->validations[i] && engine->validations[i]->userdata == userdata)
-                        engine->validations[i]->on_loaded = NULL;
-        for (size_t i = 0; i < ENGINE_FACTS_MAX; i++)
-                if (engine->facts[i] && engine->facts[i]->userdata == userdata)
-                        engine->facts[i]->on_facts = NULL;
+        engine_ask_forget(engine, userdata);
 }
 
 /* ---- The object ----------------------------------------------------------------------------------------------------- */
@@ -571,8 +487,6 @@ int engine_load_init(Engine *engine) {
                 .conf_dir = engine->options->conf_dir,
                 .module_dir = engine->options->module_dir,
         };
-        /* What is left to remove says nothing about the roles. */
-        engine->validate_options = engine->load_options;
         engine->load_errors = json_array();
         if (!engine->load_errors)
                 return -ENOMEM;
@@ -612,34 +526,13 @@ void engine_load_stop(Engine *engine) {
         answer_waiters(engine, NULL, none);
         engine->waiters = TAKE_PTR(engine->waiters_again);
         answer_waiters(engine, NULL, none);
-        for (size_t i = 0; i < ENGINE_VALIDATIONS_MAX; i++)
-                if (engine->validations[i])
-                        answer_validation(engine->validations[i], NULL, none);
-        for (size_t i = 0; i < ENGINE_FACTS_MAX; i++)
-                if (engine->facts[i])
-                        answer_facts(engine->facts[i], NULL, 0, "agentd stops");
         json_decref(none);
-}
-
-bool engine_load_is_asked(const Engine *engine) {
-        for (size_t i = 0; i < ENGINE_VALIDATIONS_MAX; i++)
-                if (engine->validations[i] && engine->validations[i]->on_loaded)
-                        return true;
-        for (size_t i = 0; i < ENGINE_FACTS_MAX; i++)
-                if (engine->facts[i] && engine->facts[i]->on_facts)
-                        return true;
-        return false;
+        engine_ask_stop(engine);
 }
 
 void engine_load_done(Engine *engine) {
         engine_load_stop(engine);
-        for (size_t i = 0; i < ENGINE_VALIDATIONS_MAX; i++)
-                if (engine->validations[i]) {
-                        load_free(engine->validations[i]->load);
-                        free(engine->validations[i]);
-                }
-        for (size_t i = 0; i < ENGINE_FACTS_MAX; i++)
-                facts_request_free(engine->facts[i]);
+        engine_ask_done(engine);
         path_watch_free(engine->watch);
         settle_free(engine->settle);
         settle_free(engine->settle_slow);

@@ -19,7 +19,10 @@ struct EngineRun {
         int64_t id;
         RunMode mode;
         const char *cause;
-        bool all; /* no selection */
+        bool all;     /* no selection */
+        bool apart;   /* over an image of its own, which was never in force */
+        json_t *vars; /* the names of those that made it; NULL: none */
+        bool some;    /* after a load: what is not known to be as declared */
         bool heal; /* of what has changed: it has a number, and is remembered, only if there is something to tell */
         bool diff;
         bool stored; /* the store has a row of it */

@@ -47,6 +47,12 @@ int64_t engine_run_number(void *userdata, _unused_ Run *r) {
         return number(userdata);
 }
 
+static json_t *with_vars(json_t *json, const EngineRun *run) {
+        if (json)
+                (void) json_object_set_new(json, "vars", run->vars ? json_incref(run->vars) : json_array());
+        return json;
+}
+
 json_t *engine_run_json(EngineRun *run) {
         json_t *json;
 
@@ -57,7 +63,7 @@ json_t *engine_run_json(EngineRun *run) {
                 json = output_run(run->run);
                 if (json)
                         (void) json_object_set_new(json, "run", json_integer(run->id));
-                return json;
+                return with_vars(json, run);
         }
         json = json_pack("{s:I, s:s, s:s, s:n, s:n, s:{}, s:n}", "run", (json_int_t) run->id, "mode",
                 run_mode_to_string(run->mode), "cause", run->cause, "started", "finished", "summary",
@@ -65,7 +71,7 @@ json_t *engine_run_json(EngineRun *run) {
         for (Result r = RESULT_OK; json && r < _RESULT_MAX; r++)
                 (void) json_object_set_new(
                         json_object_get(json, "summary"), result_to_string(r), json_integer(0));
-        return json;
+        return with_vars(json, run);
 }
 
 void engine_run_store(EngineRun *run, usec_t finished, const char *error) {
@@ -80,6 +86,7 @@ void engine_run_store(EngineRun *run, usec_t finished, const char *error) {
                         .finished_usec = finished,
                         .summary = json_object_get(json, "summary"),
                         .error = error,
+                        .vars = run->vars,
                 });
         run->stored = true;
         json_decref(json);
@@ -153,6 +160,14 @@ static void release(const EngineRun *run) {
                         run_retry(other->run);
 }
 
+/* Whether a state is as the roles in force say is not known once it was made as others do. */
+static void forget_status(const EngineRun *run, uint32_t state, Result result) {
+        uint32_t now = engine_run_id_now(run, state);
+
+        if (now != NO_STATE && result != RESULT_NONE && result != RESULT_SKIPPED && result != RESULT_BLOCKED)
+                status_forget(run->engine->status, run->engine->store, now);
+}
+
 void engine_run_on_result(void *userdata, Run *r, uint32_t state) {
         EngineRun *run = userdata;
         Engine *engine = run->engine;
@@ -168,7 +183,11 @@ void engine_run_on_result(void *userdata, Run *r, uint32_t state) {
                 if (now != NO_STATE)
                         change = status_set(
                                 engine->status, engine->store, now, result, detail ? detail->error : NULL);
-                engine_removal_result(run, state, result);
+                else if (run->apart)
+                        forget_status(run, state, result);
+                /* What is made by variables of a single run is not the roles' to remove. */
+                if (!run->apart)
+                        engine_removal_result(run, state, result);
         }
         /* What is as wrong as before is no news, however often it is touched. */
         if (run->heal && change == STATUS_SAME && result != RESULT_CHANGED)

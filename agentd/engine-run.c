@@ -38,6 +38,7 @@ static EngineRun *engine_run_free(EngineRun *run) {
         free(run->selected);
         free(run->now);
         free(run->before);
+        json_decref(run->vars);
         json_decref(run->json);
         json_decref(run->results);
         image_unref(run->image);
@@ -123,9 +124,11 @@ static uint32_t state_of_other(const EngineRun *run, uint32_t state, const Engin
         now = engine_run_id_now(run, state);
         if (now != NO_STATE && other->image == run->engine->image)
                 return now;
+        if (now == NO_STATE && other->image == run->engine->image)
+                return NO_STATE;
         if (now != NO_STATE && other->before)
                 return other->before[now];
-        /* Only the roles before those in force had it, which is rare. */
+        /* Only roles that are not in force have it, which is rare. */
         return find_state(other, image_state_id(run->image, state));
 }
 
@@ -240,6 +243,8 @@ static void finish(EngineRun *run, const char *error) {
                 engine->counts.n_runs[run->mode]++;
                 engine->counts.run_usec = now > run_started(run->run) ? now - run_started(run->run) : 0;
         }
+        if (run->mode == RUN_APPLY && run->run && !run->apart && (run->all || run_is_refused(run->run)))
+                engine->refused = run_is_refused(run->run);
         if (run->mode == RUN_APPLY) {
                 json_decref(engine->last_run);
                 engine->last_run = json_incref(run->json);
@@ -286,6 +291,29 @@ static const RunHandlers run_handlers = {
         .number = engine_run_number,
 };
 
+/* What it makes otherwise than the roles in force say is not to be put back at once. */
+static int pass_over(const EngineRun *run) {
+        const Image *now = run->engine->image;
+        _cleanup_free_ uint8_t *states = calloc(MAX(image_n_states(now), 1U), 1);
+
+        if (!states)
+                return -ENOMEM;
+        for (uint32_t i = 0; i < image_n_states(run->image); i++) {
+                uint32_t k = run->now[i];
+
+                if (k == NO_STATE || (run->selected && !run->selected[i]))
+                        continue;
+                if (image_state(now, k)->flags != image_state(run->image, i)->flags ||
+                        engine_run_state_now(run, i) == NO_STATE)
+                        states[k] = 1;
+        }
+        /* A directory that is purged, say, would lose what is there for the first time. */
+        for (uint32_t k = 0; select_paths_differ(now, run->image) && k < image_n_states(now); k++)
+                states[k] |= !!(image_state(now, k)->flags & IMAGE_STATE_LOOKS_AT_PATHS);
+        heal_pass_over(run->engine->heal, states);
+        return 0;
+}
+
 static int start(EngineRun *run) {
         Engine *engine = run->engine;
         const RunOptions options = {
@@ -322,13 +350,15 @@ static int on_run_event(_unused_ sd_event_source *source, void *userdata) {
                 /* Those that heal have a limit of their own. */
                 if (!run->heal && n >= RUNS_AT_ONCE)
                         continue;
-                if (run->all && run->mode == RUN_APPLY) {
+                if ((run->all || run->some) && run->mode == RUN_APPLY) {
                         if (heal_is_arming(engine->heal))
                                 continue;
-                        heal_run_begun(engine->heal);
+                        heal_run_begun(engine->heal, run->selected);
                 }
                 n += !run->heal;
-                r = start(run);
+                r = run->apart && run->mode == RUN_APPLY ? pass_over(run) : 0;
+                if (r >= 0)
+                        r = start(run);
                 if (r < 0) {
                         log_error_errno(r, "Failed to start a run (%s): %m", run->cause);
                         finish(run, strerror(-r));
@@ -350,11 +380,41 @@ static int follow(EngineRun *run, const RunFollower *how) {
         return 0;
 }
 
-static int add_run(
-        Engine *engine, const RunRequest *request, unsigned max, EngineRun **ret, size_t *reterr_pattern) {
+/* The values may be secrets. */
+static json_t *names_of(const char *const *vars) {
+        json_t *names = json_array();
+
+        for (; names && vars && *vars; vars++)
+                (void) json_array_append_new(names, json_stringn(*vars, strcspn(*vars, "=")));
+        return names;
+}
+
+static int map_states(EngineRun *run) {
+        const Engine *engine = run->engine;
+        uint32_t n = image_n_states(run->image), n_now = image_n_states(engine->image);
+
+        free(run->now);
+        free(run->before);
+        run->now = malloc(MAX(n, 1U) * sizeof(uint32_t));
+        run->before = malloc(MAX(n_now, 1U) * sizeof(uint32_t));
+        if (!run->now || !run->before)
+                return -ENOMEM;
+        memset(run->before, 0xff, n_now * sizeof(uint32_t));
+        for (uint32_t i = 0; i < n; i++) {
+                run->now[i] = status_find(engine->status, image_state_id(run->image, i));
+                if (run->now[i] != NO_STATE)
+                        run->before[run->now[i]] = i;
+        }
+        return 0;
+}
+
+/* selected: in place of what the request names; taken. */
+static int add_run(Engine *engine, const RunRequest *request, unsigned max, uint8_t *selected,
+        EngineRun **ret, size_t *reterr_pattern) {
+        _cleanup_free_ uint8_t *some = selected;
         _cleanup_(engine_run_freep) EngineRun *run = NULL;
         EngineRun **last = &engine->runs;
-        unsigned n = 0;
+        unsigned n = 0, n_apart = 0;
         size_t pattern = 0;
         int r;
 
@@ -366,10 +426,14 @@ static int add_run(
                 return -EPERM;
         if (request->mode == RUN_PLAN && worker_pool_options(engine->pool)->unsandboxed)
                 return -EOPNOTSUPP;
-        for (; *last; last = &(*last)->next)
+        for (; *last; last = &(*last)->next) {
                 n++;
+                n_apart += (*last)->apart;
+        }
         if (n >= max)
                 return -EBUSY;
+        if (request->image && n_apart >= ENGINE_APART_RUNS_MAX)
+                return -EUSERS;
 
         run = calloc(1, sizeof(*run));
         if (!run)
@@ -378,11 +442,20 @@ static int add_run(
                 .engine = engine,
                 .mode = request->mode,
                 .cause = request->cause,
-                .all = request->n_patterns == 0 && !request->only_failed,
+                .all = !some && !request->image && request->n_patterns == 0 && !request->only_failed,
+                .some = some,
+                .apart = request->image,
                 .diff = request->diff,
-                .image = image_ref(engine->image),
+                .image = image_ref(request->image ?: engine->image),
         };
-        r = select_states(engine, request, &run->selected, &pattern);
+        if (run->apart) {
+                run->vars = names_of(request->vars);
+                r = run->vars ? map_states(run) : -ENOMEM;
+                if (r < 0)
+                        return r;
+        }
+        run->selected = TAKE_PTR(some);
+        r = run->some ? 0 : select_states(engine, request, &run->selected, &pattern);
         if (r == -ENOENT)
                 *reterr_pattern = pattern;
         if (r < 0)
@@ -406,7 +479,7 @@ static int add_run(
 }
 
 int engine_run_request(Engine *engine, const RunRequest *request, EngineRun **ret, size_t *reterr_pattern) {
-        return add_run(engine, request, ENGINE_RUNS_MAX, ret, reterr_pattern);
+        return add_run(engine, request, ENGINE_RUNS_MAX, NULL, ret, reterr_pattern);
 }
 
 int engine_run_heal(Engine *engine, uint8_t *selected) {
@@ -432,18 +505,13 @@ int engine_run_heal(Engine *engine, uint8_t *selected) {
         return 0;
 }
 
-int64_t engine_run_all(Engine *engine, const char *cause) {
+/* However many others have asked for: one of these waits at most. */
+static int64_t add_own(Engine *engine, const char *cause, uint8_t *selected) {
         EngineRun *run;
         int r;
 
-        /* One that has not begun sees all that this one would. One that goes on may have passed it already; but the
-         * interval need not overtake itself. */
-        for (run = engine->runs; run; run = run->next)
-                if (run->mode == RUN_APPLY && run->all && run->image == engine->image &&
-                        (!run->run || (streq(cause, "interval") && streq(run->cause, cause))))
-                        return run->id;
-        /* However many others have asked for: one of these waits at most. */
-        r = add_run(engine, &(RunRequest){ .mode = RUN_APPLY, .cause = cause }, UINT_MAX, &run, NULL);
+        r = add_run(
+                engine, &(RunRequest){ .mode = RUN_APPLY, .cause = cause }, UINT_MAX, selected, &run, NULL);
         if (r == -EPERM || r == -ESHUTDOWN || r == -EAGAIN)
                 return 0;
         if (r < 0) {
@@ -453,23 +521,39 @@ int64_t engine_run_all(Engine *engine, const char *cause) {
         return run->id;
 }
 
-static int map_states(EngineRun *run) {
-        const Engine *engine = run->engine;
-        uint32_t n = image_n_states(run->image), n_now = image_n_states(engine->image);
+int64_t engine_run_all(Engine *engine, const char *cause) {
+        /* One that has not begun sees all that this one would. One that goes on may have passed it already; but the
+         * interval need not overtake itself. */
+        for (const EngineRun *run = engine->runs; run; run = run->next)
+                if (run->mode == RUN_APPLY && run->all && run->image == engine->image &&
+                        (!run->run || (streq(cause, "interval") && streq(run->cause, cause))))
+                        return run->id;
+        return add_own(engine, cause, NULL);
+}
 
-        free(run->now);
-        free(run->before);
-        run->now = malloc(MAX(n, 1U) * sizeof(uint32_t));
-        run->before = malloc(MAX(n_now, 1U) * sizeof(uint32_t));
-        if (!run->now || !run->before)
-                return -ENOMEM;
-        memset(run->before, 0xff, n_now * sizeof(uint32_t));
-        for (uint32_t i = 0; i < n; i++) {
-                run->now[i] = status_find(engine->status, image_state_id(run->image, i));
-                if (run->now[i] != NO_STATE)
-                        run->before[run->now[i]] = i;
+int64_t engine_run_some(Engine *engine, const char *cause, uint8_t *selected, uint32_t *ret_n) {
+        uint32_t n = image_n_states(engine->image);
+        int64_t id;
+
+        *ret_n = 0;
+        for (EngineRun *run = engine->runs; run; run = run->next) {
+                if (run->mode != RUN_APPLY || run->run || run->image != engine->image ||
+                        !(run->all || run->some))
+                        continue;
+                /* One that has not begun takes these along. */
+                for (uint32_t i = 0; run->some && i < n; i++)
+                        run->selected[i] |= selected[i];
+                *ret_n = run->all ? n : select_count(run->image, run->selected);
+                free(selected);
+                return run->id;
         }
-        return 0;
+        n = select_count(engine->image, selected);
+        id = n > 0 ? add_own(engine, cause, selected) : 0;
+        if (n == 0)
+                free(selected);
+        if (id > 0)
+                *ret_n = n;
+        return id;
 }
 
 /* A run that waits takes the new image: what was selected, as far as it is still there, with what that requires now. */
@@ -484,7 +568,7 @@ static int move_to_image(EngineRun *run, Image *image) {
                 for (uint32_t i = 0; i < image_n_states(run->image); i++)
                         if (run->selected[i] && run->now[i] != NO_STATE)
                                 selected[run->now[i]] = 1;
-                r = run->heal ? 0 : select_required(image, selected);
+                r = run->heal || run->some ? 0 : select_required(image, selected);
                 if (r < 0)
                         return r;
         }
@@ -497,24 +581,27 @@ static int move_to_image(EngineRun *run, Image *image) {
         return 0;
 }
 
-/* Something that it has still to do is declared otherwise now. */
-static bool is_outdated(const EngineRun *run) {
+/* Something that it has still to do is declared otherwise now. What that is, is added to `left` if it is so. */
+static bool is_outdated(const EngineRun *run, uint8_t *left) {
         const Image *now = run->engine->image;
+        bool outdated = false;
 
-        for (uint32_t i = 0; i < image_n_states(run->image); i++) {
+        for (uint32_t i = 0; i < image_n_states(run->image) && !outdated; i++) {
                 uint32_t k;
 
                 if (!run_is_open(run->run, i))
                         continue;
                 k = engine_run_state_now(run, i);
                 /* Whether it is only looked at is no part of the hash. */
-                if (k == NO_STATE || image_state(now, k)->flags != image_state(run->image, i)->flags)
-                        return true;
+                outdated = k == NO_STATE || image_state(now, k)->flags != image_state(run->image, i)->flags;
         }
-        return false;
+        for (uint32_t i = 0; outdated && i < image_n_states(run->image); i++)
+                if (run_is_open(run->run, i) && engine_run_id_now(run, i) != NO_STATE)
+                        left[engine_run_id_now(run, i)] = 1;
+        return outdated;
 }
 
-void engine_run_image_changed(Engine *engine) {
+void engine_run_image_changed(Engine *engine, bool different, uint8_t *left) {
         for (EngineRun *run = engine->runs, *next; run; run = next) {
                 int r;
 
@@ -522,12 +609,18 @@ void engine_run_image_changed(Engine *engine) {
                 if (run->image == engine->image)
                         continue;
                 r = map_states(run);
-                if (r >= 0 && !run->run)
+                if (r >= 0 && !run->run && !run->apart)
                         r = move_to_image(run, engine->image);
                 if (r < 0) {
                         log_oom();
                         engine_run_stop(engine, run);
-                } else if (run->run && run->mode == RUN_APPLY && is_outdated(run)) {
+                } else if (run->apart) {
+                        /* A plan may say what would have been. */
+                        if (run->mode == RUN_APPLY && different) {
+                                run->why = "other roles are in force now than those it was asked for";
+                                engine_run_stop(engine, run);
+                        }
+                } else if (run->run && run->mode == RUN_APPLY && is_outdated(run, left)) {
                         /* It would undo what the run over the new roles does, which does the rest as well. */
                         run->why = "other roles are in force now, over which another run goes";
                         engine_run_stop(engine, run);
@@ -543,7 +636,7 @@ void engine_run_stop(Engine *engine, EngineRun *run) {
         if (run->run)
                 run_stop(run->run);
         else
-                finish(run, "it was stopped before it began");
+                finish(run, run->why ?: "it was stopped before it began");
         (void) engine;
 }
 

@@ -13,6 +13,9 @@
 #define ENGINE_RUNS_MAX      16
 #define ENGINE_RUNS_REMEMBER 50
 
+/* Of those that wait or go on, with variables of their own: each keeps a whole image. */
+#define ENGINE_APART_RUNS_MAX 4
+
 typedef struct EngineRun EngineRun;
 
 /* Who follows a run. Lines are objects as docs/api.md says: results, progress if asked for, at last the run; on_end follows,
@@ -31,6 +34,8 @@ typedef struct RunRequest {
         size_t n_patterns;
         bool only_failed;
         bool diff;
+        Image *image; /* to go over in place of that in force, which engine_load_vars() has made; NULL */
+        const char *const *vars; /* … with these: NAME=VALUE, ended by NULL. Only the names are remembered */
         const RunFollower *follower; /* copied; NULL: nobody */
 } RunRequest;
 
@@ -39,7 +44,8 @@ typedef struct RunRequest {
  * @ret:            the run, which is the engine's; may be NULL
  * @reterr_pattern: with -ENOENT, the index of the pattern that no state matches
  *
- * Return: 0; -ENOENT; -EPERM: the host is disabled; -EAGAIN: no roles are loaded; -EBUSY: too many runs; -ESHUTDOWN; -ENOMEM.
+ * Return: 0; -ENOENT; -EPERM: the host is disabled; -EAGAIN: no roles are loaded; -EBUSY: too many runs; -EUSERS: too many
+ * with an image of their own; -ESHUTDOWN; -ENOMEM.
  */
 int engine_run_request(Engine *engine, const RunRequest *request, EngineRun **ret, size_t *reterr_pattern);
 

@@ -59,8 +59,25 @@ int select_required(const Image *image, uint8_t *selected) {
         return 0;
 }
 
+/* The state of that id; NO_STATE. There is an index of the image in force alone. */
+static uint32_t find_state(const Engine *engine, const Image *image, const char *id) {
+        if (image == engine->image)
+                return status_find(engine->status, id);
+        for (uint32_t i = 0; i < image_n_states(image); i++)
+                if (streq(image_state_id(image, i), id))
+                        return i;
+        return NO_STATE;
+}
+
+/* What a state of the image was last found to be. */
+static Result last_result(const Engine *engine, const Image *image, uint32_t i) {
+        uint32_t k = image == engine->image ? i : status_find(engine->status, image_state_id(image, i));
+
+        return k == NO_STATE ? RESULT_NONE : engine->status->states[k].result;
+}
+
 int select_states(Engine *engine, const RunRequest *request, uint8_t **ret, size_t *reterr_pattern) {
-        const Image *image = engine->image;
+        const Image *image = request->image ?: engine->image;
         uint32_t n = image_n_states(image);
         _cleanup_free_ uint8_t *selected = NULL;
         int r;
@@ -72,7 +89,7 @@ int select_states(Engine *engine, const RunRequest *request, uint8_t **ret, size
                 return -ENOMEM;
         for (size_t p = 0; p < request->n_patterns; p++) {
                 const char *pattern = request->patterns[p];
-                uint32_t exact = status_find(engine->status, pattern);
+                uint32_t exact = find_state(engine, image, pattern);
                 bool found = exact != NO_STATE;
 
                 if (found)
@@ -90,7 +107,7 @@ int select_states(Engine *engine, const RunRequest *request, uint8_t **ret, size
         }
         if (request->only_failed)
                 for (uint32_t i = 0; i < n; i++) {
-                        Result result = engine->status->states[i].result;
+                        Result result = last_result(engine, image, i);
 
                         selected[i] = (selected[i] || request->n_patterns == 0) &&
                                       (result == RESULT_FAILED || result == RESULT_BLOCKED);
@@ -127,5 +144,101 @@ int select_dependents(const Image *image, uint8_t *selected) {
                                 stack[n++] = dependents[k];
                         }
         }
+        return 0;
+}
+
+/* ---- After a load ------------------------------------------------------------------------------------------------------- */
+
+static bool is_as_declared(Result result) {
+        return result == RESULT_OK || result == RESULT_CHANGED || result == RESULT_SKIPPED;
+}
+
+bool select_paths_differ(const Image *a, const Image *b) {
+        const ImagePath *x = image_array(a, paths, ImagePath), *y = image_array(b, paths, ImagePath);
+
+        if (a->header->paths.n != b->header->paths.n)
+                return true;
+        for (uint32_t i = 0; i < a->header->paths.n; i++)
+                if (x[i].kind != y[i].kind || !streq(image_text(a, x[i].path), image_text(b, y[i].path)))
+                        return true;
+        return false;
+}
+
+static bool has_module(const Image *image, const Image *of, const ImageModule *module) {
+        for (uint32_t i = 0; i < image->header->modules.n; i++) {
+                const ImageModule *m = image_array(image, modules, ImageModule) + i;
+
+                if (m->build_id_size == module->build_id_size &&
+                        memcmp(m->build_id, module->build_id, m->build_id_size) == 0 &&
+                        streq(image_text(image, m->path), image_text(of, module->path)))
+                        return true;
+        }
+        return false;
+}
+
+/* One that may have helpers, for conditions; what it does for state types is part of image_state_is_same(). */
+static bool modules_are_new(const Image *image, const Image *old) {
+        for (uint32_t i = 0; i < image->header->modules.n; i++)
+                if (!has_module(old, image, image_array(image, modules, ImageModule) + i))
+                        return true;
+        return false;
+}
+
+/* Those that edit one file contradict each other, or do not, only together. */
+static int add_batches(const Image *image, uint8_t *selected) {
+        _cleanup_free_ uint8_t *keys = calloc((size_t) image->header->n_batch_keys + 1, 1);
+
+        if (!keys)
+                return -ENOMEM;
+        for (uint32_t i = 0; i < image_n_states(image); i++)
+                if (selected[i])
+                        keys[image_state(image, i)->batch_key] = 1;
+        keys[0] = 0;
+        for (uint32_t i = 0; i < image_n_states(image); i++)
+                selected[i] |= keys[image_state(image, i)->batch_key];
+        return 0;
+}
+
+uint32_t select_count(const Image *image, const uint8_t *selected) {
+        uint32_t n = 0;
+
+        for (uint32_t i = 0; i < image_n_states(image); i++)
+                n += selected[i] != 0;
+        return n;
+}
+
+int select_changed(const StatusTable *table, const Image *old, uint8_t *selected, uint32_t *ret_n) {
+        const Image *image = table->image;
+        bool paths = select_paths_differ(image, old), conditions = modules_are_new(image, old);
+        uint32_t n, before;
+        int r;
+
+        for (uint32_t i = 0; i < image_n_states(image); i++) {
+                const ImageState *state = image_state(image, i);
+
+                if (!is_as_declared(table->states[i].result) ||
+                        (paths && (state->flags & IMAGE_STATE_LOOKS_AT_PATHS)) ||
+                        (conditions && state->when != 0))
+                        selected[i] = 1;
+        }
+        for (uint32_t k = 0; k < image_n_states(old); k++) {
+                uint32_t i = status_find(table, image_state_id(old, k));
+
+                if (i != NO_STATE && image_state(image, i)->flags != image_state(old, k)->flags)
+                        selected[i] = 1;
+        }
+
+        /* Either may add what the other one adds something to. */
+        n = select_count(image, selected);
+        do {
+                before = n;
+                r = add_batches(image, selected);
+                if (r >= 0)
+                        r = select_dependents(image, selected);
+                if (r < 0)
+                        return r;
+                n = select_count(image, selected);
+        } while (n != before);
+        *ret_n = n;
         return 0;
 }

@@ -19,3 +19,22 @@ int select_required(const Image *image, uint8_t *selected);
 
 /* Adds what depends on the selected states, and what depends on that. Return: 0; -ENOMEM. */
 int select_dependents(const Image *image, uint8_t *selected);
+
+/* True if the states of one own, or edit, other paths than those of the other; false if nobody asks. */
+bool select_paths_differ(const Image *a, const Image *b);
+
+uint32_t select_count(const Image *image, const uint8_t *selected);
+
+/*
+ * select_changed() - adds what is to be looked at once these roles have taken the place of others
+ * @table: of the roles that are in force now, with what is still true from before
+ * @old:   those of before
+ * @ret_n: how many are selected now
+ *
+ * That is: states that are not known to be as declared now, since they are new, declared otherwise or were not right; those
+ * that are only audited, watched or hidden as they were not; those that ask what others own, if that is not the same; those
+ * that edit a file together with them; and all that depends on these.
+ *
+ * Return: 0; -ENOMEM.
+ */
+int select_changed(const StatusTable *table, const Image *old, uint8_t *selected, uint32_t *ret_n);

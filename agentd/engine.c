@@ -133,7 +133,7 @@ static int on_idle(_unused_ sd_event_source *source, void *userdata) {
                 engine->is_fat = false;
                 (void) malloc_trim(0);
         }
-        if (engine->replaced && !engine_load_is_asked(engine)) {
+        if (engine->replaced && !engine_is_asked(engine)) {
                 log_notice("The program was replaced; starting the new one");
                 engine_stop(engine, ENGINE_EXIT_REPLACED);
         }
@@ -195,7 +195,7 @@ static int on_interval(_unused_ sd_event_source *source, _unused_ uint64_t usec,
                 return 0;
         /* What is being loaded may be nothing new, and then nothing would run. */
         if (engine->load) {
-                if (engine->load_cause == LOAD_ROLES)
+                if (engine->load_cause == LOAD_ROLES || engine->load_cause == LOAD_RELOAD)
                         (void) engine_load(engine, LOAD_INTERVAL);
                 return 0;
         }
@@ -480,6 +480,7 @@ Engine *engine_free(Engine *engine) {
         if (!engine)
                 return NULL;
 
+        engine->stopping = true;
         engine_run_done(engine);
         heal_free(engine->heal);
         fact_task_free(engine->facts_before);

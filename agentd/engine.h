@@ -109,8 +109,22 @@ typedef void (*EngineLoaded)(void *userdata, const json_t *outcome, const json_t
 /* Loads and takes over. If a load is under way already, another one follows it. Return: 0; -ESHUTDOWN; -ENOMEM. */
 int engine_reload(Engine *engine, EngineLoaded on_loaded, void *userdata);
 
+/*
+ * What was changed on disk until now is to be in force: a load that would begin when the files have been left alone begins at
+ * once. Return: 1: on_loaded is told when it is over, perhaps before this returns; 0: nothing is to be loaded, and nobody is
+ * told; -ESHUTDOWN; -ENOMEM.
+ */
+int engine_catch_up(Engine *engine, EngineLoaded on_loaded, void *userdata);
+
 /* Loads and throws away. outcome is then { "n_roles", "n_states" }. Return: 0; -EBUSY: too many at a time; -errno. */
 int engine_validate(Engine *engine, EngineLoaded on_loaded, void *userdata);
+
+/*
+ * Loads with these variables (NAME=VALUE, ended by NULL; copied) over all others, for a run of its own. image: to be
+ * referenced if it is kept; NULL: as outcome above. Return: as engine_validate().
+ */
+typedef void (*EngineImage)(void *userdata, Image *image, const json_t *diagnostics);
+int engine_load_vars(Engine *engine, const char *const *vars, EngineImage on_image, void *userdata);
 
 /* Facts as JSON text; NULL and an error in one line. Return: 0; -EBUSY: too many at a time; -errno. */
 typedef void (*EngineFacts)(void *userdata, const char *json, size_t size, const char *error);

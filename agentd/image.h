@@ -84,7 +84,9 @@ typedef struct ImageRole {
 #define IMAGE_STATE_CHECK_AS_ROOT (1u << 2)
 #define IMAGE_STATE_WHEN_LOOKS    (1u << 3) /* its `when` looks at the host */
 #define IMAGE_STATE_UNWATCHED     (1u << 4) /* it is looked at by runs only */
-#define IMAGE_STATE_REMOVAL       (1u << 6) /* no role declares it any more: what it made is removed */
+#define IMAGE_STATE_LOOKS_AT_PATHS \
+        (1u << 5) /* it asks what others own: another path in the roles may change what it finds */
+#define IMAGE_STATE_REMOVAL (1u << 6) /* no role declares it any more: what it made is removed */
 
 typedef struct ImageState {
         ImageText id; /* "TYPE:NAME" */
@@ -97,7 +99,7 @@ typedef struct ImageState {
         ImageArray watches;            /* offset is an index into watches */
         uint32_t batch_key;            /* states of a type with the same one come in one batch; 0: none */
         uint64_t timeout_usec;         /* > 0 */
-        uint8_t hash[IMAGE_HASH_SIZE]; /* of all that prepare was given */
+        uint8_t hash[IMAGE_HASH_SIZE]; /* of all that prepare was given, and of `when` */
         uint32_t extra;                /* index into extras, + 1; 0: it has none of that */
         uint32_t padding;
 } ImageState;

@@ -527,6 +527,13 @@ PathWatch *path_watch_free(PathWatch *watch) {
         return NULL;
 }
 
+void path_watch_look(PathWatch *watch) {
+        (void) path_watch_on_inotify(NULL, watch->fd, EPOLLIN, watch);
+        /* The handler may free us. */
+        if (watch->n_changed > 0 || watch->overflow)
+                tell_changed(watch);
+}
+
 size_t path_watch_count(const PathWatch *watch) {
         return watch->tree->n_watches;
 }

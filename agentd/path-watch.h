@@ -63,5 +63,8 @@ DEFINE_CLEANUP(PathWatch *, path_watch_free)
  */
 int path_watch_set(PathWatch *watch, const PathToWatch *paths, size_t n, size_t max);
 
+/* Tells now what has happened up to now, and not when the event loop comes to it. */
+void path_watch_look(PathWatch *watch);
+
 /* Watches that the kernel holds for us now. */
 size_t path_watch_count(const PathWatch *watch);

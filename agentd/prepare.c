@@ -68,6 +68,7 @@ void agentd_prepare_edits(AgentdPrepare *prepare, const char *path) {
 
 void agentd_prepare_owned(AgentdPrepare *prepare) {
         prepare->loader->wants_paths = true;
+        prepare->state->flags |= IMAGE_STATE_LOOKS_AT_PATHS;
 }
 
 static ImageWatch *add_watch(Loader *loader, State *state, ImageWatchKind kind, const char *what) {
@@ -122,6 +123,10 @@ void agentd_watch_bus(AgentdWatch *watch, const char *match) {
         (void) add_watch(watch->loader, watch->state, IMAGE_WATCH_BUS, match);
 }
 
+static void add_to_hash(void *userdata, const void *data, size_t size) {
+        (void) crypto_generichash_update(userdata, data, size);
+}
+
 static void hash_state(State *state) {
         crypto_generichash_state hash;
         /* Whether it is only audited says what follows from a check, not what is checked. */
@@ -130,6 +135,9 @@ static void hash_state(State *state) {
         (void) crypto_generichash_init(&hash, NULL, 0, IMAGE_HASH_SIZE);
         (void) crypto_generichash_update(&hash, (const uint8_t *) state->id, strlen(state->id) + 1);
         (void) crypto_generichash_update(&hash, (const uint8_t *) &flags, sizeof(flags));
+        /* What the state depends on is no part of it: nothing is checked otherwise after something else. */
+        if (state->when)
+                expression_feed(state->when, add_to_hash, &hash);
         /* Most of them are not there. */
         for (uint32_t i = 0; i < state->type->n_parameters; i++)
                 if (state->parameters[i].type != AGENTD_NONE) {

@@ -253,6 +253,17 @@ StatusTable *status_table_free(StatusTable *t) {
 
 /* ---- What becomes of it ---------------------------------------------------------------------------------------- */
 
+void status_forget(StatusTable *t, Store *store, uint32_t state) {
+        StateStatus *s = &t->states[state];
+
+        if (s->result == RESULT_NONE)
+                return;
+        set_result(t, state, RESULT_NONE);
+        s->since_usec = s->checked_usec = 0;
+        free(TAKE_PTR(s->error));
+        put(store, t, state);
+}
+
 static bool is_bad(Result result) {
         return result == RESULT_FAILED || result == RESULT_BLOCKED || result == RESULT_DRIFTED;
 }

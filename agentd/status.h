@@ -50,5 +50,8 @@ typedef enum StatusChange {
         STATUS_OTHER,
 } StatusChange;
 
+/* What it is now is not known any more. */
+void status_forget(StatusTable *table, Store *store, uint32_t state);
+
 /* A run that was no plan has found this. Return: what it means. */
 StatusChange status_set(StatusTable *table, Store *store, uint32_t state, Result result, const char *error);

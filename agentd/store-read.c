@@ -189,13 +189,19 @@ int store_each_removal(
 
 /* ---- Runs ------------------------------------------------------------------------------------------------------ */
 
-#define RUN_COLUMNS "id, mode, cause, started, finished, summary, error"
+#define RUN_COLUMNS "id, mode, cause, started, finished, summary, error, vars"
 
 static json_t *make_run(sqlite3_stmt *statement) {
-        return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "run", integer_column(statement, 0), "mode",
-                text_column(statement, 1), "cause", text_column(statement, 2), "started",
+        json_t *vars = json_column(statement, 7);
+
+        if (!json_is_array(vars)) {
+                json_decref(vars);
+                vars = json_array();
+        }
+        return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "run", integer_column(statement, 0),
+                "mode", text_column(statement, 1), "cause", text_column(statement, 2), "started",
                 time_column(statement, 3), "finished", time_column(statement, 4), "summary",
-                json_column(statement, 5), "error", text_column(statement, 6));
+                json_column(statement, 5), "error", text_column(statement, 6), "vars", vars);
 }
 
 json_t *store_runs(Store *s, int64_t before, const char *mode, unsigned limit) {
@@ -241,7 +247,8 @@ json_t *store_end_unfinished(Store *s, const char *error) {
                 return NULL;
         s->n_reading++;
         while ((rc = sqlite3_step(statement)) == SQLITE_ROW) {
-                _cleanup_json_ json_t *summary = json_column(statement, 5);
+                _cleanup_json_ json_t *summary = json_column(statement, 5),
+                                      *vars = json_column(statement, 7);
                 json_t *run = make_run(statement);
                 const StoreRun row = {
                         .id = sqlite3_column_int64(statement, 0),
@@ -251,6 +258,7 @@ json_t *store_end_unfinished(Store *s, const char *error) {
                         .finished_usec = now,
                         .summary = json_is_null(summary) ? NULL : summary,
                         .error = error,
+                        .vars = vars,
                 };
 
                 if (!run || json_object_set_new(run, "finished", json_from_time(now)) < 0 ||

@@ -10,7 +10,8 @@
  *      1   runs, results, status, events, meta
  *      2   contents: which old contents the results of a run refer to
  *      3   owed: what listeners have still to do; removals: what is to be made of states that are declared no more
- *      4   renames: states whose results and events, up to these, are still to be given to another
+ *      4   runs.vars: which variables were given for a run alone
+ *      5   renames: states whose results and events, up to these, are still to be given to another
  *
  * A version that was released never changes: what is to be different is a further step. Times are microseconds since 1970;
  * summary, differences, undo and data are JSON.
@@ -93,6 +94,8 @@ const char *const store_schema_steps[] = {
         "        state TEXT PRIMARY KEY,"
         "        recipe TEXT NOT NULL" /* JSON: see ImageExtra.removal */
         ") STRICT, WITHOUT ROWID;",
+
+        "ALTER TABLE runs ADD COLUMN vars TEXT;", /* NULL: none */
 
         "CREATE TABLE renames ("
         "        position INTEGER PRIMARY KEY,"

@@ -230,8 +230,8 @@ static void drop_first(Store *s) {
 /* ---- Writing the queue ----------------------------------------------------------------------------------------- */
 
 static const char *const statements[_ROW_KIND_MAX] = {
-        [ROW_RUN] = "INSERT OR REPLACE INTO runs (id, mode, cause, started, finished, summary, error)"
-                    " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        [ROW_RUN] = "INSERT OR REPLACE INTO runs (id, mode, cause, started, finished, summary, error,"
+                    " vars) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         [ROW_RESULT] = "INSERT INTO results (run, time, state, type, role, result, differences, undo, error,"
                        " duration) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [ROW_CONTENT] = "INSERT OR IGNORE INTO contents (hash, run) VALUES (?, ?)",
@@ -611,7 +611,8 @@ static char *json_to_text(const json_t *json) {
 }
 
 void store_put_run(Store *s, const StoreRun *run) {
-        _cleanup_free_ char *summary = json_to_text(run->summary);
+        _cleanup_free_ char *summary = json_to_text(run->summary),
+                            *vars = json_array_size(run->vars) > 0 ? json_to_text(run->vars) : NULL;
         const Column columns[] = {
                 column_integer(run->id),
                 column_text(run->mode),
@@ -620,6 +621,7 @@ void store_put_run(Store *s, const StoreRun *run) {
                 run->finished_usec > 0 ? column_time(run->finished_usec) : column_null(),
                 column_text(summary),
                 column_text(run->error),
+                column_text(vars),
         };
 
         assert(s);

@@ -100,6 +100,7 @@ typedef struct StoreRun {
         usec_t started_usec, finished_usec; /* CLOCK_REALTIME; finished 0: it goes on */
         const json_t *summary;              /* "ok", "changed", … */
         const char *error;                  /* NULL */
+        const json_t *vars;                 /* names; NULL: none */
 } StoreRun;
 
 /* Adds, or replaces. */

@@ -421,6 +421,12 @@ TEST(a_run_is_started) {
                 { "{\"diff\": 1}", "'diff' is neither true nor false" },
                 { "{\"only_failed\": \"yes\"}", "'only_failed' is neither true nor false" },
                 { "{\"progress\": []}", "'progress' is neither true nor false" },
+                { "{\"vars\": \"a=b\"}", "'vars' is not a list of at most 64 texts NAME=VALUE" },
+                { "{\"vars\": [1]}", "'vars' has an item that is not NAME=VALUE, number 1" },
+                { "{\"vars\": [\"a=b\", \"secret\"]}",
+                        "'vars' has an item that is not NAME=VALUE, number 2" },
+                { "{\"vars\": [\"=b\"]}", "'vars' has an item that is not NAME=VALUE, number 1" },
+                { "{\"vars\": [\"a\\u0000=b\"]}", "" },
         };
         _cleanup_answer_ Answer answer = ask_with("POST", "/v1/runs", NULL, NULL);
         _cleanup_free_ char *many = NULL;
@@ -475,6 +481,8 @@ TEST(a_run_is_started) {
                 ASSERT_OK(engine_disable(&engine, "holidays", "ada", 0));
                 engine.r = -EPERM;
                 expect_problem("POST", *target, "{}", 409, "conflict", "disabled by ada: holidays");
+                engine.r = 0;
+                ASSERT_OK(engine_enable(&engine, "ada"));
         }
 }
 
@@ -736,8 +744,8 @@ TEST(requests_wait_for_the_engine) {
                *errors = json_pack(
                        "[{s:s, s:i, s:i, s:s}]", "file", "/x", "line", 1, "column", 2, "message", "wrong"),
                *counts = json_pack("{s:i, s:i}", "n_roles", 1, "n_states", 3),
-               *loaded = json_pack("{s:i, s:i, s:b, s:n, s:[]}", "n_roles", 1, "n_states", 3, "changed", 1,
-                       "run", "diagnostics");
+               *loaded = json_pack("{s:i, s:i, s:b, s:n, s:i, s:[]}", "n_roles", 1, "n_states", 3, "changed",
+                       1, "run", "n_run_states", 0, "diagnostics");
         Client clients[ELEMENTSOF(requests)];
 
         for (int round = 0; round < 3; round++) {
@@ -786,6 +794,110 @@ TEST(requests_wait_for_the_engine) {
         engine.r = -ESHUTDOWN;
         expect_problem("POST", "/v1/reload", NULL, 503, "not-ready", "");
         expect_problem("POST", "/v1/reload", "{\"force\": true}", 400, "bad-request", "unknown key 'force'");
+}
+
+static void wait_for_waiting(Client *client) {
+        while (engine.n_waiting == 0)
+                turn(client);
+}
+
+TEST(a_run_waits_for_roles_that_are_due) {
+        Request request;
+        Client client;
+        Answer answer;
+
+        engine.is_due = true;
+        /* What is wrong by itself need not wait. */
+        expect_problem("POST", "/v1/runs", "{\"mode\": \"undo\"}", 400, "bad-request", "undo");
+        for (int round = 0; round < 2; round++) {
+                client_init(&client);
+                client_send(&client, "POST", "/v1/runs", NULL,
+                        "{\"mode\": \"plan\", \"states\": [\"file:/a\"]}");
+                wait_for_waiting(&client);
+                ASSERT_EQ(engine.n_runs, (unsigned) round);
+                request = engine.waiting[--engine.n_waiting];
+                /* Also if the load has failed: it is over the roles of before. */
+                request.on_loaded(request.userdata, round == 0 ? json_true() : NULL, json_null());
+                ASSERT_EQ(engine.n_runs, (unsigned) round + 1);
+                ASSERT_EQ(engine.request.mode, RUN_PLAN);
+                assert_string_equal(engine.pattern, "file:/a");
+                answer = finish(&client, "POST", "/v1/runs");
+                ASSERT_EQ(answer.status, 202);
+                answer_done(&answer);
+                client_done(&client);
+        }
+
+        /* Who has gone meanwhile does not want it any more. */
+        client_init(&client);
+        client_send(&client, "POST", "/v1/runs?follow=true", NULL, NULL);
+        wait_for_waiting(&client);
+        client_done(&client);
+        settle();
+        request = engine.waiting[--engine.n_waiting];
+        request.on_loaded(request.userdata, json_true(), json_null());
+        settle();
+        ASSERT_EQ(engine.n_runs, 2);
+        ASSERT_NULL(api->clients);
+        engine.r = -ESHUTDOWN;
+        expect_problem("POST", "/v1/runs", NULL, 503, "not-ready", "");
+}
+
+TEST(a_run_with_variables_waits_for_a_load_of_its_own) {
+        static const char body[] = "{\"vars\": [\"port=81\", \"name=x=y\"]}";
+        json_t *errors = json_pack(
+                       "[{s:s, s:i, s:i, s:s}]", "file", "/x", "line", 1, "column", 2, "message", "wrong"),
+               *none = json_array();
+        Request request;
+        Client client;
+        Answer answer;
+
+        for (int round = 0; round < 4; round++) {
+                client_init(&client);
+                client_send(&client, "POST", round == 3 ? "/v1/runs?follow=true" : "/v1/runs", NULL, body);
+                wait_for_waiting(&client);
+                ASSERT_STREQ(engine.vars, "port=81|name=x=y");
+                request = engine.waiting[--engine.n_waiting];
+                if (round == 3) {
+                        /* Who has gone does not want it any more. */
+                        client_done(&client);
+                        settle();
+                }
+                request.on_image(request.userdata, round == 0 || round == 3 ? engine.image : NULL,
+                        round == 1 ? errors : none);
+                if (round == 3) {
+                        settle();
+                        break;
+                }
+                answer = finish(&client, "POST", "/v1/runs");
+                if (round == 0) {
+                        ASSERT_EQ(answer.status, 202);
+                        ASSERT_TRUE(engine.request.image == engine.image);
+                } else if (round == 1) {
+                        assert_problem(&answer, 422, "invalid-roles",
+                                "with these variables the roles have 1 error;");
+                        ASSERT_EQ(json_array_size(json_object_get(answer.json, "diagnostics")), 1);
+                } else
+                        assert_problem(&answer, 500, "internal", "the loader failed");
+                answer_done(&answer);
+                client_done(&client);
+        }
+        ASSERT_EQ(engine.n_runs, 1);
+        ASSERT_NULL(api->clients);
+        json_decref(errors);
+        json_decref(none);
+
+        engine.r = -EBUSY;
+        expect_problem("POST", "/v1/runs", body, 429, "too-many", "too many loads");
+        engine.r = -ESHUTDOWN;
+        expect_problem("POST", "/v1/runs", body, 503, "not-ready", "");
+        engine.r = 0;
+        /* Nothing is loaded for what is refused anyway. */
+        ASSERT_OK(engine_disable(&engine, "holidays", "ada", 0));
+        expect_problem("POST", "/v1/runs", body, 409, "conflict", "disabled by ada: holidays");
+        ASSERT_EQ(engine.n_waiting, 0);
+        engine.r = -EUSERS;
+        expect_problem("POST", "/v1/runs", "{\"mode\": \"plan\"}", 429, "too-many",
+                "4 runs with variables of their own");
 }
 
 TEST(who_waits_when_it_ends_is_forgotten) {
@@ -930,6 +1042,8 @@ int main(void) {
                 HOSTED(events_that_cannot_be_stored_are_followed),
                 HOSTED(events_are_followed_through_filters),
                 HOSTED(requests_wait_for_the_engine),
+                HOSTED(a_run_waits_for_roles_that_are_due),
+                HOSTED(a_run_with_variables_waits_for_a_load_of_its_own),
                 HOSTED(who_waits_when_it_ends_is_forgotten),
                 HOSTED(the_host_is_disabled_and_enabled),
                 HOSTED(the_log_level_is_set),

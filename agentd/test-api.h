@@ -41,6 +41,7 @@ struct EngineRun {
 typedef struct Request {
         void *userdata;
         EngineLoaded on_loaded;
+        EngineImage on_image;
         EngineFacts on_facts;
 } Request;
 
@@ -54,7 +55,8 @@ struct Engine {
         EngineCounts counts;
         json_t *errors, *disabled;
         bool failed;
-        int r; /* what requests return */
+        int r;       /* what requests return */
+        bool is_due; /* roles have to be loaded first */
         EngineRun runs[4];
         unsigned n_runs;
         RunFollower follower;
@@ -66,6 +68,7 @@ struct Engine {
         RunRequest request; /* the last one, without its patterns */
         size_t n_patterns;
         char pattern[64]; /* the first of them */
+        char vars[64];    /* the first two of the last load */
 };
 
 static Engine engine;
@@ -134,8 +137,19 @@ int engine_reload(Engine *e, EngineLoaded on_loaded, void *userdata) {
         return wait_for(e, (Request){ .userdata = userdata, .on_loaded = on_loaded });
 }
 
+int engine_catch_up(Engine *e, EngineLoaded on_loaded, void *userdata) {
+        if (!e->is_due)
+                return 0;
+        return wait_for(e, (Request){ .userdata = userdata, .on_loaded = on_loaded }) ?: 1;
+}
+
 int engine_validate(Engine *e, EngineLoaded on_loaded, void *userdata) {
         return wait_for(e, (Request){ .userdata = userdata, .on_loaded = on_loaded });
+}
+
+int engine_load_vars(Engine *e, const char *const *vars, EngineImage on_image, void *userdata) {
+        (void) snprintf(e->vars, sizeof(e->vars), "%s|%s", vars[0], vars[1] ?: "");
+        return wait_for(e, (Request){ .userdata = userdata, .on_image = on_image });
 }
 
 int engine_facts(Engine *e, EngineFacts on_facts, void *userdata) {
@@ -227,10 +241,10 @@ static json_t *summary_to_json(void) {
 }
 
 json_t *engine_run_to_json(EngineRun *run, bool progress) {
-        json_t *json = json_pack("{s:I, s:s, s:s, s:s, s:s?, s:o, s:n}", "run", (json_int_t) run->id, "mode",
-                run_mode_to_string(run->mode), "cause", "request", "started", "2026-11-21T13:32:00.123456Z",
-                "finished", run->over ? "2026-11-21T13:32:01.000000Z" : NULL, "summary", summary_to_json(),
-                "error");
+        json_t *json = json_pack("{s:I, s:s, s:s, s:s, s:s?, s:o, s:n, s:[]}", "run", (json_int_t) run->id,
+                "mode", run_mode_to_string(run->mode), "cause", "request", "started",
+                "2026-11-21T13:32:00.123456Z", "finished", run->over ? "2026-11-21T13:32:01.000000Z" : NULL,
+                "summary", summary_to_json(), "error", "vars");
 
         if (progress && !run->over)
                 (void) json_object_set_new(json, "progress",

@@ -1147,10 +1147,17 @@ TEST(flags) {
 
 TEST(hashes) {
         static const char *const same[] = { "[kinds.x]\nstring = \"a\"\nmode = \"0640\"\n",
-                "# a comment\n[kinds.x]\nmode=\"640\"\nstring = \"{{vars.a}}\"\n[vars]\na = \"a\"\n" };
+                "# a comment\n[kinds.x]\nmode=\"640\"\nstring = \"{{vars.a}}\"\n[vars]\na = \"a\"\n",
+                /* A condition that is true is none. */
+                "[kinds.x]\nstring = \"a\"\nmode = \"0640\"\nwhen = \"true\"\n" };
         static const char *const other[] = { "[kinds.x]\nstring = \"b\"\n", "[kinds.x]\nliteral = \"a\"\n",
                 "[kinds.x]\nstring = \"a\"\nsensitive = true\n", "[kinds.x]\nstring = \"a\"\nlist = []\n",
-                "[kinds.x]\nstring = \"a\"\nlist = [\"\"]\n", "[kinds.x]\n", "[kinds.y]\nstring = \"a\"\n" };
+                "[kinds.x]\nstring = \"a\"\nlist = [\"\"]\n", "[kinds.x]\n", "[kinds.y]\nstring = \"a\"\n",
+                "[kinds.x]\nstring = \"a\"\nwhen = \"false\"\n",
+                "[kinds.x]\nstring = \"a\"\nwhen = \"exists('/a')\"\n",
+                "[vars]\na = \"/b\"\n[kinds.x]\nstring = \"a\"\nwhen = \"exists(vars.a)\"\n",
+                "[vars]\na = \"/c\"\n[kinds.x]\nstring = \"a\"\nwhen = \"exists(vars.a)\"\n",
+                "[kinds.x]\nstring = \"a\"\nwhen = \"not exists('/a')\"\n" };
         uint8_t hashes[ELEMENTSOF(other) + 1][IMAGE_HASH_SIZE];
 
         for (size_t i = 0; i < ELEMENTSOF(same); i++) {

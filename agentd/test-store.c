@@ -80,7 +80,7 @@ static unsigned n_status(Fixture *f) {
 /* ---- Written and read ------------------------------------------------------------------------------------------ */
 
 TEST(runs_are_read_newest_first) {
-        json_t *summary = json_pack("{s:i}", "ok", 40);
+        json_t *summary = json_pack("{s:i}", "ok", 40), *vars = json_pack("[s, s]", "port", "name");
         StoreRun run = { .id = 7,
                 .mode = "apply",
                 .cause = "boot",
@@ -95,15 +95,18 @@ TEST(runs_are_read_newest_first) {
         store_put_run(f.store, &run);
         assert_json(store_run(f.store, 7), "{\"run\":7,\"mode\":\"apply\",\"cause\":\"boot\",\"started\":"
                                            "\"2025-12-03T13:20:00.123456Z\","
-                                           "\"finished\":null,\"summary\":{\"ok\":40},\"error\":null}");
+                                           "\"finished\":null,\"summary\":{\"ok\":40},\"error\":null,"
+                                           "\"vars\":[]}");
         run.finished_usec = 1764768001000000;
         run.summary = NULL;
         run.error = "it was stopped";
+        run.vars = vars;
         store_put_run(f.store, &run);
         assert_json(store_run(f.store, 7), "{\"run\":7,\"mode\":\"apply\",\"cause\":\"boot\",\"started\":"
                                            "\"2025-12-03T13:20:00.123456Z\","
                                            "\"finished\":\"2025-12-03T13:20:01.000000Z\",\"summary\":null,"
-                                           "\"error\":\"it was stopped\"}");
+                                           "\"error\":\"it was stopped\",\"vars\":[\"port\",\"name\"]}");
+        json_decref(vars);
         ASSERT_NULL(store_run(f.store, 8));
 
         for (int64_t id = 8; id < 20; id++)
@@ -224,7 +227,8 @@ TEST(a_reader_may_write_and_stop) {
 }
 
 TEST(runs_without_an_end_get_one) {
-        StoreRun run = { .id = 1, .mode = "apply", .cause = "boot", .started_usec = 1000000 };
+        json_t *vars = json_pack("[s]", "port");
+        StoreRun run = { .id = 1, .mode = "apply", .cause = "boot", .started_usec = 1000000, .vars = vars };
         json_t *runs;
         Fixture f;
 
@@ -239,6 +243,10 @@ TEST(runs_without_an_end_get_one) {
         ASSERT_TRUE(json_is_string(json_object_get(json_array_get(runs, 0), "finished")));
         json_decref(runs);
         assert_json(store_end_unfinished(f.store, "again"), "[]");
+        runs = store_run(f.store, 1);
+        assert_json(json_incref(json_object_get(runs, "vars")), "[\"port\"]");
+        json_decref(runs);
+        json_decref(vars);
         fixture_done(&f);
 }
 
@@ -514,7 +522,7 @@ TEST(numbers_are_given_once) {
         fixture_close(&f);
         execute(fixture_path(&f, STORE_FILE),
                 "UPDATE meta SET next_run = -5, next_event = 9223372036854775807;"
-                "INSERT INTO runs VALUES (100000, 'apply', 'x', 1, 1, NULL, NULL)");
+                "INSERT INTO runs VALUES (100000, 'apply', 'x', 1, 1, NULL, NULL, NULL)");
         fixture_open(&f);
         ASSERT_EQ(store_next_run(f.store), 100001);
         ASSERT_TRUE(fixture_put_event(&f, "e") > event);
@@ -1131,6 +1139,7 @@ TEST(a_file_of_version_1_is_migrated) {
         ASSERT_OK(store_flush(f.store));
         ASSERT_EQ(ask(fixture_path(&f, STORE_FILE), "PRAGMA user_version"), store_schema_version);
         ASSERT_EQ(ask(fixture_path(&f, STORE_FILE), "SELECT count(*) FROM contents"), 0);
+        ASSERT_EQ(ask(fixture_path(&f, STORE_FILE), "SELECT count(*) FROM runs WHERE vars IS NULL"), 1);
         assert_json(store_results(f.store, 1, 0, 10, NULL),
                 "[{\"state\":\"file:/a\",\"type\":\"file\",\"name\":\"/a\",\"role\":\"web\",\"result\":"
                 "\"changed\",\"differences\":[],\"undo\":[{\"what\":\"mode\",\"old\":384}],\"error\":null,"

@@ -134,6 +134,11 @@ int expression_fold(const ExpressionContext *context, const Expression *expressi
 /* True if nothing is left to evaluate. The value belongs to the expression. ret may be NULL. */
 bool expression_is_constant(const Expression *expression, const Value **ret);
 
+/* Gives `add` bytes that are the same for expressions that say the same, wherever they were written, and different for
+ * others: for a hash. Those of another process of the same program are the same, too. */
+void expression_feed(const Expression *expression,
+        void (*add)(void *userdata, const void *data, size_t size), void *userdata);
+
 /* Where the expression begins. */
 Place expression_place(const Expression *expression);
 

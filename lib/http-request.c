@@ -264,6 +264,10 @@ void request_handle(HttpRequest *request, const char *method) {
 
 /* ---- What handlers see ----------------------------------------------------------------------------------------- */
 
+bool http_request_is_gone(const HttpRequest *request) {
+        return !request->connection || request->connection->gone;
+}
+
 const HttpPeer *http_request_peer(const HttpRequest *request) {
         return &request->peer;
 }

@@ -96,6 +96,9 @@ uint64_t http_server_requests(const HttpServer *server);
 
 const HttpPeer *http_request_peer(const HttpRequest *request);
 
+/* The client has gone while the request was waiting: nobody reads the answer, which is to be given nevertheless. */
+bool http_request_is_gone(const HttpRequest *request);
+
 /* The variable part of the path, decoded; "" if the route has none. UTF-8 without control characters. */
 const char *http_request_part(const HttpRequest *request);
 

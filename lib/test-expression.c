@@ -1063,6 +1063,58 @@ TEST(paths_are_resolved_below_the_root) {
         world_done(&w);
 }
 
+static void feed_buffer(void *userdata, const void *data, size_t size) {
+        (void) fwrite(data, 1, size, userdata);
+}
+
+static char *fed(World *w, const char *expression, size_t *ret_size) {
+        Diagnostic d;
+        Expression *e;
+        char *buffer = NULL;
+        FILE *f = open_memstream(&buffer, ret_size);
+
+        ASSERT_NOT_NULL(f);
+        ASSERT_OK(expression_parse(&w->arena, (Place){}, expression, strlen(expression), &e, &d));
+        ASSERT_OK(expression_fold(&w->context, e, 0, &w->arena, &e, &d));
+        expression_feed(e, feed_buffer, f);
+        ASSERT_EQ(fclose(f), 0);
+        return buffer;
+}
+
+TEST(what_says_the_same_hashes_the_same) {
+        static const struct {
+                const char *a, *b;
+                bool same;
+        } rows[] = {
+                { "exists('/a')", "  exists( \"/a\" )", true },
+                { "exists('/a')", "exists('/b')", false },
+                { "exists('/a')", "is_dir('/a')", false },
+                { "exists('/a')", "not exists('/a')", false },
+                { "exists('/a') and exists('/b')", "exists('/b') and exists('/a')", false },
+                { "exists('/a') or exists('/b')", "exists('/a') and exists('/b')", false },
+                { "exists('/a') == vars.on", "exists('/a') == true", true },
+                { "exists('/a') == true", "exists('/a') == false", false },
+                { "exists('/a') in [true, false]", "exists('/a') in [true]", false },
+                { "exists('/a') in [['a', 'b']]", "exists('/a') in [['ab', '']]", false },
+                { "1", "1.0", false },
+                { "vars.table", "vars.table", true },
+                { "vars.date", "'2024-02-29'", false },
+                { "vars.name", "'wäb'", true },
+                { "true", "false", false },
+        };
+        World w;
+
+        world_init(&w);
+        FOREACH_ELEMENT(row, rows) {
+                size_t n_a, n_b;
+                _cleanup_free_ char *a = fed(&w, row->a, &n_a), *b = fed(&w, row->b, &n_b);
+
+                if ((n_a == n_b && memcmp(a, b, n_a) == 0) != row->same)
+                        fail_msg("%s and %s", row->a, row->b);
+        }
+        world_done(&w);
+}
+
 /* The table is looked up by bisection, and each of its rows is in the reference. */
 TEST(helpers_are_sorted_and_documented) {
         HelperSet set = helper_set(-1);
@@ -1099,4 +1151,5 @@ TEST(helpers_are_sorted_and_documented) {
 
 RUN_TESTS(RUN(values), RUN(errors), RUN(places), RUN(conditions_are_booleans), RUN(names_are_noted),
         RUN(taint), RUN(folding_keeps_what_looks_at_the_host), RUN(folded_trees_need_only_their_arena),
-        RUN(limits), RUN(paths_are_resolved_below_the_root), RUN(helpers_are_sorted_and_documented))
+        RUN(limits), RUN(what_says_the_same_hashes_the_same), RUN(paths_are_resolved_below_the_root),
+        RUN(helpers_are_sorted_and_documented))

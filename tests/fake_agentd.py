@@ -261,9 +261,9 @@ def summary(**counts):
     return {key: counts.get(key, 0) for key in ("ok", "changed", "drifted", "unknown", "failed", "skipped", "blocked")}
 
 
-def run(number=7, mode="apply", error=None, **counts):
+def run(number=7, mode="apply", error=None, vars=(), **counts):
     return {"run": number, "mode": mode, "cause": "request", "started": "2026-11-21T13:32:00.000000Z",
-            "finished": "2026-11-21T13:32:00.034000Z", "summary": summary(**counts), "error": error}
+            "finished": "2026-11-21T13:32:00.034000Z", "summary": summary(**counts), "error": error, "vars": list(vars)}
 
 
 def result(state, what="ok", error=None, differences=()):

@@ -263,12 +263,39 @@ def test_plan_and_apply_ask_for_what_is_wanted():
                 (("plan",), {"mode": "plan"}),
                 (("plan", "--diff", "file:/a", "user:*"), {"mode": "plan", "diff": True, "states": ["file:/a", "user:*"]}),
                 (("apply", "--only-failed"), {"mode": "apply", "only_failed": True}),
+                (("plan", "--var", "a=b", "--var=c=d=e"), {"mode": "plan", "vars": ["a=b", "c=d=e"]}),
                 (("apply", "--", "--diff"), {"mode": "apply", "states": ["--diff"]})):
             assert ctl(server, *arguments).status == 0
-            method, path, query, body = server.requests[-1]
+            # Before: whether agentd answers at all. After: what is wrong with the roles.
+            assert [request[0] for request in server.requests[-3:]] == ["GET", "POST", "GET"]
+            method, path, query, body = server.requests[-2]
             assert (method, path, query) == ("POST", "/v1/runs", {"follow": "true"})
             expected = {"only_failed": False, "diff": False, "progress": True, **wanted}
             assert body == expected, body
+
+
+def test_bad_variables_start_no_run():
+    with serve(follow(run())) as server:
+        for bad in ("port", "=81"):
+            done = ctl(server, "plan", "--var", bad)
+            assert done.status == 2 and done.err == f"agentctl: error: --var '{bad}' is not NAME=VALUE; see agentctl plan --help\n", done
+        assert ctl(server, "plan", "--var", b"a=\xff").status == 2 and server.requests == []
+
+
+def test_roles_that_are_wrong_with_variables_are_shown():
+    problem = lambda handler: handler.problem(
+        422, "invalid-roles", "with these variables the roles have 1 error; nothing was done",
+        diagnostics=[DIAGNOSTIC])
+    with serve({"GET /v1/status": status(), "POST /v1/runs": problem}) as server:
+        done = ctl(server, "apply", "--var", "port=x")
+        assert (done.status, done.err) == (2, DIAGNOSTIC_TEXT), done
+
+
+def test_runs_show_the_names_of_variables():
+    with serve({"GET /v1/runs": {"items": [run(vars=("port", "name"), ok=3)], "next": None},
+                "GET /v1/runs/7": run(vars=("port",), ok=3), "GET /v1/runs/7/results": {"items": [], "next": None}}) as server:
+        assert "request with port, name" in ctl(server, "runs").out
+        assert "Run 7 (apply, request with port)" in ctl(server, "run", "7").out
 
 
 def test_a_state_that_is_not_utf_8_starts_no_run():
@@ -442,14 +469,14 @@ def test_ctrl_c_stops_the_run_and_twice_leaves():
 # ---- Tests: steering ---------------------------------------------------------------------------------------------
 
 def test_reload():
-    answer = {"n_roles": 1, "n_states": 4, "changed": True, "run": 8, "diagnostics": [], "warnings": ["a: unknown key 'b'"]}
+    answer = {"n_roles": 1, "n_states": 4, "changed": True, "run": 8, "n_run_states": 3, "diagnostics": [], "warnings": ["a: unknown key 'b'"]}
     with serve({"POST /v1/reload": answer}) as server:
         done = ctl(server, "reload")
-        assert (done.status, done.out) == (0, "4 states in 1 role, in force; run 8 follows\n"), done
+        assert (done.status, done.out) == (0, "4 states in 1 role, in force; run 8 looks at 3 of them\n"), done
         assert done.err == "warning: a: unknown key 'b'\n", done
         assert ctl(server, "reload", "--json").lines() == [answer]
         assert ctl(server, "-q", "reload").out == ""
-    with serve({"POST /v1/reload": {**answer, "changed": False, "run": None}}) as server:
+    with serve({"POST /v1/reload": {**answer, "changed": False, "run": None, "n_run_states": 0}}) as server:
         assert ctl(server, "reload").out == "4 states in 1 role, nothing is different\n"
 
 

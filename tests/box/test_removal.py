@@ -38,6 +38,8 @@ def test_what_was_taken_out_of_its_role_is_removed(box):
     assert event["role"] == "a"
     gone(box, "file:/etc/gone")
     assert not box.exists("/etc/gone") and box.exists("/etc/stays")
+    # That it is gone is no reason to look at all the others.
+    assert daemon.status(box)["last_run"]["run"] == event["run"]
     # It is over: a file of that name is somebody else's.
     box.write("/etc/gone", "mine\n")
     daemon.reload(box)
@@ -251,6 +253,17 @@ def test_a_plan_shows_what_would_be_removed(box):
     box.agentctl("enable")
     gone(box, "file:/etc/a")
     assert not box.exists("/etc/a")
+
+
+def test_a_run_with_variables_of_its_own_removes_nothing(box):
+    begin(box, a=LOOP.format('"one", "two"'))
+    assert box.agentctl("apply", "--var", 'sites=["one"]').returncode == 0
+    wait_idle(box)
+    assert box.exists("/etc/sites/two.conf")
+    assert box.agentctl("apply", "--var", 'sites=["one", "two", "three"]').returncode == 0
+    daemon.reload(box)
+    wait_idle(box)
+    assert box.run("ls /etc/sites").stdout.split() == ["one.conf", "three.conf", "two.conf"]
 
 
 def test_what_is_only_audited_is_not_removed(box):

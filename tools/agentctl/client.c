@@ -367,10 +367,13 @@ int client_tell_problem(Client *client, unsigned status, const json_t *problem) 
                 { 503, EXIT_UNREACHABLE },
         };
         const char *detail = get_text(problem, "detail") ?: get_text(problem, "title");
+        const json_t *diagnostics = json_object_get(problem, "diagnostics");
 
         client->lost = status == 503;
         client->problem = status;
-        if (detail)
+        if (json_array_size(diagnostics) > 0 && !client->silent)
+                print_diagnostics(stderr, diagnostics);
+        else if (detail)
                 (void) fail(client, "%s", detail);
         else
                 (void) fail(client, "agentd refuses, with HTTP status %u and no reason", status);

@@ -20,6 +20,11 @@
         { .name = "diff", .help = "Show differences of text" }
 #define OPTION_VERBOSE \
         { .name = "verbose", .letter = 'v', .help = "Show states that are fine as well" }
+#define OPTION_VAR                                                                  \
+        {                                                                           \
+                .name = "var", .argument = "NAME=VALUE", .many = true,              \
+                .help = "Set a variable for this run alone, whatever the roles say" \
+        }
 
 const Option global_options[] = {
         { .name = "json", .help = "Print one JSON object a line" },
@@ -50,6 +55,7 @@ static const Option plan_options[] = {
         OPTION_DIFF,
         OPTION_VERBOSE,
         { .name = "check", .help = "Exit with 4 if anything would change" },
+        OPTION_VAR,
         {},
 };
 
@@ -57,6 +63,7 @@ static const Option apply_options[] = {
         OPTION_DIFF,
         OPTION_VERBOSE,
         { .name = "only-failed", .help = "Only states that failed or are blocked, and what they require" },
+        OPTION_VAR,
         {},
 };
 
@@ -274,6 +281,16 @@ const char *option_value(const Invocation *invocation, const char *name) {
         return NULL;
 }
 
+const char *option_next(const Invocation *invocation, const char *name, size_t *position) {
+        while (*position < invocation->n_many) {
+                const char *const *pair = &invocation->many[2 * (*position)++];
+
+                if (streq(pair[0], name))
+                        return pair[1];
+        }
+        return NULL;
+}
+
 typedef struct Globals {
         bool json, quiet, no_pager, help, version;
         const char *socket;
@@ -354,6 +371,12 @@ static int take_option(Parser *p, const Option *option, size_t index, const char
                 set_global(&p->globals, option, value);
         else
                 p->invocation->values[index] = value ?: "";
+        if (option->many) {
+                const char **pair = &p->invocation->many[2 * p->invocation->n_many++];
+
+                pair[0] = option->name;
+                pair[1] = value;
+        }
         return 0;
 }
 
@@ -474,13 +497,14 @@ static int invoke(Invocation *invocation, const Globals *globals) {
 
 int main(int argc, char **argv) {
         _cleanup_free_ const char **words = calloc((size_t) argc + 1, sizeof(char *));
-        Invocation invocation = { .words = words };
+        _cleanup_free_ const char **many = calloc(2 * (size_t) argc + 1, sizeof(char *));
+        Invocation invocation = { .words = words, .many = many };
         Parser parser = { .invocation = &invocation, .argc = argc, .argv = argv, .at = 1 };
         int r;
 
         open_standard_descriptors();
         log_set_identifier("agentctl");
-        if (!words) {
+        if (!words || !many) {
                 (void) log_oom();
                 return EXIT_STATE_FAILED;
         }

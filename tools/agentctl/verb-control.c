@@ -63,7 +63,9 @@ int verb_reload(Invocation *invocation) {
                         json_is_true(json_object_get(answer, "changed")) ? "in force"
                                                                          : "nothing is different");
                 if (run > 0)
-                        (void) printf("; run %" JSON_INTEGER_FORMAT " follows", run);
+                        (void) printf("; run %" JSON_INTEGER_FORMAT " looks at %" JSON_INTEGER_FORMAT
+                                      " of them",
+                                run, get_integer(answer, "n_run_states"));
                 (void) fputc('\n', stdout);
         }
         json_decref(answer);

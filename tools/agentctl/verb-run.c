@@ -23,6 +23,7 @@ typedef struct Follow {
         json_t *differing; /* ids of states that would be changed, if they are not only audited */
         unsigned n_places, n_signals;
         bool stop_sent;
+        bool asked, load_errors; /* whether the roles on disk have errors */
 } Follow;
 
 /* ---- Ctrl-C ---------------------------------------------------------------------------------------------------- */
@@ -140,10 +141,43 @@ static int on_result(Follow *follow, json_t *object) {
         return 0;
 }
 
+/* What is wrong with the roles on disk, which the run does not know. Asked when it has begun: what was dropped just now is
+ * loaded first. Return: 0; or the exit status. */
+static int tell_load_errors(Follow *follow) {
+        Invocation *invocation = follow->invocation;
+        json_t *status = NULL, *errors;
+        usec_t timeout = follow->control.timeout_usec;
+        int r;
+
+        if (follow->asked)
+                return 0;
+        follow->asked = true;
+        follow->control.timeout_usec = invocation->client.timeout_usec;
+        r = client_get(&follow->control, "/v1/status", &status);
+        follow->control.timeout_usec = timeout;
+        if (r != 0)
+                return r;
+        errors = json_object_get(json_object_get(status, "roles"), "errors");
+        follow->load_errors = json_array_size(errors) > 0;
+        if (follow->load_errors) {
+                progress_hide(&invocation->progress);
+                print_diagnostics(stderr, errors);
+                if (get_text(json_object_get(status, "roles"), "loaded") && !invocation->quiet)
+                        log_warning(
+                                "The roles have errors; those that were loaded before are still in force");
+        }
+        json_decref(status);
+        return 0;
+}
+
 static int on_object(void *userdata, json_t *object) {
         Follow *follow = userdata;
         const json_t *progress = json_object_get(object, "progress");
+        int r;
 
+        r = tell_load_errors(follow);
+        if (r != 0)
+                return r;
         if (follow->end)
                 return client_nonsense(&follow->invocation->client, "it goes on after the end of the run");
         if (json_is_object(progress) && !json_object_get(object, "run")) {
@@ -163,13 +197,18 @@ static int on_object(void *userdata, json_t *object) {
 
 static json_t *request_of(const Invocation *invocation, bool plan) {
         json_t *states = invocation->n_words > 0 ? json_array() : NULL; /* none given: all */
+        json_t *vars = option_value(invocation, "var") ? json_array() : NULL;
+        const char *var;
+        size_t position = 0;
 
         for (size_t i = 0; i < invocation->n_words; i++)
                 (void) json_array_append_new(states, json_string(invocation->words[i]));
+        while ((var = option_next(invocation, "var", &position)))
+                (void) json_array_append_new(vars, json_string(var));
         /* Progress also where it is not shown: it says which run this is, and Ctrl-C needs that. */
-        return json_pack("{s:s, s:o*, s:b, s:b, s:b}", "mode", plan ? "plan" : "apply", "states", states,
-                "only_failed", option_value(invocation, "only-failed") != NULL, "diff",
-                option_value(invocation, "diff") != NULL, "progress", 1);
+        return json_pack("{s:s, s:o*, s:b, s:b, s:b, s:o*}", "mode", plan ? "plan" : "apply", "states",
+                states, "only_failed", option_value(invocation, "only-failed") != NULL, "diff",
+                option_value(invocation, "diff") != NULL, "progress", 1, "vars", vars);
 }
 
 /* Whether any of the states that differ would be changed, and is not only audited. */
@@ -200,29 +239,8 @@ static int is_pending(Follow *follow, bool *ret) {
         return 0;
 }
 
-/* What is wrong with the roles, which the run does not know. Return: 0; or the exit status. */
-static int tell_load_errors(Invocation *invocation, bool *ret) {
-        json_t *status = NULL, *errors;
-        int r;
-
-        r = client_get(&invocation->client, "/v1/status", &status);
-        if (r != 0)
-                return r;
-        errors = json_object_get(json_object_get(status, "roles"), "errors");
-        *ret = json_array_size(errors) > 0;
-        if (*ret) {
-                progress_hide(&invocation->progress);
-                print_diagnostics(stderr, errors);
-                if (get_text(json_object_get(status, "roles"), "loaded") && !invocation->quiet)
-                        log_warning(
-                                "The roles have errors; those that were loaded before are still in force");
-        }
-        json_decref(status);
-        return 0;
-}
-
 /* The run is over. */
-static int conclude(Follow *follow, bool load_errors) {
+static int conclude(Follow *follow) {
         Invocation *invocation = follow->invocation;
         const json_t *summary = json_object_get(follow->end, "summary");
         bool pending;
@@ -239,7 +257,7 @@ static int conclude(Follow *follow, bool load_errors) {
         if (get_integer(summary, "failed") + get_integer(summary, "blocked") > 0 ||
                 !json_is_null(json_object_get(follow->end, "error")))
                 return EXIT_STATE_FAILED;
-        if (load_errors)
+        if (follow->load_errors)
                 return EXIT_INVALID;
         if (option_value(invocation, "check")) {
                 r = is_pending(follow, &pending);
@@ -253,20 +271,23 @@ static int conclude(Follow *follow, bool load_errors) {
 static int follow_run(Follow *follow, bool plan) {
         Invocation *invocation = follow->invocation;
         StreamHandlers handlers = { .on_object = on_object, .on_signal = on_signal };
-        bool load_errors = false;
-        json_t *body;
+        json_t *body, *status = NULL;
         int r;
 
-        r = tell_load_errors(invocation, &load_errors);
+        /* An agentd that hangs is told now, and left by Ctrl-C. */
+        r = client_get(&invocation->client, "/v1/status", &status);
+        json_decref(status);
         if (r != 0)
                 return r;
-        /* Not before: an agentd that hangs is left by Ctrl-C. */
         r = take_signals(follow);
         if (r < 0) {
                 (void) log_error_errno(r, "Failed to wait for signals: %m");
                 return EXIT_STATE_FAILED;
         }
         handlers.signal_fd = follow->signal_fd;
+        /* Roles that were dropped just now are loaded before it begins. */
+        if (!getenv("AGENTD_TIMEOUT"))
+                invocation->client.timeout_usec = CLIENT_LOAD_TIMEOUT_USEC;
         body = request_of(invocation, plan);
         progress_begin(&invocation->progress, "Waiting for the run");
         r = client_stream(&invocation->client, "POST", "/v1/runs?follow=true", body, &handlers, follow);
@@ -276,15 +297,17 @@ static int follow_run(Follow *follow, bool plan) {
 
         /* How it ends does not matter once the end was said. */
         if (follow->end && (r == 0 || r == CLIENT_BROKEN))
-                return conclude(follow, load_errors);
+                return conclude(follow);
         if (r == 0 || r == CLIENT_BROKEN) {
                 (void) fflush(stdout);
                 log_error(
                         "agentd broke off before the run was over; see agentctl runs for what became of it");
                 return EXIT_UNREACHABLE;
         }
-        /* Nothing is loaded since there are errors. */
-        return load_errors && invocation->client.problem == 503 ? EXIT_INVALID : r;
+        /* Nothing may be loaded since there are errors. */
+        if (invocation->client.problem != 503 || tell_load_errors(follow) != 0)
+                return r;
+        return follow->load_errors ? EXIT_INVALID : r;
 }
 
 static int run(Invocation *invocation, bool plan) {
@@ -301,11 +324,18 @@ static int run(Invocation *invocation, bool plan) {
                 },
                 .signal_fd = -EBADF,
         };
+        size_t position = 0;
         int r;
 
         for (size_t i = 0; i < invocation->n_words; i++)
                 if (!utf8_is_valid(invocation->words[i], strlen(invocation->words[i])))
                         return usage(invocation->verb, "The name of a state is not UTF-8");
+        for (const char *var; (var = option_next(invocation, "var", &position));) {
+                if (!strchr(var, '=') || var[0] == '=')
+                        return usage(invocation->verb, "--var '%s' is not NAME=VALUE", var);
+                if (!utf8_is_valid(var, strlen(var)))
+                        return usage(invocation->verb, "--var: it is not UTF-8");
+        }
         follow.differing = json_array();
         r = follow_run(&follow, plan);
 

@@ -51,6 +51,24 @@ static char *describe(const json_t *run) {
         return text;
 }
 
+/* "request", and which variables were given for it; to be freed. */
+static char *describe_cause(const json_t *run) {
+        const json_t *vars = json_object_get(run, "vars"), *name;
+        char *text = NULL;
+        size_t size, i;
+        FILE *f = open_memstream(&text, &size);
+
+        if (!f)
+                return NULL;
+        (void) fputs(get_text(run, "cause") ?: "", f);
+        json_array_foreach((json_t *) vars, i, name) {
+                (void) fprintf(f, "%s%s", i == 0 ? " with " : ", ", json_string_value(name) ?: "?");
+        }
+        if (fclose(f) != 0)
+                return NULL;
+        return text;
+}
+
 /* What stands out in it. */
 static const char *colour_of(const json_t *run) {
         const json_t *summary = json_object_get(run, "summary");
@@ -67,7 +85,7 @@ static const char *colour_of(const json_t *run) {
 static int on_run(void *userdata, json_t *run) {
         List *list = userdata;
         usec_t started = get_time(run, "started"), finished = get_time(run, "finished");
-        _cleanup_free_ char *what = NULL;
+        _cleanup_free_ char *what = NULL, *cause = NULL;
 
         if (list->invocation->json) {
                 print_json(run);
@@ -76,7 +94,8 @@ static int on_run(void *userdata, json_t *run) {
         what = describe(run);
         table_addf(list->table, NULL, "%" JSON_INTEGER_FORMAT, get_integer(run, "run"));
         table_add(list->table, NULL, get_text(run, "mode"));
-        table_add(list->table, NULL, get_text(run, "cause"));
+        cause = describe_cause(run);
+        table_add(list->table, NULL, cause);
         table_add(list->table, NULL, FORMAT_TIME(started));
         table_add(list->table, NULL,
                 started != 0 && finished != 0 ? FORMAT_SPAN(finished > started ? finished - started : 0)
@@ -147,7 +166,8 @@ static void print_run(const Invocation *invocation, const json_t *run) {
 }
 
 static void print_heading(const Invocation *invocation, const json_t *run) {
-        const char *mode = get_text(run, "mode") ?: "?", *cause = get_text(run, "cause") ?: "?";
+        _cleanup_free_ char *described = describe_cause(run);
+        const char *mode = get_text(run, "mode") ?: "?", *cause = described ?: "?";
         usec_t started = get_time(run, "started");
 
         (void) printf("%sRun %" JSON_INTEGER_FORMAT " (", invocation->style.colour ? COLOUR_BOLD : "",
