@@ -84,7 +84,7 @@ def test_a_directory_that_still_holds_something_declared_stays_until_then(box):
     begin(box, a=directory, b=file("/srv/d/f"))
     box.role("a", "")
     outcome = daemon.reload(box)
-    assert outcome["warnings"] == ["file:/srv/d is declared no more, and is removed once nothing is declared below: "
+    assert outcome["warnings"] == ["file:/srv/d is declared no more, and is removed once nothing is declared in it: "
                                    "file:/srv/d/f is"]
     wait_idle(box)
     assert box.exists("/srv/d/f") and "file:/srv/d" not in states(box)
@@ -92,6 +92,20 @@ def test_a_directory_that_still_holds_something_declared_stays_until_then(box):
     daemon.reload(box)
     gone(box, "file:/srv/d", "file:/srv/d/f")
     assert not box.exists("/srv/d")
+
+
+def test_a_file_that_others_edit_stays_until_then(box):
+    own = '[file."/etc/some.conf"]\nmode = "0600"\non_removal = "absent"\n'
+    edit = '[edit.line]\npath = "/etc/some.conf"\nline = "a line"\n'
+    begin(box, a=own, b=edit)
+    box.role("a", "")
+    daemon.reload(box)
+    wait_idle(box)
+    assert box.read("/etc/some.conf") == "a line\n" and set(states(box)) == {"edit:line"}
+    box.role("b", "")
+    daemon.reload(box)
+    gone(box, "file:/etc/some.conf")
+    assert not box.exists("/etc/some.conf")
 
 
 def test_a_tree_goes_as_a_whole_and_what_was_immutable_as_well(box, loop_ext4):
