@@ -339,6 +339,44 @@ def test_a_type_that_is_gone_is_told_and_waited_for(box):
     assert not box.exists("/etc/a")
 
 
+PROGRAM = """#!/usr/bin/python3
+import json, os, sys
+P = [{"name": "ensure", "choices": ["present", "absent"], "default": "present"},
+     {"name": "file", "path": True, "identifies": True}, {"name": "text", "default": "x"}]
+for line in sys.stdin:
+    ask = json.loads(line)
+    if ask["request"] == "hello":
+        types = [{"name": "note", "plan": True, "prepare": True, "parameters": P}]
+        answer = {"name": "note", "version": "1", "protocol": 1, "types": types}
+    else:
+        answer = {"results": []}
+        for state in ask["states"]:
+            p, result = state["parameters"], {"index": state["index"]}
+            if ask["request"] == "prepare":
+                result |= {"errors": [{"message": "no file"}] if not p["file"] else [], "watch": {"paths": [p["file"]]}}
+            else:
+                is_, should = os.path.exists(p["file"]), p["ensure"] == "present"
+                if ask["request"] == "apply" and is_ != should:
+                    open(p["file"], "w").write(p["text"]) if should else os.unlink(p["file"])
+                    is_ = should
+                result["result"] = "ok" if is_ == should else "drifted"
+                if is_ != should:
+                    result["differences"] = [{"attribute": "ensure", "is": is_, "should": should}]
+            answer["results"].append(result)
+    print(json.dumps(answer), flush=True)
+"""
+
+
+def test_programs_as_modules_take_it_as_well(box):
+    box.write("/etc/agentd/modules/note", PROGRAM, mode=0o755)
+    begin(box, a="".join(f'[note.{n}]\nfile = "/etc/note-{n}"\ntext = "{n}"\non_removal = "absent"\n' for n in "abc"))
+    assert box.read("/etc/note-b") == "b"
+    box.role("a", '[note.a]\nfile = "/etc/note-a"\n')
+    daemon.reload(box)
+    gone(box, "note:b", "note:c")
+    assert box.run("ls /etc/note-*").stdout.split() == ["/etc/note-a"]
+
+
 def test_a_single_run_removes_nothing(box):
     box.role("a", file("/etc/a"))
     assert box.agentd_once().summary["changed"] == 1
