@@ -222,7 +222,7 @@ void former_check(Loader *loader) {
 
 typedef struct Removals {
         Loader *loader;
-        Map above; /* directories above what is declared → state */
+        Map above; /* what something declared is in: directories above it, the file that it edits → state */
         bool above_is_known;
 } Removals;
 
@@ -249,8 +249,8 @@ static void note_above(Removals *removals, const char *of, uint32_t state) {
         }
 }
 
-/* A declared state below the path; NULL. */
-static const State *find_below(Removals *removals, const char *path) {
+/* A declared state that is about what is in the path; NULL. */
+static const State *find_in(Removals *removals, const char *path) {
         Loader *loader = removals->loader;
         uint32_t i;
 
@@ -260,8 +260,11 @@ static const State *find_below(Removals *removals, const char *path) {
                 if ((state->type->type->flags & AGENTD_NAME_IS_PATH) &&
                         state->path_kind != AGENTD_PATH_ABSENT)
                         note_above(removals, state->name, i);
-                if (state->edits && !is_absent(state))
+                /* Nor does a file go that others edit. */
+                if (state->edits && !is_absent(state)) {
+                        map_put(&removals->above, &loader->scratch, state->edits, i);
                         note_above(removals, state->edits, i);
+                }
         }
         removals->above_is_known = true;
         i = map_get(&removals->above, path);
@@ -401,10 +404,10 @@ static void remove_state(Removals *removals, const char *id, const json_t *recip
         other = find_owner(loader, state);
         if (other)
                 forget(removals, id, other);
-        else if (type->type->flags & AGENTD_NAME_IS_PATH && (other = find_below(removals, state->name)))
+        else if (type->type->flags & AGENTD_NAME_IS_PATH && (other = find_in(removals, state->name)))
                 say(removals, LOG_WARNING, id,
                         arena_printf(&loader->scratch,
-                                "is declared no more, and is removed once nothing is declared below: %s is",
+                                "is declared no more, and is removed once nothing is declared in it: %s is",
                                 other->id));
         if (other)
                 loader->n_states--;

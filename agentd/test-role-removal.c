@@ -210,7 +210,10 @@ TEST(what_is_another_ones_by_now_is_forgotten) {
 }
 
 TEST(what_cannot_be_made_is_told_and_waits) {
-        LOAD(FILE_("/d/x"), "nosuch:x",
+        LOAD(FILE_("/d/x") "[edit.e]\npath = \"/d2/e\"\nline = \"x\"\n"
+                           "[edit.gone]\npath = \"/d3\"\nmatch = \"x\"\nensure = \"absent\"\n",
+                "file:/d2", RECIPE("/d2"), "file:/d2/e", RECIPE("/d2/e"), "file:/d3", RECIPE("/d3"),
+                "nosuch:x",
                 "{\"type\":\"nosuch\",\"name\":\"x\",\"role\":\"a\",\"parameters\":{\"ensure\":\"absent\"}}",
                 "file:/d", RECIPE("/d"), "edit:x", EDIT("x", "\"nonsense\":1"), "file:relative",
                 "{\"type\":\"file\",\"name\":\"relative\",\"role\":\"a\",\"parameters\":{\"ensure\":"
@@ -219,8 +222,12 @@ TEST(what_cannot_be_made_is_told_and_waits) {
                 "hosts-entry:x",
                 "{\"type\":\"hosts-entry\",\"name\":\"x\",\"role\":\"a\",\"parameters\":{\"address\":\"::"
                 "1\"}}");
-        ASSERT_EQ(image_n_states(image), 1);
+        ASSERT_EQ(image_n_states(image), 4);
+        ASSERT_TRUE(is_removal("file:/d3"));
         ASSERT_EQ(json_array_size(forgotten), 0);
+        ASSERT_NOT_NULL(strstr(logged, "file:/d2 is declared no more, and is removed once"));
+        ASSERT_NOT_NULL(strstr(logged,
+                "file:/d2/e is declared no more, and is removed once nothing is declared in it: edit:e is"));
         ASSERT_NOT_NULL(strstr(logged,
                 "nosuch:x is declared no more, and cannot be removed: there is no state type 'nosuch' that "
                 "can be absent"));
@@ -228,7 +235,7 @@ TEST(what_cannot_be_made_is_told_and_waits) {
                 "hosts-entry:x is declared no more, and cannot be removed: there is no state type "
                 "'hosts-entry' that can be absent"));
         ASSERT_NOT_NULL(strstr(logged,
-                "file:/d is declared no more, and is removed once nothing is declared below: file:/d/x is"));
+                "file:/d is declared no more, and is removed once nothing is declared in it: file:/d/x is"));
         ASSERT_NOT_NULL(strstr(logged,
                 "edit:x is declared no more, and cannot be removed: unknown key 'nonsense' in edit"));
         ASSERT_NOT_NULL(strstr(logged,

@@ -86,7 +86,7 @@ def test_a_directory_that_still_holds_something_declared_stays_until_then(box):
     begin(box, a=directory, b=file("/srv/d/f"))
     box.role("a", "")
     outcome = daemon.reload(box)
-    assert outcome["warnings"] == ["file:/srv/d is declared no more, and is removed once nothing is declared below: "
+    assert outcome["warnings"] == ["file:/srv/d is declared no more, and is removed once nothing is declared in it: "
                                    "file:/srv/d/f is"]
     wait_idle(box)
     assert box.exists("/srv/d/f") and "file:/srv/d" not in states(box)
@@ -94,6 +94,20 @@ def test_a_directory_that_still_holds_something_declared_stays_until_then(box):
     daemon.reload(box)
     gone(box, "file:/srv/d", "file:/srv/d/f")
     assert not box.exists("/srv/d")
+
+
+def test_a_file_that_others_edit_stays_until_then(box):
+    own = '[file."/etc/some.conf"]\nmode = "0600"\non_removal = "absent"\n'
+    edit = '[edit.line]\npath = "/etc/some.conf"\nline = "a line"\n'
+    begin(box, a=own, b=edit)
+    box.role("a", "")
+    daemon.reload(box)
+    wait_idle(box)
+    assert box.read("/etc/some.conf") == "a line\n" and set(states(box)) == {"edit:line"}
+    box.role("b", "")
+    daemon.reload(box)
+    gone(box, "file:/etc/some.conf")
+    assert not box.exists("/etc/some.conf")
 
 
 def test_a_tree_goes_as_a_whole_and_what_was_immutable_as_well(box, loop_ext4):
@@ -336,6 +350,44 @@ def test_a_type_that_is_gone_is_told_and_waited_for(box):
     daemon.reload(box)
     gone(box, "file:/etc/a")
     assert not box.exists("/etc/a")
+
+
+PROGRAM = """#!/usr/bin/python3
+import json, os, sys
+P = [{"name": "ensure", "choices": ["present", "absent"], "default": "present"},
+     {"name": "file", "path": True, "identifies": True}, {"name": "text", "default": "x"}]
+for line in sys.stdin:
+    ask = json.loads(line)
+    if ask["request"] == "hello":
+        types = [{"name": "note", "plan": True, "prepare": True, "parameters": P}]
+        answer = {"name": "note", "version": "1", "protocol": 1, "types": types}
+    else:
+        answer = {"results": []}
+        for state in ask["states"]:
+            p, result = state["parameters"], {"index": state["index"]}
+            if ask["request"] == "prepare":
+                result |= {"errors": [{"message": "no file"}] if not p["file"] else [], "watch": {"paths": [p["file"]]}}
+            else:
+                is_, should = os.path.exists(p["file"]), p["ensure"] == "present"
+                if ask["request"] == "apply" and is_ != should:
+                    open(p["file"], "w").write(p["text"]) if should else os.unlink(p["file"])
+                    is_ = should
+                result["result"] = "ok" if is_ == should else "drifted"
+                if is_ != should:
+                    result["differences"] = [{"attribute": "ensure", "is": is_, "should": should}]
+            answer["results"].append(result)
+    print(json.dumps(answer), flush=True)
+"""
+
+
+def test_programs_as_modules_take_it_as_well(box):
+    box.write("/etc/agentd/modules/note", PROGRAM, mode=0o755)
+    begin(box, a="".join(f'[note.{n}]\nfile = "/etc/note-{n}"\ntext = "{n}"\non_removal = "absent"\n' for n in "abc"))
+    assert box.read("/etc/note-b") == "b"
+    box.role("a", '[note.a]\nfile = "/etc/note-a"\n')
+    daemon.reload(box)
+    gone(box, "note:b", "note:c")
+    assert box.run("ls /etc/note-*").stdout.split() == ["/etc/note-a"]
 
 
 def test_a_single_run_removes_nothing(box):
