@@ -9,14 +9,15 @@
 #define API_LIMIT_DEFAULT  100
 #define API_LIMIT_MAX      1000
 #define API_PAGE_BYTES     KIB(512) /* of a page; what goes beyond is on the next one */
-#define API_VARS_MAX       64       /* of one request for a run */
-#define API_PATTERNS_MAX   256      /* of one request for a run: each is compared with each state */
-#define API_NEIGHBOURS_MAX 1000     /* shown of what a state requires, and of what requires it */
-#define API_HISTORY_MAX    20       /* results shown of one state */
-#define API_SUGGEST_BYTES  64       /* of an id for which one that may have been meant is sought */
-#define API_SUGGEST_MAX    500      /* ids looked at for one that may have been meant */
-#define API_REASON_MAX     500      /* bytes */
-#define API_GLOB_MAX       8192     /* bytes: longer than any path */
+#define API_VARS_MAX       64       /* of one request for a run, as what follows */
+#define API_TAGS_MAX       64
+#define API_PATTERNS_MAX   256  /* of one request for a run: each is compared with each state */
+#define API_NEIGHBOURS_MAX 1000 /* shown of what a state requires, and of what requires it */
+#define API_HISTORY_MAX    20   /* results shown of one state */
+#define API_SUGGEST_BYTES  64   /* of an id for which one that may have been meant is sought */
+#define API_SUGGEST_MAX    500  /* ids looked at for one that may have been meant */
+#define API_REASON_MAX     500  /* bytes */
+#define API_GLOB_MAX       8192 /* bytes: longer than any path */
 #define API_BRACKET_MAX \
         256 /* bytes of a glob with a '[': fnmatch() looks for its end at each byte of the text */
 #define API_MATCH_STEPS UINT64_C(4000000) /* of fnmatch() for one page of states: some milliseconds */
@@ -76,6 +77,9 @@ int api_body_string(HttpRequest *request, const char *key, const char **ret);
 
 /* "file:/etc/modt" → "; did you mean 'file:/etc/motd'?" in buffer; "" if nothing is near. */
 const char *api_suggest_state(const Image *image, const char *id, char *buffer, size_t size);
+
+/* No state has that tag: 404, "not-found" where a run is to be over it; 400, "bad-request" in a query. */
+void api_answer_no_tag(HttpRequest *request, unsigned status, const Image *image, const char *tag);
 
 /* 503. */
 void api_answer_not_ready(Api *api, HttpRequest *request);

@@ -57,6 +57,7 @@ static void refuse(Api *api, HttpRequest *request, const RunRequest *run, size_t
                         image ? api_suggest_state(image, run->patterns[pattern], buffer, sizeof(buffer))
                               : "");
                 break;
+        case -ENXIO: api_answer_no_tag(request, 404, image, run->tags[pattern]); break;
         case -EPERM:
                 disabled = engine_disabled(api->engine);
                 http_answer_problem(request, 409, "conflict", "the host is disabled by %s: %s",
@@ -110,6 +111,31 @@ static int read_patterns(HttpRequest *request, const char **patterns) {
         return (int) n;
 }
 
+/* Return: as read_patterns(). */
+static int read_tags(HttpRequest *request, const char **ret) {
+        const json_t *tags = json_object_get(http_request_body(request), "tags");
+        size_t n = json_array_size(tags), i;
+        json_t *item;
+
+        if (!tags || json_is_null(tags))
+                return 0;
+        if (!json_is_array(tags) || n == 0 || n > API_TAGS_MAX) {
+                http_answer_problem(request, 400, "bad-request",
+                        "'tags' is not a list of 1 to %i tags; leave it out for states with whatever tags",
+                        API_TAGS_MAX);
+                return -EINVAL;
+        }
+        json_array_foreach((json_t *) tags, i, item) {
+                ret[i] = json_string_value(item);
+                if (!ret[i] || !*ret[i]) {
+                        http_answer_problem(
+                                request, 400, "bad-request", "'tags' has an item that is no tag");
+                        return -EINVAL;
+                }
+        }
+        return (int) n;
+}
+
 /* NAME=VALUE, ended by NULL. Return: as read_patterns(). */
 static int read_vars(HttpRequest *request, const char **ret) {
         const json_t *vars = json_object_get(http_request_body(request), "vars");
@@ -143,18 +169,20 @@ static int read_vars(HttpRequest *request, const char **ret) {
 typedef struct Wanted {
         RunRequest run;
         const char *patterns[API_PATTERNS_MAX];
+        const char *tags[API_TAGS_MAX];
         const char *vars[API_VARS_MAX + 1];
         bool follow, progress;
 } Wanted;
 
 /* Return: 0; -EINVAL, and it has been answered. */
 static int read_wanted(HttpRequest *request, Wanted *ret) {
-        static const char *const keys[] = { "mode", "states", "only_failed", "diff", "progress", "vars" };
+        static const char *const keys[] = { "mode", "states", "only_failed", "diff", "progress", "vars",
+                "tags" };
         static const RunMode run_modes[] = { RUN_APPLY, RUN_PLAN };
         const char *mode = modes[0];
         int r;
 
-        *ret = (Wanted){ .run = { .cause = "request", .patterns = ret->patterns } };
+        *ret = (Wanted){ .run = { .cause = "request", .patterns = ret->patterns, .tags = ret->tags } };
         if (http_request_query_bool(request, "follow", &ret->follow) < 0 ||
                 api_body_keys(request, keys, ELEMENTSOF(keys)) < 0 ||
                 api_body_string(request, "mode", &mode) < 0 ||
@@ -170,6 +198,10 @@ static int read_wanted(HttpRequest *request, Wanted *ret) {
         if (r < 0)
                 return -EINVAL;
         ret->run.n_patterns = (size_t) r;
+        r = read_tags(request, ret->tags);
+        if (r < 0)
+                return -EINVAL;
+        ret->run.n_tags = (size_t) r;
         r = read_vars(request, ret->vars);
         if (r < 0)
                 return -EINVAL;

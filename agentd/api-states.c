@@ -17,13 +17,30 @@ static const StatusTable *states_in_force(Api *api, HttpRequest *request) {
         return table;
 }
 
+static void add_tags(const Image *image, ImageArray list, json_t *json) {
+        for (uint32_t i = 0; i < list.n; i++)
+                (void) json_array_append_new(json, api_text(image_list_text(image, list, i)));
+}
+
+/* Those of its role, then its own. */
+static json_t *tags_to_json(const Image *image, uint32_t i) {
+        const ImageExtra *extra = image_extra(image, i);
+        json_t *tags = json_array();
+
+        add_tags(image, image_array(image, roles, ImageRole)[image_state(image, i)->role].tags, tags);
+        if (extra)
+                add_tags(image, extra->tags, tags);
+        return tags;
+}
+
 static json_t *state_to_json(const StatusTable *table, uint32_t i) {
         const Image *image = table->image;
         const StateStatus *status = table->states + i;
 
-        return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b}", "state",
+        return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b}", "state",
                 api_text(image_state_id(image, i)), "type", api_text(image_state_type(image, i)), "name",
-                api_text(image_state_name(image, i)), "role", api_text(image_state_role(image, i)), "result",
+                api_text(image_state_name(image, i)), "role", api_text(image_state_role(image, i)), "tags",
+                tags_to_json(image, i), "result",
                 status->result == RESULT_NONE ? json_null() : json_string(result_to_string(status->result)),
                 "error", api_text(status->error), "since", json_from_time(status->since_usec), "checked",
                 json_from_time(status->checked_usec), "changed", json_from_time(status->changed_usec),
@@ -44,6 +61,7 @@ typedef struct Filter {
         const char *type, *role; /* NULL: any */
         uint32_t type_index, role_index;
         const char *match; /* NULL: any */
+        const char *tag;   /* likewise */
 } Filter;
 
 /* The index of what has that name among n things of the image. Return: -EINVAL: there is none, and it has been answered. */
@@ -73,6 +91,13 @@ static const char *role_name(const Image *image, uint32_t i) {
         return image_text(image, image_array(image, roles, ImageRole)[i].name);
 }
 
+static bool is_tag(const Image *image, const char *tag) {
+        for (uint32_t i = 0; i < image_n_states(image); i++)
+                if (image_state_has_tag(image, i, tag))
+                        return true;
+        return false;
+}
+
 static int read_filter(HttpRequest *request, const Image *image, Filter *ret) {
         const char *words[_RESULT_MAX], *result = http_request_query(request, "result");
         Filter filter = {
@@ -80,6 +105,7 @@ static int read_filter(HttpRequest *request, const Image *image, Filter *ret) {
                 .type = http_request_query(request, "type"),
                 .role = http_request_query(request, "role"),
                 .match = http_request_query(request, "match"),
+                .tag = http_request_query(request, "tag"),
         };
 
         for (Result r = 0; r < _RESULT_MAX; r++)
@@ -97,6 +123,10 @@ static int read_filter(HttpRequest *request, const Image *image, Filter *ret) {
                 return -EINVAL;
         if (api_check_glob(request, "match", filter.match) < 0)
                 return -EINVAL;
+        if (filter.tag && !is_tag(image, filter.tag)) {
+                api_answer_no_tag(request, 400, image, filter.tag);
+                return -EINVAL;
+        }
         *ret = filter;
         return 0;
 }
@@ -107,6 +137,7 @@ static bool passes(const Filter *filter, const StatusTable *table, uint32_t i) {
         return (filter->result < 0 || (int) table->states[i].result == filter->result) &&
                (!filter->type || state->type == filter->type_index) &&
                (!filter->role || state->role == filter->role_index) &&
+               (!filter->tag || image_state_has_tag(table->image, i, filter->tag)) &&
                (!filter->match || fnmatch(filter->match, image_text(table->image, state->id), 0) == 0);
 }
 

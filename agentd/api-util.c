@@ -5,6 +5,7 @@
 #include <fcntl.h>
 
 #include "api-internal.h"
+#include "engine-select.h"
 #include "diagnostic.h"
 #include "value-json.h"
 
@@ -190,6 +191,14 @@ void api_answer_not_ready(Api *api, HttpRequest *request) {
         http_answer_problem(request, 503, "not-ready", "%s",
                 engine_state(api->engine) == ENGINE_STOPPING ? "agentd is stopping"
                                                              : "no roles have been loaded yet");
+}
+
+void api_answer_no_tag(HttpRequest *request, unsigned status, const Image *image, const char *tag) {
+        const char *meant = image ? select_suggest_tag(image, tag) : NULL;
+
+        http_answer_problem(request, status, status == 404 ? "not-found" : "bad-request",
+                "no state has the tag '%s'%s%s%s", tag, meant ? "; did you mean '" : "", meant ?: "",
+                meant ? "'?" : "");
 }
 
 void api_answer_loader_failed(Api *api, HttpRequest *request) {

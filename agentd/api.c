@@ -28,7 +28,7 @@ static const Endpoint endpoints[] = {
         GET("/healthz", api_get_health, QUERY(), "200 if roles are in force and the last load was fine, else 503"),
         GET("/metrics", api_get_metrics, QUERY(), "numbers, in the text format of Prometheus"),
         GET("/v1/status", api_get_status, QUERY(), "what agentd is doing, and how the host is"),
-        GET("/v1/states", api_list_states, QUERY("limit", "after", "result", "type", "role", "match"), "all states"),
+        GET("/v1/states", api_list_states, QUERY("limit", "after", "result", "type", "role", "match", "tag"), "all states"),
         GET("/v1/states/{id}", api_get_state, QUERY(), "one state, with what it requires, what requires it, and its history"),
         GET("/v1/runs", api_list_runs, QUERY("limit", "after", "mode"), "runs, newest first"),
         CHANGE("POST", "/v1/runs", api_start_run, QUERY("follow"), "starts a run"),

@@ -131,7 +131,7 @@ static bool states_differ(const Image *a, const Image *b, uint32_t i) {
         return x->flags != y->flags || x->timeout_usec != y->timeout_usec ||
                memcmp(x->hash, y->hash, IMAGE_HASH_SIZE) != 0 ||
                !streq(image_state_id(a, i), image_state_id(b, i)) ||
-               !streq(image_state_role(a, i), image_state_role(b, i));
+               !streq(image_state_role(a, i), image_state_role(b, i)) || !image_extra_is_same(a, i, b, i);
 }
 
 static bool nodes_differ(const Image *a, const Image *b, uint32_t i) {
@@ -139,6 +139,20 @@ static bool nodes_differ(const Image *a, const Image *b, uint32_t i) {
 
         return x->dependents.n != y->dependents.n || memcmp(image_dependents(a, x), image_dependents(b, y),
                                                              x->dependents.n * sizeof(uint32_t)) != 0;
+}
+
+static bool roles_differ(const Image *a, const Image *b, uint32_t i) {
+        const ImageRole *x = image_array(a, roles, ImageRole) + i, *y = image_array(b, roles, ImageRole) + i;
+
+        return !image_lists_are_same(a, x->tags, b, y->tags);
+}
+
+static bool listeners_differ(const Image *a, const Image *b) {
+        uint32_t n = a->header->listeners.n;
+
+        return n != b->header->listeners.n ||
+               memcmp(image_array(a, listeners, ImageListener), image_array(b, listeners, ImageListener),
+                       n * sizeof(ImageListener)) != 0;
 }
 
 static bool modules_differ(const Image *a, const Image *b, uint32_t i) {
@@ -154,8 +168,12 @@ static bool modules_differ(const Image *a, const Image *b, uint32_t i) {
 static bool differ(const Image *a, const Image *b) {
         if (!a || image_n_states(a) != image_n_states(b) || a->header->nodes.n != b->header->nodes.n ||
                 a->header->dependents.n != b->header->dependents.n ||
-                a->header->modules.n != b->header->modules.n)
+                a->header->modules.n != b->header->modules.n || a->header->roles.n != b->header->roles.n ||
+                listeners_differ(a, b))
                 return true;
+        for (uint32_t i = 0; i < a->header->roles.n; i++)
+                if (roles_differ(a, b, i))
+                        return true;
         for (uint32_t i = 0; i < image_n_states(a); i++)
                 if (states_differ(a, b, i))
                         return true;

@@ -442,7 +442,8 @@ static int add_run(Engine *engine, const RunRequest *request, unsigned max, uint
                 .engine = engine,
                 .mode = request->mode,
                 .cause = request->cause,
-                .all = !some && !request->image && request->n_patterns == 0 && !request->only_failed,
+                .all = !some && !request->image && request->n_patterns == 0 && request->n_tags == 0 &&
+                       !request->only_failed,
                 .some = some,
                 .apart = request->image,
                 .diff = request->diff,
@@ -456,7 +457,7 @@ static int add_run(Engine *engine, const RunRequest *request, unsigned max, uint
         }
         run->selected = TAKE_PTR(some);
         r = run->some ? 0 : select_states(engine, request, &run->selected, &pattern);
-        if (r == -ENOENT)
+        if (r == -ENOENT || r == -ENXIO)
                 *reterr_pattern = pattern;
         if (r < 0)
                 return r;

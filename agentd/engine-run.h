@@ -32,6 +32,8 @@ typedef struct RunRequest {
         const char *cause;           /* "request"; must be a literal */
         const char *const *patterns; /* ids or globs of states, n of them; none: all */
         size_t n_patterns;
+        const char *const *tags; /* … and which have one of these, n of them; none: with whatever tags */
+        size_t n_tags;
         bool only_failed;
         bool diff;
         Image *image; /* to go over in place of that in force, which engine_load_vars() has made; NULL */
@@ -42,9 +44,9 @@ typedef struct RunRequest {
 /*
  * engine_run_request() - starts a run, now or when its turn comes
  * @ret:            the run, which is the engine's; may be NULL
- * @reterr_pattern: with -ENOENT, the index of the pattern that no state matches
+ * @reterr_pattern: with -ENOENT, the index of the pattern that no state matches; with -ENXIO, that of the tag that none has
  *
- * Return: 0; -ENOENT; -EPERM: the host is disabled; -EAGAIN: no roles are loaded; -EBUSY: too many runs; -EUSERS: too many
+ * Return: 0; -ENOENT; -ENXIO; -EPERM: the host is disabled; -EAGAIN: no roles are loaded; -EBUSY: too many runs; -EUSERS: too many
  * with an image of their own; -ESHUTDOWN; -ENOMEM.
  */
 int engine_run_request(Engine *engine, const RunRequest *request, EngineRun **ret, size_t *reterr_pattern);

@@ -2,6 +2,7 @@
 
 #include <fnmatch.h>
 
+#include "diagnostic.h"
 #include "engine-internal.h"
 #include "engine-select.h"
 
@@ -59,6 +60,63 @@ int select_required(const Image *image, uint8_t *selected) {
         return 0;
 }
 
+/* ---- Tags --------------------------------------------------------------------------------------------------------------- */
+
+int select_tagged(
+        const Image *image, const char *const *tags, size_t n_tags, uint8_t *selected, size_t *reterr_tag) {
+        _cleanup_free_ uint8_t *tagged = calloc(MAX(image_n_states(image), 1U), 1);
+
+        if (!tagged)
+                return -ENOMEM;
+        for (size_t t = 0; t < n_tags; t++) {
+                bool found = false;
+
+                for (uint32_t i = 0; i < image_n_states(image); i++)
+                        if (image_state_has_tag(image, i, tags[t])) {
+                                tagged[i] = 1;
+                                found = true;
+                        }
+                if (!found) {
+                        *reterr_tag = t;
+                        return -ENXIO;
+                }
+        }
+        for (uint32_t i = 0; i < image_n_states(image); i++)
+                selected[i] &= tagged[i];
+        return 0;
+}
+
+/* Those of one list, if names has room for them. Return: how many. */
+static size_t take_texts(const Image *image, ImageArray list, const char **names) {
+        for (uint32_t i = 0; names && i < list.n; i++)
+                names[i] = image_list_text(image, list, i);
+        return list.n;
+}
+
+static size_t take_tags(const Image *image, const char **names) {
+        size_t n = 0;
+
+        for (uint32_t i = 0; i < image->header->roles.n; i++)
+                n += take_texts(
+                        image, image_array(image, roles, ImageRole)[i].tags, names ? names + n : NULL);
+        for (uint32_t i = 0; i < image->header->extras.n; i++)
+                n += take_texts(
+                        image, image_array(image, extras, ImageExtra)[i].tags, names ? names + n : NULL);
+        return n;
+}
+
+const char *select_suggest_tag(const Image *image, const char *tag) {
+        size_t n = take_tags(image, NULL);
+        _cleanup_free_ const char **names = calloc(MAX(n, (size_t) 1), sizeof(*names));
+
+        if (!names)
+                return NULL;
+        (void) take_tags(image, names);
+        return suggest(tag, names, n);
+}
+
+/* ---- A request ---------------------------------------------------------------------------------------------------------- */
+
 /* The state of that id; NO_STATE. There is an index of the image in force alone. */
 static uint32_t find_state(const Engine *engine, const Image *image, const char *id) {
         if (image == engine->image)
@@ -82,7 +140,7 @@ int select_states(Engine *engine, const RunRequest *request, uint8_t **ret, size
         _cleanup_free_ uint8_t *selected = NULL;
         int r;
 
-        if (request->n_patterns == 0 && !request->only_failed)
+        if (request->n_patterns == 0 && request->n_tags == 0 && !request->only_failed)
                 return 0;
         selected = calloc(MAX(n, 1U), 1);
         if (!selected)
@@ -105,12 +163,18 @@ int select_states(Engine *engine, const RunRequest *request, uint8_t **ret, size
                         return -ENOENT;
                 }
         }
+        if (request->n_patterns == 0)
+                memset(selected, 1, n);
+        if (request->n_tags > 0) {
+                r = select_tagged(image, request->tags, request->n_tags, selected, reterr_pattern);
+                if (r < 0)
+                        return r;
+        }
         if (request->only_failed)
                 for (uint32_t i = 0; i < n; i++) {
                         Result result = last_result(engine, image, i);
 
-                        selected[i] = (selected[i] || request->n_patterns == 0) &&
-                                      (result == RESULT_FAILED || result == RESULT_BLOCKED);
+                        selected[i] &= result == RESULT_FAILED || result == RESULT_BLOCKED;
                 }
         r = select_required(image, selected);
         if (r < 0)
@@ -224,7 +288,8 @@ int select_changed(const StatusTable *table, const Image *old, uint8_t *selected
         for (uint32_t k = 0; k < image_n_states(old); k++) {
                 uint32_t i = status_find(table, image_state_id(old, k));
 
-                if (i != NO_STATE && image_state(image, i)->flags != image_state(old, k)->flags)
+                if (i != NO_STATE && (image_state(image, i)->flags != image_state(old, k)->flags ||
+                                             !image_hooks_are_same(image, i, old, k)))
                         selected[i] = 1;
         }
 

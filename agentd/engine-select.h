@@ -8,11 +8,18 @@
 /*
  * select_states() - what a request names, with all that this requires
  * @ret:            a new array; left alone if all states are meant
- * @reterr_pattern: with -ENOENT, the index of the pattern that no state matches
+ * @reterr_pattern: with -ENOENT, the index of the pattern that no state matches; with -ENXIO, that of the tag that none has
  *
- * Return: 0; -ENOENT; -ENOMEM.
+ * Return: 0; -ENOENT; -ENXIO; -ENOMEM.
  */
 int select_states(Engine *engine, const RunRequest *request, uint8_t **ret, size_t *reterr_pattern);
+
+/* Takes away what has none of the tags. Return: 0; -ENXIO: reterr_tag, the index of one that no state has; -ENOMEM. */
+int select_tagged(
+        const Image *image, const char *const *tags, size_t n_tags, uint8_t *selected, size_t *reterr_tag);
+
+/* The tag that was meant, which the image has; NULL. */
+const char *select_suggest_tag(const Image *image, const char *tag);
 
 /* Adds what the selected states require, and what that requires. Return: 0; -ENOMEM. */
 int select_required(const Image *image, uint8_t *selected);

@@ -176,6 +176,38 @@ const char *hook_to_string(Hook hook) {
         return names[hook];
 }
 
+bool image_lists_are_same(const Image *a, ImageArray x, const Image *b, ImageArray y) {
+        if (x.n != y.n)
+                return false;
+        for (uint32_t i = 0; i < x.n; i++)
+                if (!streq(image_list_text(a, x, i), image_list_text(b, y, i)))
+                        return false;
+        return true;
+}
+
+static const ImageExtra no_extra;
+
+bool image_hooks_are_same(const Image *a, uint32_t i, const Image *b, uint32_t k) {
+        const ImageExtra *x = image_extra(a, i) ?: &no_extra, *y = image_extra(b, k) ?: &no_extra;
+
+        for (Hook hook = 0; hook < _HOOK_MAX; hook++)
+                if (!image_lists_are_same(a, x->hooks[hook], b, y->hooks[hook]))
+                        return false;
+        return true;
+}
+
+bool image_extra_is_same(const Image *a, uint32_t i, const Image *b, uint32_t k) {
+        const ImageExtra *x = image_extra(a, i), *y = image_extra(b, k);
+
+        if (!x || !y)
+                return x == y;
+        return x->retries == y->retries && x->retry_delay_usec == y->retry_delay_usec &&
+               x->interval_usec == y->interval_usec && image_lists_are_same(a, x->tags, b, y->tags) &&
+               image_lists_are_same(a, x->was, b, y->was) && x->removal.n == y->removal.n &&
+               (x->removal.n == 0 || streq(image_text(a, x->removal), image_text(b, y->removal))) &&
+               image_hooks_are_same(a, i, b, k);
+}
+
 int path_compare(const char *a, const char *b) {
         while (*a && *a == *b) {
                 a++;

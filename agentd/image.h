@@ -229,6 +229,13 @@ int image_adopt(Image *image, uint64_t used, const char **ret_error);
 /* True if two states are declared alike, and by the same module; their ids are not looked at. */
 bool image_state_is_same(const Image *a, uint32_t i, const Image *b, uint32_t k);
 
+/* True if two states have the same hooks; if all is the same that ImageExtra holds. */
+bool image_hooks_are_same(const Image *a, uint32_t i, const Image *b, uint32_t k);
+bool image_extra_is_same(const Image *a, uint32_t i, const Image *b, uint32_t k);
+
+/* True if two lists of texts are the same. */
+bool image_lists_are_same(const Image *a, ImageArray x, const Image *b, ImageArray y);
+
 /* Checks an image that lies in memory: all that the engine follows stays inside. NULL, or what is wrong. */
 const char *image_validate(const uint8_t *base, size_t size);
 

@@ -28,6 +28,8 @@ static DocOptions arg_doc_options;
 static OnceOptions arg_options = { .root = "/" };
 static const char **arg_vars;
 static size_t arg_n_vars;
+static const char **arg_tags;
+static size_t arg_n_tags;
 
 static void help(void) {
         (void) printf("agentd [OPTION…]\n"
@@ -58,6 +60,8 @@ static void help(void) {
                       "  --root DIR         manage the tree in DIR instead of this host\n"
                       "  --conf-dir DIR     roles are DIR/*.toml, instead of those in conf.d\n"
                       "  --var NAME=VALUE   set a variable, whatever the roles say\n"
+                      "  --tag TAG          with --once: only states with this tag, or another one\n"
+                      "                     that is named, and what they require\n"
                       "  --module-dir DIR   look for modules in DIR first\n"
                       "  --log-level LEVEL  error, warning, notice, info (default) or debug\n"
                       "  -h --help          show this\n"
@@ -126,6 +130,7 @@ enum {
         ARG_CONF_DIR,
         ARG_MODULE_DIR,
         ARG_VAR,
+        ARG_TAG,
         ARG_LOG_LEVEL,
         ARG_VERSION,
 };
@@ -149,6 +154,7 @@ static int parse_argv(int argc, char **argv) {
                 { "conf-dir", required_argument, NULL, ARG_CONF_DIR },
                 { "module-dir", required_argument, NULL, ARG_MODULE_DIR },
                 { "var", required_argument, NULL, ARG_VAR },
+                { "tag", required_argument, NULL, ARG_TAG },
                 { "log-level", required_argument, NULL, ARG_LOG_LEVEL },
                 { "help", no_argument, NULL, 'h' },
                 { "version", no_argument, NULL, ARG_VERSION },
@@ -159,7 +165,8 @@ static int parse_argv(int argc, char **argv) {
 
         /* At most as many as there are words. */
         arg_vars = calloc((size_t) argc + 1, sizeof(char *));
-        if (!arg_vars)
+        arg_tags = calloc((size_t) argc + 1, sizeof(char *));
+        if (!arg_vars || !arg_tags)
                 return -usage("out of memory");
         while ((c = getopt_long(argc, argv, "hv", options, NULL)) >= 0) {
                 switch (c) {
@@ -198,6 +205,7 @@ static int parse_argv(int argc, char **argv) {
                         if (r < 0)
                                 return r;
                         break;
+                case ARG_TAG: arg_tags[arg_n_tags++] = optarg; break;
                 case ARG_LOG_LEVEL:
                         if (log_level_from_string(optarg, &level) < 0)
                                 return -usage(
@@ -252,6 +260,10 @@ static int parse_argv(int argc, char **argv) {
                 return -usage(
                         "--var goes with --once and --validate: the service is given variables by vars.d");
         arg_options.vars = arg_vars;
+        if (!arg_once && arg_n_tags > 0)
+                return -usage("--tag goes with --once");
+        arg_options.tags = arg_tags;
+        arg_options.n_tags = arg_n_tags;
         if (!arg_once && !arg_validate && !streq(arg_options.root, "/"))
                 return -usage("--root goes with --once and --validate: the service manages this host");
         if (optind < argc) {

@@ -7,6 +7,7 @@
 
 #include "command.h"
 #include "disable.h"
+#include "engine-select.h"
 #include "event.h"
 #include "loader.h"
 #include "lock.h"
@@ -49,8 +50,7 @@ static void hide_progress(Once *once) {
 static int on_progress(sd_event_source *source, uint64_t usec, void *userdata) {
         Once *once = userdata;
 
-        (void) fprintf(
-                stderr, "\r\033[K%u of %u states", once->n_done, image_n_states(run_image(once->run)));
+        (void) fprintf(stderr, "\r\033[K%u of %u states", once->n_done, run_n_selected(once->run));
         once->progress_shown = true;
         (void) sd_event_source_set_time(source, usec + PROGRESS_EVERY_USEC);
         return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
@@ -176,8 +176,37 @@ static int find_sandbox(const OnceOptions *once, WorkerPoolOptions *options) {
         return 0;
 }
 
+/* Return: 0, ret is NULL for all; -ENXIO, and it was told; -ENOMEM. */
+static int select_some(const OnceOptions *once, const Image *image, uint8_t **ret) {
+        _cleanup_free_ uint8_t *selected = NULL;
+        uint32_t n = image_n_states(image);
+        const char *meant;
+        size_t bad = 0;
+        int r;
+
+        *ret = NULL;
+        if (once->n_tags == 0)
+                return 0;
+        selected = malloc(MAX(n, 1U));
+        if (!selected)
+                return -ENOMEM;
+        memset(selected, 1, n);
+        r = select_tagged(image, once->tags, once->n_tags, selected, &bad);
+        if (r == -ENXIO) {
+                meant = select_suggest_tag(image, once->tags[bad]);
+                log_error("No state has the tag '%s'%s%s%s", once->tags[bad],
+                        meant ? "; did you mean '" : "", meant ?: "", meant ? "'?" : "");
+        }
+        if (r >= 0)
+                r = select_required(image, selected);
+        if (r >= 0)
+                *ret = TAKE_PTR(selected);
+        return r;
+}
+
 static int start_run(Once *once, Image *image) {
         const Settings *settings = &image->header->settings;
+        _cleanup_free_ uint8_t *selected = NULL;
         RunOptions options = {
                 .id = (int64_t) now_usec(CLOCK_REALTIME),
                 .mode = once->options->plan ? RUN_PLAN : RUN_APPLY,
@@ -192,6 +221,10 @@ static int start_run(Once *once, Image *image) {
         };
         int r;
 
+        r = select_some(once->options, image, &selected);
+        if (r < 0)
+                return r;
+        options.selected = selected;
         if (!once->options->keep_log_level)
                 log_set_max_level((int) settings->log_level);
         if (settings->audit && !once->options->plan)
@@ -243,6 +276,7 @@ static void print_diagnostics(const json_t *diagnostics) {
 
 static void on_loaded(void *userdata, Image *image, json_t *diagnostics) {
         Once *once = userdata;
+        int r;
 
         print_diagnostics(diagnostics);
         if (!image) {
@@ -250,8 +284,9 @@ static void on_loaded(void *userdata, Image *image, json_t *diagnostics) {
                 (void) sd_event_exit(once->event, 0);
                 return;
         }
-        if (start_run(once, image) < 0) {
-                once->status = EXIT_STATE_FAILED;
+        r = start_run(once, image);
+        if (r < 0) {
+                once->status = r == -ENXIO ? EXIT_INVALID : EXIT_STATE_FAILED;
                 (void) sd_event_exit(once->event, 0);
         }
 }

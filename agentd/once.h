@@ -4,6 +4,7 @@
 /* What agentd does when it is not a daemon: one run, or only a look at the roles. */
 
 #include <stdbool.h>
+#include <stddef.h>
 
 /* Exit status, of agentd --once and of agentctl. Source: DESIGN section 9. */
 enum {
@@ -20,6 +21,8 @@ typedef struct OnceOptions {
         const char *module_dir;        /* NULL: none besides the usual ones */
         const char *const *role_files; /* for validate: just these; NULL: all */
         const char *const *vars;       /* NAME=VALUE, ended by NULL; or NULL */
+        const char *const *tags;       /* n of them: only states that have one, and what they require */
+        size_t n_tags;
         bool plan;
         bool check; /* plan: EXIT_PENDING if anything would change */
         bool diff;

@@ -9,6 +9,7 @@ typedef struct Declared {
         const char *id;
         uint8_t hash;
         uint32_t flags, batch_key, when;
+        const char *tag, *hook; /* NULL: none */
 } Declared;
 
 typedef struct Edge {
@@ -24,6 +25,8 @@ static Image *make_image(const Declared *declared, uint32_t n, const Edge *edges
         ImageType *types;
         ImageRole *roles;
         ImagePath *owned;
+        ImageExtra *extras;
+        ImageText *texts;
         uint32_t *dependents, position = 0, n_paths = 0;
         ImageHeader *h;
         Image *image;
@@ -41,12 +44,16 @@ static Image *make_image(const Declared *declared, uint32_t n, const Edge *edges
         nodes = test_image_array(&arena, &h->nodes, n + n_groups, sizeof(ImageNode));
         dependents = test_image_array(&arena, &h->dependents, n_edges, sizeof(uint32_t));
         owned = test_image_array(&arena, &h->paths, n_paths, sizeof(ImagePath));
+        extras = test_image_array(&arena, &h->extras, n, sizeof(ImageExtra));
+        texts = test_image_array(&arena, &h->texts, 2 * n + 1, sizeof(ImageText));
         modules[0] = (ImageModule){ .path = test_image_text(&arena, "/m/file.so"), .build_id_size = 20 };
         modules[1] = (ImageModule){ .path = test_image_text(&arena, "/m/helpers.so"), .build_id_size = 20 };
         memset(modules[1].build_id, build, 20);
         types[0] = (ImageType){ .name = test_image_text(&arena, "t") };
         roles[0] = (ImageRole){ .name = test_image_text(&arena, "web"),
-                .path = test_image_text(&arena, "/web.toml") };
+                .path = test_image_text(&arena, "/web.toml"),
+                .tags = { .offset = 2 * n, .n = 1 } };
+        texts[2 * n] = test_image_text(&arena, "site");
         for (uint32_t i = 0; i < n; i++) {
                 states[i] = (ImageState){
                         .id = test_image_text(&arena, declared[i].id),
@@ -55,8 +62,16 @@ static Image *make_image(const Declared *declared, uint32_t n, const Edge *edges
                         .when = declared[i].when,
                         .timeout_usec = USEC_PER_SEC,
                 };
-                memset(states[i].hash, declared[i].hash, sizeof(states[i].hash));
                 h->n_batch_keys = MAX(h->n_batch_keys, declared[i].batch_key);
+                memset(states[i].hash, declared[i].hash, sizeof(states[i].hash));
+                if (!declared[i].tag && !declared[i].hook)
+                        continue;
+                states[i].extra = i + 1;
+                extras[i].tags = (ImageArray){ .offset = 2 * i, .n = declared[i].tag != NULL };
+                extras[i].hooks[HOOK_AFTER_CHANGE] =
+                        (ImageArray){ .offset = 2 * i + 1, .n = declared[i].hook != NULL };
+                texts[2 * i] = test_image_text(&arena, declared[i].tag ?: "");
+                texts[2 * i + 1] = test_image_text(&arena, declared[i].hook ?: "");
         }
         for (uint32_t i = 0; i < n + n_groups; i++) {
                 nodes[i].dependents.offset = position;
@@ -205,6 +220,63 @@ TEST(new_helpers_are_asked_again) {
                 make_image(conditional, 3, NULL, 0, 0, NULL, 2), "b");
 }
 
+TEST(hooks_count_and_tags_do_not) {
+        static const Declared hook[] = { { "t:a", 1 }, { "t:b", 1, .hook = "/bin/true" }, { "t:c", 1 } },
+                              other[] = { { "t:a", 1 }, { "t:b", 1, .hook = "/bin/false" }, { "t:c", 1 } },
+                              tag[] = { { "t:a", 1 }, { "t:b", 1, .tag = "web" }, { "t:c", 1 } };
+
+        assert_changed(SIMPLE(three), "ooo", SIMPLE(hook), "b");
+        assert_changed(SIMPLE(hook), "ooo", SIMPLE(three), "b");
+        assert_changed(SIMPLE(hook), "ooo", SIMPLE(other), "b");
+        assert_changed(SIMPLE(hook), "ooo", SIMPLE(hook), "");
+        assert_changed(SIMPLE(three), "ooo", SIMPLE(tag), "");
+}
+
+TEST(tags) {
+        static const Declared tagged[] = { { "t:a", 1, .tag = "web" }, { "t:b", 1 },
+                { "t:c", 1, .tag = "database" }, { "t:d", 1, .tag = "web" } };
+        static const struct {
+                const char *tags[3];
+                size_t n_tags;
+                const char *among, *selected;
+                int r;
+                size_t bad;
+        } rows[] = {
+                { { "web" }, 1, "abcd", "ad" },
+                { { "database", "web" }, 2, "abcd", "acd" },
+                { { "web" }, 1, "abc", "a" },
+                { { "web" }, 1, "b", "" },
+                { { "site" }, 1, "abcd", "abcd" },
+                { { "wbe" }, 1, "abcd", "", -ENXIO, 0 },
+                { { "web", "we" }, 2, "abcd", "", -ENXIO, 1 },
+                { { "web", "" }, 2, "abcd", "", -ENXIO, 1 },
+        };
+        Image *image = SIMPLE(tagged);
+
+        FOREACH_ELEMENT(row, rows) {
+                uint8_t selected[4] = {};
+                char text[5] = "", *p = text;
+                size_t bad = 99;
+
+                for (const char *c = row->among; *c; c++)
+                        selected[*c - 'a'] = 1;
+                ASSERT_EQ(select_tagged(image, row->tags, row->n_tags, selected, &bad), row->r);
+                if (row->r < 0) {
+                        ASSERT_EQ(bad, row->bad);
+                        continue;
+                }
+                for (uint32_t i = 0; i < 4; i++)
+                        if (selected[i])
+                                *p++ = (char) ('a' + i);
+                *p = '\0';
+                assert_string_equal(text, row->selected);
+        }
+        assert_string_equal(select_suggest_tag(image, "wbe"), "web");
+        assert_string_equal(select_suggest_tag(image, "sites"), "site");
+        ASSERT_NULL(select_suggest_tag(image, "something else"));
+        image_unref(image);
+}
+
 TEST(what_is_due_anyway_stays) {
         Image *old = SIMPLE(three), *image = SIMPLE(three_with_a_changed);
         uint32_t n;
@@ -217,4 +289,4 @@ TEST(what_is_due_anyway_stays) {
 RUN_TESTS(RUN(only_what_is_declared_otherwise), RUN(what_was_not_right_is_tried_again), RUN(flags_count),
         RUN(what_depends_on_it_comes_along), RUN(those_that_edit_one_file_come_together),
         RUN(who_asks_what_others_own_is_asked_again), RUN(new_helpers_are_asked_again),
-        RUN(what_is_due_anyway_stays))
+        RUN(hooks_count_and_tags_do_not), RUN(tags), RUN(what_is_due_anyway_stays))

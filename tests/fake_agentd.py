@@ -275,9 +275,9 @@ def result(state, what="ok", error=None, differences=()):
 MODE = {"attribute": "mode", "is": "0600", "should": "0644"}
 
 
-def state(name, what="ok", error=None, role="web"):
+def state(name, what="ok", error=None, role="web", tags=()):
     kind, _, rest = name.partition(":")
-    return {"state": name, "type": kind, "name": rest, "role": role, "result": what, "error": error,
+    return {"state": name, "type": kind, "name": rest, "role": role, "tags": list(tags), "result": what, "error": error,
             "since": at(4.5 * DAY), "checked": at(20.5 * HOUR), "changed": None}
 
 

@@ -332,7 +332,7 @@ def test_doc_is_paged_on_a_terminal_only():
 
 # ---- Tests: completion -------------------------------------------------------------------------------------------
 
-STATES = [state("file:/etc/motd"), state("file:/etc/my file", "failed"), state("user:ada", role="base"),
+STATES = [state("file:/etc/motd"), state("file:/etc/my file", "failed"), state("user:ada", role="base", tags=("web", "db")),
           state("file:/evil\x1b[2J")]
 
 
@@ -352,6 +352,7 @@ def test_words_are_completed():
                 ("states", "--", []), ("states", "[", []),
                 ("states", "", ["file:/etc/motd\tok", "file:/etc/my file\tfailed", "user:ada\tok"]),
                 ("runs", "1", ["12\t2026-11-21T13:32:00.000000Z"]), ("roles", "", ["web", "base"]), ("types", "f", ["file"]),
+                ("tags", "", ["web", "db"]), ("tags", "d", ["db"]),
                 ("facts", "o", ["os", "os.id"])):
             done = ctl(server, "__complete", kind, prefix)
             assert (done.status, done.out.splitlines(), done.err) == (0, expected, ""), (kind, prefix, done)

@@ -95,6 +95,7 @@ def test_states_asks_for_what_is_wanted():
                 (("--result", "failed"), [{"result": "failed"}]),
                 (("--result=ok", "--type", "file", "--role=we b&"), [{"result": "ok", "type": "file", "role": "we b&"}]),
                 (("--failed",), [{"result": "failed"}, {"result": "blocked"}]),
+                (("--tag", "web", "a*"), [{"tag": "web", "match": "a*"}]),
                 (("file:/etc/*", "user:ä?"), [{"match": "file:/etc/*"}, {"match": "user:ä?"}])):
             server.requests.clear()
             done = ctl(server, "states", *arguments)
@@ -263,6 +264,8 @@ def test_plan_and_apply_ask_for_what_is_wanted():
                 (("plan",), {"mode": "plan"}),
                 (("plan", "--diff", "file:/a", "user:*"), {"mode": "plan", "diff": True, "states": ["file:/a", "user:*"]}),
                 (("apply", "--only-failed"), {"mode": "apply", "only_failed": True}),
+                (("plan", "--tag", "web", "--diff", "a:b", "--tag=db"),
+                 {"mode": "plan", "diff": True, "states": ["a:b"], "tags": ["web", "db"]}),
                 (("plan", "--var", "a=b", "--var=c=d=e"), {"mode": "plan", "vars": ["a=b", "c=d=e"]}),
                 (("apply", "--", "--diff"), {"mode": "apply", "states": ["--diff"]})):
             assert ctl(server, *arguments).status == 0
@@ -280,6 +283,8 @@ def test_bad_variables_start_no_run():
             done = ctl(server, "plan", "--var", bad)
             assert done.status == 2 and done.err == f"agentctl: error: --var '{bad}' is not NAME=VALUE; see agentctl plan --help\n", done
         assert ctl(server, "plan", "--var", b"a=\xff").status == 2 and server.requests == []
+        assert ctl(server, "plan", "--tag", "").err == "agentctl: error: --tag is empty; see agentctl plan --help\n"
+        assert ctl(server, "plan", "--tag", b"\xff").status == 2 and server.requests == []
 
 
 def test_roles_that_are_wrong_with_variables_are_shown():

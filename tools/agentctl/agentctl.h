@@ -30,6 +30,7 @@ typedef enum Complete {
         COMPLETE_FACTS,
         COMPLETE_ROLES,
         COMPLETE_TYPES,
+        COMPLETE_TAGS,
         COMPLETE_WORDS, /* of a list in the table */
         COMPLETE_FILES,
         _COMPLETE_MAX,

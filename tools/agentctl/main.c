@@ -26,6 +26,12 @@
                 .help = "Set a variable for this run alone, whatever the roles say" \
         }
 
+#define OPTION_TAG                                                                         \
+        {                                                                                  \
+                .name = "tag", .argument = "TAG", .many = true, .complete = COMPLETE_TAGS, \
+                .help = "Only states with this tag, or another one that is named"          \
+        }
+
 const Option global_options[] = {
         { .name = "json", .help = "Print one JSON object a line" },
         { .name = "quiet", .letter = 'q', .help = "Say less: no headings, hints and progress" },
@@ -48,6 +54,7 @@ static const Option states_options[] = {
                 .help = "Only those that were last found to be so" },
         { .name = "type", .argument = "TYPE", .complete = COMPLETE_TYPES, .help = "Only those of a type" },
         { .name = "role", .argument = "ROLE", .complete = COMPLETE_ROLES, .help = "Only those of a role" },
+        { .name = "tag", .argument = "TAG", .complete = COMPLETE_TAGS, .help = "Only those with a tag" },
         {},
 };
 
@@ -55,6 +62,7 @@ static const Option plan_options[] = {
         OPTION_DIFF,
         OPTION_VERBOSE,
         { .name = "check", .help = "Exit with 4 if anything would change" },
+        OPTION_TAG,
         OPTION_VAR,
         {},
 };
@@ -63,6 +71,7 @@ static const Option apply_options[] = {
         OPTION_DIFF,
         OPTION_VERBOSE,
         { .name = "only-failed", .help = "Only states that failed or are blocked, and what they require" },
+        OPTION_TAG,
         OPTION_VAR,
         {},
 };
@@ -124,7 +133,7 @@ const Verb verbs[] = {
                 .handle = verb_plan,
                 .help = "Say what an apply would change",
                 .more = "States are ids or globs; what they require is looked at as well. All, if none is "
-                        "named." },
+                        "named.\nWith --tag only those of them that have a tag." },
         { .name = "apply",
                 .arguments = "[STATE…]",
                 .max = SIZE_MAX,
@@ -133,7 +142,7 @@ const Verb verbs[] = {
                 .handle = verb_apply,
                 .help = "Make this host as the roles declare",
                 .more = "States are ids or globs; what they require is done as well. All, if none is "
-                        "named.\n"
+                        "named.\nWith --tag only those of them that have a tag.\n"
                         "Ctrl-C stops the run, which lets finish what is under way; once more leaves it to "
                         "itself." },
         { .name = "runs", .arguments = "", .handle = verb_runs, .help = "List runs, newest first" },

@@ -16,6 +16,7 @@ static const char *const kind_names[_COMPLETE_MAX] = {
         [COMPLETE_FACTS] = "facts",
         [COMPLETE_ROLES] = "roles",
         [COMPLETE_TYPES] = "types",
+        [COMPLETE_TAGS] = "tags",
 };
 
 /* ---- What a word may become ------------------------------------------------------------------------------------ */
@@ -44,12 +45,19 @@ static void offer(Words *words, const char *word, const char *meaning) {
 
 static int on_item(void *userdata, json_t *item) {
         Words *words = userdata;
+        const json_t *tag;
         char number[32];
+        size_t i;
 
         switch (words->kind) {
         case COMPLETE_STATES: offer(words, get_text(item, "state"), get_text(item, "result")); break;
         case COMPLETE_ROLES: offer(words, get_text(item, "role"), NULL); break;
         case COMPLETE_TYPES: offer(words, get_text(item, "type"), NULL); break;
+        case COMPLETE_TAGS:
+                json_array_foreach(json_object_get(item, "tags"), i, tag) {
+                        offer(words, json_string_value(tag), NULL);
+                }
+                break;
         default:
                 (void) snprintf(number, sizeof(number), "%" JSON_INTEGER_FORMAT, get_integer(item, "run"));
                 offer(words, number, get_text(item, "started"));

@@ -195,20 +195,27 @@ static int on_object(void *userdata, json_t *object) {
 
 /* ---- The run --------------------------------------------------------------------------------------------------- */
 
+/* What was given for an option that may be there more than once; NULL: nothing was. */
+static json_t *list_of(const Invocation *invocation, const char *option) {
+        json_t *list = option_value(invocation, option) ? json_array() : NULL;
+        const char *value;
+        size_t position = 0;
+
+        while ((value = option_next(invocation, option, &position)))
+                (void) json_array_append_new(list, json_string(value));
+        return list;
+}
+
 static json_t *request_of(const Invocation *invocation, bool plan) {
         json_t *states = invocation->n_words > 0 ? json_array() : NULL; /* none given: all */
-        json_t *vars = option_value(invocation, "var") ? json_array() : NULL;
-        const char *var;
-        size_t position = 0;
 
         for (size_t i = 0; i < invocation->n_words; i++)
                 (void) json_array_append_new(states, json_string(invocation->words[i]));
-        while ((var = option_next(invocation, "var", &position)))
-                (void) json_array_append_new(vars, json_string(var));
         /* Progress also where it is not shown: it says which run this is, and Ctrl-C needs that. */
-        return json_pack("{s:s, s:o*, s:b, s:b, s:b, s:o*}", "mode", plan ? "plan" : "apply", "states",
-                states, "only_failed", option_value(invocation, "only-failed") != NULL, "diff",
-                option_value(invocation, "diff") != NULL, "progress", 1, "vars", vars);
+        return json_pack("{s:s, s:o*, s:o*, s:b, s:b, s:b, s:o*}", "mode", plan ? "plan" : "apply", "states",
+                states, "tags", list_of(invocation, "tag"), "only_failed",
+                option_value(invocation, "only-failed") != NULL, "diff",
+                option_value(invocation, "diff") != NULL, "progress", 1, "vars", list_of(invocation, "var"));
 }
 
 /* Whether any of the states that differ would be changed, and is not only audited. */
@@ -336,6 +343,10 @@ static int run(Invocation *invocation, bool plan) {
                 if (!utf8_is_valid(var, strlen(var)))
                         return usage(invocation->verb, "--var: it is not UTF-8");
         }
+        position = 0;
+        for (const char *tag; (tag = option_next(invocation, "tag", &position));)
+                if (!*tag || !utf8_is_valid(tag, strlen(tag)))
+                        return usage(invocation->verb, *tag ? "--tag: it is not UTF-8" : "--tag is empty");
         follow.differing = json_array();
         r = follow_run(&follow, plan);
 

@@ -59,7 +59,8 @@ static int ask(Invocation *invocation, List *list, const char *pattern, const ch
 
         if (!path || query_add(&path, "match", pattern) < 0 || query_add(&path, "result", result) < 0 ||
                 query_add(&path, "type", option_value(invocation, "type")) < 0 ||
-                query_add(&path, "role", option_value(invocation, "role")) < 0) {
+                query_add(&path, "role", option_value(invocation, "role")) < 0 ||
+                query_add(&path, "tag", option_value(invocation, "tag")) < 0) {
                 (void) log_oom();
                 return EXIT_STATE_FAILED;
         }
@@ -71,7 +72,7 @@ int verb_states(Invocation *invocation) {
         const char *result = option_value(invocation, "result"), *const none[] = { NULL };
         bool failed = option_value(invocation, "failed");
         bool asked = failed || result || invocation->n_words > 0 || option_value(invocation, "type") ||
-                     option_value(invocation, "role");
+                     option_value(invocation, "role") || option_value(invocation, "tag");
         const char *const *results = failed ? bad : &result;
         const char *const *patterns = invocation->n_words > 0 ? invocation->words : none;
         size_t n_results = failed ? ELEMENTSOF(bad) : 1, n_patterns = MAX(invocation->n_words, (size_t) 1);
