@@ -345,7 +345,7 @@ State *state_make_again(
                 .type = type,
                 .place = { .file = role->path },
                 .flags = IMAGE_STATE_REMOVAL,
-                .timeout_usec = type->type->timeout_usec ?: DEFAULT_TIMEOUT_USEC,
+                .timeout_usec = type->type->timeout_usec ?: USEC_PER_MINUTE,
         };
         if (role->audit || loader->settings.audit)
                 state->flags |= IMAGE_STATE_AUDIT;
