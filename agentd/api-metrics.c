@@ -30,7 +30,7 @@ static void print_states(FILE *f, const Engine *engine) {
         for (Result result = 0; result < _RESULT_MAX; result++)
                 (void) fprintf(f, "agentd_states{result=\"%s\"} %" PRIu32 "\n", result_to_string(result),
                         table ? table->counts[result] : 0);
-        number(f, "roles", "gauge", "Roles in force.", image ? image->header->roles.n : 0);
+        number(f, "roles", "gauge", "Roles in force.", image ? image_n_roles(image) : 0);
 }
 
 static void print_runs(FILE *f, const Engine *engine) {

@@ -37,13 +37,14 @@ static json_t *state_to_json(const StatusTable *table, uint32_t i) {
         const Image *image = table->image;
         const StateStatus *status = table->states + i;
 
-        return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "state",
+        return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b}", "state",
                 api_text(image_state_id(image, i)), "type", api_text(image_state_type(image, i)), "name",
                 api_text(image_state_name(image, i)), "role", api_text(image_state_role(image, i)), "tags",
                 tags_to_json(image, i), "result",
                 status->result == RESULT_NONE ? json_null() : json_string(result_to_string(status->result)),
                 "error", api_text(status->error), "since", json_from_time(status->since_usec), "checked",
-                json_from_time(status->checked_usec), "changed", json_from_time(status->changed_usec));
+                json_from_time(status->checked_usec), "changed", json_from_time(status->changed_usec),
+                "removal", !!(image_state(image, i)->flags & IMAGE_STATE_REMOVAL));
 }
 
 /* About the bytes of that. */

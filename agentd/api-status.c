@@ -12,7 +12,7 @@ static json_t *roles_to_json(const Engine *engine) {
         const Image *image = engine_image(engine);
 
         return json_pack("{s:o, s:I, s:I, s:O}", "loaded", json_from_time(engine_loaded(engine)), "n_roles",
-                (json_int_t) (image ? image->header->roles.n : 0), "n_states",
+                (json_int_t) (image ? image_n_roles(image) : 0), "n_states",
                 (json_int_t) (image ? image_n_states(image) : 0), "errors", engine_load_errors(engine));
 }
 

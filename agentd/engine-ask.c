@@ -28,7 +28,7 @@ static void answer_validation(Validation *validation, Image *image, const json_t
         if (!on_loaded)
                 return;
         if (image)
-                outcome = json_pack("{s:I, s:I, s:O}", "n_roles", (json_int_t) image->header->roles.n,
+                outcome = json_pack("{s:I, s:I, s:O}", "n_roles", (json_int_t) image_n_roles(image),
                         "n_states", (json_int_t) image_n_states(image), "warnings",
                         load_warnings(validation->load));
         on_loaded(validation->userdata, outcome, diagnostics);
@@ -95,6 +95,8 @@ static int start(Engine *engine, const char *const *vars, const Validation *how)
         *validation = *how;
         validation->engine = engine;
         validation->options = engine->load_options;
+        /* What is left to remove says nothing about the roles, and a run with variables of its own is not what removes. */
+        validation->options.removals = NULL;
         if (vars) {
                 r = copy_vars(vars, &validation->vars);
                 if (r < 0)

@@ -88,6 +88,11 @@ struct Engine {
 
         Commands *commands; /* engine-command.c */
 
+        /* engine-removal.c */
+        json_t *removals; /* id → recipe, as the store has them */
+        bool removed;     /* the next load has another state of these, or one less */
+        bool noted;       /* one was written down since the load began */
+
         /* engine-run.c */
         WorkerPool *pool;
         struct Heal *heal;
@@ -143,6 +148,17 @@ void engine_load_stop(Engine *engine);
 
 /* engine-command.c */
 int engine_command_init(Engine *engine);
+
+/* engine-removal.c */
+int engine_removal_init(Engine *engine);
+void engine_removal_done(Engine *engine);
+/* Another image was adopted. */
+void engine_removal_adopted(Engine *engine, const Load *load);
+/* The store is a fresh one. */
+void engine_removal_store_reset(Engine *engine);
+/* A run that applies has found this of one of its states. */
+void engine_removal_result(EngineRun *run, uint32_t state, Result result);
+void engine_removal_run_over(Engine *engine);
 
 /* engine-run.c */
 EngineRun *engine_run_next(const EngineRun *run);

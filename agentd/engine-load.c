@@ -200,6 +200,7 @@ static int adopt(Engine *engine, Image *image, bool different, uint8_t *left) {
         old = engine->image;
         identity_adopt(image, status, old);
         engine->image = image_ref(image);
+        engine_removal_adopted(engine, engine->load);
         engine->loaded_usec = now_usec(CLOCK_REALTIME);
         engine_apply_settings(engine, &image->header->settings);
         engine_run_image_changed(engine, different, left);
@@ -241,7 +242,7 @@ static void tell_refused(Engine *engine, const json_t *diagnostics) {
 }
 
 static void tell_loaded(Engine *engine) {
-        uint32_t n_roles = engine->image->header->roles.n, n_states = image_n_states(engine->image);
+        uint32_t n_roles = image_n_roles(engine->image), n_states = image_n_states(engine->image);
         json_t *data =
                 json_pack("{s:I, s:I}", "n_roles", (json_int_t) n_roles, "n_states", (json_int_t) n_states);
 
@@ -359,9 +360,9 @@ static void on_load_good(Engine *engine, Image *image, const json_t *diagnostics
         image_unref(old);
 
         outcome = json_pack("{s:I, s:I, s:b, s:o, s:I, s:[], s:O}", "n_roles",
-                (json_int_t) image->header->roles.n, "n_states", (json_int_t) image_n_states(image),
-                "changed", changed, "run", run > 0 ? json_integer(run) : json_null(), "n_run_states",
-                (json_int_t) n, "diagnostics", "warnings", load_warnings(engine->load));
+                (json_int_t) image_n_roles(image), "n_states", (json_int_t) image_n_states(image), "changed",
+                changed, "run", run > 0 ? json_integer(run) : json_null(), "n_run_states", (json_int_t) n,
+                "diagnostics", "warnings", load_warnings(engine->load));
         answer_waiters(engine, outcome, diagnostics);
         json_decref(outcome);
 }
@@ -387,6 +388,7 @@ static int start_load(Engine *engine, LoadCause cause) {
         int r;
 
         engine->load_cause = cause;
+        engine->noted = false;
         engine->load_over = false;
         engine->load_begin_usec = now_usec(CLOCK_MONOTONIC);
         settle_cancel(engine->settle);
@@ -506,6 +508,10 @@ int engine_load_init(Engine *engine) {
         engine->load_errors = json_array();
         if (!engine->load_errors)
                 return -ENOMEM;
+        r = engine_removal_init(engine);
+        if (r < 0)
+                return r;
+        engine->load_options.removals = engine->removals;
         r = sd_event_add_defer(engine->event, &engine->load_event, on_load_event, engine);
         if (r < 0)
                 return r;
@@ -552,4 +558,5 @@ void engine_load_done(Engine *engine) {
         status_table_free(engine->status);
         image_unref(engine->image);
         json_decref(engine->load_errors);
+        engine_removal_done(engine);
 }

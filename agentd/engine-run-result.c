@@ -185,6 +185,9 @@ void engine_run_on_result(void *userdata, Run *r, uint32_t state) {
                                 engine->status, engine->store, now, result, detail ? detail->error : NULL);
                 else if (run->apart)
                         forget_status(run, state, result);
+                /* What is made by variables of a single run is not the roles' to remove. */
+                if (!run->apart)
+                        engine_removal_result(run, state, result);
         }
         /* What is as wrong as before is no news, however often it is touched. */
         if (run->heal && change == STATUS_SAME && result != RESULT_CHANGED)

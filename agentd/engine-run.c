@@ -199,6 +199,7 @@ static void wake_others(Engine *engine) {
                 if (other->run)
                         run_retry(other->run);
         (void) sd_event_source_set_enabled(engine->run_event, SD_EVENT_ONESHOT);
+        engine_removal_run_over(engine);
         engine_touch(engine);
 }
 

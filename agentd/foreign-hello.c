@@ -36,6 +36,7 @@ static const struct {
         { "user", AGENTD_USER },
         { "group", AGENTD_GROUP },
         { "literal", AGENTD_LITERAL },
+        { "identifies", AGENTD_IDENTIFIES },
 };
 
 /* An object of the declarations that is being read, and what to call it. */

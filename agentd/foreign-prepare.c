@@ -171,7 +171,8 @@ static int ask(Question *question, char **reterr) {
         return r;
 }
 
-static void prepare_type(Loader *loader, const TypeEntry *type) {
+/* only: of this state; NULL: of all. */
+static void prepare_type(Loader *loader, const TypeEntry *type, const State *only) {
         Question question = { .loader = loader, .type = type };
         _cleanup_free_ char *why = NULL;
         int r;
@@ -180,7 +181,7 @@ static void prepare_type(Loader *loader, const TypeEntry *type) {
         for (uint32_t i = 0; i < loader->n_states; i++) {
                 State *state = loader->states[i];
 
-                if (state->type != type || state->broken || !state->data)
+                if ((only && state != only) || state->type != type || state->broken || !state->data)
                         continue;
                 question.states[question.n++] = state;
                 question.hide = question.hide || state->flags & IMAGE_STATE_SENSITIVE;
@@ -194,11 +195,18 @@ static void prepare_type(Loader *loader, const TypeEntry *type) {
                         why ?: strerror(-r));
 }
 
+void foreign_prepare_one(Loader *loader, State *state) {
+        const Module *module = state->type->module;
+
+        if (module->foreign && foreign_type(module, state->type->type)->prepare)
+                prepare_type(loader, state->type, state);
+}
+
 void foreign_prepare_all(Loader *loader) {
         for (uint32_t i = 0; i < loader->n_types; i++) {
                 const TypeEntry *type = loader->types[i];
 
                 if (type->module->foreign && foreign_type(type->module, type->type)->prepare)
-                        prepare_type(loader, type);
+                        prepare_type(loader, type, NULL);
         }
 }

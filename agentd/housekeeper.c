@@ -14,6 +14,7 @@
  * once do no harm.
  *
  *      look for corruption, if the store was not closed in order
+ *      give results and events of states that were renamed their new names
  *      move the log into the database
  *      delete what is too old or too much, oldest first
  *      give the file's free pages back
@@ -125,10 +126,10 @@ static int note_time(Keeper *k) {
         return sqlite3_exec(k->db, update, NULL, NULL, NULL);
 }
 
-/* ---- Deletion -------------------------------------------------------------------------------------------------- */
+/* ---- Many rows ------------------------------------------------------------------------------------------------- */
 
-/* In several transactions; sql has ?1 for the last one that may go, ?2 for how many at most. */
-static int delete_up_to(Keeper *k, const char *sql, int64_t last) {
+/* In several transactions; sql has ?1 for what it is about, ?2 for how many rows at most. */
+static int in_steps(Keeper *k, const char *sql, int64_t what) {
         int n, asked, rc;
 
         do {
@@ -139,7 +140,7 @@ static int delete_up_to(Keeper *k, const char *sql, int64_t last) {
                 if (rc != SQLITE_OK)
                         return rc;
                 asked = k->n_rows;
-                (void) sqlite3_bind_int64(statement, 1, last);
+                (void) sqlite3_bind_int64(statement, 1, what);
                 (void) sqlite3_bind_int(statement, 2, asked);
                 rc = sqlite3_step(statement);
                 (void) sqlite3_finalize(statement);
@@ -153,31 +154,67 @@ static int delete_up_to(Keeper *k, const char *sql, int64_t last) {
         return rc;
 }
 
+/* ---- Renaming -------------------------------------------------------------------------------------------------- */
+
+/* In the order in which they were renamed: one may have been renamed twice. */
+static int rename_states(Keeper *k) {
+        for (;;) {
+                int64_t position;
+                int rc;
+
+                rc = get(k, "SELECT min(position) FROM renames", 0, INT64_MIN, &position);
+                if (rc != SQLITE_OK || position == INT64_MIN)
+                        return rc;
+                rc = in_steps(k,
+                        "UPDATE results SET state = (SELECT state FROM renames WHERE position = ?1)"
+                        " WHERE position IN (SELECT r.position FROM results AS r, renames AS n"
+                        " WHERE n.position = ?1 AND r.state = n.was AND r.position <= n.last_result LIMIT "
+                        "?2)",
+                        position);
+                if (rc == SQLITE_OK)
+                        rc = in_steps(k,
+                                "UPDATE events SET state = (SELECT state FROM renames WHERE position = ?1)"
+                                " WHERE id IN (SELECT e.id FROM events AS e, renames AS n"
+                                " WHERE n.position = ?1 AND e.state = n.was AND e.id <= n.last_event LIMIT "
+                                "?2)",
+                                position);
+                if (rc == SQLITE_OK)
+                        rc = in_steps(k,
+                                "DELETE FROM renames WHERE position IN (SELECT position FROM renames"
+                                " WHERE position = ?1 LIMIT ?2)",
+                                position);
+                if (rc != SQLITE_OK)
+                        return rc;
+        }
+}
+
+/* ---- Deletion -------------------------------------------------------------------------------------------------- */
+
 /* Runs that are over, up to that one. Their results go first: if it is killed in between, the next housekeeper finds
  * the run and goes on. */
 static int delete_runs(Keeper *k, int64_t last) {
         int rc;
 
-        rc = delete_up_to(k,
+        rc = in_steps(k,
                 "DELETE FROM results WHERE position IN (SELECT position FROM results WHERE run <= ?1"
                 " AND run NOT IN (SELECT id FROM runs WHERE finished IS NULL) LIMIT ?2)",
                 last);
         if (rc == SQLITE_OK)
-                rc = delete_up_to(k,
+                rc = in_steps(k,
                         "DELETE FROM contents WHERE (hash, run) IN (SELECT hash, run FROM contents WHERE "
                         "run <= ?1"
                         " AND run NOT IN (SELECT id FROM runs WHERE finished IS NULL) LIMIT ?2)",
                         last);
         if (rc != SQLITE_OK)
                 return rc;
-        return delete_up_to(k,
+        return in_steps(k,
                 "DELETE FROM runs WHERE id IN (SELECT id FROM runs WHERE id <= ?1"
                 " AND finished IS NOT NULL LIMIT ?2)",
                 last);
 }
 
 static int delete_events(Keeper *k, int64_t last) {
-        return delete_up_to(
+        return in_steps(
                 k, "DELETE FROM events WHERE id IN (SELECT id FROM events WHERE id <= ?1 LIMIT ?2)", last);
 }
 
@@ -372,6 +409,8 @@ static int keep_house(Keeper *k) {
         rc = check(k);
         if (rc == SQLITE_OK)
                 rc = checkpoint(k);
+        if (rc == SQLITE_OK)
+                rc = rename_states(k);
         if (rc == SQLITE_OK)
                 rc = delete_what_is_too_old(k);
         if (rc == SQLITE_OK)

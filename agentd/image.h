@@ -86,6 +86,7 @@ typedef struct ImageRole {
 #define IMAGE_STATE_UNWATCHED     (1u << 4) /* it is looked at by runs only */
 #define IMAGE_STATE_LOOKS_AT_PATHS \
         (1u << 5) /* it asks what others own: another path in the roles may change what it finds */
+#define IMAGE_STATE_REMOVAL (1u << 6) /* no role declares it any more: what it made is removed */
 
 typedef struct ImageState {
         ImageText id; /* "TYPE:NAME" */
@@ -263,6 +264,16 @@ static inline const char *image_text(const Image *image, ImageText text) {
 
 static inline uint32_t image_n_states(const Image *image) {
         return image->header->states.n;
+}
+
+/* Roles that are gone are in the image only for what is left of them. */
+static inline uint32_t image_n_roles(const Image *image) {
+        const ImageRole *roles = image_array(image, roles, ImageRole);
+        uint32_t n = 0;
+
+        for (uint32_t i = 0; i < image->header->roles.n; i++)
+                n += roles[i].path.n > 0;
+        return n;
 }
 
 static inline const ImageState *image_state(const Image *image, uint32_t i) {

@@ -22,6 +22,7 @@ struct Load {
         Image *image;
         json_t *diagnostics;
         json_t *warnings;
+        json_t *forgotten;
         LoadFile *files;
         size_t n_files, n_files_allocated, files_bytes;
         uint64_t used; /* of the image, as the loader says; 0: it was not finished */
@@ -72,6 +73,7 @@ Load *load_free(Load *load) {
         image_unref(load->image);
         json_decref(load->diagnostics);
         json_decref(load->warnings);
+        json_decref(load->forgotten);
         for (size_t i = 0; i < load->n_files; i++)
                 free((char *) load->files[i].path);
         free(load->files);
@@ -86,6 +88,10 @@ size_t load_files(const Load *load, const LoadFile **ret) {
 
 const json_t *load_warnings(const Load *load) {
         return load->warnings;
+}
+
+const json_t *load_forgotten(const Load *load) {
+        return load->forgotten;
 }
 
 char *load_diagnostic_to_string(const json_t *diagnostic) {
@@ -131,6 +137,14 @@ static int handle_log(Load *load, MessageReader *reader) {
         if (level <= LOG_WARNING && json_array_size(load->warnings) < DIAGNOSTICS_MAX)
                 return json_array_append_new(load->warnings, json_string(text)) < 0 ? -ENOMEM : 0;
         return 0;
+}
+
+static int handle_forget(Load *load, MessageReader *reader) {
+        _cleanup_free_ char *id = message_get_string(reader);
+
+        if (!id)
+                return -EBADMSG;
+        return json_array_append_new(load->forgotten, json_string(id)) < 0 ? -ENOMEM : 0;
 }
 
 static int handle_file(Load *load, MessageReader *reader) {
@@ -180,6 +194,7 @@ static int handle_datagram(Load *load, const uint8_t *data, size_t size) {
                         break;
                 case MESSAGE_LOG: r = handle_log(load, &reader); break;
                 case MESSAGE_FILE: r = handle_file(load, &reader); break;
+                case MESSAGE_FORGET: r = handle_forget(load, &reader); break;
                 default: return -EBADMSG;
                 }
                 if (r < 0)
@@ -316,8 +331,9 @@ int load_start(sd_event *event, const LoadOptions *options, const LoadHandlers *
                 .fd = -EBADF,
                 .diagnostics = json_array(),
                 .warnings = json_array(),
+                .forgotten = json_array(),
         };
-        if (!load->diagnostics || !load->warnings)
+        if (!load->diagnostics || !load->warnings || !load->forgotten)
                 return -ENOMEM;
         r = image_new(&load->image);
         if (r < 0)

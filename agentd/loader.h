@@ -24,6 +24,9 @@ typedef struct LoadOptions {
         const char *const *role_files; /* load just these, ended by NULL; NULL: what is in conf.d */
         const char *const *vars;       /* NAME=VALUE, ended by NULL: over those of the host; NULL: none */
         usec_t timeout_usec;           /* 0: LOAD_TIMEOUT_USEC */
+        const json_t *
+                removals; /* what is to be made of states that are declared no more: id → text, see ImageExtra.removal;
+                                 * or NULL */
 } LoadOptions;
 
 /* A file or directory that a load read, or looked for in vain: then the identity is all 0. */
@@ -61,6 +64,9 @@ size_t load_files(const Load *load, const LoadFile **ret);
 
 /* For the handler: what was logged as a warning, an array of strings. No reference is given. */
 const json_t *load_warnings(const Load *load);
+
+/* For the handler: ids of `removals` that are to be forgotten, an array; once the image is adopted. No reference is given. */
+const json_t *load_forgotten(const Load *load);
 
 /* ---- The other side: role-load.c ------------------------------------------------------------------------------- */
 

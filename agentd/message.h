@@ -62,6 +62,7 @@ typedef enum MessageKind {
         MESSAGE_FILE,       /* text path, u32 is directory, u64 device, inode, size, mtime, ctime */
         MESSAGE_COMMAND,    /* see command-message.h; a datagram of its own, since descriptors go with it */
         MESSAGE_COMMAND_DONE, /* likewise */
+        MESSAGE_FORGET,       /* text id */
         _MESSAGE_KIND_MAX,
 } MessageKind;
 

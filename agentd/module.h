@@ -107,6 +107,10 @@ struct AgentdMember {
         (1u << 9) /* of a string: as agentd_has_checksum() wants it; agentd checks its form */
 #define AGENTD_SYMBOLIC \
         (1u << 10) /* of a mode: what is not octal digits ("u=rwX,go-w") is given on as AGENTD_STRING */
+#define AGENTD_IDENTIFIES \
+        (1u << 11) /* says what the state is about, or how that is removed: it goes with ensure = "absent" when the state
+                    * itself is declared no more. What is AGENTD_REQUIRED does so anyway. Of a type with `ensure`. Never a
+                    * secret: it is written down in clear */
 
 typedef struct AgentdParameter AgentdParameter;
 
@@ -169,6 +173,11 @@ typedef struct AgentdState {
                    * point to stays: strings, items, members. For types of which there are many states */
 #define AGENTD_RELOADS  (1u << 4) /* a state takes `reload_on` */
 #define AGENTD_RESTARTS (1u << 5) /* … `restart_on` */
+
+/* Flags of a call of prepare. */
+#define AGENTD_ON_REMOVAL \
+        (1u << 0) /* the role says on_removal = "absent": if nobody could tell then what is to be removed, say so with
+                   * agentd_prepare_error() */
 
 /* Flags of a call of check and apply. */
 #define AGENTD_PLAN (1u << 0) /* this is a plan: nothing will be applied after */
@@ -271,6 +280,20 @@ AGENTD_EXPORT void agentd_prepare_after(AgentdPrepare *prepare, const char *id);
 
 /* What this state takes at most, if the role does not say it: it is one of those that take longer than others of its type. */
 AGENTD_EXPORT void agentd_prepare_timeout(AgentdPrepare *prepare, uint64_t timeout_usec);
+
+/*
+ * agentd_prepare_removal() - what a parameter will be when the state is declared no more, and its role said
+ * on_removal = "absent"
+ * @parameter: by index
+ * @value:     of the type that the parameter has when it is read; AGENTD_NONE: it is not given then. What it points to must
+ *             stay until prepare returns and the loader has written it down: memory from agentd_alloc(), values of
+ *             parameters, constants. No secret
+ *
+ * Then the state is made anew from those parameters alone that say what it is about (AGENTD_IDENTIFIES), with ensure =
+ * "absent"; this adds another one, or says one otherwise.
+ */
+AGENTD_EXPORT void agentd_prepare_removal(
+        AgentdPrepare *prepare, unsigned parameter, const AgentdValue *value);
 
 /* What a state of a type with AGENTD_NAME_IS_PATH makes of its path. Without a word it is a directory. */
 typedef enum AgentdPathKind {

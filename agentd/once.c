@@ -298,8 +298,8 @@ static void on_validated(void *userdata, Image *image, json_t *diagnostics) {
         once->status = image ? EXIT_FINE : EXIT_INVALID;
         if (image)
                 (void) printf("%u state%s in %u role%s, no errors\n", image_n_states(image),
-                        image_n_states(image) == 1 ? "" : "s", image->header->roles.n,
-                        image->header->roles.n == 1 ? "" : "s");
+                        image_n_states(image) == 1 ? "" : "s", image_n_roles(image),
+                        image_n_roles(image) == 1 ? "" : "s");
         if (output_flush(stdout) < 0)
                 once->status = EXIT_STATE_FAILED;
         (void) sd_event_exit(once->event, 0);

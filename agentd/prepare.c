@@ -50,6 +50,18 @@ void agentd_prepare_timeout(AgentdPrepare *prepare, uint64_t timeout_usec) {
                 prepare->state->timeout_usec = timeout_usec;
 }
 
+void agentd_prepare_removal(AgentdPrepare *prepare, unsigned parameter, const AgentdValue *value) {
+        Loader *loader = prepare->loader;
+        State *state = prepare->state;
+
+        if (!state_leaves(state) || parameter >= state->type->n_parameters)
+                return;
+        if (!state->removal)
+                state->removal =
+                        arena_new_array(&loader->scratch, const AgentdValue *, state->type->n_parameters);
+        state->removal[parameter] = arena_memdup(&loader->scratch, value, sizeof(*value));
+}
+
 void agentd_prepare_edits(AgentdPrepare *prepare, const char *path) {
         prepare->state->edits = arena_strdup(&prepare->loader->scratch, path);
 }
@@ -193,7 +205,8 @@ void state_prepare(Loader *loader, State *state) {
         state->data = state->parameters;
         if (type->prepare) {
                 state->data = NULL;
-                r = type->prepare(&prepare, name, state->parameters, &state->data, 0);
+                r = type->prepare(&prepare, name, state->parameters, &state->data,
+                        state_leaves(state) ? AGENTD_ON_REMOVAL : 0);
                 if (r < 0) {
                         if (!prepare.failed)
                                 diagnostics_add(&loader->diagnostics, state->place,

@@ -9,7 +9,7 @@
 /* A glob that matches no more than so many states gets an edge to each; for more a group is made. */
 #define GROUP_MIN 8
 
-static void add_edge(Loader *loader, uint32_t from, uint32_t to) {
+void graph_add_edge(Loader *loader, uint32_t from, uint32_t to) {
         if (from == to)
                 return;
         loader->edges = arena_grow(
@@ -83,7 +83,7 @@ static Group *find_group(Graph *graph, const Reference *reference) {
         map_put(&loader->group_map, &loader->scratch, key, i);
         group = &graph->groups[i];
         *group = (Group){};
-        for (uint32_t s = 0; s < loader->n_states; s++)
+        for (uint32_t s = 0; s < loader->n_declared; s++)
                 if (is_meant(reference, loader->states[s])) {
                         group->members = arena_grow(&loader->scratch, group->members, group->n,
                                 &group->n_allocated, sizeof(uint32_t));
@@ -119,9 +119,9 @@ static void connect_group(Graph *graph, const State *state, const Reference *ref
         if (group->n < GROUP_MIN || itself) {
                 for (uint32_t i = 0; i < group->n; i++) {
                         if (reference->before)
-                                add_edge(loader, state->index, group->members[i]);
+                                graph_add_edge(loader, state->index, group->members[i]);
                         else
-                                add_edge(loader, group->members[i], state->index);
+                                graph_add_edge(loader, group->members[i], state->index);
                 }
                 return;
         }
@@ -130,16 +130,16 @@ static void connect_group(Graph *graph, const State *state, const Reference *ref
                 if (group->node_before == 0) {
                         group->node_before = add_group_node(loader, reference->pattern);
                         for (uint32_t i = 0; i < group->n; i++)
-                                add_edge(loader, group->node_before, group->members[i]);
+                                graph_add_edge(loader, group->node_before, group->members[i]);
                 }
-                add_edge(loader, state->index, group->node_before);
+                graph_add_edge(loader, state->index, group->node_before);
         } else {
                 if (group->node_after == 0) {
                         group->node_after = add_group_node(loader, reference->pattern);
                         for (uint32_t i = 0; i < group->n; i++)
-                                add_edge(loader, group->members[i], group->node_after);
+                                graph_add_edge(loader, group->members[i], group->node_after);
                 }
-                add_edge(loader, group->node_after, state->index);
+                graph_add_edge(loader, group->node_after, state->index);
         }
 }
 
@@ -148,11 +148,11 @@ static void unknown_reference(Loader *loader, const Reference *reference) {
         const char **ids;
 
         /* Few enough to compare with each. */
-        if (loader->diagnostics.n < 100 && loader->n_states <= 20000) {
-                ids = arena_new_array(&loader->scratch, const char *, loader->n_states);
-                for (uint32_t i = 0; i < loader->n_states; i++)
+        if (loader->diagnostics.n < 100 && loader->n_declared <= 20000) {
+                ids = arena_new_array(&loader->scratch, const char *, loader->n_declared);
+                for (uint32_t i = 0; i < loader->n_declared; i++)
                         ids[i] = loader->states[i]->id;
-                meant = suggest(reference->pattern, ids, loader->n_states);
+                meant = suggest(reference->pattern, ids, loader->n_declared);
         }
         if (meant)
                 diagnostics_add(&loader->diagnostics, reference->place,
@@ -188,9 +188,9 @@ static void connect(Graph *graph, const State *state, const Reference *reference
                         diagnostics_add(
                                 &loader->diagnostics, reference->place, "%s refers to itself", state->id);
                 else if (reference->before)
-                        add_edge(loader, state->index, other->index);
+                        graph_add_edge(loader, state->index, other->index);
                 else
-                        add_edge(loader, other->index, state->index);
+                        graph_add_edge(loader, other->index, state->index);
                 add_listener(loader, other->index, state, reference);
                 return;
         }
@@ -206,7 +206,7 @@ static void connect(Graph *graph, const State *state, const Reference *reference
 
 static void connect_to_owner(Loader *loader, const State *owner, const State *state) {
         if (owner->path_kind == AGENTD_PATH_DIRECTORY || owner->path_kind == AGENTD_PATH_TREE)
-                add_edge(loader, owner->index, state->index);
+                graph_add_edge(loader, owner->index, state->index);
         else if (state->path_kind != AGENTD_PATH_ABSENT)
                 diagnostics_add(&loader->diagnostics, state->place,
                         "%s lies below %s (%s:%u:%u), which is to be %s", state->id, owner->id,
@@ -214,7 +214,7 @@ static void connect_to_owner(Loader *loader, const State *owner, const State *st
                         owner->path_kind == AGENTD_PATH_ABSENT ? "absent" : "no directory");
         else if (owner->path_kind == AGENTD_PATH_ABSENT)
                 /* A directory goes when it is empty. */
-                add_edge(loader, state->index, owner->index);
+                graph_add_edge(loader, state->index, owner->index);
 }
 
 /* A part of a file comes after the state that owns the file, which must leave the content to others. */
@@ -226,7 +226,7 @@ static void connect_to_edited(Loader *loader, const State *state) {
                 return;
         owner = loader->states[i];
         if (owner->path_kind == AGENTD_PATH_EDITABLE)
-                add_edge(loader, owner->index, state->index);
+                graph_add_edge(loader, owner->index, state->index);
         else
                 diagnostics_add(&loader->diagnostics, state->place, "%s edits '%s', which %s (%s:%u:%u) %s",
                         state->id, state->edits, owner->id, owner->place.file, owner->place.line,
@@ -403,7 +403,7 @@ static void find_cycles(Loader *loader) {
 void graph_build(Loader *loader) {
         Graph graph = { .loader = loader };
 
-        for (uint32_t i = 0; i < loader->n_states; i++) {
+        for (uint32_t i = 0; i < loader->n_declared; i++) {
                 const State *state = loader->states[i];
 
                 for (uint32_t k = 0; k < state->n_references; k++)
@@ -418,5 +418,6 @@ void graph_build(Loader *loader) {
                 }
         }
         connect_belows(loader);
+        removals_connect(loader);
         find_cycles(loader);
 }

@@ -55,6 +55,14 @@ void loader_tell_files(Loader *loader) {
         (void) message_flush(&writer);
 }
 
+void loader_tell_forget(_unused_ Loader *loader, const char *id) {
+        if (!writer.buffer)
+                return;
+        message_begin(&writer, MESSAGE_FORGET);
+        message_put_string(&writer, id);
+        (void) message_end(&writer);
+}
+
 static void say_diagnostic(const Diagnostic *diagnostic) {
         message_begin(&writer, MESSAGE_DIAGNOSTIC);
         message_put_string(&writer, diagnostic->place.file);
@@ -138,6 +146,9 @@ void loader_run(Loader *loader) {
                 if (!loader->states[i]->broken)
                         state_prepare(loader, loader->states[i]);
         foreign_prepare_all(loader);
+        former_check(loader);
+        removals_write(loader);
+        removals_make(loader);
         graph_build(loader);
         if (loader->diagnostics.n > 0)
                 return;

@@ -422,7 +422,7 @@ static int render(Names *names, const Value *string, bool as_text, Value *ret) {
         Diagnostic diagnostic;
         int r;
 
-        if (!template_has_tags(string->text, string->size)) {
+        if (names->literal || !template_has_tags(string->text, string->size)) {
                 *ret = *string;
                 return 0;
         }

@@ -342,6 +342,11 @@ static void set_on_removal(Names *names, State *state, const char *name, const V
 
         if (!what)
                 state->broken = true;
+        else if (streq(what, "absent") && !type_can_be_absent(state->type->type))
+                refuse(loader, state, value,
+                        arena_printf(&loader->scratch,
+                                "'on_removal' is for types with ensure = \"absent\", and %s has none",
+                                state->type->type->name));
         else if (streq(what, "absent"))
                 extra_of(loader, state)->removal_place = value->place;
         else if (!streq(what, "keep"))

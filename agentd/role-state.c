@@ -265,6 +265,13 @@ static void twice(Loader *loader, const State *state, State *first, const char *
                         first->place.line, first->place.column);
 }
 
+static void append(Loader *loader, State *state) {
+        state->index = loader->n_states;
+        loader->states = arena_grow(&loader->scratch, loader->states, loader->n_states,
+                &loader->n_states_allocated, sizeof(State *));
+        loader->states[loader->n_states++] = state;
+}
+
 static void make_state(Loader *loader, const Role *role, TypeEntry *type, const Member *member,
         const Value *item, uint32_t item_number, bool item_keyed) {
         const Role *const *roles;
@@ -319,13 +326,37 @@ static void make_state(Loader *loader, const Role *role, TypeEntry *type, const 
                 return;
         }
 
-        state->index = loader->n_states;
-        loader->states = arena_grow(&loader->scratch, loader->states, loader->n_states,
-                &loader->n_states_allocated, sizeof(State *));
-        loader->states[loader->n_states] = state;
-        map_put(&loader->ids, &loader->scratch, state->id, loader->n_states++);
+        append(loader, state);
+        map_put(&loader->ids, &loader->scratch, state->id, state->index);
 
         apply_settings(&names, state, settings, roles);
+}
+
+State *state_make_again(
+        Loader *loader, const Role *role, TypeEntry *type, const char *name, const Value *settings) {
+        const Member member = { .key = name, .key_size = strlen(name) };
+        State *state = arena_new(&loader->scratch, State);
+        Names names;
+
+        names_init(&names, loader, role, NULL);
+        names.literal = true;
+        *state = (State){
+                .role = role,
+                .type = type,
+                .place = { .file = role->path },
+                .flags = IMAGE_STATE_REMOVAL,
+                .timeout_usec = type->type->timeout_usec ?: USEC_PER_MINUTE,
+        };
+        if (role->audit || loader->settings.audit)
+                state->flags |= IMAGE_STATE_AUDIT;
+        if (state_name(&names, type, &member, &state->name) < 0)
+                return NULL;
+        state->id = arena_printf(&loader->scratch, "%s:%s", type->name, state->name);
+        apply_settings(&names, state, settings, NULL);
+        if (state->broken)
+                return NULL;
+        append(loader, state);
+        return state;
 }
 
 /* `for_each`: one state for each item. Over a table, item.key and item.value. */

@@ -13,6 +13,7 @@
  *      role-override.c   what roles say of the states of others
  *      role-state.c      tables → states: parameters, loops, templates
  *      role-setting.c    the settings that every state has
+ *      role-removal.c    states that are declared no more; what is written down for that; former ids
  *      parameter.c       a setting → the value that a module sees
  *      role-graph.c      who comes after whom; cycles
  *      role-compile.c    all of it → the image
@@ -173,6 +174,8 @@ typedef struct State {
         uint32_t n_watches, n_watches_allocated;
         Expression *when;
         StateExtra *extra; /* NULL: nothing of that was said */
+        const AgentdValue *
+                *removal; /* by parameter: what the module says it is then; NULL: nothing was said */
         const void *data;
         uint32_t flags;
         usec_t timeout_usec;
@@ -236,10 +239,12 @@ struct Loader {
 
         State **states;
         uint32_t n_states, n_states_allocated;
-        Map ids;     /* id → state */
-        Map paths;   /* path that a state owns → state */
-        Map claims;  /* other things that only one state can be about → state */
-        Map off_ids; /* ids in roles that are off, and of states that were taken out */
+        uint32_t n_declared; /* behind them are those that are to be removed */
+        Map ids;             /* id → state */
+        Map former;          /* ids of `was` → state */
+        Map paths;           /* path that a state owns → state */
+        Map claims;          /* other things that only one state can be about → state */
+        Map off_ids;         /* ids in roles that are off, and of states that were taken out */
 
         Edge *edges;
         uint32_t n_edges, n_edges_allocated;
@@ -277,6 +282,7 @@ typedef struct Names {
         const Role *role;
         const Value *item; /* NULL outside of a loop */
         bool in_vars;      /* what is evaluated is in [vars] */
+        bool literal;      /* {{…}} is text */
         Scope scope;
 } Names;
 
@@ -346,6 +352,9 @@ int read_text(Loader *loader, bool in_root, const char *path, size_t limit, cons
  * it knows what to watch even then. */
 void loader_tell_files(Loader *loader);
 
+/* What was written down of a state is to be forgotten. */
+void loader_tell_forget(Loader *loader, const char *id);
+
 /* A line for the engine's log; level: LOG_ERR … LOG_DEBUG. Whoever asked for the load is told of warnings as well. */
 void loader_log(Loader *loader, int level, const char *text);
 
@@ -379,8 +388,29 @@ int names_fold(Names *names, const Value *text, unsigned flags, Arena *target, E
 void role_make_states(Loader *loader, Role *role);
 void state_refer(Loader *loader, State *state, Reference reference);
 State *loader_state(const Loader *loader, const char *id);
+/*
+ * The state of a role, or of one that is gone, by settings that are taken as they are. It comes behind the others, and is not in
+ * loader->ids. NULL: it cannot be, which the diagnostics say.
+ */
+State *state_make_again(
+        Loader *loader, const Role *role, TypeEntry *type, const char *name, const Value *settings);
 /* Whether a value is of that type; if not, an error that says what it must be. */
 bool loader_wants(Loader *loader, const Value *value, ValueType type, const char *name, const char *what);
+
+/* role-removal.c */
+
+/* Whether the type has `ensure`, and that can be "absent". */
+bool type_can_be_absent(const AgentdStateType *type);
+/* Whether something is to be removed when it is declared no more: a state that is absent has nothing. */
+bool state_leaves(const State *state);
+/* What is written down of it; errors become diagnostics. */
+void removals_write(Loader *loader);
+/* `was`: nobody has those ids now. */
+void former_check(Loader *loader);
+/* States of which it was written down, and which are declared no more. Whatever is wrong with one is no error of the roles. */
+void removals_make(Loader *loader);
+/* Their place in the graph: before directories and files that they lie in. */
+void removals_connect(Loader *loader);
 
 /* role-setting.c */
 
@@ -440,9 +470,13 @@ struct AgentdWatch {
 /* foreign-prepare.c: the same for types of programs; first each state, then all together. */
 void foreign_state_prepare(Loader *loader, State *state);
 void foreign_prepare_all(Loader *loader);
+/* The latter for one alone. */
+void foreign_prepare_one(Loader *loader, State *state);
 
 /* role-graph.c */
 void graph_build(Loader *loader);
+/* `to` comes after `from`. */
+void graph_add_edge(Loader *loader, uint32_t from, uint32_t to);
 
 /* role-load.c: all steps, with arenas that are there. If no diagnostics are there afterwards, the image is whole. */
 void loader_run(Loader *loader);

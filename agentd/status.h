@@ -30,7 +30,8 @@ typedef struct StatusTable {
 /*
  * Takes a reference of the image. Status is taken from an older table (may be NULL), or else from the store. States that are
  * gone are removed from the store. A state that was declared otherwise before, or whose module is another one, has not been
- * looked at: of it only changed_usec stays. (What comes from the store is taken as it is: the store does not know how a
+ * looked at: of it only changed_usec stays. So it is with one that says (`was`) under which id it was known before; its results
+ * and events in the store are renamed. (What comes from the store is taken as it is: the store does not know how a
  * state was declared.)
  *
  * Return: 0; -ENOMEM.

@@ -45,6 +45,10 @@ typedef enum RowKind {
         ROW_STATUS,
         ROW_STATUS_REMOVE,
         ROW_EVENT,
+        ROW_REMOVAL,
+        ROW_REMOVAL_FORGET,
+        ROW_RENAME,
+        ROW_RENAME_OWED,
         _ROW_KIND_MAX,
 } RowKind;
 

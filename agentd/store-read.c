@@ -168,6 +168,25 @@ int store_each_status(
         return r < 0 ? r : r_end;
 }
 
+int store_each_removal(
+        Store *s, int (*on_removal)(void *userdata, const char *state, const char *recipe), void *userdata) {
+        sqlite3_stmt *statement;
+        int rc, r = 0, r_end;
+
+        assert(s);
+        assert(on_removal);
+
+        statement = query(s, "SELECT state, recipe FROM removals", NULL, 0);
+        if (!statement)
+                return -EIO;
+        s->n_reading++;
+        while (r >= 0 && (rc = sqlite3_step(statement)) == SQLITE_ROW)
+                r = on_removal(userdata, text(statement, 0) ?: "", text(statement, 1) ?: "");
+        s->n_reading--;
+        r_end = query_end(s, statement, rc);
+        return r < 0 ? r : r_end;
+}
+
 /* ---- Runs ------------------------------------------------------------------------------------------------------ */
 
 #define RUN_COLUMNS "id, mode, cause, started, finished, summary, error, vars"

@@ -11,6 +11,7 @@
  *      2   contents: which old contents the results of a run refer to
  *      3   owed: what listeners have still to do; removals: what is to be made of states that are declared no more
  *      4   runs.vars: which variables were given for a run alone
+ *      5   renames: states whose results and events, up to these, are still to be given to another
  *
  * A version that was released never changes: what is to be different is a further step. Times are microseconds since 1970;
  * summary, differences, undo and data are JSON.
@@ -95,6 +96,14 @@ const char *const store_schema_steps[] = {
         ") STRICT, WITHOUT ROWID;",
 
         "ALTER TABLE runs ADD COLUMN vars TEXT;", /* NULL: none */
+
+        "CREATE TABLE renames ("
+        "        position INTEGER PRIMARY KEY,"
+        "        was TEXT NOT NULL,"
+        "        state TEXT NOT NULL,"
+        "        last_result INTEGER NOT NULL," /* 0: there was none */
+        "        last_event INTEGER NOT NULL"
+        ") STRICT;",
 };
 
 const int store_schema_version = ELEMENTSOF(store_schema_steps);

@@ -241,6 +241,15 @@ static const char *const statements[_ROW_KIND_MAX] = {
         [ROW_EVENT] =
                 "INSERT OR REPLACE INTO events (id, time, kind, message, run, state, role, result, data)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [ROW_REMOVAL] = "INSERT OR REPLACE INTO removals (state, recipe) VALUES (?, ?)",
+        [ROW_REMOVAL_FORGET] = "DELETE FROM removals WHERE state = ?",
+        /* Only if there is anything of it. */
+        [ROW_RENAME] =
+                "INSERT INTO renames (was, state, last_result, last_event) SELECT ?1, ?2,"
+                " ifnull((SELECT max(position) FROM results), 0), ifnull((SELECT max(id) FROM events), 0)"
+                " WHERE EXISTS (SELECT 1 FROM results WHERE state = ?1)"
+                " OR EXISTS (SELECT 1 FROM events WHERE state = ?1)",
+        [ROW_RENAME_OWED] = "UPDATE OR REPLACE owed SET state = ?2 WHERE state = ?1",
 };
 
 static int write_row(Store *s, const Row *row) {
@@ -257,6 +266,8 @@ static int write_row(Store *s, const Row *row) {
         if (rc == SQLITE_OK)
                 rc = sqlite3_step(*statement);
         (void) sqlite3_reset(*statement);
+        if (rc == SQLITE_DONE && row->kind == ROW_RENAME && sqlite3_changes(s->db) > 0)
+                s->housekeeper_wanted = true;
         return rc == SQLITE_DONE ? SQLITE_OK : rc;
 }
 
@@ -682,6 +693,31 @@ void store_remove_status(Store *s, const char *state) {
         assert(s);
 
         enqueue(s, row_new(ROW_STATUS_REMOVE, columns, ELEMENTSOF(columns)), 0);
+}
+
+void store_put_removal(Store *s, const char *state, const char *recipe) {
+        const Column columns[] = { column_text(state), column_text(recipe) };
+
+        assert(s);
+
+        enqueue(s, row_new(ROW_REMOVAL, columns, ELEMENTSOF(columns)), 0);
+}
+
+void store_forget_removal(Store *s, const char *state) {
+        const Column columns[] = { column_text(state) };
+
+        assert(s);
+
+        enqueue(s, row_new(ROW_REMOVAL_FORGET, columns, ELEMENTSOF(columns)), 0);
+}
+
+void store_rename_state(Store *s, const char *from, const char *to) {
+        const Column columns[] = { column_text(from), column_text(to) };
+
+        assert(s);
+
+        enqueue(s, row_new(ROW_RENAME, columns, ELEMENTSOF(columns)), 0);
+        enqueue(s, row_new(ROW_RENAME_OWED, columns, ELEMENTSOF(columns)), 0);
 }
 
 int64_t store_put_event(Store *s, const StoreEvent *event) {

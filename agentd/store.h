@@ -129,6 +129,14 @@ void store_put_status(Store *store, const StoreStatus *status);
 /* There is no such state any more. */
 void store_remove_status(Store *store, const char *state);
 
+/* What is to be made of a state when it is declared no more: any text. Adds, or replaces. */
+void store_put_removal(Store *store, const char *state, const char *recipe);
+void store_forget_removal(Store *store, const char *state);
+
+/* Results and events of a state are those of another from now on. The housekeeper sees to it, as there may be many; what comes
+ * later is not touched. */
+void store_rename_state(Store *store, const char *from, const char *to);
+
 typedef struct StoreEvent {
         usec_t time_usec;
         const char *kind, *message;
@@ -145,6 +153,10 @@ int64_t store_put_event(Store *store, const StoreEvent *event);
 /* Each status there is. A negative return of the function ends it. */
 int store_each_status(
         Store *store, int (*on_status)(void *userdata, const StoreStatus *status), void *userdata);
+
+/* Likewise, for what was put by store_put_removal(). */
+int store_each_removal(Store *store,
+        int (*on_removal)(void *userdata, const char *state, const char *recipe), void *userdata);
 
 /* Runs newest first, those with an id below `before` (0: all), of a mode (NULL: any), `limit` at most.
  * Return: a new array; NULL if the store cannot be read, or memory is short. */

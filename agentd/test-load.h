@@ -17,9 +17,10 @@
 #include "test.h"
 
 static char directory[64];
-static Image *image; /* of the last load; NULL if there were errors */
-static char *errors; /* its diagnostics, one a line */
-static char *logged; /* what it logged */
+static Image *image;      /* of the last load; NULL if there were errors */
+static char *errors;      /* its diagnostics, one a line */
+static char *logged;      /* what it logged */
+static json_t *forgotten; /* of what was to be removed */
 
 /* ---- Files ----------------------------------------------------------------------------------------------------- */
 
@@ -60,9 +61,10 @@ static inline void clear(const char *path) {
 
 static inline void link_module(const char *variable, const char *name) {
         char target[PATH_MAX], link[PATH_MAX];
+        const char *base = strrchr(name, '/');
 
         (void) snprintf(target, sizeof(target), "%s/%s.so", getenv(variable), name);
-        (void) snprintf(link, sizeof(link), "modules/%s.so", name);
+        (void) snprintf(link, sizeof(link), "modules/%s.so", base ? base + 1 : name);
         ASSERT_OK(symlink(target, in(link)));
 }
 
@@ -97,6 +99,8 @@ static inline char *shorten(char *text) {
 
 static inline void forget(void) {
         image = image_unref(image);
+        json_decref(forgotten);
+        forgotten = NULL;
         free(TAKE_PTR(errors));
         free(TAKE_PTR(logged));
 }
@@ -130,6 +134,8 @@ static inline void load_with(const LoadOptions *options) {
         assert_true(dup2(fd, STDERR_FILENO) >= 0);
         ASSERT_OK(load_start(event, options, &handlers, event, &load));
         ASSERT_OK(sd_event_loop(event));
+        json_decref(forgotten);
+        forgotten = json_incref((json_t *) load_forgotten(load));
         load_free(load);
         sd_event_unref(event);
         assert_true(dup2(err, STDERR_FILENO) >= 0);

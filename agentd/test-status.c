@@ -35,6 +35,19 @@ static Image *make_image(const char *const *ids, size_t n, uint8_t hash, uint8_t
         return image;
 }
 
+/* The i-th state says that it was known as that; it is done for one state only. */
+static void say_former(Image *image, uint32_t state, const char *const *was, uint32_t n) {
+        Arena arena = { .base = image->base, .limit = IMAGE_SIZE_MAX, .used = KIB(512) };
+        ImageHeader *h = (ImageHeader *) image->base;
+        ImageExtra *extra = test_image_array(&arena, &h->extras, 1, sizeof(ImageExtra));
+        ImageText *texts = test_image_array(&arena, &h->texts, n, sizeof(ImageText));
+
+        *extra = (ImageExtra){ .state = state, .retry_delay_usec = 1, .was = { .n = n } };
+        for (uint32_t i = 0; i < n; i++)
+                texts[i] = test_image_text(&arena, was[i]);
+        ((ImageState *) (image->base + h->states.offset))[state].extra = 1;
+}
+
 static const char *const abc[] = { "file:/a", "file:/b", "file:/c" };
 
 /* How many rows wait; they are written. */
@@ -288,6 +301,83 @@ TEST(status_is_carried_over) {
         }
 }
 
+static const char *const renamed[] = { "file:/new", "file:/b", "file:/c" };
+
+TEST(what_was_known_under_another_name_is_carried_over) {
+        static const char *const was[] = { "file:/older", "file:/a" };
+
+        for (unsigned restarted = 0; restarted < 2; restarted++) {
+                Image *image = make_image(abc, 3, 1, 1), *next = make_image(renamed, 3, 1, 1);
+                StatusTable *old, *t;
+                usec_t changed;
+                Fixture f;
+
+                say_former(next, 0, was, 2);
+                fixture_init(&f);
+                fixture_open(&f);
+                ASSERT_OK(status_table_new(image, NULL, f.store, &old));
+                (void) status_set(old, f.store, 0, RESULT_CHANGED, NULL);
+                (void) status_set(old, f.store, 1, RESULT_OK, NULL);
+                changed = old->states[0].changed_usec;
+                (void) n_queued(&f);
+
+                if (restarted) {
+                        fixture_close(&f);
+                        fixture_open(&f);
+                }
+                ASSERT_OK(status_table_new(next, restarted ? NULL : old, f.store, &t));
+                /* It has not been looked at, as it is not what it was. */
+                ASSERT_EQ(t->states[0].result, RESULT_NONE);
+                ASSERT_EQ(t->states[0].changed_usec, changed);
+                ASSERT_EQ(t->states[1].result, RESULT_OK);
+                assert_counts(t);
+                /* The old status goes, the new one comes; two rows each for the two names. */
+                ASSERT_EQ(n_queued(&f), 2 + 4);
+                status_table_free(old);
+
+                /* Once. */
+                old = t;
+                ASSERT_OK(status_table_new(next, old, f.store, &t));
+                ASSERT_EQ(n_queued(&f), 0);
+                status_table_free(old);
+                status_table_free(t);
+                ASSERT_OK(status_table_new(next, NULL, f.store, &t));
+                ASSERT_EQ(n_queued(&f), 0);
+                ASSERT_EQ(t->states[0].changed_usec, changed);
+                status_table_free(t);
+                image_unref(image);
+                image_unref(next);
+                fixture_done(&f);
+        }
+}
+
+TEST(a_history_of_its_own_counts_more) {
+        static const char *const was[] = { "file:/a" };
+        static const char *const both[] = { "file:/a", "file:/new" };
+        Image *image = make_image(both, 2, 1, 1), *next = make_image(renamed, 3, 1, 1);
+        StatusTable *old, *t;
+        usec_t changed;
+        Fixture f;
+
+        say_former(next, 0, was, 1);
+        fixture_init(&f);
+        fixture_open(&f);
+        ASSERT_OK(status_table_new(image, NULL, f.store, &old));
+        (void) status_set(old, f.store, 1, RESULT_CHANGED, NULL);
+        changed = old->states[1].changed_usec;
+        (void) status_set(old, f.store, 0, RESULT_CHANGED, NULL);
+        (void) n_queued(&f);
+        ASSERT_OK(status_table_new(next, old, f.store, &t));
+        ASSERT_EQ(t->states[0].result, RESULT_CHANGED);
+        ASSERT_EQ(t->states[0].changed_usec, changed);
+        ASSERT_EQ(n_queued(&f), 1); /* a is gone */
+        status_table_free(old);
+        status_table_free(t);
+        image_unref(image);
+        image_unref(next);
+        fixture_done(&f);
+}
+
 TEST(a_store_that_cannot_be_read_is_no_obstacle) {
         Image *image = make_image(abc, 3, 1, 1);
         StatusTable *t;
@@ -313,4 +403,5 @@ TEST(a_store_that_cannot_be_read_is_no_obstacle) {
 
 RUN_TESTS(RUN(states_are_found_by_id), RUN(what_a_result_means),
         RUN(what_is_forgotten_has_not_been_looked_at), RUN(status_outlives_the_daemon),
-        RUN(status_is_carried_over), RUN(a_store_that_cannot_be_read_is_no_obstacle))
+        RUN(status_is_carried_over), RUN(what_was_known_under_another_name_is_carried_over),
+        RUN(a_history_of_its_own_counts_more), RUN(a_store_that_cannot_be_read_is_no_obstacle))

@@ -1490,6 +1490,110 @@ TEST(old_contents_are_collected) {
         ASSERT_OK(system(path));
 }
 
+static int collect_removal(void *userdata, const char *state, const char *recipe) {
+        (void) json_object_set_new(userdata, state, json_string(recipe));
+        return 0;
+}
+
+static json_t *removals_of(Fixture *f) {
+        json_t *removals = json_object();
+
+        ASSERT_OK(store_each_removal(f->store, collect_removal, removals));
+        return removals;
+}
+
+TEST(recipes_of_removals_are_kept) {
+        json_t *removals;
+        Fixture f;
+
+        fixture_init(&f);
+        fixture_open(&f);
+        store_put_removal(f.store, "file:/a", "{}");
+        store_put_removal(f.store, "file:/b", "{\"b\":1}");
+        store_put_removal(f.store, "file:/a", "{\"a\":2}");
+        store_put_removal(f.store, "file:/c", "{}");
+        store_forget_removal(f.store, "file:/c");
+        store_forget_removal(f.store, "file:/d");
+        fixture_close(&f);
+        fixture_open(&f);
+        removals = removals_of(&f);
+        ASSERT_EQ(json_object_size(removals), 2);
+        ASSERT_STREQ(json_string_value(json_object_get(removals, "file:/a")), "{\"a\":2}");
+        ASSERT_STREQ(json_string_value(json_object_get(removals, "file:/b")), "{\"b\":1}");
+        json_decref(removals);
+        fixture_done(&f);
+}
+
+/* With as many as a host has at most, and more than go into one step. */
+TEST(the_housekeeper_renames_what_is_known_of_a_state) {
+        enum { N = 1000 };
+        Fixture f;
+
+        fixture_init(&f);
+        fixture_open(&f);
+        fill(&f, N, now_usec(CLOCK_REALTIME) - USEC_PER_MINUTE, 1);
+        put_result(&f, 1, "file:/other", "changed");
+        (void) store_put_event(f.store,
+                &(StoreEvent){ .kind = "state-changed", .message = "m", .state = "file:/etc/some/file" });
+        ASSERT_OK(store_flush(f.store));
+        execute(fixture_path(&f, STORE_FILE), "INSERT INTO owed VALUES ('file:/etc/some/file', 1, 'x')");
+        /* There is nothing of it. */
+        store_rename_state(f.store, "file:/nobody", "file:/somebody");
+        ASSERT_OK(store_flush(f.store));
+        ASSERT_EQ(ask(fixture_path(&f, STORE_FILE), "SELECT count(*) FROM renames"), 0);
+
+        store_rename_state(f.store, "file:/etc/some/file", "file:/new");
+        store_rename_state(f.store, "file:/etc/some/file", "file:/new");
+        /* What comes later is another's. */
+        put_result(&f, 2, "file:/etc/some/file", "failed");
+        ASSERT_OK(store_flush(f.store));
+        ASSERT_EQ(
+                ask(fixture_path(&f, STORE_FILE), "SELECT count(*) FROM owed WHERE state = 'file:/new'"), 1);
+        for (unsigned round = 0; round < 3; round++) {
+                pid_t pid = start_housekeeper(&f, NO_LIMIT, NO_LIMIT);
+
+                /* It may be killed. */
+                if (round == 0)
+                        ASSERT_OK(kill(pid, SIGKILL));
+                (void) end_of(pid);
+        }
+        ASSERT_EQ(
+                ask(fixture_path(&f, STORE_FILE), "SELECT count(*) FROM results WHERE state = 'file:/new'"),
+                2 * N);
+        ASSERT_EQ(ask(fixture_path(&f, STORE_FILE),
+                          "SELECT count(*) FROM results WHERE state = 'file:/etc/some/file'"),
+                1);
+        ASSERT_EQ(ask(fixture_path(&f, STORE_FILE),
+                          "SELECT count(*) FROM results WHERE state = 'file:/other'"),
+                1);
+        ASSERT_EQ(ask(fixture_path(&f, STORE_FILE), "SELECT count(*) FROM events WHERE state = 'file:/new'"),
+                1);
+        ASSERT_EQ(ask(fixture_path(&f, STORE_FILE), "SELECT count(*) FROM renames"), 0);
+
+        /* Twice in a row. */
+        store_rename_state(f.store, "file:/new", "file:/newer");
+        store_rename_state(f.store, "file:/newer", "file:/newest");
+        ASSERT_OK(store_flush(f.store));
+        ASSERT_EQ(end_of(start_housekeeper(&f, NO_LIMIT, NO_LIMIT)), 0);
+        ASSERT_EQ(ask(fixture_path(&f, STORE_FILE),
+                          "SELECT count(*) FROM results WHERE state = 'file:/newer'"),
+                2 * N);
+        fixture_done(&f);
+}
+
+TEST(a_rename_starts_the_housekeeper) {
+        Fixture f;
+
+        fixture_init(&f);
+        fixture_open_with(&f, "/proc/self/exe");
+        put_result(&f, 1, "file:/a", "changed");
+        store_rename_state(f.store, "file:/a", "file:/b");
+        FIXTURE_UNTIL(&f, store_housekeeper(f.store) == 0 &&
+                                  ask(fixture_path(&f, STORE_FILE),
+                                          "SELECT count(*) FROM results WHERE state = 'file:/b'") == 1);
+        fixture_done(&f);
+}
+
 TEST(the_housekeeper_refuses_nonsense) {
         static const struct {
                 const char *size, *age;
@@ -1709,6 +1813,9 @@ int main(int argc, char **argv) {
                 RUN(what_was_told_is_there_after_sigkill),
                 RUN(the_housekeeper_deletes_what_is_old),
                 RUN(the_housekeeper_keeps_to_the_size),
+                RUN(recipes_of_removals_are_kept),
+                RUN(the_housekeeper_renames_what_is_known_of_a_state),
+                RUN(a_rename_starts_the_housekeeper),
                 RUN(the_housekeeper_refuses_nonsense),
                 RUN(two_housekeepers_and_a_writer_get_along),
                 RUN(a_housekeeper_may_be_killed_at_any_instant),

@@ -65,6 +65,7 @@ static const AgentdParameter parameters[] = {
                 .documentation = "whether the line, block or section is to be there" },
         [P_LINE] = { .name = "line",
                 .type = AGENTD_STRING,
+                .flags = AGENTD_IDENTIFIES,
                 .exclusive = "operation",
                 .documentation =
                         "a line, as a whole; with `match`, $1 or ${name} is what a group has matched" },
@@ -83,6 +84,7 @@ static const AgentdParameter parameters[] = {
                 .documentation = "lines, kept between two lines that mark them" },
         [P_MARKER] = { .name = "marker",
                 .type = AGENTD_STRING,
+                .flags = AGENTD_IDENTIFIES,
                 .documentation =
                         "these two, with {mark} for BEGIN and END; without it, a comment with the name "
                         "of the state" },
@@ -419,6 +421,33 @@ static void prepare_keys(AgentdPrepare *prepare, const AgentdValue *p, Edit *edi
                                 prepare, P_UNSET, "'unset' has something in it that is no name for a key");
 }
 
+/* When it is declared no more: the line that is there, or the block between its marks. */
+static void prepare_removal(AgentdPrepare *prepare, const AgentdValue *p, const Edit *edit) {
+        const AgentdValue nothing = { .type = AGENTD_STRING, .string = "" };
+
+        if (edit->operation == EDIT_BLOCK && edit->begin) {
+                /* Without `comment`, which the marks may have been made of. */
+                char *marker = agentd_alloc(prepare, strlen(edit->begin) + 8);
+                const char *mark = strstr(edit->begin, "BEGIN");
+                const AgentdValue *said = &p[P_MARKER];
+
+                if (said->type == AGENTD_NONE)
+                        (void) sprintf(marker, "%.*s{mark}%s", (int) (mark - edit->begin), edit->begin,
+                                mark + strlen("BEGIN"));
+                agentd_prepare_removal(prepare, P_BLOCK, &nothing);
+                if (said->type == AGENTD_NONE)
+                        agentd_prepare_removal(prepare, P_MARKER,
+                                &(AgentdValue){
+                                        .type = AGENTD_STRING, .string = marker, .size = strlen(marker) });
+        } else if (edit->operation != EDIT_LINE || (edit->match && strchr(edit->line ?: "", '$')))
+                agentd_prepare_error(prepare, -1,
+                        "on_removal = \"absent\" is for 'block' and for a 'line' as it is; nobody knows "
+                        "what "
+                        "was there before");
+        if (p[P_VALIDATE].type != AGENTD_NONE)
+                agentd_prepare_removal(prepare, P_VALIDATE, &p[P_VALIDATE]);
+}
+
 static int prepare(AgentdPrepare *prepare_, const char *name, const AgentdValue *p, const void **ret_data,
         unsigned flags) {
         Edit *edit = agentd_alloc(prepare_, sizeof(Edit));
@@ -454,6 +483,8 @@ static int prepare(AgentdPrepare *prepare_, const char *name, const AgentdValue 
         default: prepare_keys(prepare_, p, edit); break;
         }
         (void) validate_prepare(prepare_, P_VALIDATE, &p[P_VALIDATE], &edit->validate);
+        if (flags & AGENTD_ON_REMOVAL)
+                prepare_removal(prepare_, p, edit);
         agentd_prepare_edits(prepare_, edit->path);
         *ret_data = edit;
         return 0;

@@ -113,6 +113,7 @@ static const AgentdParameter file_parameters[] = {
                                  "the place of %s, before that takes its place" },
         [P_FORCE] = { .name = "force",
                 .type = AGENTD_BOOLEAN,
+                .flags = AGENTD_IDENTIFIES,
                 .documentation =
                         "replace what is of another kind, also below, and remove directories that are not "
                         "empty; of `purge`: also in a directory of the system, or a mount" },
@@ -487,6 +488,19 @@ static bool has_any(const Extras *extras) {
                extras->append_only != KEEP || extras->tree || extras->download;
 }
 
+/* How it is removed when it is declared no more. */
+static void prepare_removal(AgentdPrepare *prepare, const AgentdValue *p) {
+        static const AgentdValue yes = { .type = AGENTD_BOOLEAN, .boolean = true },
+                                 no = { .type = AGENTD_BOOLEAN, .boolean = false };
+
+        /* What lies below is the state's as well. */
+        if (is_given(p, P_PURGE) && p[P_PURGE].boolean)
+                agentd_prepare_removal(prepare, P_FORCE, &yes);
+        for (int k = P_IMMUTABLE; k <= P_APPEND_ONLY; k++)
+                if (is_given(p, k) && p[k].boolean)
+                        agentd_prepare_removal(prepare, (unsigned) k, &no);
+}
+
 static int file_prepare(AgentdPrepare *prepare, const char *name, const AgentdValue *p,
         const void **ret_data, unsigned flags) {
         File *file = agentd_alloc(prepare, sizeof(File));
@@ -546,6 +560,8 @@ static int file_prepare(AgentdPrepare *prepare, const char *name, const AgentdVa
                 file->make_parents = p[P_PARENTS].items[PARENTS_CREATE].boolean;
                 file->parents_mode = (mode_t) p[P_PARENTS].items[PARENTS_MODE].integer;
         }
+        if (flags & AGENTD_ON_REMOVAL)
+                prepare_removal(prepare, p);
         agentd_prepare_path_kind(prepare, extras.tree ? AGENTD_PATH_TREE : path_kind(p, file->kind));
         *ret_data = file;
         return 0;

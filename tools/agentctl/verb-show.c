@@ -51,7 +51,7 @@ static void print_watches(const json_t *watches) {
 }
 
 static void print_flags(const json_t *state) {
-        static const char *const flags[] = { "audit", "sensitive", "check_as_root" };
+        static const char *const flags[] = { "audit", "sensitive", "check_as_root", "removal" };
         bool any = false;
 
         FOREACH_ELEMENT(flag, flags) {

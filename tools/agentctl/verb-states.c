@@ -30,7 +30,11 @@ static int on_state(void *userdata, json_t *state) {
         List *list = userdata;
         const char *id = get_text(state, "state"), *result = get_text(state, "result"),
                    *error = get_text(state, "error");
+        _cleanup_free_ char *removal = NULL;
 
+        if (json_is_true(json_object_get(state, "removal")) &&
+                asprintf(&removal, "%s (to be removed)", id ?: "?") < 0)
+                removal = NULL;
         if (list->seen && id) {
                 if (json_object_get(list->seen, id))
                         return 0;
@@ -44,7 +48,7 @@ static int on_state(void *userdata, json_t *state) {
         table_add(list->table, NULL, result ? FORMAT_RELATIVE(get_time(state, "since"), list->now) : NULL);
         table_add(list->table, NULL, FORMAT_RELATIVE(get_time(state, "checked"), list->now));
         table_add(list->table, NULL, get_text(state, "role"));
-        table_add(list->table, NULL, id);
+        table_add(list->table, NULL, removal ?: id);
         table_add(list->table, COLOUR_RED, error);
         return 0;
 }

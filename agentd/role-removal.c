@@ -1,0 +1,482 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/*
+ * States that are declared no more. While one is declared with on_removal = "absent", the image says how it would be removed: a
+ * recipe, with those of its parameters that say what it is about. The engine writes that down once the state is as declared,
+ * and gives it to the loads to come. When no role declares it any more, a state with ensure = "absent" is made of it, which is
+ * checked and applied like every other one.
+ *
+ *      {"type":"file","name":"/etc/motd","role":"base","parameters":{"ensure":"absent"}}
+ *
+ * No load fails because of a removal. What cannot be made of a recipe now stays written down, and is told; what has another
+ * owner by now is forgotten.
+ */
+
+#include <inttypes.h>
+#include <syslog.h>
+
+#include "role.h"
+#include "value-json.h"
+
+/* What identifies a state: a line of a file, a path. */
+#define RECIPE_MAX KIB(64)
+
+#define ENSURE "ensure"
+#define ABSENT "absent"
+
+/* ---- What is written down -------------------------------------------------------------------------------------- */
+
+static uint32_t find_parameter(const TypeEntry *type, const char *name) {
+        for (uint32_t i = 0; i < type->n_parameters; i++)
+                if (streq(type->type->parameters[i].name, name))
+                        return i;
+        return UINT32_MAX;
+}
+
+bool type_can_be_absent(const AgentdStateType *type) {
+        for (const AgentdParameter *p = type->parameters; p && p->name; p++)
+                for (size_t i = 0; streq(p->name, ENSURE) && p->choices && p->choices[i]; i++)
+                        if (streq(p->choices[i], ABSENT))
+                                return true;
+        return false;
+}
+
+static bool is_absent(const State *state) {
+        uint32_t i = find_parameter(state->type, ENSURE);
+        const AgentdValue *ensure = i == UINT32_MAX ? NULL : &state->parameters[i];
+
+        return ensure && ensure->type == AGENTD_STRING && streq(ensure->string, ABSENT);
+}
+
+bool state_leaves(const State *state) {
+        return state->extra && state->extra->removal_place.file && !is_absent(state);
+}
+
+static json_t *any_to_json(const AgentdValue *value) {
+        json_t *json;
+
+        switch (value->type) {
+        case AGENTD_BOOLEAN: return json_boolean(value->boolean);
+        case AGENTD_INTEGER: return json_integer(value->integer);
+        case AGENTD_FLOAT: return json_real(value->real);
+        case AGENTD_STRING: return json_stringn(value->string, value->size);
+        case AGENTD_LIST:
+                json = json_array();
+                for (uint32_t i = 0; i < value->n; i++)
+                        (void) json_array_append_new(json, any_to_json(&value->items[i]));
+                return json;
+        case AGENTD_TABLE:
+                json = json_object();
+                for (uint32_t i = 0; i < value->n; i++)
+                        (void) json_object_set_new(
+                                json, value->members[i].key, any_to_json(&value->members[i].value));
+                return json;
+        default: return json_null();
+        }
+}
+
+/* As a role would say it. NULL: it is no UTF-8, or there is no memory. */
+static json_t *to_json(const AgentdParameter *parameter, const AgentdValue *value) {
+        json_t *json;
+
+        if (value->type == AGENTD_INTEGER)
+                switch ((uint32_t) parameter->type) {
+                case AGENTD_MODE: return json_sprintf("%04o", (unsigned) value->integer);
+                case AGENTD_TIMESPAN:
+                        return value->integer == INT64_MAX ? json_string("infinity")
+                                                           : json_sprintf("%" PRId64 "us", value->integer);
+                case AGENTD_BYTES: return json_sprintf("%" PRId64, value->integer);
+                default: break;
+                }
+        if (value->type != AGENTD_RECORD)
+                return any_to_json(value);
+        json = json_object();
+        for (uint32_t i = 0; i < value->n; i++)
+                if (value->items[i].type != AGENTD_NONE)
+                        (void) json_object_set_new(json, parameter->fields[i].name,
+                                to_json(&parameter->fields[i], &value->items[i]));
+        return json;
+}
+
+/* Words that the type knows, paths, modes: no secret is among them. */
+static bool may_be_secret(const AgentdParameter *parameter) {
+        switch ((uint32_t) parameter->type) {
+        case AGENTD_BOOLEAN:
+        case AGENTD_MODE: return false;
+        case AGENTD_STRING:
+        case AGENTD_LIST: return !(parameter->flags & AGENTD_PATH) && !parameter->choices;
+        default: return true;
+        }
+}
+
+static void refuse(Loader *loader, State *state, const char *format, ...) _printf_(3, 4);
+
+static void refuse(Loader *loader, State *state, const char *format, ...) {
+        _cleanup_free_ char *text = NULL;
+        va_list args;
+
+        va_start(args, format);
+        if (vasprintf(&text, format, args) < 0)
+                text = NULL;
+        va_end(args);
+        diagnostics_add(&loader->diagnostics, state->extra->removal_place, "%s", text ?: "out of memory");
+        state->broken = true;
+}
+
+/* What goes with ensure = "absent"; NULL: it cannot be, which was told. */
+static json_t *write_parameters(Loader *loader, State *state) {
+        const AgentdParameter *parameters = state->type->type->parameters;
+        json_t *json = json_object();
+
+        (void) json_object_set_new(json, ENSURE, json_string(ABSENT));
+        for (uint32_t i = 0; i < state->type->n_parameters; i++) {
+                const AgentdParameter *parameter = &parameters[i];
+                const AgentdValue *said = state->removal ? state->removal[i] : NULL;
+
+                if (said ? said->type == AGENTD_NONE
+                         : !(parameter->flags & (AGENTD_IDENTIFIES | AGENTD_REQUIRED)) ||
+                                        !state_given(state, i) || streq(parameter->name, ENSURE))
+                        continue;
+                if ((parameter->flags & AGENTD_SECRET) ||
+                        (!said && (state->flags & IMAGE_STATE_SENSITIVE) && may_be_secret(parameter))) {
+                        refuse(loader, state, "'on_removal' would have to write '%s' down in clear, and %s",
+                                parameter->name,
+                                parameter->flags & AGENTD_SECRET ? "it is a secret"
+                                                                 : "the state is sensitive");
+                        json_decref(json);
+                        return NULL;
+                }
+                if (json_object_set_new(
+                            json, parameter->name, to_json(parameter, said ?: &state->parameters[i])) < 0) {
+                        refuse(loader, state, "'on_removal' cannot write '%s' down: it is not UTF-8",
+                                parameter->name);
+                        json_decref(json);
+                        return NULL;
+                }
+        }
+        if (state->flags & IMAGE_STATE_SENSITIVE)
+                (void) json_object_set_new(json, "sensitive", json_true());
+        if (state->flags & IMAGE_STATE_CHECK_AS_ROOT)
+                (void) json_object_set_new(json, "check_as_root", json_true());
+        return json;
+}
+
+static void write_recipe(Loader *loader, State *state) {
+        json_t *parameters = write_parameters(loader, state), *recipe;
+        _cleanup_free_ char *text = NULL;
+
+        if (!parameters)
+                return;
+        recipe = json_pack("{s:s, s:s, s:s, s:o}", "type", state->type->name, "name", state->name, "role",
+                state->role->name, "parameters", parameters);
+        text = recipe ? json_dumps(recipe, JSON_COMPACT) : NULL;
+        json_decref(recipe);
+        if (!text)
+                refuse(loader, state, "'on_removal' cannot write the state down: its name is not UTF-8");
+        else if (strlen(text) > RECIPE_MAX)
+                refuse(loader, state, "'on_removal' would have to write down more than %d KiB",
+                        (int) (RECIPE_MAX / KIB(1)));
+        else
+                state->extra->removal = arena_strdup(&loader->scratch, text);
+}
+
+void removals_write(Loader *loader) {
+        for (uint32_t i = 0; i < loader->n_states; i++)
+                if (!loader->states[i]->broken && state_leaves(loader->states[i]))
+                        write_recipe(loader, loader->states[i]);
+}
+
+/* ---- Former ids ------------------------------------------------------------------------------------------------ */
+
+void former_check(Loader *loader) {
+        for (uint32_t i = 0; i < loader->n_states; i++) {
+                const State *state = loader->states[i];
+
+                for (uint32_t k = 0; state->extra && k < state->extra->was.n; k++) {
+                        const char *id = state->extra->was.texts[k];
+                        const State *other = loader_state(loader, id);
+                        uint32_t claimed = map_get(&loader->former, id);
+
+                        if (other == state)
+                                diagnostics_add(&loader->diagnostics, state->extra->was_place,
+                                        "'%s' is the name that it has now", id);
+                        else if (other)
+                                diagnostics_add(&loader->diagnostics, state->extra->was_place,
+                                        "'%s' is still declared at %s:%u:%u", id, other->place.file,
+                                        other->place.line, other->place.column);
+                        else if (claimed == MAP_NOT_FOUND)
+                                map_put(&loader->former, &loader->scratch, id, i);
+                        else if (claimed != i) {
+                                other = loader->states[claimed];
+                                diagnostics_add(&loader->diagnostics, state->extra->was_place,
+                                        "both %s and %s say that they were '%s'; the other one does at "
+                                        "%s:%u:%u",
+                                        other->id, state->id, id, other->extra->was_place.file,
+                                        other->extra->was_place.line, other->extra->was_place.column);
+                        }
+                }
+        }
+}
+
+/* ---- States to remove ------------------------------------------------------------------------------------------ */
+
+typedef struct Removals {
+        Loader *loader;
+        Map above; /* what something declared is in: directories above it, the file that it edits → state */
+        bool above_is_known;
+} Removals;
+
+static void say(Removals *removals, int level, const char *id, const char *why) {
+        loader_log(removals->loader, level, arena_printf(&removals->loader->scratch, "%s %s", id, why));
+}
+
+static void forget(Removals *removals, const char *id, const State *owner) {
+        say(removals, LOG_INFO, id,
+                arena_printf(&removals->loader->scratch,
+                        "is declared no more, and not removed, as it is now what %s is about", owner->id));
+        loader_tell_forget(removals->loader, id);
+}
+
+static void note_above(Removals *removals, const char *of, uint32_t state) {
+        Loader *loader = removals->loader;
+        char *slash, *path = arena_strdup(&loader->scratch, of);
+
+        while ((slash = strrchr(path, '/')) && slash != path) {
+                *slash = 0;
+                if (map_get(&removals->above, path) != MAP_NOT_FOUND)
+                        return;
+                map_put(&removals->above, &loader->scratch, arena_strdup(&loader->scratch, path), state);
+        }
+}
+
+/* A declared state that is about what is in the path; NULL. */
+static const State *find_in(Removals *removals, const char *path) {
+        Loader *loader = removals->loader;
+        uint32_t i;
+
+        for (i = 0; !removals->above_is_known && i < loader->n_declared; i++) {
+                const State *state = loader->states[i];
+
+                if ((state->type->type->flags & AGENTD_NAME_IS_PATH) &&
+                        state->path_kind != AGENTD_PATH_ABSENT)
+                        note_above(removals, state->name, i);
+                /* Nor does a file go that others edit. */
+                if (state->edits && !is_absent(state)) {
+                        map_put(&removals->above, &loader->scratch, state->edits, i);
+                        note_above(removals, state->edits, i);
+                }
+        }
+        removals->above_is_known = true;
+        i = map_get(&removals->above, path);
+        return i == MAP_NOT_FOUND ? NULL : loader->states[i];
+}
+
+/* A role of that name, or one that there was. */
+static const Role *find_role(Removals *removals, const char *name) {
+        Loader *loader = removals->loader;
+        Role *role;
+
+        for (uint32_t i = 0; i < loader->n_roles; i++)
+                if (streq(loader->list[i]->name, name))
+                        return loader->list[i];
+        role = arena_new(&loader->scratch, Role);
+        *role = (Role){
+                .name = arena_strdup(&loader->scratch, name),
+                .path = "",
+                .real = "",
+                .directory = "/",
+                .table = value_table(),
+                .vars = value_table(),
+                .index = loader->n_roles,
+        };
+        loader->list = arena_grow(
+                &loader->scratch, loader->list, loader->n_roles, &loader->n_roles_allocated, sizeof(Role *));
+        loader->list[loader->n_roles++] = role;
+        return role;
+}
+
+/* Whether another state says the same line, block or section of a file, under another name. */
+static bool is_about_the_same(const State *state, const State *removal) {
+        const AgentdParameter *parameters = state->type->type->parameters;
+        bool same = true;
+
+        if (state->type != removal->type || !streq_ptr(state->edits, removal->edits) || is_absent(state))
+                return false;
+        for (uint32_t i = 0; same && i < state->type->n_parameters; i++) {
+                json_t *a, *b;
+
+                if (!(parameters[i].flags & (AGENTD_IDENTIFIES | AGENTD_REQUIRED)) ||
+                        !state_given(removal, i))
+                        continue;
+                a = to_json(&parameters[i], &state->parameters[i]);
+                b = to_json(&parameters[i], &removal->parameters[i]);
+                same = json_equal(a, b);
+                json_decref(a);
+                json_decref(b);
+        }
+        return same;
+}
+
+/* Who has it now, so that it is no longer ours to remove; NULL. */
+static const State *find_owner(const Loader *loader, const State *removal) {
+        const State *owner = NULL;
+        uint32_t i;
+
+        if (removal->type->type->flags & AGENTD_NAME_IS_PATH) {
+                i = map_get(&loader->paths, removal->name);
+                owner = i == MAP_NOT_FOUND ? NULL : loader->states[i];
+        } else if (removal->edits) {
+                i = map_get(&loader->paths, removal->edits);
+                if (i != MAP_NOT_FOUND && loader->states[i]->path_kind != AGENTD_PATH_EDITABLE)
+                        owner = loader->states[i];
+                for (i = 0; !owner && i < loader->n_declared; i++)
+                        if (loader->states[i]->edits && is_about_the_same(loader->states[i], removal))
+                                owner = loader->states[i];
+        }
+        return owner;
+}
+
+/* Makes and prepares it. Return: NULL: it cannot be, and the diagnostics say why, or nothing does. */
+static State *make(Removals *removals, const Role *role, TypeEntry *type, const json_t *recipe) {
+        Loader *loader = removals->loader;
+        const char *name = json_string_value(json_object_get(recipe, "name"));
+        Value *settings = arena_new(&loader->scratch, Value);
+        uint32_t before = loader->diagnostics.n;
+        State *state;
+
+        if (loader->n_states == STATES_MAX)
+                return NULL;
+        *settings = value_from_json(&loader->scratch, json_object_get(recipe, "parameters"));
+        state = state_make_again(loader, role, type, arena_strdup(&loader->scratch, name), settings);
+        if (!state)
+                return NULL;
+        state_prepare(loader, state);
+        if (loader->diagnostics.n == before)
+                foreign_prepare_one(loader, state);
+        if (loader->diagnostics.n == before)
+                return state;
+        loader->n_states--;
+        return NULL;
+}
+
+static bool is_recipe(const json_t *json) {
+        return json_is_string(json_object_get(json, "type")) &&
+               json_is_string(json_object_get(json, "name")) &&
+               json_is_string(json_object_get(json, "role")) &&
+               json_is_object(json_object_get(json, "parameters"));
+}
+
+static void remove_state(Removals *removals, const char *id, const json_t *recipe) {
+        Loader *loader = removals->loader;
+        const char *type_name = json_string_value(json_object_get(recipe, "type"));
+        uint32_t before = loader->diagnostics.n;
+        const State *other;
+        TypeEntry *type;
+        State *state;
+
+        type = type_find(loader, arena_strdup(&loader->scratch, type_name));
+        if (!type || !type_can_be_absent(type->type)) {
+                loader->diagnostics.n = before;
+                say(removals, LOG_WARNING, id,
+                        arena_printf(&loader->scratch,
+                                "is declared no more, and cannot be removed: there is no state type '%s' "
+                                "that can be absent",
+                                type_name));
+                return;
+        }
+        state = make(removals, find_role(removals, json_string_value(json_object_get(recipe, "role"))), type,
+                recipe);
+        if (!state) {
+                const char *why = loader->diagnostics.n > before ? loader->diagnostics.list[before].message
+                                                                 : "there are too many states";
+
+                loader->diagnostics.n = before;
+                say(removals, LOG_WARNING, id,
+                        arena_printf(
+                                &loader->scratch, "is declared no more, and cannot be removed: %s", why));
+                return;
+        }
+        if (!streq(state->id, id)) {
+                loader_tell_forget(loader, id);
+                loader->n_states--;
+                return;
+        }
+        other = find_owner(loader, state);
+        if (other)
+                forget(removals, id, other);
+        else if (type->type->flags & AGENTD_NAME_IS_PATH && (other = find_in(removals, state->name)))
+                say(removals, LOG_WARNING, id,
+                        arena_printf(&loader->scratch,
+                                "is declared no more, and is removed once nothing is declared in it: %s is",
+                                other->id));
+        if (other)
+                loader->n_states--;
+}
+
+void removals_make(Loader *loader) {
+        Removals removals = { .loader = loader };
+        const char *id;
+        json_t *text;
+
+        loader->n_declared = loader->n_states;
+        if (loader->diagnostics.n > 0)
+                return;
+        json_object_foreach((json_t *) loader->options->removals, id, text) {
+                json_t *recipe;
+
+                if (loader_state(loader, id) || map_get(&loader->former, id) != MAP_NOT_FOUND)
+                        continue;
+                recipe = json_loads(json_string_value(text) ?: "", JSON_ALLOW_NUL, NULL);
+                if (is_recipe(recipe))
+                        remove_state(&removals, id, recipe);
+                else
+                        loader_tell_forget(loader, id);
+                json_decref(recipe);
+        }
+}
+
+/* ---- Their order ----------------------------------------------------------------------------------------------- */
+
+/* What is removed with the path, or the nearest above it; else the nearest declared owner. False: look further up. */
+static bool connect_path(Loader *loader, const Map *removed, const State *state, const char *path) {
+        uint32_t i = map_get(removed, path);
+
+        if (i != MAP_NOT_FOUND && i != state->index) {
+                graph_add_edge(loader, state->index, i);
+                return true;
+        }
+        i = map_get(&loader->paths, path);
+        if (i == MAP_NOT_FOUND)
+                return false;
+        if (loader->states[i]->path_kind == AGENTD_PATH_ABSENT)
+                graph_add_edge(loader, state->index, i);
+        else
+                graph_add_edge(loader, i, state->index);
+        return true;
+}
+
+static void connect_above(Loader *loader, const Map *removed, const State *state, const char *of) {
+        char *path = arena_strdup(&loader->scratch, of), *slash;
+
+        while ((slash = strrchr(path, '/')) && slash != path) {
+                *slash = 0;
+                if (connect_path(loader, removed, state, path))
+                        return;
+        }
+}
+
+void removals_connect(Loader *loader) {
+        Map removed = {};
+
+        for (uint32_t i = loader->n_declared; i < loader->n_states; i++)
+                if (loader->states[i]->type->type->flags & AGENTD_NAME_IS_PATH)
+                        map_put(&removed, &loader->scratch, loader->states[i]->name, i);
+        for (uint32_t i = loader->n_declared; i < loader->n_states; i++) {
+                const State *state = loader->states[i];
+
+                if (state->type->type->flags & AGENTD_NAME_IS_PATH)
+                        connect_above(loader, &removed, state, state->name);
+                if (state->edits && !connect_path(loader, &removed, state, state->edits))
+                        connect_above(loader, &removed, state, state->edits);
+        }
+}

@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "test-load.h"
+
+static const char *recipe_of(const char *id) {
+        const ImageExtra *extra = image_extra(image, index_of(id));
+
+        return extra && extra->removal.n > 0 ? image_text(image, extra->removal) : NULL;
+}
+
+#define DIRECTORY(path) "[file.\"" path "\"]\nensure = \"directory\"\non_removal = \"absent\"\n"
+#define FILE_(path)     "[file.\"" path "\"]\ncontent = \"x\"\non_removal = \"absent\"\n"
+#define RECIPE(path) \
+        "{\"type\":\"file\",\"name\":\"" path "\",\"role\":\"a\",\"parameters\":{\"ensure\":\"absent\"}}"
+
+/* ---- What is written down -------------------------------------------------------------------------------------- */
+
+TEST(how_a_state_is_removed_is_in_the_image) {
+        role_loads("[vars]\nx = \"\\\"$1\"\n"
+                   "[file.\"/a\"]\ncontent = \"x\"\nmode = \"0600\"\non_removal = \"absent\"\n"
+                   "[file.\"/b\"]\ncontent = \"x\"\non_removal = \"keep\"\n"
+                   "[file.\"/c\"]\nensure = \"directory\"\nforce = true\non_removal = \"absent\"\n"
+                   "[file.\"/d\"]\nensure = \"absent\"\non_removal = \"absent\"\n"
+                   "[file.\"/e\"]\ncontent = \"x\"\nimmutable = true\nsensitive = true\non_removal = "
+                   "\"absent\"\ncheck_as_root = true\n"
+                   "[edit.\"line\"]\npath = \"/f//g\"\nline = \"{{vars.x}}\"\non_removal = "
+                   "\"absent\"\nvalidate = [\"/bin/true\", \"%s\"]\n"
+                   "[edit.\"block\"]\npath = \"/f\"\nblock = \"x\"\ncomment = \"<!--\"\non_removal = "
+                   "\"absent\"\n"
+                   "[edit.\"mark\"]\npath = \"/f\"\nblock = \"x\"\nmarker = \"! {mark}\"\non_removal = "
+                   "\"absent\"\n");
+        ASSERT_STREQ(recipe_of("file:/a"), RECIPE("/a"));
+        ASSERT_NULL(recipe_of("file:/b"));
+        ASSERT_STREQ(recipe_of("file:/c"),
+                "{\"type\":\"file\",\"name\":\"/c\",\"role\":\"a\",\"parameters\":{\"ensure\":\"absent\","
+                "\"force\":true}}");
+        ASSERT_NULL(recipe_of("file:/d"));
+        ASSERT_STREQ(recipe_of("file:/e"),
+                "{\"type\":\"file\",\"name\":\"/e\",\"role\":\"a\",\"parameters\":{\"ensure\":\"absent\","
+                "\"immutable\":false,\"sensitive\":true,\"check_as_root\":true}}");
+        ASSERT_STREQ(recipe_of("edit:line"),
+                "{\"type\":\"edit\",\"name\":\"line\",\"role\":\"a\",\"parameters\":{\"ensure\":\"absent\","
+                "\"path\":\"/f/g\",\"line\":\"\\\"$1\",\"validate\":[\"/bin/true\",\"%s\"]}}");
+        ASSERT_STREQ(recipe_of("edit:block"),
+                "{\"type\":\"edit\",\"name\":\"block\",\"role\":\"a\",\"parameters\":{\"ensure\":\"absent\","
+                "\"path\":\"/f\",\"block\":\"\",\"marker\":\"<!-- {mark} agentd: block -->\"}}");
+        ASSERT_STREQ(recipe_of("edit:mark"),
+                "{\"type\":\"edit\",\"name\":\"mark\",\"role\":\"a\",\"parameters\":{\"ensure\":\"absent\","
+                "\"path\":\"/f\",\"block\":\"\",\"marker\":\"! {mark}\"}}");
+}
+
+TEST(a_tree_goes_with_what_is_below) {
+        (void) in("conf/files/x");
+        role_loads("[file.\"/t\"]\nensure = \"directory\"\npurge = true\non_removal = \"absent\"\n");
+        ASSERT_STREQ(recipe_of("file:/t"),
+                "{\"type\":\"file\",\"name\":\"/t\",\"role\":\"a\",\"parameters\":{\"ensure\":\"absent\","
+                "\"force\":true}}");
+}
+
+TEST(what_cannot_be_removed) {
+        static const Case cases[] = {
+                { "[hosts-entry.x]\naddress = \"192.0.2.1\"\non_removal = \"absent\"\n",
+                        "a.toml:3:14: error: 'on_removal' is for types with ensure = \"absent\", and "
+                        "hosts-entry has "
+                        "none" },
+                { "[edit.x]\npath = \"/x\"\nset = { a = 1 }\non_removal = \"absent\"\n",
+                        "a.toml:1:7: error: on_removal = \"absent\" is for 'block' and for a 'line' as it "
+                        "is; nobody "
+                        "knows what was there before" },
+                { "[edit.x]\npath = \"/x\"\nline = '$1 b'\nmatch = '^(a) c'\non_removal = \"absent\"\n",
+                        "a.toml:1:7: error: on_removal = \"absent\" is for 'block' and for a 'line' as it "
+                        "is; nobody "
+                        "knows what was there before" },
+                /* What is written down is read by whoever reads the store. */
+                { "[edit.x]\npath = \"/x\"\nline = \"password\"\nsensitive = true\non_removal = "
+                  "\"absent\"\n",
+                        "a.toml:5:14: error: 'on_removal' would have to write 'line' down in clear, and the "
+                        "state is "
+                        "sensitive" },
+                { "[file.\"/a\"]\non_removal = 1\n", "a.toml:2:14: error: 'on_removal' is an integer; it "
+                                                     "must be \"keep\" or \"absent\"" },
+        };
+
+        ALL_FAIL(cases);
+}
+
+/* ---- What is removed ------------------------------------------------------------------------------------------- */
+
+/* With what was written down: ids and recipes, ended by NULL. */
+static void load_recipes(const char *role, const char *const *recipes) {
+        LoadOptions options = usual();
+        json_t *removals = json_object();
+
+        clear("conf");
+        put("conf/a.toml", role);
+        for (size_t i = 0; recipes[i]; i += 2)
+                ASSERT_OK(json_object_set_new(removals, recipes[i], json_string(recipes[i + 1])));
+        options.removals = removals;
+        load_with(&options);
+        json_decref(removals);
+        if (*errors || !image)
+                fail_msg("not loaded:\n%s\n%s", errors, logged);
+}
+
+#define LOAD(role, ...) load_recipes((role), (const char *const[]){ __VA_ARGS__ __VA_OPT__(, ) NULL })
+
+static bool is_removal(const char *id) {
+        return state_of(id)->flags & IMAGE_STATE_REMOVAL;
+}
+
+static bool comes_after(const char *id, const char *other) {
+        const ImageNode *node = image_node(image, index_of(other));
+
+        for (uint32_t i = 0; i < node->dependents.n; i++)
+                if (image_dependents(image, node)[i] == index_of(id))
+                        return true;
+        return false;
+}
+
+static bool is_forgotten(const char *id) {
+        for (size_t i = 0; i < json_array_size(forgotten); i++)
+                if (streq(json_string_value(json_array_get(forgotten, i)), id))
+                        return true;
+        return false;
+}
+
+TEST(what_nobody_declares_is_a_state_again) {
+        LOAD("mode = \"audit\"\n" FILE_("/b"), "file:/a", RECIPE("/a"), "file:/b", RECIPE("/b"), "file:/c",
+                "{\"type\":\"file\",\"name\":\"/c\",\"role\":\"gone\",\"parameters\":{\"ensure\":\"absent\","
+                "\"force\":true,\"sensitive\":true}}");
+        ASSERT_EQ(image_n_states(image), 3);
+        ASSERT_TRUE(is_removal("file:/a"));
+        ASSERT_FALSE(is_removal("file:/b"));
+        ASSERT_TRUE(is_removal("file:/c"));
+        /* Its role counts, if there is one. */
+        ASSERT_STREQ(image_state_role(image, index_of("file:/a")), "a");
+        ASSERT_TRUE(state_of("file:/a")->flags & IMAGE_STATE_AUDIT);
+        ASSERT_STREQ(image_state_role(image, index_of("file:/c")), "gone");
+        ASSERT_FALSE(state_of("file:/c")->flags & IMAGE_STATE_AUDIT);
+        ASSERT_TRUE(state_of("file:/c")->flags & IMAGE_STATE_SENSITIVE);
+        ASSERT_EQ(image_n_roles(image), 1);
+        ASSERT_EQ(image->header->roles.n, 2);
+        ASSERT_EQ(state_of("file:/a")->watches.n, 1);
+        ASSERT_EQ(json_array_size(forgotten), 0);
+}
+
+TEST(what_was_written_down_is_not_rendered_again) {
+        LOAD("", "edit:x",
+                "{\"type\":\"edit\",\"name\":\"x\",\"role\":\"a\",\"parameters\":{\"ensure\":\"absent\","
+                "\"path\":\"/f\",\"line\":\"{{vars.none}} {{\"}}",
+                "edit:{{y}}",
+                "{\"type\":\"edit\",\"name\":\"{{y}}\",\"role\":\"a\",\"parameters\":{\"ensure\":\"absent\","
+                "\"path\":\"/f\",\"line\":\"y\"}}");
+        ASSERT_TRUE(is_removal("edit:x"));
+        ASSERT_TRUE(is_removal("edit:{{y}}"));
+}
+
+TEST(what_is_in_something_goes_first) {
+        LOAD("[file.\"/d\"]\nensure = \"directory\"\n[file.\"/gone\"]\nensure = \"absent\"\n"
+             "[file.\"/g\"]\n[file.\"/h\"]\nrequires = [\"file:/d/*\"]\n",
+                "file:/d/e", RECIPE("/d/e"), "file:/d/e/f/g", RECIPE("/d/e/f/g"), "file:/gone/a",
+                RECIPE("/gone/a"), "edit:x",
+                "{\"type\":\"edit\",\"name\":\"x\",\"role\":\"a\",\"parameters\":{\"ensure\":\"absent\","
+                "\"path\":\"/g\",\"line\":\"y\"}}",
+                "edit:y",
+                "{\"type\":\"edit\",\"name\":\"y\",\"role\":\"a\",\"parameters\":{\"ensure\":\"absent\","
+                "\"path\":\"/d/e/f/g\",\"line\":\"y\"}}");
+        ASSERT_TRUE(comes_after("file:/d/e", "file:/d"));
+        ASSERT_TRUE(comes_after("file:/d/e", "file:/d/e/f/g"));
+        ASSERT_TRUE(comes_after("file:/gone", "file:/gone/a"));
+        ASSERT_TRUE(comes_after("edit:x", "file:/g"));
+        ASSERT_TRUE(comes_after("file:/d/e/f/g", "edit:y"));
+        /* Nobody waits for them by a glob. */
+        ASSERT_FALSE(comes_after("file:/h", "file:/d/e"));
+}
+
+TEST(nobody_can_refer_to_them) {
+        LoadOptions options = usual();
+        json_t *removals = json_pack("{s:s}", "file:/a", RECIPE("/a"));
+
+        clear("conf");
+        put("conf/a.toml", "[file.\"/b\"]\nrequires = [\"file:/a\"]\n");
+        options.removals = removals;
+        load_with(&options);
+        json_decref(removals);
+        ASSERT_STREQ(errors, "a.toml:2:13: error: there is no state 'file:/a'; did you mean 'file:/b'?");
+}
+
+#define EDIT(name, more)                      \
+        "{\"type\":\"edit\",\"name\":\"" name \
+        "\",\"role\":\"a\",\"parameters\":{\"ensure\":\"absent\",\"path\":\"/f\"," more "}}"
+
+TEST(what_is_another_ones_by_now_is_forgotten) {
+        LOAD("[edit.new]\npath = \"/f\"\nline = \"x\"\n[edit.block]\npath = \"/f\"\nblock = \"x\"\n"
+             "[file.\"/w\"]\ncontent = \"x\"\n[file.\"/n\"]\nwas = \"file:/o\"\n",
+                "edit:old", EDIT("old", "\"line\":\"x\""), "edit:other", EDIT("other", "\"line\":\"y\""),
+                "edit:marked", EDIT("marked", "\"block\":\"\",\"marker\":\"# {mark} agentd: marked\""),
+                "edit:whole",
+                "{\"type\":\"edit\",\"name\":\"whole\",\"role\":\"a\",\"parameters\":{\"ensure\":\"absent\","
+                "\"path\":\"/w\",\"line\":\"x\"}}",
+                "file:/o", RECIPE("/o"));
+        ASSERT_FALSE(has_state("edit:old"));
+        ASSERT_TRUE(is_forgotten("edit:old"));
+        ASSERT_TRUE(is_removal("edit:other"));
+        ASSERT_TRUE(is_removal("edit:marked"));
+        ASSERT_FALSE(has_state("edit:whole"));
+        ASSERT_TRUE(is_forgotten("edit:whole"));
+        /* It has another name now. The engine sees that for itself. */
+        ASSERT_FALSE(has_state("file:/o"));
+}
+
+TEST(what_cannot_be_made_is_told_and_waits) {
+        LOAD(FILE_("/d/x") "[edit.e]\npath = \"/d2/e\"\nline = \"x\"\n"
+                           "[edit.gone]\npath = \"/d3\"\nmatch = \"x\"\nensure = \"absent\"\n",
+                "file:/d2", RECIPE("/d2"), "file:/d2/e", RECIPE("/d2/e"), "file:/d3", RECIPE("/d3"),
+                "nosuch:x",
+                "{\"type\":\"nosuch\",\"name\":\"x\",\"role\":\"a\",\"parameters\":{\"ensure\":\"absent\"}}",
+                "file:/d", RECIPE("/d"), "edit:x", EDIT("x", "\"nonsense\":1"), "file:relative",
+                "{\"type\":\"file\",\"name\":\"relative\",\"role\":\"a\",\"parameters\":{\"ensure\":"
+                "\"absent\"}"
+                "}",
+                "hosts-entry:x",
+                "{\"type\":\"hosts-entry\",\"name\":\"x\",\"role\":\"a\",\"parameters\":{\"address\":\"::"
+                "1\"}}");
+        ASSERT_EQ(image_n_states(image), 4);
+        ASSERT_TRUE(is_removal("file:/d3"));
+        ASSERT_EQ(json_array_size(forgotten), 0);
+        ASSERT_NOT_NULL(strstr(logged, "file:/d2 is declared no more, and is removed once"));
+        ASSERT_NOT_NULL(strstr(logged,
+                "file:/d2/e is declared no more, and is removed once nothing is declared in it: edit:e is"));
+        ASSERT_NOT_NULL(strstr(logged,
+                "nosuch:x is declared no more, and cannot be removed: there is no state type 'nosuch' that "
+                "can be absent"));
+        ASSERT_NOT_NULL(strstr(logged,
+                "hosts-entry:x is declared no more, and cannot be removed: there is no state type "
+                "'hosts-entry' that can be absent"));
+        ASSERT_NOT_NULL(strstr(logged,
+                "file:/d is declared no more, and is removed once nothing is declared in it: file:/d/x is"));
+        ASSERT_NOT_NULL(strstr(logged,
+                "edit:x is declared no more, and cannot be removed: unknown key 'nonsense' in edit"));
+        ASSERT_NOT_NULL(strstr(logged,
+                "file:relative is declared no more, and cannot be removed: 'relative' is a relative path"));
+}
+
+TEST(what_is_no_recipe_is_forgotten) {
+        static const char *const bad[] = { "", "{", "[]", "{}", "1",
+                "{\"type\":1,\"name\":\"/a\",\"role\":\"a\",\"parameters\":{}}",
+                "{\"type\":\"file\",\"name\":\"/a\",\"role\":\"a\",\"parameters\":[]}",
+                "{\"type\":\"file\",\"name\":\"/a\",\"parameters\":{}}", RECIPE("/b") };
+
+        FOREACH_ELEMENT(text, bad) {
+                LOAD("", "file:/a", *text);
+                ASSERT_EQ(image_n_states(image), 0);
+                ASSERT_TRUE(is_forgotten("file:/a"));
+        }
+}
+
+TEST(many_of_them) {
+        enum { N = 2000 };
+        char *recipes[2 * N + 1] = {};
+
+        for (unsigned i = 0; i < N; i++) {
+                ASSERT_TRUE(asprintf(&recipes[2 * i], "file:/d/%u/x", i) > 0);
+                ASSERT_TRUE(asprintf(&recipes[2 * i + 1], RECIPE("/d/%u/x"), i) > 0);
+        }
+        load_recipes(DIRECTORY("/d"), (const char *const *) recipes);
+        ASSERT_EQ(image_n_states(image), N + 1);
+        ASSERT_EQ(image_node(image, index_of("file:/d"))->dependents.n, N);
+        for (unsigned i = 0; i < 2 * N; i++)
+                free(recipes[i]);
+}
+
+/* ---- Former ids ------------------------------------------------------------------------------------------------ */
+
+TEST(a_former_id_is_nobodys_now) {
+        static const Case cases[] = {
+                { "[file.\"/a\"]\nwas = \"file:/b\"\n[file.\"/b\"]\n",
+                        "a.toml:2:7: error: 'file:/b' is still declared at a.toml:3:7" },
+                { "[file.\"/a\"]\nwas = [\"file://a/\"]\n",
+                        "a.toml:2:7: error: 'file:/a' is the name that it has now" },
+                { "[file.\"/a\"]\nwas = \"file:/o\"\n[file.\"/b\"]\nwas = [\"file:/p\", \"file:/o\"]\n",
+                        "a.toml:4:7: error: both file:/a and file:/b say that they were 'file:/o'; the "
+                        "other one does "
+                        "at a.toml:2:7" },
+                { "[file.\"/a{{item}}\"]\nfor_each = [1, 2]\nwas = \"file:/o\"\n",
+                        "a.toml:3:7: error: both file:/a1 and file:/a2 say that they were 'file:/o'; the "
+                        "other one "
+                        "does at a.toml:3:7" },
+        };
+
+        ALL_FAIL(cases);
+        role_loads("[file.\"/a{{item}}\"]\nfor_each = [1, 2]\nwas = [\"file:/o{{item}}\", "
+                   "\"file:/o{{item}}\"]\n");
+}
+
+/* ---------------------------------------------------------------------------------------------------------------- */
+
+static int setup_with_edit(void **state) {
+        int r = setup(state);
+
+        link_module("MODULE_DIR", "edit/edit");
+        return r;
+}
+
+#define RUN_EDIT(name) cmocka_unit_test_setup_teardown(test_##name, setup_with_edit, teardown)
+
+RUN_TESTS(RUN_EDIT(how_a_state_is_removed_is_in_the_image), RUN_EDIT(a_tree_goes_with_what_is_below),
+        RUN_EDIT(what_cannot_be_removed), RUN_EDIT(what_nobody_declares_is_a_state_again),
+        RUN_EDIT(what_was_written_down_is_not_rendered_again), RUN_EDIT(what_is_in_something_goes_first),
+        RUN_EDIT(nobody_can_refer_to_them), RUN_EDIT(what_is_another_ones_by_now_is_forgotten),
+        RUN_EDIT(what_cannot_be_made_is_told_and_waits), RUN_EDIT(what_is_no_recipe_is_forgotten),
+        RUN_EDIT(many_of_them), RUN_EDIT(a_former_id_is_nobodys_now))
