@@ -45,7 +45,8 @@ typedef enum CommandFlags {
                 << 0, /* arguments are not shown by us (units can be looked at by everybody), output is not logged */
         COMMAND_QUIET = 1 << 1, /* output is not logged */
         COMMAND_UMASK = 1 << 2, /* umask is given */
-        COMMAND_LATE = 1 << 3,  /* it belongs to what has been done, and is begun after commands_stop() as well */
+        COMMAND_LATE =
+                1 << 3, /* it belongs to what has been done, and is begun after commands_stop() as well */
         _COMMAND_FLAGS_ALL = COMMAND_SECRET | COMMAND_QUIET | COMMAND_UMASK | COMMAND_LATE,
 } CommandFlags;
 

@@ -283,6 +283,8 @@ static const RunHandlers run_handlers = {
         .on_finished = on_finished,
         .may_begin = may_begin,
         .number = engine_run_number,
+        .on_attempt_failed = engine_run_on_attempt_failed,
+        .on_hook_failed = engine_run_on_hook_failed,
 };
 
 static int start(EngineRun *run) {

@@ -237,8 +237,8 @@ static int start(RunHook *hook) {
         if (hook->result == RESULT_NONE)
                 environment[3] = NULL;
         else
-                (void) snprintf(of_result, sizeof(of_result), "AGENTD_RESULT=%s",
-                        result_to_string(hook->result));
+                (void) snprintf(
+                        of_result, sizeof(of_result), "AGENTD_RESULT=%s", result_to_string(hook->result));
 
         spec = (CommandSpec){
                 .run = id,
@@ -249,7 +249,8 @@ static int start(RunHook *hook) {
                 .environment = environment,
                 .input_fd = -EBADF,
                 .output_fd = -EBADF,
-                .output_max = KIB(4), /* the journal has it, and the last line of its errors is known anyway */
+                .output_max =
+                        KIB(4), /* the journal has it, and the last line of its errors is known anyway */
                 .timeout_usec = state->timeout_usec,
                 .flags = (state->flags & IMAGE_STATE_SENSITIVE ? COMMAND_SECRET : 0) |
                          (hook->hook == HOOK_BEFORE_CHANGE ? 0 : COMMAND_LATE),
@@ -264,7 +265,8 @@ static int compare(const void *a, const void *b, void *userdata) {
         const Run *run = userdata;
         uint32_t x = *(const uint32_t *) a, y = *(const uint32_t *) b;
         const ImageState *i = image_state(run->image, x), *k = image_state(run->image, y);
-        uint32_t root_i = i->flags & IMAGE_STATE_CHECK_AS_ROOT, root_k = k->flags & IMAGE_STATE_CHECK_AS_ROOT;
+        uint32_t root_i = i->flags & IMAGE_STATE_CHECK_AS_ROOT,
+                 root_k = k->flags & IMAGE_STATE_CHECK_AS_ROOT;
 
         if (i->type != k->type)
                 return i->type < k->type ? -1 : 1;
@@ -307,8 +309,8 @@ static void apply_those_over(Run *run) {
         }
         qsort_r(states, n, sizeof(uint32_t), compare, run);
         for (uint32_t i = 0; i < n; i = end) {
-                uint32_t max = image_type(run->image, image_state(run->image, states[i])->type)->batch_max ?:
-                                       n;
+                uint32_t max =
+                        image_type(run->image, image_state(run->image, states[i])->type)->batch_max ?: n;
 
                 for (end = i + 1; end < n && end - i < max && fits(run, states[i], states[end]);)
                         end++;

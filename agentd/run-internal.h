@@ -26,7 +26,7 @@ typedef struct Node {
         uint32_t duration_usec;
         uint8_t step;
         uint8_t result;
-        uint8_t attempts;   /* that have failed, if it may have several */
+        uint8_t attempts; /* that have failed, if it may have several */
         bool pending : 1; /* in a plan: something that it depends on would change first */
         bool held : 1;    /* it has been begun */
         bool keyed : 1;   /* it counts in Run.keys */

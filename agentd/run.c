@@ -271,8 +271,8 @@ void run_push_states(
 }
 
 void run_push_begun(Run *run, const uint32_t *states, uint32_t n) {
-        Batch *batch = run_batch_new(
-                run, PHASE_APPLY, image_state(run->image, states[0])->type, states, n, false);
+        Batch *batch =
+                run_batch_new(run, PHASE_APPLY, image_state(run->image, states[0])->type, states, n, false);
 
         if (!batch)
                 return;

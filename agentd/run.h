@@ -43,7 +43,7 @@ typedef struct RunDetail {
         json_t *undo;        /* array of { what, old } */
         char *error;         /* UTF-8 on one line; NULL if there is none */
         json_t *differences_before, *undo_before; /* of attempts before this one, until the last is over */
-        size_t bytes;        /* of records about it */
+        size_t bytes;                             /* of records about it */
 } RunDetail;
 
 typedef struct Run Run;
@@ -73,8 +73,7 @@ typedef struct RunHandlers {
         void (*on_attempt_failed)(void *userdata, Run *run, uint32_t state, const RunAttempt *attempt);
 
         /* A hook went wrong which decides nothing. NULL: likewise. */
-        void (*on_hook_failed)(
-                void *userdata, Run *run, uint32_t state, Hook hook, const char *explanation);
+        void (*on_hook_failed)(void *userdata, Run *run, uint32_t state, Hook hook, const char *explanation);
 } RunHandlers;
 
 typedef struct RunOptions {

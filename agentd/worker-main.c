@@ -232,8 +232,8 @@ static int condition_holds(WorkerState *worker, uint32_t index) {
         return truth;
 }
 
-static int answer_batch(WorkerState *worker, Phase phase, unsigned flags, uint64_t run, uint32_t *states,
-        uint32_t n) {
+static int answer_batch(
+        WorkerState *worker, Phase phase, unsigned flags, uint64_t run, uint32_t *states, uint32_t n) {
         AgentdContext *context = &worker->context;
         _cleanup_free_ AgentdState *batch = calloc(MAX(n, 1U), sizeof(AgentdState));
         _cleanup_free_ bool *finished = calloc(MAX(n, 1U), sizeof(bool));
