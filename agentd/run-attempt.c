@@ -44,44 +44,6 @@ void run_wake_in(Run *run, usec_t delay) {
         wake_at(run, now_usec(CLOCK_MONOTONIC) + delay);
 }
 
-/* ---- What earlier attempts have done -------------------------------------------------------------------------------- */
-
-static void move(json_t **to, json_t **from) {
-        if (*to && *from && json_array_size(*to) <= MESSAGE_DIFFERENCES_MAX)
-                (void) json_array_extend(*to, *from);
-        else if (!*to)
-                *to = json_incref(*from);
-        json_decref(*from);
-        *from = NULL;
-}
-
-/* What it differed in before it was touched, and all that undoes what was done to it. */
-static void keep_attempt(RunDetail *detail) {
-        if (!detail)
-                return;
-        if (!detail->differences_before) {
-                detail->differences_before = detail->differences;
-                detail->differences = NULL;
-        }
-        move(&detail->undo_before, &detail->undo);
-        detail->bytes = 0;
-}
-
-void run_join_attempts(Run *run, uint32_t state) {
-        RunDetail *detail = run->nodes[state].detail;
-
-        if (!detail)
-                return;
-        if (detail->differences_before) {
-                json_decref(detail->differences);
-                detail->differences = TAKE_PTR(detail->differences_before);
-        }
-        if (detail->undo_before) {
-                move(&detail->undo_before, &detail->undo);
-                detail->undo = TAKE_PTR(detail->undo_before);
-        }
-}
-
 /* ---- Waiting -------------------------------------------------------------------------------------------------------- */
 
 bool run_try_later(Run *run, uint32_t state) {
@@ -112,7 +74,7 @@ bool run_try_later(Run *run, uint32_t state) {
         if (node->applied) {
                 node->touched = true;
                 node->applied = false;
-                keep_attempt(node->detail);
+                run_keep_detail(node);
         }
         node->step = STEP_PAUSED;
         node->batch = 0;

@@ -125,7 +125,7 @@ void run_end_attempts(Run *run, uint32_t state, Result result) {
         const RunDetail *detail = run->nodes[state].detail;
         unsigned n = run->nodes[state].attempts;
 
-        run_join_attempts(run, state);
+        run_join_detail(&run->nodes[state]);
         if (result == RESULT_FAILED && n > 1)
                 run_set_error(run, state, "%s (%u attempts)",
                         detail && detail->error ? detail->error : "no reason was given", n);

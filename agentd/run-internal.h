@@ -2,7 +2,7 @@
 #pragma once
 
 /* What the files of a run share: run.c (graph, batches, dispatch), run-answer.c, run-lost.c, run-hook.c,
- * run-attempt.c. */
+ * run-attempt.c, run-detail.c. */
 
 #include "run.h"
 
@@ -104,11 +104,17 @@ static inline bool run_audits(const Run *run, uint32_t state) {
         return run->options.audit || image_state(run->image, state)->flags & IMAGE_STATE_AUDIT;
 }
 
-/* run.c */
-
-/* Kept details of a state, made if there are none; NULL if out of memory. */
+/* run-detail.c: kept details of a state, made if there are none; NULL if out of memory. */
 RunDetail *run_detail_of(Run *run, uint32_t state);
 void run_set_error(Run *run, uint32_t state, const char *format, ...) _printf_(3, 4);
+void run_drop_detail(Node *node);
+/* A check begins anew. What attempts before it have done stays. */
+void run_begin_detail(Node *node);
+/* The attempt is over, and there is another one; it was the last one: what they have found and done is put together. */
+void run_keep_detail(Node *node);
+void run_join_detail(Node *node);
+
+/* run.c */
 
 /* Sets a result and everything that follows from it alone: what is blocked, what has become ready, groups. */
 void run_finish_state(Run *run, uint32_t state, Result result);
@@ -173,8 +179,6 @@ void run_free_hooks(Run *run);
 
 /* run-attempt.c: true if the state that has failed is tried again. */
 bool run_try_later(Run *run, uint32_t state);
-/* What attempts before have found and done is part of what the last one has. */
-void run_join_attempts(Run *run, uint32_t state);
 void run_dispatch_attempts(Run *run);
 uint32_t run_paused(const Run *run, uint32_t *ret, uint32_t max);
 /* Dispatches again after a while. */

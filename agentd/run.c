@@ -29,46 +29,6 @@ const char *run_mode_to_string(RunMode mode) {
         return mode == RUN_PLAN ? "plan" : "apply";
 }
 
-/* ---- Details -------------------------------------------------------------------------------------------------------- */
-
-static RunDetail *run_detail_free(RunDetail *detail) {
-        if (!detail)
-                return NULL;
-        json_decref(detail->differences);
-        json_decref(detail->left);
-        json_decref(detail->undo);
-        json_decref(detail->differences_before);
-        json_decref(detail->undo_before);
-        free(detail->error);
-        free(detail);
-        return NULL;
-}
-
-RunDetail *run_detail_of(Run *run, uint32_t state) {
-        Node *node = &run->nodes[state];
-
-        if (!node->detail)
-                node->detail = calloc(1, sizeof(RunDetail));
-        return node->detail;
-}
-
-void run_set_error(Run *run, uint32_t state, const char *format, ...) {
-        RunDetail *detail = run_detail_of(run, state);
-        _cleanup_free_ char *text = NULL;
-        va_list args;
-        size_t size;
-
-        if (!detail)
-                return;
-        va_start(args, format);
-        if (vasprintf(&text, format, args) < 0)
-                text = NULL;
-        va_end(args);
-        free(detail->error);
-        /* Parts of it may come from anywhere, or be cut in the middle of a character. */
-        detail->error = text ? utf8_make_valid(text, strlen(text), &size) : NULL;
-}
-
 /* ---- Results -------------------------------------------------------------------------------------------------------- */
 
 static const char *node_name(const Run *run, uint32_t i) {
@@ -94,12 +54,12 @@ static void set_result(Run *run, uint32_t i, Result result) {
         if (result == RESULT_BLOCKED && node->cause != NO_NODE)
                 run_set_error(run, i, "required %s %s", node_name(run, node->cause),
                         result_to_string(run->nodes[node->cause].result));
-        if (node->detail && result == RESULT_SKIPPED)
-                node->detail = run_detail_free(node->detail);
+        if (result == RESULT_SKIPPED)
+                run_drop_detail(node);
         node->held = false;
         if (!run->probing)
                 run->handlers->on_result(run->userdata, run, i);
-        node->detail = run_detail_free(node->detail);
+        run_drop_detail(node);
 }
 
 /* True if, in a plan, the node or something before it would change when it is applied. */
@@ -367,20 +327,6 @@ void run_retry(Run *run) {
                 run_enqueue(run, run->parked[i]);
 }
 
-/* A check begins anew. What attempts before it have done stays. */
-static void forget_detail(Node *node) {
-        RunDetail *detail = node->detail;
-
-        if (detail && node->touched) {
-                json_decref(detail->differences);
-                json_decref(detail->undo);
-                free(detail->error);
-                detail->differences = detail->undo = NULL;
-                detail->error = NULL;
-        } else
-                node->detail = run_detail_free(detail);
-}
-
 static void send_batch(Run *run, Batch *batch) {
         int r;
 
@@ -392,7 +338,7 @@ static void send_batch(Run *run, Batch *batch) {
                 node->looked = false;
                 node->applied = node->applied || batch->phase == PHASE_APPLY;
                 if (batch->phase == PHASE_CHECK)
-                        forget_detail(node);
+                        run_begin_detail(node);
                 if (node->detail && node->detail->left) {
                         json_decref(node->detail->left);
                         node->detail->left = NULL;
@@ -690,7 +636,7 @@ Run *run_free(Run *run) {
         run_free_hooks(run);
         free(run->paused);
         for (uint32_t k = 0; run->nodes && k < run->n_selected; k++)
-                run_detail_free(run->nodes[run->selected[k]].detail);
+                run_drop_detail(&run->nodes[run->selected[k]]);
         for (uint32_t q = 0; run->queues && q < run->n_queues; q++)
                 free(run->queues[q].states);
         for (Batch *batch = run->batches, *next; batch; batch = next) {
