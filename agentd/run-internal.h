@@ -110,8 +110,9 @@ void run_set_error(Run *run, uint32_t state, const char *format, ...) _printf_(3
 void run_drop_detail(Node *node);
 /* A check begins anew. What attempts before it have done stays. */
 void run_begin_detail(Node *node);
-/* The attempt is over, and there is another one; it was the last one: what they have found and done is put together. */
+/* The attempt is over, and another one follows. */
 void run_keep_detail(Node *node);
+/* It was the last one: what all of them have found and done is put together. */
 void run_join_detail(Node *node);
 
 /* run.c */
