@@ -301,7 +301,8 @@ TEST(a_run_is_given_up_while_hooks_run) {
         run = run_free(run);
         /* The command goes on, and nobody is told. */
         put("go", "");
-        ASSERT_TRUE(sd_event_run(event, 100 * USEC_PER_MSEC) >= 0);
+        for (unsigned i = 0; i < 10; i++)
+                ASSERT_TRUE(sd_event_run(event, 50 * USEC_PER_MSEC) >= 0);
         ASSERT_STREQ(told, "");
 }
 
