@@ -280,7 +280,7 @@ int command_start(Commands *commands, const CommandSpec *spec, const CommandHand
         r = command_spec_check(spec);
         if (r < 0)
                 return r;
-        if (commands->stopping)
+        if (commands->stopping && !(spec->flags & COMMAND_LATE))
                 return -ECANCELED;
         if (!commands->units && json_object_size(spec->unit) > 0)
                 return -EOPNOTSUPP;

@@ -45,7 +45,9 @@ typedef enum CommandFlags {
                 << 0, /* arguments are not shown by us (units can be looked at by everybody), output is not logged */
         COMMAND_QUIET = 1 << 1, /* output is not logged */
         COMMAND_UMASK = 1 << 2, /* umask is given */
-        _COMMAND_FLAGS_ALL = COMMAND_SECRET | COMMAND_QUIET | COMMAND_UMASK,
+        COMMAND_LATE =
+                1 << 3, /* it belongs to what has been done, and is begun after commands_stop() as well */
+        _COMMAND_FLAGS_ALL = COMMAND_SECRET | COMMAND_QUIET | COMMAND_UMASK | COMMAND_LATE,
 } CommandFlags;
 
 /* What is to be run. All is copied, descriptors too; they stay the caller's. */
@@ -138,7 +140,7 @@ Commands *commands_free(Commands *commands);
 DEFINE_CLEANUP(Commands *, commands_free)
 
 /*
- * We are stopping: no further one is begun, those that run go on. Whoever leaves the event loop after that is not to do so while
+ * We are stopping: no further one is begun (but with COMMAND_LATE), those that run go on. Whoever leaves the event loop after that is not to do so while
  * commands_is_letting_go(), for COMMANDS_LET_GO_USEC at most: units that have ended are being let go. Without commands_stop() it
  * is waited for that when the loop is left, for as long.
  */
@@ -174,7 +176,7 @@ void command_descriptors_free(CommandDescriptor *descriptors, size_t n);
  * That it cannot be run (no such program, no such user, systemd refuses a property) is a result, not an error.
  *
  * Return: 0; -EINVAL: the spec is not well-formed; -EOPNOTSUPP: unit properties without systemd; -EBUSY: COMMANDS_MAX; -E2BIG:
- *         the arguments are too large; -ECANCELED: after commands_stop(); other -errno.
+ *         the arguments are too large; -ECANCELED: after commands_stop(), without COMMAND_LATE; other -errno.
  */
 int command_start(Commands *commands, const CommandSpec *spec, const CommandHandlers *handlers,
         void *userdata, Command **ret);

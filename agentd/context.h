@@ -126,11 +126,15 @@ void context_end(AgentdContext *context, int r);
  * made to point to stays until the next command. i: index in the batch. Return: as agentd_run_command().
  *
  * context_start_runner() is called before the worker enters its sandbox, and does nothing where no check runs commands.
+ *
+ * context_before_check() runs that hook of a state, by its index in the image. True: it is to be checked; false: it has its
+ * result.
  */
 int context_run_in_unit(
         AgentdContext *context, size_t i, const AgentdCommand *command, AgentdCommandResult *ret);
 int context_run_in_sandbox(
         AgentdContext *context, size_t i, const AgentdCommand *command, AgentdCommandResult *ret);
+bool context_before_check(AgentdContext *context, uint32_t state, uint64_t run);
 int context_start_runner(const WorkerSetup *setup, Runner **ret);
 void context_stop_runner(AgentdContext *context);
 void context_free_command(AgentdContext *context);

@@ -48,6 +48,8 @@ void engine_run_tell_followers(EngineRun *run, const json_t *line);
 /* engine-run-result.c: of RunHandlers. */
 int64_t engine_run_number(void *userdata, Run *run);
 void engine_run_on_result(void *userdata, Run *run, uint32_t state);
+void engine_run_on_attempt_failed(void *userdata, Run *run, uint32_t state, const RunAttempt *attempt);
+void engine_run_on_hook_failed(void *userdata, Run *run, uint32_t state, Hook hook, const char *explanation);
 
 /* The state of that id in the image that is in force; NO_STATE. */
 uint32_t engine_run_id_now(const EngineRun *run, uint32_t state);

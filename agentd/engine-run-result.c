@@ -213,3 +213,18 @@ void engine_run_on_result(void *userdata, Run *r, uint32_t state) {
         if (engine->runs->next)
                 release(run);
 }
+
+void engine_run_on_attempt_failed(void *userdata, Run *r, uint32_t state, const RunAttempt *attempt) {
+        EngineRun *run = userdata;
+
+        event_attempt_failed(run->engine->events, r, number(run), state, attempt);
+        /* Until it is tried again others may have it. */
+        if (run->engine->runs->next)
+                release(run);
+}
+
+void engine_run_on_hook_failed(void *userdata, Run *r, uint32_t state, Hook hook, const char *explanation) {
+        EngineRun *run = userdata;
+
+        event_hook_failed(run->engine->events, r, number(run), state, hook, explanation);
+}

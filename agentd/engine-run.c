@@ -289,6 +289,8 @@ static const RunHandlers run_handlers = {
         .on_finished = on_finished,
         .may_begin = may_begin,
         .number = engine_run_number,
+        .on_attempt_failed = engine_run_on_attempt_failed,
+        .on_hook_failed = engine_run_on_hook_failed,
 };
 
 /* What it makes otherwise than the roles in force say is not to be put back at once. */

@@ -22,6 +22,8 @@ const EventKindInfo event_kinds[_EVENT_KIND_MAX] = {
         [EVENT_STATE_FAILED] = { "state-failed", "0c5b54fa6a644b51851f09a15f570cd5", LOG_ERR },
         [EVENT_STATE_BLOCKED] = { "state-blocked", "0700d6e60a7a4c288f483b361114071e", LOG_WARNING },
         [EVENT_STATE_RECOVERED] = { "state-recovered", "ecce5ee58f0f436ca5cceddad9b7a227", LOG_INFO },
+        [EVENT_STATE_RETRIED] = { "state-retried", "eb46fdc79dae4d98b80061a4f3bfb444", LOG_WARNING },
+        [EVENT_HOOK_FAILED] = { "hook-failed", "c935248107194248a6a3f26444edd6ea", LOG_WARNING },
         [EVENT_FIGHT_BEGUN] = { "fight-begun", "1df129d159854aac82522982b929f57d", LOG_WARNING },
         [EVENT_FIGHT_OVER] = { "fight-over", "672a8defcbe74e0eb654189d50d2dfeb", LOG_NOTICE },
         [EVENT_COMMAND_FINISHED] = { "command-finished", "41771ae70b864e98b5c6eda319059d55", LOG_INFO },
@@ -259,6 +261,45 @@ const char *event_attributes(const json_t *differences, char *buffer, size_t siz
                 used += n;
         }
         return buffer;
+}
+
+/* ---- Steps of runs --------------------------------------------------------------------------------------------- */
+
+void event_attempt_failed(
+        EventLog *log, const Run *run, int64_t id, uint32_t state, const RunAttempt *attempt) {
+        const char *name = image_state_id(run_image(run), state);
+        const RunDetail *detail = run_detail(run, state);
+        const char *error = detail && detail->error ? detail->error : "no reason was given";
+        json_t *data = json_pack("{s:i, s:i, s:I, s:s}", "attempt", (int) attempt->n, "attempts",
+                (int) attempt->max, "delay_usec", (json_int_t) attempt->delay_usec, "error", error);
+
+        event_emit(log, EVENT_STATE_RETRIED,
+                &(EventDetails){
+                        .run = id,
+                        .state = name,
+                        .role = image_state_role(run_image(run), state),
+                        .result = result_to_string(RESULT_FAILED),
+                        .data = data,
+                },
+                "%s failed (attempt %u of %u), again in %s: %s", name, attempt->n, attempt->max,
+                FORMAT_TIMESPAN(attempt->delay_usec), error);
+        json_decref(data);
+}
+
+void event_hook_failed(
+        EventLog *log, const Run *run, int64_t id, uint32_t state, Hook hook, const char *explanation) {
+        const char *name = image_state_id(run_image(run), state);
+        json_t *data = json_pack("{s:s, s:s}", "hook", hook_to_string(hook), "explanation", explanation);
+
+        event_emit(log, EVENT_HOOK_FAILED,
+                &(EventDetails){
+                        .run = id,
+                        .state = name,
+                        .role = image_state_role(run_image(run), state),
+                        .data = data,
+                },
+                "The hook %s of %s went wrong: %s", hook_to_string(hook), name, explanation);
+        json_decref(data);
 }
 
 /* ---- Single runs ----------------------------------------------------------------------------------------------- */

@@ -25,7 +25,9 @@ typedef enum EventKind {
         EVENT_STATE_FAILED,
         EVENT_STATE_BLOCKED,
         EVENT_STATE_RECOVERED,
-        EVENT_FIGHT_BEGUN, /* it has to be repaired again and again */
+        EVENT_STATE_RETRIED, /* it has failed, and is tried again in the same run */
+        EVENT_HOOK_FAILED,   /* one that decides nothing */
+        EVENT_FIGHT_BEGUN,   /* it has to be repaired again and again */
         EVENT_FIGHT_OVER,
         EVENT_COMMAND_FINISHED, /* that was begun before agentd was started */
         EVENT_DISABLED,
@@ -89,6 +91,13 @@ void event_unlisten(EventLog *log, const void *userdata);
 /* A state has a result: an entry, if it is worth one (changed, failed, blocked; drifted outside of a plan). For single runs,
  * which have no status table to compare with. */
 void event_state_result(const Run *run, uint32_t state);
+
+/* RunHandlers' on_attempt_failed and on_hook_failed, told to the journal and, if there is one, the log. run: its number, if it has
+ * another than its options say; 0. */
+void event_attempt_failed(
+        EventLog *log, const Run *run, int64_t id, uint32_t state, const RunAttempt *attempt);
+void event_hook_failed(
+        EventLog *log, const Run *run, int64_t id, uint32_t state, Hook hook, const char *explanation);
 
 /* Likewise: a run is over, and anything happened in it. */
 void event_run_finished(const Run *run);

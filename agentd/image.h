@@ -295,6 +295,13 @@ static inline const ImageExtra *image_extra(const Image *image, uint32_t i) {
         return extra > 0 ? image_array(image, extras, ImageExtra) + extra - 1 : NULL;
 }
 
+/* A command that goes with a state: its arguments are texts of a list. NULL: it has no such hook. */
+static inline const ImageArray *image_hook(const Image *image, uint32_t i, Hook hook) {
+        const ImageExtra *extra = image_extra(image, i);
+
+        return extra && extra->hooks[hook].n > 0 ? &extra->hooks[hook] : NULL;
+}
+
 /* Text k of a list. */
 static inline const char *image_list_text(const Image *image, ImageArray list, uint32_t k) {
         return image_text(image, image_array(image, texts, ImageText)[list.offset + k]);

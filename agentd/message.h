@@ -7,7 +7,7 @@
  * are forks of one program. The engine trusts nothing in them: a child may have been taken over by a broken module.
  *
  *      engine → worker    BATCH, COMMAND_DONE
- *      worker → engine    READY, RESULT, DIFFERENCE, UNDO, LOG, COMMAND, END
+ *      worker → engine    READY, PROGRESS, RESULT, DIFFERENCE, UNDO, LOG, COMMAND, END
  *      loader → engine    DIAGNOSTIC, LOG, FILE, LOADED
  */
 
@@ -48,7 +48,7 @@
 #define MESSAGE_BATCH_CAREFUL (UINT32_C(1) << 31)
 
 typedef enum MessageKind {
-        MESSAGE_BATCH = 1,  /* u32 batch, u32 phase, u32 flags, u32 n, n × u32 state, with
+        MESSAGE_BATCH = 1,  /* u32 batch, u32 phase, u32 flags, u32 n, u64 run, n × u32 state, with
                              * MESSAGE_STATE_… */
         MESSAGE_RESULT,     /* u32 state, u32 result, u64 duration_usec, text error; then, if something
                              * is to be remembered, the 16 bytes of an Identity, u32 good_for_sec */
@@ -63,6 +63,8 @@ typedef enum MessageKind {
         MESSAGE_COMMAND,    /* see command-message.h; a datagram of its own, since descriptors go with it */
         MESSAGE_COMMAND_DONE, /* likewise */
         MESSAGE_FORGET,       /* text id */
+        MESSAGE_PROGRESS,     /* u32 state, u64 duration_usec: its before_check is over, and it goes on to be
+                               * checked */
         _MESSAGE_KIND_MAX,
 } MessageKind;
 

@@ -116,10 +116,34 @@ static bool may_begin(void *userdata, Run *run, uint32_t state) {
         return !commands_holds(once->commands, image_state_id(run_image(run), state));
 }
 
+static void on_attempt_failed(void *userdata, Run *run, uint32_t state, const RunAttempt *attempt) {
+        Once *once = userdata;
+        const RunDetail *detail = run_detail(run, state);
+
+        if (once->journal)
+                event_attempt_failed(NULL, run, run_options(run)->id, state, attempt);
+        hide_progress(once);
+        log_notice("%s failed (attempt %u of %u), again in %s: %s", image_state_id(run_image(run), state),
+                attempt->n, attempt->max, FORMAT_TIMESPAN(attempt->delay_usec),
+                detail && detail->error ? detail->error : "no reason was given");
+}
+
+static void on_hook_failed(void *userdata, Run *run, uint32_t state, Hook hook, const char *explanation) {
+        Once *once = userdata;
+
+        if (once->journal)
+                event_hook_failed(NULL, run, run_options(run)->id, state, hook, explanation);
+        hide_progress(once);
+        log_warning("The hook %s of %s went wrong: %s", hook_to_string(hook),
+                image_state_id(run_image(run), state), explanation);
+}
+
 static const RunHandlers run_handlers = {
         .on_result = on_result,
         .on_finished = on_finished,
         .may_begin = may_begin,
+        .on_attempt_failed = on_attempt_failed,
+        .on_hook_failed = on_hook_failed,
 };
 
 /* ---- Commands ------------------------------------------------------------------------------------------------------- */

@@ -305,7 +305,7 @@ static void connect_belows(Loader *loader) {
                         list[first].path[length] == '/';
                         first++)
                         if (list[first].state != below->state)
-                                add_edge(loader, list[first].state, below->state);
+                                graph_add_edge(loader, list[first].state, below->state);
         }
 }
 

@@ -409,7 +409,7 @@ static const struct {
                 "false: only runs look at it, not also whatever changes what it is about" },
         { "tags", set_tags, "array of words", "names by which `--tag` selects states" },
         { "before_check", set_hook, "command",
-                "before each check, in its sandbox; the state is `blocked` if it fails" },
+                "before it is checked, in the sandbox of checks; the state is `blocked` if it fails" },
         { "after_check", set_hook, "command", "after all of it" },
         { "before_change", set_hook, "command", "before a change; the state fails, untouched, if it does" },
         { "after_change", set_hook, "command", "after a change, or an attempt" },

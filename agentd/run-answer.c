@@ -46,30 +46,34 @@ static void handle_verdict(Run *run, Batch *batch, uint32_t state, Verdict verdi
                 if (verdict == VERDICT_OK)
                         node->step = STEP_TO_RECHECK;
                 else
-                        run_finish_state(run, state, RESULT_FAILED);
+                        run_settle(run, state, RESULT_FAILED);
                 return;
         }
 
         switch (verdict) {
         case VERDICT_OK:
-                run_finish_state(run, state, batch->phase == PHASE_RECHECK ? RESULT_CHANGED : RESULT_OK);
+                run_settle(run, state, batch->phase == PHASE_RECHECK ? RESULT_CHANGED : RESULT_OK);
                 break;
-        case VERDICT_SKIPPED: run_finish_state(run, state, RESULT_SKIPPED); break;
-        case VERDICT_UNKNOWN: run_finish_state(run, state, RESULT_UNKNOWN); break;
+        case VERDICT_SKIPPED: run_settle(run, state, RESULT_SKIPPED); break;
+        case VERDICT_UNKNOWN: run_settle(run, state, RESULT_UNKNOWN); break;
+        case VERDICT_BLOCKED:
+                run_settle(run, state, plan && node->pending ? RESULT_UNKNOWN : RESULT_BLOCKED);
+                break;
         case VERDICT_FAILED:
-                run_finish_state(run, state, plan && node->pending ? RESULT_UNKNOWN : RESULT_FAILED);
+                run_settle(run, state, plan && node->pending ? RESULT_UNKNOWN : RESULT_FAILED);
                 break;
         case VERDICT_DRIFTED:
-                if (batch->phase == PHASE_RECHECK && !batch->retry) {
+                /* No other apply is sent once the run was stopped. */
+                if (batch->phase == PHASE_RECHECK && (!batch->retry || (run->stopped && !batch->begun))) {
                         RunDetail *detail = run_detail_of(run, state);
                         _cleanup_free_ char *attributes = detail ? join_attributes(detail->left) : NULL;
 
                         run_set_error(run, state, "still differs after it was applied: %s",
                                 attributes && *attributes ? attributes : "no attribute was named");
-                        run_finish_state(run, state, RESULT_FAILED);
+                        run_settle(run, state, RESULT_FAILED);
                 } else if (plan || run_audits(run, state))
-                        run_finish_state(run, state, RESULT_DRIFTED);
-                else
+                        run_settle(run, state, RESULT_DRIFTED);
+                else if (!run_before_change(run, state))
                         node->step = STEP_TO_APPLY;
                 break;
         default: break;
@@ -100,6 +104,11 @@ static int handle_identity(
         return 0;
 }
 
+static void add_duration(Node *node, uint64_t duration) {
+        duration = MIN(duration, (uint64_t) UINT32_MAX) + node->duration_usec;
+        node->duration_usec = (uint32_t) MIN(duration, (uint64_t) UINT32_MAX);
+}
+
 static int handle_result(Run *run, Batch *batch, uint32_t state, MessageReader *reader) {
         uint32_t verdict = message_get_u32(reader);
         uint64_t duration = message_get_u64(reader);
@@ -108,11 +117,13 @@ static int handle_result(Run *run, Batch *batch, uint32_t state, MessageReader *
 
         if (!error || verdict == 0 || verdict >= _VERDICT_MAX)
                 return -EBADMSG;
+        if (verdict == VERDICT_BLOCKED &&
+                (batch->phase != PHASE_CHECK || !image_hook(run->image, state, HOOK_BEFORE_CHECK)))
+                return -EBADMSG;
         if (handle_identity(run, batch, state, (Verdict) verdict, reader) < 0)
                 return -EBADMSG;
 
-        duration += node->duration_usec;
-        node->duration_usec = (uint32_t) MIN(duration, (uint64_t) UINT32_MAX);
+        add_duration(node, duration);
         if (*error)
                 run_set_error(run, state, "%s", error);
         handle_verdict(run, batch, state, (Verdict) verdict);
@@ -156,6 +167,19 @@ static int handle_undo(Run *run, uint32_t state, MessageReader *reader) {
         return r;
 }
 
+/* It is told once, or a worker could live for ever on it. */
+static int handle_progress(Run *run, const Batch *batch, uint32_t state, MessageReader *reader) {
+        Node *node = &run->nodes[state];
+        uint64_t duration = message_get_u64(reader);
+
+        if (reader->bad || batch->phase != PHASE_CHECK || node->looked ||
+                !image_hook(run->image, state, HOOK_BEFORE_CHECK))
+                return -EBADMSG;
+        node->looked = true;
+        add_duration(node, duration);
+        return 0;
+}
+
 int run_on_record(void *userdata, Batch *batch, MessageKind kind, MessageReader *reader) {
         Run *run = userdata;
         uint32_t state = message_get_u32(reader);
@@ -165,6 +189,8 @@ int run_on_record(void *userdata, Batch *batch, MessageKind kind, MessageReader 
         if (run->nodes[state].step != STEP_ASKED || run->nodes[state].batch != batch->id)
                 return -EBADMSG;
 
+        if (kind == MESSAGE_PROGRESS)
+                return handle_progress(run, batch, state, reader);
         if (kind != MESSAGE_RESULT) {
                 RunDetail *detail = run_detail_of(run, state);
 
@@ -192,7 +218,7 @@ void run_on_end(void *userdata, Batch *batch) {
 
                 if (run->nodes[state].batch == batch->id && run->nodes[state].step == STEP_ASKED) {
                         run_set_error(run, state, "the module said nothing about this state");
-                        run_finish_state(run, state, RESULT_FAILED);
+                        run_settle(run, state, RESULT_FAILED);
                 }
         }
         run_hand_on(run, batch);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* What the files of a run share: run.c (graph, batches, dispatch), run-answer.c, run-lost.c. */
+/* What the files of a run share: run.c (graph, batches, dispatch), run-answer.c, run-lost.c, run-hook.c,
+ * run-attempt.c, run-detail.c. */
 
 #include "run.h"
 
@@ -13,6 +14,8 @@ typedef enum Step {
         STEP_ASKED,      /* a worker has it */
         STEP_TO_APPLY,   /* found to differ; its batch is not back yet */
         STEP_TO_RECHECK, /* applied; its batch is not back yet */
+        STEP_HOOK,       /* a hook of it runs, or is to be */
+        STEP_PAUSED,     /* it has failed, and is tried again later */
         STEP_DONE,
 } Step;
 
@@ -23,10 +26,14 @@ typedef struct Node {
         uint32_t duration_usec;
         uint8_t step;
         uint8_t result;
-        bool pending; /* in a plan: something that it depends on would change first */
-        bool held;    /* it has been begun */
-        bool keyed;   /* it counts in Run.keys */
-        bool inside;  /* part of the run; all that is not is 0, and its memory was never touched */
+        uint8_t attempts; /* that have failed, if it may have several */
+        bool pending : 1; /* in a plan: something that it depends on would change first */
+        bool held : 1;    /* it has been begun */
+        bool keyed : 1;   /* it counts in Run.keys */
+        bool inside : 1;  /* part of the run; all that is not is 0, and its memory was never touched */
+        bool looked : 1;  /* its before_check was over, in this batch */
+        bool applied : 1; /* in this attempt an apply was sent, or what goes before it is done */
+        bool touched : 1; /* … or in one before */
         RunDetail *detail;
 } Node;
 
@@ -42,6 +49,15 @@ typedef struct Key {
         uint32_t n_begun;   /* states that were cut into a batch and are not done */
         uint32_t in_flight; /* id of the batch that a worker has; 0: none */
 } Key;
+
+/* A hook that the engine runs, or is to run. */
+typedef struct RunHook RunHook;
+
+/* Tried again at a time of CLOCK_MONOTONIC. */
+typedef struct Paused {
+        uint32_t state;
+        usec_t when_usec;
+} Paused;
 
 struct Run {
         sd_event *event;
@@ -67,6 +83,11 @@ struct Run {
         usec_t started_usec, finished_usec;
         uint32_t *parked; /* states that another run holds */
         uint32_t n_parked, n_parked_allocated;
+        RunHook *hooks, **last_hook;
+        unsigned n_hooks_begun;
+        Paused *paused;
+        uint32_t n_paused, n_paused_allocated;
+        sd_event_source *timer; /* NULL as long as nobody has waited */
         bool stopped, finished;
         bool probing; /* the first of two passes, in which nothing is told: how much would change? */
         bool refused;
@@ -83,14 +104,27 @@ static inline bool run_audits(const Run *run, uint32_t state) {
         return run->options.audit || image_state(run->image, state)->flags & IMAGE_STATE_AUDIT;
 }
 
-/* run.c */
-
-/* Kept details of a state, made if there are none; NULL if out of memory. */
+/* run-detail.c: kept details of a state, made if there are none; NULL if out of memory. */
 RunDetail *run_detail_of(Run *run, uint32_t state);
 void run_set_error(Run *run, uint32_t state, const char *format, ...) _printf_(3, 4);
+void run_drop_detail(Node *node);
+/* A check begins anew. What attempts before it have done stays. */
+void run_begin_detail(Node *node);
+/* The attempt is over, and another one follows. */
+void run_keep_detail(Node *node);
+/* It was the last one: what all of them have found and done is put together. */
+void run_join_detail(Node *node);
+
+/* run.c */
 
 /* Sets a result and everything that follows from it alone: what is blocked, what has become ready, groups. */
 void run_finish_state(Run *run, uint32_t state, Result result);
+
+/* It waits for a worker to check it. */
+void run_enqueue(Run *run, uint32_t state);
+
+/* States of one type, before_change of which is done, to be applied together. */
+void run_push_begun(Run *run, const uint32_t *states, uint32_t n);
 
 /* Queues states as a batch that is like another one; does nothing if there are none. */
 void run_push_states(
@@ -125,6 +159,31 @@ void run_key_end(Run *run, uint32_t state);
 bool run_keys_are_free(const Run *run, const Batch *batch);
 void run_keys_take(Run *run, const Batch *batch);
 void run_keys_release(Run *run, const Batch *batch);
+
+/*
+ * run-hook.c
+ *
+ * run_settle() - what was found out of a state, or done to it, is this: its result, after what is left of its hooks, unless it
+ *                is tried again
+ */
+void run_settle(Run *run, uint32_t state, Result result);
+
+/* The same, but what belongs to an attempt is over, and there is no other. */
+void run_end_attempts(Run *run, uint32_t state, Result result);
+
+/* True if the state is not to be applied yet, as something goes before that. */
+bool run_before_change(Run *run, uint32_t state);
+
+void run_dispatch_hooks(Run *run);
+uint32_t run_hooks_under_way(const Run *run, uint32_t *ret, uint32_t max);
+void run_free_hooks(Run *run);
+
+/* run-attempt.c: true if the state that has failed is tried again. */
+bool run_try_later(Run *run, uint32_t state);
+void run_dispatch_attempts(Run *run);
+uint32_t run_paused(const Run *run, uint32_t *ret, uint32_t max);
+/* Dispatches again after a while. */
+void run_wake_in(Run *run, usec_t delay);
 
 /* run-answer.c: of WorkerHandlers */
 int run_on_record(void *userdata, Batch *batch, MessageKind kind, MessageReader *reader);

@@ -54,7 +54,7 @@ bool run_fail_if_hung(Run *run, uint32_t state) {
         if (!hung)
                 return false;
         run_set_error(run, state, "file system '%s' hangs (process %d)", hung->path, (int) hung->pid);
-        run_finish_state(run, state, RESULT_FAILED);
+        run_settle(run, state, RESULT_FAILED);
         return true;
 }
 
@@ -159,7 +159,7 @@ void run_on_lost(void *userdata, Batch *batch, WorkerLoss loss, const char *deta
         } else if (n > 0 && (batch->n == 1 || loss == WORKER_LOSS_NOT_STARTED)) {
                 for (uint32_t i = 0; i < n; i++) {
                         run_set_error(run, states[i], "%s while %s it", detail, phase_verb(batch->phase));
-                        run_finish_state(run, states[i], RESULT_FAILED);
+                        run_settle(run, states[i], RESULT_FAILED);
                 }
         } else if (n > 0) {
                 log_warning("A worker was lost while %s %u states (%s); trying again in smaller batches",

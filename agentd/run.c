@@ -29,44 +29,6 @@ const char *run_mode_to_string(RunMode mode) {
         return mode == RUN_PLAN ? "plan" : "apply";
 }
 
-/* ---- Details -------------------------------------------------------------------------------------------------------- */
-
-static RunDetail *run_detail_free(RunDetail *detail) {
-        if (!detail)
-                return NULL;
-        json_decref(detail->differences);
-        json_decref(detail->left);
-        json_decref(detail->undo);
-        free(detail->error);
-        free(detail);
-        return NULL;
-}
-
-RunDetail *run_detail_of(Run *run, uint32_t state) {
-        Node *node = &run->nodes[state];
-
-        if (!node->detail)
-                node->detail = calloc(1, sizeof(RunDetail));
-        return node->detail;
-}
-
-void run_set_error(Run *run, uint32_t state, const char *format, ...) {
-        RunDetail *detail = run_detail_of(run, state);
-        _cleanup_free_ char *text = NULL;
-        va_list args;
-        size_t size;
-
-        if (!detail)
-                return;
-        va_start(args, format);
-        if (vasprintf(&text, format, args) < 0)
-                text = NULL;
-        va_end(args);
-        free(detail->error);
-        /* Parts of it may come from anywhere, or be cut in the middle of a character. */
-        detail->error = text ? utf8_make_valid(text, strlen(text), &size) : NULL;
-}
-
 /* ---- Results -------------------------------------------------------------------------------------------------------- */
 
 static const char *node_name(const Run *run, uint32_t i) {
@@ -76,8 +38,6 @@ static const char *node_name(const Run *run, uint32_t i) {
 void run_schedule(Run *run) {
         (void) sd_event_source_set_enabled(run->dispatch_event, SD_EVENT_ONESHOT);
 }
-
-static void enqueue(Run *run, uint32_t state);
 
 static void set_result(Run *run, uint32_t i, Result result) {
         Node *node = &run->nodes[i];
@@ -91,15 +51,15 @@ static void set_result(Run *run, uint32_t i, Result result) {
 
         run_key_end(run, i);
         run->counts[result]++;
-        if (result == RESULT_BLOCKED)
+        if (result == RESULT_BLOCKED && node->cause != NO_NODE)
                 run_set_error(run, i, "required %s %s", node_name(run, node->cause),
                         result_to_string(run->nodes[node->cause].result));
-        if (node->detail && result == RESULT_SKIPPED)
-                node->detail = run_detail_free(node->detail);
+        if (result == RESULT_SKIPPED)
+                run_drop_detail(node);
         node->held = false;
         if (!run->probing)
                 run->handlers->on_result(run->userdata, run, i);
-        node->detail = run_detail_free(node->detail);
+        run_drop_detail(node);
 }
 
 /* True if, in a plan, the node or something before it would change when it is applied. */
@@ -150,7 +110,7 @@ void run_finish_state(Run *run, uint32_t state, Result result) {
                                 set_result(run, d, RESULT_OK);
                                 run->stack[n++] = d;
                         } else
-                                enqueue(run, d);
+                                run_enqueue(run, d);
                 }
         }
 }
@@ -184,7 +144,7 @@ static const WorkerHandlers batch_handlers = {
 
 /* ---- Queues and batches --------------------------------------------------------------------------------------------- */
 
-static void enqueue(Run *run, uint32_t state) {
+void run_enqueue(Run *run, uint32_t state) {
         const ImageState *image = image_state(run->image, state);
         uint32_t n_types = run->image->header->types.n;
         Queue *queue = &run->queues[image->type + (image->flags & IMAGE_STATE_CHECK_AS_ROOT ? n_types : 0)];
@@ -266,6 +226,17 @@ void run_push_states(
         batch->retry = retry;
         batch->careful = from->careful;
         batch->recalls = from->recalls;
+        batch->begun = from->begun;
+        push_batch(run, batch);
+}
+
+void run_push_begun(Run *run, const uint32_t *states, uint32_t n) {
+        Batch *batch =
+                run_batch_new(run, PHASE_APPLY, image_state(run->image, states[0])->type, states, n, false);
+
+        if (!batch)
+                return;
+        batch->begun = true;
         push_batch(run, batch);
 }
 
@@ -353,7 +324,7 @@ void run_retry(Run *run) {
 
         run->n_parked = 0;
         for (uint32_t i = 0; i < n; i++)
-                enqueue(run, run->parked[i]);
+                run_enqueue(run, run->parked[i]);
 }
 
 static void send_batch(Run *run, Batch *batch) {
@@ -364,8 +335,10 @@ static void send_batch(Run *run, Batch *batch) {
 
                 node->step = STEP_ASKED;
                 node->batch = batch->id;
-                if (node->detail && batch->phase == PHASE_CHECK)
-                        node->detail = run_detail_free(node->detail);
+                node->looked = false;
+                node->applied = node->applied || batch->phase == PHASE_APPLY;
+                if (batch->phase == PHASE_CHECK)
+                        run_begin_detail(node);
                 if (node->detail && node->detail->left) {
                         json_decref(node->detail->left);
                         node->detail->left = NULL;
@@ -404,15 +377,16 @@ static void give_up(Run *run) {
                         set_result(run, i, RESULT_FAILED);
 }
 
-/* A run that is told to stop begins nothing new. But what was changed is looked at, or nobody would learn of it. */
+/* A run that is told to stop begins nothing new. But what was changed is looked at, or nobody would learn of it; and what
+ * before_change has made ready for a change is not left like that. */
 static bool may_send(const Run *run, const Batch *batch) {
-        return !run->stopped || batch->phase == PHASE_RECHECK;
+        return !run->stopped || batch->phase == PHASE_RECHECK || batch->begun;
 }
 
 static void fail_batch(Run *run, Batch *batch, const char *error) {
         for (uint32_t i = 0; i < batch->n; i++) {
                 run_set_error(run, batch->states[i], "%s", error);
-                run_finish_state(run, batch->states[i], RESULT_FAILED);
+                run_settle(run, batch->states[i], RESULT_FAILED);
         }
         free(batch);
 }
@@ -486,7 +460,7 @@ static void begin(Run *run) {
                 const Node *node = &run->nodes[run->selected[k]];
 
                 if (node->step == STEP_WAITING && node->n_waiting == 0)
-                        enqueue(run, run->selected[k]);
+                        run_enqueue(run, run->selected[k]);
         }
         run_schedule(run);
 }
@@ -514,6 +488,8 @@ static int on_dispatch(_unused_ sd_event_source *source, void *userdata) {
         if (run->finished)
                 return 0;
 
+        run_dispatch_attempts(run);
+        run_dispatch_hooks(run);
         for (Batch **b = &run->batches; *b;) {
                 Batch *batch = *b;
 
@@ -558,6 +534,8 @@ static int on_dispatch(_unused_ sd_event_source *source, void *userdata) {
                 fail_without_workers(run, WORKER_APPLY);
                 return 0;
         }
+        if (run->hooks || run->n_paused > 0)
+                return 0; /* their ends, or the timer, follow */
         if (run->n_parked > 0 && !run->stopped)
                 return 0; /* for another run; run_retry() follows */
         if (!run->stopped && run->n_done < run->n_nodes)
@@ -612,6 +590,7 @@ int run_new(sd_event *event, Image *image, WorkerPool *pool, const RunOptions *o
         run->handlers = handlers;
         run->userdata = userdata;
         run->last_batch = &run->batches;
+        run->last_hook = &run->hooks;
         run->n_states = image_n_states(image);
         run->n_nodes = image->header->nodes.n;
         run->n_queues = 2 * image->header->types.n;
@@ -653,8 +632,11 @@ Run *run_free(Run *run) {
                 worker_pool_abandon(run->pool, run);
         }
         sd_event_source_disable_unref(run->dispatch_event);
+        sd_event_source_disable_unref(run->timer);
+        run_free_hooks(run);
+        free(run->paused);
         for (uint32_t k = 0; run->nodes && k < run->n_selected; k++)
-                run_detail_free(run->nodes[run->selected[k]].detail);
+                run_drop_detail(&run->nodes[run->selected[k]]);
         for (uint32_t q = 0; run->queues && q < run->n_queues; q++)
                 free(run->queues[q].states);
         for (Batch *batch = run->batches, *next; batch; batch = next) {
@@ -731,6 +713,8 @@ uint32_t run_under_way(const Run *run, uint32_t *ret, uint32_t max) {
                         if (run->nodes[batch->states[i]].step == STEP_ASKED &&
                                 run->nodes[batch->states[i]].batch == batch->id)
                                 ret[n++] = batch->states[i];
+        n += run_hooks_under_way(run, ret + n, max - n);
+        n += run_paused(run, ret + n, max - n);
         return n;
 }
 

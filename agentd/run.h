@@ -8,7 +8,7 @@
  *      waiting ─▶ ready ─▶ check ─┬▶ ok, skipped, failed, unknown
  *                                 └▶ drifted ─▶ apply ─▶ check again ─▶ changed, failed
  *
- * In a plan the line ends at drifted.
+ * In a plan the line ends at drifted. Hooks lie between these steps, and what has failed may be tried again: run-hook.c.
  */
 
 #include <jansson.h>
@@ -42,10 +42,17 @@ typedef struct RunDetail {
         json_t *left;        /* those that the check after the apply found */
         json_t *undo;        /* array of { what, old } */
         char *error;         /* UTF-8 on one line; NULL if there is none */
-        size_t bytes;        /* of records about it */
+        json_t *differences_before, *undo_before; /* of attempts before this one, until the last is over */
+        size_t bytes;                             /* of records about it */
 } RunDetail;
 
 typedef struct Run Run;
+
+/* That has failed, while others are left. */
+typedef struct RunAttempt {
+        unsigned n, max; /* the nth of so many */
+        usec_t delay_usec;
+} RunAttempt;
 
 typedef struct RunHandlers {
         /* A state has its result. In order of execution. Its details are given up when this returns. */
@@ -60,6 +67,13 @@ typedef struct RunHandlers {
 
         /* The number of the run, for what it starts. NULL: that of its options. */
         int64_t (*number)(void *userdata, Run *run);
+
+        /* A state has failed, is tried again later, and is held no longer until then. Its details say why. NULL: nobody
+         * wants to know. */
+        void (*on_attempt_failed)(void *userdata, Run *run, uint32_t state, const RunAttempt *attempt);
+
+        /* A hook went wrong which decides nothing. NULL: likewise. */
+        void (*on_hook_failed)(void *userdata, Run *run, uint32_t state, Hook hook, const char *explanation);
 } RunHandlers;
 
 typedef struct RunOptions {
@@ -87,26 +101,27 @@ typedef struct RunOptions {
 int run_new(sd_event *event, Image *image, WorkerPool *pool, const RunOptions *options,
         const RunHandlers *handlers, void *userdata, Run **ret);
 
-/* Of a run that is not over: kills the workers that are at its states. */
+/* Of a run that is not over: kills the workers that are at its states. Hooks go on, as far as the commands' manager does. */
 Run *run_free(Run *run);
 DEFINE_CLEANUP(Run *, run_free)
 
 /* Begins. The handlers are called from the event loop only. */
 int run_start(Run *run);
 
-/* No new batch; those under way are let finish. States without a result stay so. */
+/* No new batch; those under way are let finish, with the hooks that belong to what was done. States without a result stay so. */
 void run_stop(Run *run);
 
 /* States that had to wait since another run held them may be free now. */
 void run_retry(Run *run);
 
-/* True while a worker has the state, or what it has found is about to be acted upon. */
+/* True while a worker has the state, a hook of it runs, or what was found is about to be acted upon. */
 bool run_holds(const Run *run, uint32_t state);
 
 /* True if the state is part of the run and has no result yet. */
 bool run_is_open(const Run *run, uint32_t state);
 
-/* The states that workers have now, those that began first at the front, `max` at most. Returns how many. */
+/* The states that workers have now, or whose hooks run; then those that are tried again later; `max` at most. Returns how
+ * many. */
 uint32_t run_under_way(const Run *run, uint32_t *ret, uint32_t max);
 
 uint32_t run_n_selected(const Run *run); /* states that are part of it */

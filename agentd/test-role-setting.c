@@ -122,6 +122,13 @@ TEST(what_cannot_be) {
                 { "[file.\"/a\"]\nwas = [\"x\"]\non_removal = \"revert\"\n",
                         "a.toml:2:7: error: 'x' is no state; write TYPE:NAME, like \"file:/etc/motd\"\n"
                         "a.toml:3:14: error: 'on_removal' is 'revert'; it must be one of keep, absent" },
+                { "[file.\"/a\"]\ntries = 3\ntry_sleep = 5\nuntil = \"x\"\nonfail = \"x\"\n",
+                        "a.toml:2:1: error: unknown key 'tries' in file state; did you mean 'retries'?\n"
+                        "a.toml:3:1: error: unknown key 'try_sleep' in file state; did you mean "
+                        "'retry_delay'?\n"
+                        "a.toml:4:1: error: unknown key 'until' in file state; did you mean 'retries'?\n"
+                        "a.toml:5:1: error: unknown key 'onfail' in file state; did you mean "
+                        "'on_failure'?" },
                 { "[file.\"/a\"]\nrestart_on = [\"file:/b\"]\nreload_on = []\ncheck_on = [\"file:/b\", "
                   "\"file:/a\"]\n",
                         "a.toml:2:14: error: 'restart_on' is for types that can be restarted, and file "

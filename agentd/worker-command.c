@@ -25,6 +25,7 @@ int worker_command_start(Commands *commands, const Image *image, const Batch *ba
                 return -EOPNOTSUPP;
 
         spec = &received->spec;
+        spec->flags &= ~(unsigned) COMMAND_LATE; /* that is for the engine to say */
         spec->state = image_state_id(image, received->state);
         spec->role = image_state_role(image, received->state);
         spec->run = batch->handlers->run_id ? batch->handlers->run_id(batch->userdata) : 0;

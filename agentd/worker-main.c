@@ -233,7 +233,7 @@ static int condition_holds(WorkerState *worker, uint32_t index) {
 }
 
 static int answer_batch(
-        WorkerState *worker, uint32_t id, Phase phase, unsigned flags, uint32_t *states, uint32_t n) {
+        WorkerState *worker, Phase phase, unsigned flags, uint64_t run, uint32_t *states, uint32_t n) {
         AgentdContext *context = &worker->context;
         _cleanup_free_ AgentdState *batch = calloc(MAX(n, 1U), sizeof(AgentdState));
         _cleanup_free_ bool *finished = calloc(MAX(n, 1U), sizeof(bool));
@@ -264,13 +264,15 @@ static int answer_batch(
                 return 0;
         }
 
+        context->type = type;
         for (uint32_t i = 0; i < n; i++) {
                 uint32_t index = states[i] & MESSAGE_STATE_INDEX;
                 const ImageState *state = image_state(context->image, index);
                 bool pending = states[i] & MESSAGE_STATE_PENDING;
                 bool sensitive = state->flags & IMAGE_STATE_SENSITIVE;
 
-                if (phase == PHASE_CHECK && !condition_holds(worker, index))
+                if (phase == PHASE_CHECK &&
+                        (!condition_holds(worker, index) || !context_before_check(context, index, run)))
                         continue;
                 states[m] = index;
                 batch[m++] = (AgentdState){
@@ -284,7 +286,6 @@ static int answer_batch(
         if (m == 0)
                 return 0;
 
-        context->type = type;
         context->module = worker->modules[image_array(context->image, types, ImageType)[type_index].module];
         context_begin(context, phase, flags, states, m, finished, differences, bytes);
         r = (phase == PHASE_APPLY ? type->apply : type->check)(context, batch, m, flags);
@@ -297,6 +298,7 @@ static int answer(WorkerState *worker, const uint8_t *data, size_t size) {
         MessageReader reader = { .data = data, .size = size };
         _cleanup_free_ uint32_t *states = NULL;
         uint32_t id, phase, flags, n;
+        uint64_t run;
         MessageKind kind;
         int r;
 
@@ -308,6 +310,7 @@ static int answer(WorkerState *worker, const uint8_t *data, size_t size) {
         phase = message_get_u32(&reader);
         flags = message_get_u32(&reader);
         n = message_get_u32(&reader);
+        run = message_get_u64(&reader);
         if (reader.bad || n == 0 || n > MESSAGE_MAX / sizeof(uint32_t) || phase < PHASE_CHECK ||
                 phase >= _PHASE_MAX)
                 return -EBADMSG;
@@ -322,7 +325,7 @@ static int answer(WorkerState *worker, const uint8_t *data, size_t size) {
 
         context->careful = flags & MESSAGE_BATCH_CAREFUL;
         flags &= ~MESSAGE_BATCH_CAREFUL;
-        r = answer_batch(worker, id, (Phase) phase, flags, states, n);
+        r = answer_batch(worker, (Phase) phase, flags, run, states, n);
         if (r < 0)
                 return r;
 

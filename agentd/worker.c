@@ -259,6 +259,7 @@ static int worker_handle_datagram(
                         r = 0;
                         break;
                 case MESSAGE_LOG: r = worker_handle_log(worker, &reader); break;
+                case MESSAGE_PROGRESS:
                 case MESSAGE_RESULT:
                 case MESSAGE_DIFFERENCE:
                 case MESSAGE_UNDO:
@@ -266,8 +267,8 @@ static int worker_handle_datagram(
                                 return -EBADMSG;
                         r = worker->batch->handlers->on_record(
                                 worker->batch->userdata, worker->batch, kind, &reader);
-                        /* Nothing else is progress: a module may talk for ever. */
-                        if (kind == MESSAGE_RESULT)
+                        /* Nothing else is progress: a module may talk for ever. The first comes once a state. */
+                        if (kind == MESSAGE_RESULT || kind == MESSAGE_PROGRESS)
                                 worker->heard_usec = now_usec(CLOCK_MONOTONIC);
                         break;
                 case MESSAGE_END: {
@@ -551,6 +552,16 @@ bool worker_pool_is_exhausted(const WorkerPool *pool, WorkerKind kind) {
         return n_stuck >= WORKERS_MAX_SLOW;
 }
 
+/* The number of the run, if a hook of these states is to be told it. A run that only looks may not have had one so far. */
+static uint64_t run_id_for(const Image *image, const Batch *batch) {
+        if (batch->phase != PHASE_CHECK || !batch->handlers->run_id)
+                return 0;
+        for (uint32_t i = 0; i < batch->n; i++)
+                if (image_hook(image, batch->states[i], HOOK_BEFORE_CHECK))
+                        return (uint64_t) batch->handlers->run_id(batch->userdata);
+        return 0;
+}
+
 int worker_pool_dispatch(WorkerPool *pool, Image *image, Batch *batch) {
         Worker *worker;
         uint32_t head[] = { batch->id, batch->phase,
@@ -576,6 +587,7 @@ int worker_pool_dispatch(WorkerPool *pool, Image *image, Batch *batch) {
         message_begin(&writer, MESSAGE_BATCH);
         for (size_t i = 0; i < ELEMENTSOF(head); i++)
                 message_put_u32(&writer, head[i]);
+        message_put_u64(&writer, run_id_for(image, batch));
         for (uint32_t i = 0; i < batch->n; i++)
                 message_put_u32(&writer,
                         batch->states[i] | (batch->handlers->is_pending(batch->userdata, batch->states[i])

@@ -19,7 +19,7 @@ typedef enum WorkerKind {
 } WorkerKind;
 
 typedef enum Phase {
-        PHASE_CHECK = 1, /* `when`, then check */
+        PHASE_CHECK = 1, /* `when`, then before_check, then check */
         PHASE_APPLY,
         PHASE_RECHECK, /* check after apply */
         _PHASE_MAX,
@@ -42,6 +42,7 @@ typedef struct Batch {
         size_t bytes; /* for the owner: of records about its states */
         unsigned recalls; /* how often it was called back since it last got further */
         bool careful;     /* each result is sent at once, so that a loss shows how far the worker came */
+        bool begun; /* for the owner: what goes before the change was run, so that it is not left at that */
         uint32_t n;
         uint32_t states[]; /* indices of states */
 } Batch;
@@ -88,7 +89,7 @@ struct WorkerHandlers {
         /* True if, in a plan, something that the state requires would be changed first. */
         bool (*is_pending)(void *userdata, uint32_t state);
 
-        /* A record about a state of the batch (RESULT, DIFFERENCE, UNDO). A negative return means that it is
+        /* A record about a state of the batch (PROGRESS, RESULT, DIFFERENCE, UNDO). A negative return means that it is
          * nonsense: the worker is killed. */
         int (*on_record)(void *userdata, Batch *batch, MessageKind kind, MessageReader *reader);
 

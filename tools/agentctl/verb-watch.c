@@ -30,6 +30,8 @@ static const Kind kinds[] = {
         { .name = "state-drifted", .colour = COLOUR_YELLOW },
         { .name = "state-failed", .colour = COLOUR_RED, .failed = true },
         { .name = "state-blocked", .colour = COLOUR_RED, .failed = true },
+        { .name = "state-retried", .colour = COLOUR_YELLOW },
+        { .name = "hook-failed", .colour = COLOUR_YELLOW, .failed = true },
         { .name = "fight-begun", .colour = COLOUR_YELLOW, .failed = true },
         { .name = "fight-over", .colour = COLOUR_GREEN },
         { .name = "disabled", .colour = COLOUR_YELLOW },
