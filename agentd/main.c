@@ -33,13 +33,14 @@ static void help(void) {
         (void) printf("agentd [OPTION…]\n"
                       "agentd --once [--plan [--check]] [--diff] [--json] [OPTION…]\n"
                       "agentd --validate [OPTION…] [FILE…]\n"
+                      "agentd --explain STATE [--json] [OPTION…]\n"
                       "agentd --eval EXPRESSION [--check] [--json] [--root DIR]\n"
                       "agentd --doc [NAME]\n"
                       "agentd --content HASH [--force]\n"
                       "\n"
                       "Keeps this host in the state that the roles in conf.d declare. Without --once,\n"
-                      "--validate, --eval, --doc or --content it is the service, which 'agentctl'\n"
-                      "talks to.\n"
+                      "--validate, --explain, --eval, --doc or --content it is the service, which\n"
+                      "'agentctl' talks to.\n"
                       "\n"
                       "  --once             do a single run, without daemon\n"
                       "  --plan             only say what would change\n"
@@ -48,6 +49,8 @@ static void help(void) {
                       "  --json             print one JSON object a line\n"
                       "  -v --verbose       show states that are fine as well\n"
                       "  --validate         look for errors in roles and settings, or in these files\n"
+                      "  --explain STATE    say where all that is said of a state comes from, and what\n"
+                      "                     it waits for; a glob is all states that match\n"
                       "  --eval EXPRESSION  try an expression, as of a state's 'when', and print its\n"
                       "                     value; with --check exit with 1 if it is false\n"
                       "  --doc              show what a state type or agentd.toml takes, or\n"
@@ -117,6 +120,7 @@ enum {
         ARG_DIFF,
         ARG_JSON,
         ARG_VALIDATE,
+        ARG_EXPLAIN,
         ARG_EVAL,
         ARG_DOC,
         ARG_STYLE,
@@ -140,6 +144,7 @@ static int parse_argv(int argc, char **argv) {
                 { "json", no_argument, NULL, ARG_JSON },
                 { "verbose", no_argument, NULL, 'v' },
                 { "validate", no_argument, NULL, ARG_VALIDATE },
+                { "explain", required_argument, NULL, ARG_EXPLAIN },
                 { "eval", required_argument, NULL, ARG_EVAL },
                 { "doc", no_argument, NULL, ARG_DOC },
                 { "style", required_argument, NULL, ARG_STYLE },
@@ -170,6 +175,7 @@ static int parse_argv(int argc, char **argv) {
                 case ARG_JSON: arg_options.json = true; break;
                 case 'v': arg_options.verbose = true; break;
                 case ARG_VALIDATE: arg_validate = true; break;
+                case ARG_EXPLAIN: arg_options.explain = optarg; break;
                 case ARG_EVAL: arg_eval = optarg; break;
                 case ARG_DOC: arg_doc = true; break;
                 case ARG_STYLE:
@@ -216,6 +222,18 @@ static int parse_argv(int argc, char **argv) {
                 return -usage("--style goes with --doc");
         if (arg_force && !arg_content)
                 return -usage("--force goes with --content");
+        if (arg_options.explain) {
+                if (arg_eval || arg_content || arg_doc || arg_once || arg_validate || arg_options.plan ||
+                        arg_options.check || arg_options.diff || arg_options.verbose)
+                        return -usage("--explain goes with --json, --root, --conf-dir, --module-dir and "
+                                      "--var only");
+                if (optind < argc)
+                        return -usage("'%s' is one word too many", argv[optind]);
+                if (!utf8_is_valid(arg_options.explain, strlen(arg_options.explain)))
+                        return -usage("--explain: it is not UTF-8");
+                arg_options.vars = arg_vars;
+                return 1;
+        }
         if (arg_eval) {
                 if (arg_content || arg_doc || arg_once || arg_validate || arg_options.plan ||
                         arg_options.diff || arg_options.verbose || arg_options.conf_dir)
@@ -296,6 +314,8 @@ int main(int argc, char **argv) {
                 return EXIT_STATE_FAILED;
         }
 
+        if (arg_options.explain)
+                return once_explain(&arg_options);
         if (arg_eval)
                 return eval_run(&(EvalOptions){
                         .expression = arg_eval,

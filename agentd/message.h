@@ -8,7 +8,7 @@
  *
  *      engine → worker    BATCH, COMMAND_DONE
  *      worker → engine    READY, RESULT, DIFFERENCE, UNDO, LOG, COMMAND, END
- *      loader → engine    DIAGNOSTIC, LOG, FILE, LOADED
+ *      loader → engine    DIAGNOSTIC, LOG, FILE, EXPLANATION, LOADED
  */
 
 #include <jansson.h>
@@ -58,6 +58,7 @@ typedef enum MessageKind {
         MESSAGE_FILE,       /* text path, u32 is directory, u64 device, inode, size, mtime, ctime */
         MESSAGE_COMMAND,    /* see command-message.h; a datagram of its own, since descriptors go with it */
         MESSAGE_COMMAND_DONE, /* likewise */
+        MESSAGE_EXPLANATION,  /* u32 found, text: a piece of it */
         _MESSAGE_KIND_MAX,
 } MessageKind;
 

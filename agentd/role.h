@@ -15,6 +15,7 @@
  *      parameter.c       a setting → the value that a module sees
  *      role-graph.c      who comes after whom; cycles
  *      role-compile.c    all of it → the image
+ *      role-explain.c    where all that is said of a state comes from, if somebody asks
  *      role-load.c       the order of these, and what is said to the engine
  *
  * All of it runs in a child with a deadline, so nothing here is freed.
@@ -33,6 +34,9 @@
 #define ROLE_SIZE_MAX     MIB(8) /* that of toml.h */
 #define TEMPLATE_FILE_MAX MIB(8)
 #define STATES_MAX        1000000
+
+/* How long check, and then apply, may be silent, unless the type or the state says otherwise. */
+#define STATE_TIMEOUT_USEC USEC_PER_MINUTE
 
 typedef struct Loader Loader;
 
@@ -79,6 +83,7 @@ struct Role {
         Value table;
         Value vars;
         bool off;   /* its `hosts` or `when` says so, or all that import it are */
+        const Value *off_by; /* that `hosts` or `when`; NULL: it is for others to say */
         bool audit; /* mode = "audit": its states are only checked */
         uint32_t index;
         Import **imports, **importers;
@@ -395,6 +400,17 @@ void foreign_prepare_all(Loader *loader);
 
 /* role-graph.c */
 void graph_build(Loader *loader);
+/* The state that owns the nearest directory above a path; NULL: none does. */
+const State *graph_owner(const Loader *loader, const char *path);
+/* Whether a state is one of the loop, or matches the glob, that a reference says. */
+bool graph_is_meant(const Reference *reference, const State *state);
+
+/* role-explain.c: what there is to be said of the state that the options name, or of all that match it, in the form of
+ * docs/api.md, one a line; *ret_found is false if there is none, and then the text says why. Return: 0; -ENOMEM. */
+int explain_run(Loader *loader, const char **ret, size_t *ret_size, bool *ret_found);
+
+/* role-explain-missing.c: why there is no such state, in a few words. */
+const char *explain_missing(Loader *loader, const char *id);
 
 /* role-load.c: all steps, with arenas that are there. If no diagnostics are there afterwards, the image is whole. */
 void loader_run(Loader *loader);

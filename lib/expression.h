@@ -134,6 +134,9 @@ int expression_fold(const ExpressionContext *context, const Expression *expressi
 /* True if nothing is left to evaluate. The value belongs to the expression. ret may be NULL. */
 bool expression_is_constant(const Expression *expression, const Value **ret);
 
+/* The expression as text, with the values that have taken the place of names; long constants are cut, secrets not shown. */
+const char *expression_format(Arena *arena, const Expression *expression);
+
 /* Where the expression begins. */
 Place expression_place(const Expression *expression);
 
