@@ -129,6 +129,53 @@ bool image_state_is_same(const Image *a, uint32_t i, const Image *b, uint32_t k)
                memcmp(m->build_id, n->build_id, m->build_id_size) == 0;
 }
 
+static bool list_has(const Image *image, ImageArray list, const char *text) {
+        for (uint32_t k = 0; k < list.n; k++)
+                if (streq(image_list_text(image, list, k), text))
+                        return true;
+        return false;
+}
+
+bool image_state_has_tag(const Image *image, uint32_t state, const char *tag) {
+        const ImageExtra *extra = image_extra(image, state);
+
+        return list_has(image, image_array(image, roles, ImageRole)[image_state(image, state)->role].tags,
+                       tag) ||
+               (extra && list_has(image, extra->tags, tag));
+}
+
+const ImageListener *image_listeners(const Image *image, uint32_t state, uint32_t *ret_n) {
+        const ImageListener *list = image_array(image, listeners, ImageListener);
+        uint32_t first = 0, end = image->header->listeners.n, n = 0;
+
+        while (first < end) {
+                uint32_t middle = first + (end - first) / 2;
+
+                if (list[middle].to < state)
+                        first = middle + 1;
+                else
+                        end = middle;
+        }
+        while (first + n < image->header->listeners.n && list[first + n].to == state)
+                n++;
+        *ret_n = n;
+        return list + first;
+}
+
+const char *hook_to_string(Hook hook) {
+        static const char *const names[_HOOK_MAX] = {
+                [HOOK_BEFORE_CHECK] = "before_check",
+                [HOOK_AFTER_CHECK] = "after_check",
+                [HOOK_BEFORE_CHANGE] = "before_change",
+                [HOOK_AFTER_CHANGE] = "after_change",
+                [HOOK_ON_SUCCESS] = "on_success",
+                [HOOK_ON_FAILURE] = "on_failure",
+        };
+
+        assert(hook < _HOOK_MAX);
+        return names[hook];
+}
+
 int path_compare(const char *a, const char *b) {
         while (*a && *a == *b) {
                 a++;
@@ -170,6 +217,34 @@ static bool slice_fits(ImageArray slice, uint32_t n) {
 #define ARRAY_FITS(v, array, type) array_fits((v), (array), sizeof(type), alignof(type))
 #define ARRAY(v, array, type)      ((const type *) ((v)->base + (array).offset))
 
+static const char *validate_extras(const Validation *v, const ImageHeader *h) {
+        for (uint32_t i = 0; i < h->extras.n; i++) {
+                const ImageExtra *extra = ARRAY(v, h->extras, ImageExtra) + i;
+                bool good = extra->state < h->states.n &&
+                            ARRAY(v, h->states, ImageState)[extra->state].extra == i + 1 &&
+                            extra->retry_delay_usec > 0 && slice_fits(extra->tags, h->texts.n) &&
+                            slice_fits(extra->was, h->texts.n) &&
+                            (extra->removal.n == 0 || name_fits(v, extra->removal));
+
+                for (Hook hook = 0; hook < _HOOK_MAX; hook++)
+                        good = good && slice_fits(extra->hooks[hook], h->texts.n);
+                if (!good)
+                        return "a state's extras are not well-formed";
+        }
+        for (uint32_t i = 0; i < h->listeners.n; i++) {
+                const ImageListener *listener = ARRAY(v, h->listeners, ImageListener) + i;
+
+                if (listener->to >= h->states.n || listener->state >= h->states.n || listener->what == 0 ||
+                        (listener->what & ~_IMAGE_LISTEN_ALL) != 0 ||
+                        (i > 0 && listener[-1].to > listener->to))
+                        return "a listener is not well-formed";
+        }
+        for (uint32_t i = 0; i < h->texts.n; i++)
+                if (!name_fits(v, ARRAY(v, h->texts, ImageText)[i]))
+                        return "a text is not well-formed";
+        return NULL;
+}
+
 const char *image_validate(const uint8_t *base, size_t size) {
         const Validation v = { .base = base, .size = size };
         const ImageHeader *h = (const ImageHeader *) base;
@@ -188,7 +263,9 @@ const char *image_validate(const uint8_t *base, size_t size) {
                 !ARRAY_FITS(&v, h->roles, ImageRole) || !ARRAY_FITS(&v, h->states, ImageState) ||
                 !ARRAY_FITS(&v, h->nodes, ImageNode) || !ARRAY_FITS(&v, h->dependents, uint32_t) ||
                 !ARRAY_FITS(&v, h->watches, ImageWatch) || !ARRAY_FITS(&v, h->files, ImageFile) ||
-                !ARRAY_FITS(&v, h->facts, ImageFact) || !ARRAY_FITS(&v, h->paths, ImagePath))
+                !ARRAY_FITS(&v, h->facts, ImageFact) || !ARRAY_FITS(&v, h->paths, ImagePath) ||
+                !ARRAY_FITS(&v, h->extras, ImageExtra) || !ARRAY_FITS(&v, h->listeners, ImageListener) ||
+                !ARRAY_FITS(&v, h->texts, ImageText))
                 return "an array lies outside";
 
         for (uint32_t i = 0; i < h->modules.n; i++) {
@@ -208,7 +285,8 @@ const char *image_validate(const uint8_t *base, size_t size) {
         for (uint32_t i = 0; i < h->roles.n; i++) {
                 const ImageRole *role = ARRAY(&v, h->roles, ImageRole) + i;
 
-                if (!name_fits(&v, role->name) || !text_fits(&v, role->path))
+                if (!name_fits(&v, role->name) || !text_fits(&v, role->path) ||
+                        !slice_fits(role->tags, h->texts.n))
                         return "a role is not well-formed";
         }
 
@@ -218,7 +296,8 @@ const char *image_validate(const uint8_t *base, size_t size) {
 
                 if (!name_fits(&v, state->id) || state->type >= h->types.n || state->role >= h->roles.n ||
                         !slice_fits(state->watches, h->watches.n) || state->timeout_usec == 0 ||
-                        state->when >= size || state->data >= size || state->batch_key > h->n_batch_keys)
+                        state->when >= size || state->data >= size || state->batch_key > h->n_batch_keys ||
+                        state->extra > h->extras.n)
                         return "a state is not well-formed";
 
                 type = ARRAY(&v, h->types, ImageType) + state->type;
@@ -265,5 +344,5 @@ const char *image_validate(const uint8_t *base, size_t size) {
                         return "a path is not well-formed";
         }
 
-        return NULL;
+        return validate_extras(&v, h);
 }

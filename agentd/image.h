@@ -18,7 +18,7 @@
 #include "util.h"
 
 /* The version of the layout below. Loader and engine are one program, so a difference can only be a bug. */
-#define IMAGE_VERSION 3
+#define IMAGE_VERSION 4
 #define IMAGE_MAGIC   UINT64_C(0x31656761746e6761) /* "agntage1" */
 
 /* Addresses reserved for an image, and the size of its file: pages cost nothing before they are touched. */
@@ -51,6 +51,9 @@ typedef struct ImageHeader {
         ImageArray files;      /* ImageFile: what the load read */
         ImageArray facts;      /* ImageFact: what the load looked at */
         ImageArray paths;      /* ImagePath, sorted by path_compare(); none if no state wants to know */
+        ImageArray extras;     /* ImageExtra */
+        ImageArray listeners;  /* ImageListener, sorted by `to`, then `state` */
+        ImageArray texts;      /* ImageText: what lists of texts are slices of */
         uint32_t n_batch_keys; /* they are 1 … so many */
         uint32_t padding;
         Settings settings; /* of agentd.toml */
@@ -72,6 +75,7 @@ typedef struct ImageType {
 typedef struct ImageRole {
         ImageText name;
         ImageText path;
+        ImageArray tags; /* of all its states; offset is an index into texts */
 } ImageRole;
 
 /* Flags of a state. */
@@ -93,7 +97,46 @@ typedef struct ImageState {
         uint32_t batch_key;            /* states of a type with the same one come in one batch; 0: none */
         uint64_t timeout_usec;         /* > 0 */
         uint8_t hash[IMAGE_HASH_SIZE]; /* of all that prepare was given */
+        uint32_t extra;                /* index into extras, + 1; 0: it has none of that */
+        uint32_t padding;
 } ImageState;
+
+/* Commands of a role that go with a state. */
+typedef enum Hook {
+        HOOK_BEFORE_CHECK, /* in the check sandbox; the state is blocked if it fails */
+        HOOK_AFTER_CHECK,
+        HOOK_BEFORE_CHANGE, /* the state fails, untouched, if it does */
+        HOOK_AFTER_CHANGE,
+        HOOK_ON_SUCCESS,
+        HOOK_ON_FAILURE,
+        _HOOK_MAX,
+} Hook;
+
+/* What few states have. */
+typedef struct ImageExtra {
+        uint32_t state;            /* that it is of */
+        uint32_t retries;          /* how often it is tried again when it has failed */
+        uint64_t retry_delay_usec; /* > 0 */
+        uint64_t interval_usec;    /* it is looked at so often, besides all runs; 0: it is not */
+        ImageArray tags; /* besides those of its role; offset is an index into texts, as in what follows */
+        ImageArray hooks
+                [_HOOK_MAX]; /* arguments of a program, the first an absolute path; none: no such hook */
+        ImageArray was;      /* ids that it had before */
+        ImageText removal; /* what is to be made of it when it is declared no more, as JSON; n 0: nothing */
+} ImageExtra;
+
+/* What a listener is to do if the other has changed. Several are possible. */
+#define IMAGE_LISTEN_CHECK   (1u << 0) /* look again: check_on */
+#define IMAGE_LISTEN_RELOAD  (1u << 1)
+#define IMAGE_LISTEN_RESTART (1u << 2)
+#define _IMAGE_LISTEN_ALL    (IMAGE_LISTEN_CHECK | IMAGE_LISTEN_RELOAD | IMAGE_LISTEN_RESTART)
+
+/* A state listens to another, which it also requires. */
+typedef struct ImageListener {
+        uint32_t to, state;
+        uint32_t what; /* IMAGE_LISTEN_… */
+        uint32_t padding;
+} ImageListener;
 
 /*
  * A node of the graph: a state, or a group, which stands for all states that a glob matches so that N states can
@@ -186,6 +229,14 @@ bool image_state_is_same(const Image *a, uint32_t i, const Image *b, uint32_t k)
 /* Checks an image that lies in memory: all that the engine follows stays inside. NULL, or what is wrong. */
 const char *image_validate(const uint8_t *base, size_t size);
 
+/* Whether a state, or its role, has the tag. */
+bool image_state_has_tag(const Image *image, uint32_t state, const char *tag) _pure_;
+
+/* Who listens to a state: *ret_n of them, in the order of their indices. */
+const ImageListener *image_listeners(const Image *image, uint32_t state, uint32_t *ret_n);
+
+const char *hook_to_string(Hook hook);
+
 /* Orders paths so that those below a directory come right after it. Return: less than, equal to or greater than 0. */
 int path_compare(const char *a, const char *b) _pure_;
 
@@ -215,6 +266,18 @@ static inline const ImageType *image_type(const Image *image, uint32_t i) {
 
 static inline const ImageNode *image_node(const Image *image, uint32_t i) {
         return image_array(image, nodes, ImageNode) + i;
+}
+
+/* NULL: it has none of that. */
+static inline const ImageExtra *image_extra(const Image *image, uint32_t i) {
+        uint32_t extra = image_state(image, i)->extra;
+
+        return extra > 0 ? image_array(image, extras, ImageExtra) + extra - 1 : NULL;
+}
+
+/* Text k of a list. */
+static inline const char *image_list_text(const Image *image, ImageArray list, uint32_t k) {
+        return image_text(image, image_array(image, texts, ImageText)[list.offset + k]);
 }
 
 static inline const uint32_t *image_dependents(const Image *image, const ImageNode *node) {

@@ -37,15 +37,19 @@
 #define MESSAGE_STATE_BYTES_MAX KIB(512)
 #define MESSAGE_BATCH_BYTES_MAX MIB(16)
 
-/* In the index of a state: see AGENTD_STATE_PENDING. There are never so many states. */
+/* In the index of a state: see AGENTD_STATE_PENDING, …_RESTART, …_RELOAD, …_NOTICED. There are never so many states. */
 #define MESSAGE_STATE_PENDING (UINT32_C(1) << 31)
+#define MESSAGE_STATE_RESTART (UINT32_C(1) << 30)
+#define MESSAGE_STATE_RELOAD  (UINT32_C(1) << 29)
+#define MESSAGE_STATE_NOTICED (UINT32_C(1) << 28)
+#define MESSAGE_STATE_INDEX   (MESSAGE_STATE_NOTICED - 1)
 
 /* In the flags of a BATCH: every result is to be sent at once. */
 #define MESSAGE_BATCH_CAREFUL (UINT32_C(1) << 31)
 
 typedef enum MessageKind {
         MESSAGE_BATCH = 1,  /* u32 batch, u32 phase, u32 flags, u32 n, n × u32 state, with
-                             * MESSAGE_STATE_PENDING */
+                             * MESSAGE_STATE_… */
         MESSAGE_RESULT,     /* u32 state, u32 result, u64 duration_usec, text error; then, if something
                              * is to be remembered, the 16 bytes of an Identity, u32 good_for_sec */
         MESSAGE_DIFFERENCE, /* u32 state, text attribute, value is, value should, text diff */
@@ -69,6 +73,7 @@ typedef enum Verdict {
         VERDICT_FAILED,
         VERDICT_UNKNOWN,
         VERDICT_SKIPPED, /* its `when` is false */
+        VERDICT_BLOCKED, /* its before_check said no */
         _VERDICT_MAX,
 } Verdict;
 

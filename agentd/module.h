@@ -131,7 +131,7 @@ typedef struct AgentdState {
         const void *data;     /* what prepare returned; or, without prepare, the values of the parameters
                            * (const AgentdValue *, by index) */
         const char *id;       /* "file:/etc/motd" */
-        uint32_t flags;       /* AGENTD_STATE_PENDING, AGENTD_STATE_SENSITIVE */
+        uint32_t flags;       /* AGENTD_STATE_… */
         uint32_t reserved[9]; /* the size of this struct never changes */
 } AgentdState;
 
@@ -142,6 +142,18 @@ typedef struct AgentdState {
 /* Nothing of it may be shown. agentd sees to results, differences and what commands say; what a module logs itself is its own
  * concern. */
 #define AGENTD_STATE_SENSITIVE (1u << 1)
+
+/*
+ * A state that this one listens to (check_on, reload_on, restart_on of the role) has changed, and this one has not been brought in
+ * order since; it is remembered until that has happened, also over a restart of agentd.
+ *
+ * RELOAD and RESTART come up only for types that say AGENTD_RELOADS, AGENTD_RESTARTS. agentd itself reports that as a difference
+ * ("reload", "restart"), so that the state comes to apply, with the same flags, which has to do it; in the check that follows they are
+ * gone. NOTICED is for check: a type that does things, rather than keeps them, may differ for that reason.
+ */
+#define AGENTD_STATE_NOTICED (1u << 2)
+#define AGENTD_STATE_RELOAD  (1u << 3)
+#define AGENTD_STATE_RESTART (1u << 4)
 
 /* Flags of a state type. */
 #define AGENTD_NAME_IS_PATH \
@@ -155,6 +167,8 @@ typedef struct AgentdState {
 #define AGENTD_COPIES_VALUES \
         (1u << 3) /* prepare keeps no pointer to the values of parameters themselves, which go when it returns. What they
                    * point to stays: strings, items, members. For types of which there are many states */
+#define AGENTD_RELOADS  (1u << 4) /* a state takes `reload_on` */
+#define AGENTD_RESTARTS (1u << 5) /* … `restart_on` */
 
 /* Flags of a call of check and apply. */
 #define AGENTD_PLAN (1u << 0) /* this is a plan: nothing will be applied after */

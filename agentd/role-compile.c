@@ -100,6 +100,91 @@ static void share_sensitivity(Loader *loader, ImageState *states, uint32_t n_key
                         states[i].flags |= IMAGE_STATE_SENSITIVE;
 }
 
+/* ---- What few states have -------------------------------------------------------------------------------------- */
+
+static uint32_t count_texts(const Loader *loader) {
+        uint32_t n = 0;
+
+        for (uint32_t i = 0; i < loader->n_roles; i++)
+                n += loader->list[i]->tags.n;
+        for (uint32_t i = 0; i < loader->n_states; i++) {
+                const StateExtra *extra = loader->states[i]->extra;
+
+                if (!extra)
+                        continue;
+                n += extra->tags.n + extra->was.n;
+                for (Hook hook = 0; hook < _HOOK_MAX; hook++)
+                        n += extra->hooks[hook].n;
+        }
+        return n;
+}
+
+static ImageArray write_list(Loader *loader, ImageHeader *header, ImageText *texts, const TextList *list) {
+        ImageArray slice = { .offset = header->texts.n, .n = list->n };
+
+        for (uint32_t i = 0; i < list->n; i++)
+                texts[header->texts.n++] = text(loader, list->texts[i]);
+        return slice;
+}
+
+static int compare_listeners(const void *a, const void *b) {
+        const ImageListener *x = a, *y = b;
+
+        return x->to != y->to ? (x->to > y->to) - (x->to < y->to)
+                              : (x->state > y->state) - (x->state < y->state);
+}
+
+/* One for each pair, whatever was said how often. */
+static void write_listeners(Loader *loader, ImageHeader *header) {
+        ImageListener *listeners =
+                MAKE_ARRAY(loader, &header->listeners, loader->n_listeners, ImageListener);
+        uint32_t n = 0;
+
+        qsort(loader->listeners, loader->n_listeners, sizeof(ImageListener), compare_listeners);
+        for (uint32_t i = 0; i < loader->n_listeners; i++)
+                if (n > 0 && compare_listeners(&listeners[n - 1], &loader->listeners[i]) == 0)
+                        listeners[n - 1].what |= loader->listeners[i].what;
+                else
+                        listeners[n++] = loader->listeners[i];
+        header->listeners.n = n;
+}
+
+static void write_extras(Loader *loader, ImageHeader *header, ImageRole *roles) {
+        ImageState *states = (ImageState *) (loader->image.base + header->states.offset);
+        uint32_t n = 0;
+        ImageExtra *extras;
+        ImageText *texts;
+
+        for (uint32_t i = 0; i < loader->n_states; i++)
+                n += loader->states[i]->extra != NULL;
+        extras = MAKE_ARRAY(loader, &header->extras, n, ImageExtra);
+        texts = MAKE_ARRAY(loader, &header->texts, count_texts(loader), ImageText);
+        header->texts.n = n = 0;
+        for (uint32_t i = 0; i < loader->n_roles; i++)
+                roles[i].tags = write_list(loader, header, texts, &loader->list[i]->tags);
+        for (uint32_t i = 0; i < loader->n_states; i++) {
+                const StateExtra *extra = loader->states[i]->extra;
+
+                if (!extra)
+                        continue;
+                extras[n] = (ImageExtra){
+                        .state = i,
+                        .retries = extra->retries,
+                        .retry_delay_usec = extra->retry_delay_usec,
+                        .interval_usec = extra->interval_usec,
+                        .tags = write_list(loader, header, texts, &extra->tags),
+                        .was = write_list(loader, header, texts, &extra->was),
+                        .removal = extra->removal ? text(loader, extra->removal) : (ImageText){},
+                };
+                for (Hook hook = 0; hook < _HOOK_MAX; hook++)
+                        extras[n].hooks[hook] = write_list(loader, header, texts, &extra->hooks[hook]);
+                states[i].extra = ++n;
+        }
+        write_listeners(loader, header);
+}
+
+/* ---- States ---------------------------------------------------------------------------------------------------- */
+
 static void write_states(Loader *loader, ImageHeader *header) {
         ImageState *states = MAKE_ARRAY(loader, &header->states, loader->n_states, ImageState);
         ImageWatch *watches;
@@ -241,6 +326,7 @@ void image_compile(Loader *loader) {
                 };
         write_types(loader, header);
         write_states(loader, header);
+        write_extras(loader, header, roles);
         write_paths(loader, header);
         write_nodes(loader, header);
         write_files(loader, header);

@@ -18,6 +18,15 @@ static void add_edge(Loader *loader, uint32_t from, uint32_t to) {
         loader->edges[loader->n_edges++] = (Edge){ .from = from, .to = to };
 }
 
+static void add_listener(Loader *loader, uint32_t to, const State *state, const Reference *reference) {
+        if (reference->listens == 0 || to == state->index)
+                return;
+        loader->listeners = arena_grow(&loader->scratch, loader->listeners, loader->n_listeners,
+                &loader->n_listeners_allocated, sizeof(ImageListener));
+        loader->listeners[loader->n_listeners++] =
+                (ImageListener){ .to = to, .state = state->index, .what = reference->listens };
+}
+
 static bool is_glob(const char *pattern) {
         return strpbrk(pattern, "*?[") != NULL;
 }
@@ -95,6 +104,8 @@ static void connect_group(Graph *graph, const State *state, const Reference *ref
                         return;
                 group->member_refers = state->id;
         }
+        for (uint32_t i = 0; reference->listens != 0 && i < group->n; i++)
+                add_listener(loader, group->members[i], state, reference);
         if (group->n < GROUP_MIN || itself) {
                 for (uint32_t i = 0; i < group->n; i++) {
                         if (reference->before)
@@ -170,6 +181,7 @@ static void connect(Graph *graph, const State *state, const Reference *reference
                         add_edge(loader, state->index, other->index);
                 else
                         add_edge(loader, other->index, state->index);
+                add_listener(loader, other->index, state, reference);
                 return;
         }
         if (reference->weak || map_get(&loader->off_ids, reference->pattern) != MAP_NOT_FOUND)

@@ -6,7 +6,6 @@
 
 #include "paths.h"
 #include "role.h"
-#include "template.h"
 
 /* Keys of a role that are no state types. Those of later versions are known, so that the message is right. */
 typedef enum RoleKey {
@@ -17,6 +16,7 @@ typedef enum RoleKey {
         ROLE_IMPORT,
         ROLE_HOSTS,
         ROLE_OVERRIDE,
+        ROLE_TAGS,
         ROLE_LATER,
 } RoleKey;
 
@@ -31,6 +31,7 @@ static const struct {
         { "import", ROLE_IMPORT },
         { "hosts", ROLE_HOSTS },
         { "override", ROLE_OVERRIDE },
+        { "tags", ROLE_TAGS },
         { "trigger", ROLE_LATER },
         { "job", ROLE_LATER },
         { "test", ROLE_LATER },
@@ -39,63 +40,6 @@ static const struct {
         { "notifier", ROLE_LATER },
         { "sink", ROLE_LATER },
 };
-
-/* Settings that every state has. */
-typedef enum CommonSetting {
-        SETTING_REQUIRES,
-        SETTING_BEFORE,
-        SETTING_WHEN,
-        SETTING_FOR_EACH,
-        SETTING_TIMEOUT,
-        SETTING_AUDIT,
-        SETTING_SENSITIVE,
-        SETTING_CHECK_AS_ROOT,
-        SETTING_WATCH,
-        SETTING_LATER,
-} CommonSetting;
-
-/* Those of later versions come last, and are not in the reference. */
-static const struct {
-        const char *name;
-        CommonSetting setting;
-        const char *value, *documentation;
-} common_settings[] = {
-        { "requires", SETTING_REQUIRES, "array of states",
-                "this state comes after those; it is `blocked` if one of them failed or is blocked" },
-        { "before", SETTING_BEFORE, "array of states", "those come after this one, likewise" },
-        { "when", SETTING_WHEN, "expression", "the state is `skipped` if it is false" },
-        { "for_each", SETTING_FOR_EACH, "expression, array or table", "one state for each item" },
-        { "timeout", SETTING_TIMEOUT, "`\"2min 30s\"`, seconds, or `\"infinity\"`",
-                "how long check, and then apply, may be silent; the type says what it is otherwise (a "
-                "minute, "
-                "if it does not)" },
-        { "audit", SETTING_AUDIT, "boolean",
-                "only check: a difference is reported as `drifted`, and never repaired" },
-        { "sensitive", SETTING_SENSITIVE, "boolean",
-                "show nothing of its values: not in output, diffs, journal or errors" },
-        { "check_as_root", SETTING_CHECK_AS_ROOT, "boolean", "check it as root, without the sandbox" },
-        { "watch", SETTING_WATCH, "boolean",
-                "false: only runs look at it, not also whatever changes what it is about" },
-        { "triggers", SETTING_LATER },
-        { "interval", SETTING_LATER },
-        { "retries", SETTING_LATER },
-        { "retry_delay", SETTING_LATER },
-        { "tags", SETTING_LATER },
-        { "before_check", SETTING_LATER },
-        { "after_check", SETTING_LATER },
-        { "before_change", SETTING_LATER },
-        { "after_change", SETTING_LATER },
-        { "on_success", SETTING_LATER },
-        { "on_failure", SETTING_LATER },
-};
-
-const char *state_setting(size_t i, const char **ret_value, const char **ret_documentation) {
-        if (i >= ELEMENTSOF(common_settings) || common_settings[i].setting == SETTING_LATER)
-                return NULL;
-        *ret_value = common_settings[i].value;
-        *ret_documentation = common_settings[i].documentation;
-        return common_settings[i].name;
-}
 
 #define NAMES_MAX 512 /* keys that a suggestion is looked for among */
 
@@ -121,187 +65,32 @@ bool loader_wants(Loader *loader, const Value *value, ValueType type, const char
 
 /* ---- Settings -------------------------------------------------------------------------------------------------- */
 
-const char *normalise_reference(Loader *loader, const char *text) {
-        _cleanup_free_ char *path = NULL;
-        const char *colon = strchr(text, ':'), *type;
-        TypeEntry *entry;
-
-        if (!colon || colon[1] != '/')
-                return text;
-        type = arena_strndup(&loader->scratch, text, (size_t) (colon - text));
-        entry = strpbrk(type, "*?[") ? NULL : type_find(loader, type);
-        if (!entry || !(entry->type->flags & AGENTD_NAME_IS_PATH) || path_normalise(colon + 1, &path) < 0)
-                return text;
-        return arena_printf(&loader->scratch, "%s:%s", type, path);
-}
-
-/*
- * The name of a state with for_each, as it is written: "user:{{item.name}}" means all that the loop makes. In a loop it is that
- * of the same item, as everywhere else. NULL: it is no such name.
- */
-static const Member *find_loop(Names *names, const Value *text) {
-        const char *colon = memchr(text->text, ':', text->size);
-        const Member *table, *declaration = NULL;
-
-        if (names->item || !colon || !template_has_tags(text->text, text->size))
-                return NULL;
-        table = value_find(&names->role->table, text->text, (size_t) (colon - text->text));
-        if (table && table->value.type == VALUE_TABLE)
-                declaration =
-                        value_find(&table->value, colon + 1, text->size - (size_t) (colon + 1 - text->text));
-        return declaration && declaration->value.type == VALUE_TABLE &&
-                               value_get(&declaration->value, "for_each")
-                       ? declaration
-                       : NULL;
-}
-
-static void set_references(Names *names, State *state, const char *name, const Value *value, bool before) {
-        Loader *loader = names->loader;
-
-        if (!loader_wants(loader, value, VALUE_ARRAY, name,
-                    "an array of states like [\"file:/etc/motd\", \"user:*\"]")) {
-                state->broken = true;
-                return;
-        }
-        VALUE_FOREACH_ITEM(item, value) {
-                const Member *loop;
-                Value text;
-
-                if (!loader_wants(loader, item, VALUE_STRING, name, "an array of strings")) {
-                        state->broken = true;
-                        continue;
-                }
-                loop = find_loop(names, item);
-                if (loop) {
-                        state_refer(loader, state,
-                                (Reference){
-                                        .pattern = item->text,
-                                        .loop = loop,
-                                        .place = item->place,
-                                        .before = before,
-                                });
-                        continue;
-                }
-                if (names_render(names, item, &text) < 0) {
-                        state->broken = true;
-                        continue;
-                }
-                if (memchr(text.text, 0, text.size) || !strchr(text.text, ':')) {
-                        diagnostics_add(&loader->diagnostics, item->place,
-                                "'%s' is no state; write TYPE:NAME, like \"file:/etc/motd\"", text.text);
-                        state->broken = true;
-                        continue;
-                }
-                state_refer(loader, state,
-                        (Reference){
-                                .pattern = normalise_reference(loader, text.text),
-                                .place = item->place,
-                                .before = before,
-                        });
-        }
-}
-
-static void set_flag(Loader *loader, State *state, const char *name, const Value *value, uint32_t flag) {
-        if (!loader_wants(loader, value, VALUE_BOOLEAN, name, "true or false")) {
-                state->broken = true;
-                return;
-        }
-        if (value->boolean)
-                state->flags |= flag;
-}
-
-static void set_watch(Loader *loader, State *state, const Value *value) {
-        if (!loader_wants(loader, value, VALUE_BOOLEAN, "watch", "true or false"))
-                state->broken = true;
-        else if (!value->boolean)
-                state->flags |= IMAGE_STATE_UNWATCHED;
-}
-
-static void set_timeout(Loader *loader, State *state, const Value *value) {
-        usec_t span = 0;
-        int r = -EINVAL;
-
-        if (value->type == VALUE_INTEGER && value->integer > 0 && value->integer < INT32_MAX) {
-                span = (usec_t) value->integer * USEC_PER_SEC;
-                r = 0;
-        } else if (value->type == VALUE_STRING && strlen(value->text) == value->size)
-                r = parse_timespan(value->text, &span);
-        if (r < 0 || span == 0) {
-                diagnostics_add(&loader->diagnostics, value->place,
-                        "'timeout' must be a time span above 0 like \"2min 30s\", or \"infinity\"");
-                state->broken = true;
-                return;
-        }
-        state->timeout_usec = span;
-        state->timeout_given = true;
-}
-
-static void set_when(Names *names, State *state, const Value *value) {
-        Expression *when;
-        const Value *constant;
-
-        if (names_fold(names, value, EXPRESSION_CONDITION, &names->loader->image, &when) < 0) {
-                state->broken = true;
-                return;
-        }
-        if (!expression_is_constant(when, &constant))
-                state->flags |= IMAGE_STATE_WHEN_LOOKS;
-        else if (constant->boolean)
-                return;
-        state->when = when;
-}
-
-static void set_common(Names *names, State *state, const Member *member, CommonSetting setting) {
-        Loader *loader = names->loader;
-        const Value *value = &member->value;
-
-        switch (setting) {
-        case SETTING_REQUIRES: set_references(names, state, "requires", value, false); break;
-        case SETTING_BEFORE: set_references(names, state, "before", value, true); break;
-        case SETTING_WHEN: set_when(names, state, value); break;
-        case SETTING_FOR_EACH: break; /* was done before there was a state */
-        case SETTING_TIMEOUT: set_timeout(loader, state, value); break;
-        case SETTING_AUDIT: set_flag(loader, state, "audit", value, IMAGE_STATE_AUDIT); break;
-        case SETTING_SENSITIVE: set_flag(loader, state, "sensitive", value, IMAGE_STATE_SENSITIVE); break;
-        case SETTING_CHECK_AS_ROOT:
-                set_flag(loader, state, "check_as_root", value, IMAGE_STATE_CHECK_AS_ROOT);
-                break;
-        case SETTING_WATCH: set_watch(loader, state, value); break;
-        case SETTING_LATER:
-                diagnostics_add(&loader->diagnostics, member->place,
-                        "the setting '%s' is not supported by this version of agentd", member->key);
-                state->broken = true;
-                break;
-        }
-}
-
 static void unknown_key(Loader *loader, State *state, const Member *member) {
         const AgentdStateType *type = state->type->type;
-        const char *names[NAMES_MAX], *meant;
+        const char *names[NAMES_MAX], *meant, *name, *value, *documentation;
         size_t n = 0;
 
         state->broken = true;
         if (member->value.type == VALUE_TABLE && !(type->flags & AGENTD_NAME_IS_PATH)) {
                 /* [package.python3.11], [hosts-entry.db.example.org] */
-                const char *name = arena_printf(&loader->scratch, "%s.%s", state->name, member->key);
+                const char *full = arena_printf(&loader->scratch, "%s.%s", state->name, member->key);
                 const Value *inner = &member->value;
 
                 while (inner->n_members == 1 && inner->members[0].value.type == VALUE_TABLE) {
-                        name = arena_printf(&loader->scratch, "%s.%s", name, inner->members[0].key);
+                        full = arena_printf(&loader->scratch, "%s.%s", full, inner->members[0].key);
                         inner = &inner->members[0].value;
                 }
                 diagnostics_add(&loader->diagnostics, member->place,
                         "unknown key '%s' in %s state '%s'; a name with dots wants quotes: [%s.\"%s\"]",
-                        member->key, type->name, state->name, type->name, name);
+                        member->key, type->name, state->name, type->name, full);
                 state->nested = true;
                 return;
         }
 
         for (uint32_t i = 0; i < state->type->n_parameters && n < NAMES_MAX; i++)
                 names[n++] = type->parameters[i].name;
-        FOREACH_ELEMENT(common, common_settings)
-                if (common->setting != SETTING_LATER && n < NAMES_MAX)
-                        names[n++] = common->name;
+        for (size_t i = 0; n < NAMES_MAX && (name = state_setting(i, &value, &documentation)); i++)
+                names[n++] = name;
         meant = suggest_word(member->key, names, n);
         diagnostics_add(&loader->diagnostics, member->place, "unknown key '%s' in %s state%s%s%s",
                 member->key, type->name, meant ? "; did you mean '" : "", meant ?: "", meant ? "'?" : "");
@@ -384,12 +173,7 @@ static void apply_settings(Names *own, State *state, const Value *settings, cons
                                             &state->parameters[i], &tainted) < 0)
                                         state->broken = true;
                         }
-                for (size_t i = 0; i < ELEMENTSOF(common_settings) && !found; i++)
-                        if (streq(common_settings[i].name, member->key)) {
-                                found = true;
-                                set_common(names, state, member, common_settings[i].setting);
-                        }
-                if (!found)
+                if (!found && !state_set_common(names, state, member))
                         unknown_key(loader, state, member);
         }
 

@@ -134,6 +134,14 @@ void role_evaluate(Loader *loader, Role *role) {
         value = role->off ? NULL : role_value(role, "when");
         if (value)
                 set_when(loader, role, value);
-        if (!role->off)
-                role_give_vars(loader, role);
+        if (role->off)
+                return;
+        value = role_value(role, "tags");
+        if (value) {
+                Names names;
+
+                names_init(&names, loader, role, NULL);
+                (void) tags_read(&names, value, &role->tags);
+        }
+        role_give_vars(loader, role);
 }

@@ -11,7 +11,8 @@
  *      role-vars.c       what `vars` are for each role: those of hosts, of importers, its own
  *      role-switch.c     whether a role is on: hosts, when; its mode
  *      role-override.c   what roles say of the states of others
- *      role-state.c      tables → states: settings, loops, templates
+ *      role-state.c      tables → states: parameters, loops, templates
+ *      role-setting.c    the settings that every state has
  *      parameter.c       a setting → the value that a module sees
  *      role-graph.c      who comes after whom; cycles
  *      role-compile.c    all of it → the image
@@ -72,6 +73,11 @@ typedef struct Conflict {
         Place first, second;
 } Conflict;
 
+typedef struct TextList {
+        const char **texts;
+        uint32_t n;
+} TextList;
+
 struct Role {
         const char *name;
         const char *path;
@@ -85,6 +91,7 @@ struct Role {
         bool off;   /* its `hosts` or `when` says so, or all that import it are */
         const Value *off_by; /* that `hosts` or `when`; NULL: it is for others to say */
         bool audit; /* mode = "audit": its states are only checked */
+        TextList tags;
         uint32_t index;
         Import **imports, **importers;
         uint32_t n_imports, n_imports_allocated, n_importers, n_importers_allocated;
@@ -127,6 +134,7 @@ typedef struct Reference {
         const Member *
                 loop; /* a declaration with for_each, all states of which are meant; NULL: the pattern says it */
         Place place;
+        uint32_t listens; /* IMAGE_LISTEN_…: it also listens to that */
         bool before;
         bool weak; /* implied: nothing is wrong if there is no such state */
 } Reference;
@@ -136,6 +144,16 @@ typedef struct Given {
         uint32_t parameter; /* index of the declaration */
         Place place;
 } Given;
+
+/* Settings that few states have: see ImageExtra. */
+typedef struct StateExtra {
+        uint32_t retries;
+        usec_t retry_delay_usec, interval_usec;
+        TextList tags, was, hooks[_HOOK_MAX];
+        Place was_place;
+        Place removal_place; /* on_removal = "absent"; no file: "keep" */
+        const char *removal; /* the recipe, as JSON; NULL: none */
+} StateExtra;
 
 typedef struct State {
         const Role *role;
@@ -158,6 +176,7 @@ typedef struct State {
         ImageWatch *watches;
         uint32_t n_watches, n_watches_allocated;
         Expression *when;
+        StateExtra *extra; /* NULL: nothing of that was said */
         const void *data;
         uint32_t flags;
         usec_t timeout_usec;
@@ -218,6 +237,8 @@ struct Loader {
 
         Edge *edges;
         uint32_t n_edges, n_edges_allocated;
+        ImageListener *listeners;
+        uint32_t n_listeners, n_listeners_allocated;
         const char **groups; /* patterns, by node - n_states */
         uint32_t n_groups, n_groups_allocated;
         Map group_map;
@@ -341,14 +362,21 @@ int names_fold(Names *names, const Value *text, unsigned flags, Arena *target, E
 
 /* role-state.c: makes the states of a role. */
 void role_make_states(Loader *loader, Role *role);
-/* For the reference: the i-th setting that every state has; NULL if there is none any more. */
-const char *state_setting(size_t i, const char **ret_value, const char **ret_documentation);
 void state_refer(Loader *loader, State *state, Reference reference);
 State *loader_state(const Loader *loader, const char *id);
-/* Brings "file:/etc//motd/" into the form that ids have. Globs stay as they are. */
-const char *normalise_reference(Loader *loader, const char *text);
 /* Whether a value is of that type; if not, an error that says what it must be. */
 bool loader_wants(Loader *loader, const Value *value, ValueType type, const char *name, const char *what);
+
+/* role-setting.c */
+
+/* Sets what every state has; false: it is no such setting. Errors become diagnostics. */
+bool state_set_common(Names *names, State *state, const Member *member);
+/* For the reference: the i-th setting that every state has; NULL if there is none any more. */
+const char *state_setting(size_t i, const char **ret_value, const char **ret_documentation);
+/* Brings "file:/etc//motd/" into the form that ids have. Globs stay as they are. */
+const char *normalise_reference(Loader *loader, const char *text);
+/* `tags`, of a state or a role. Return: 0; -EINVAL. */
+int tags_read(Names *names, const Value *value, TextList *ret);
 
 /* parameter.c */
 

@@ -9,6 +9,7 @@
  *
  *      1   runs, results, status, events, meta
  *      2   contents: which old contents the results of a run refer to
+ *      3   owed: what listeners have still to do; removals: what is to be made of states that are declared no more
  *
  * A version that was released never changes: what is to be different is a further step. Times are microseconds since 1970;
  * summary, differences, undo and data are JSON.
@@ -81,6 +82,16 @@ const char *const store_schema_steps[] = {
         "        PRIMARY KEY (hash, run)"
         ") STRICT, WITHOUT ROWID;"
         "CREATE INDEX contents_run ON contents (run);",
+
+        "CREATE TABLE owed ("
+        "        state TEXT PRIMARY KEY,"
+        "        what INTEGER NOT NULL," /* IMAGE_LISTEN_… of image.h */
+        "        because TEXT NOT NULL"  /* id of the state that has changed last */
+        ") STRICT, WITHOUT ROWID;"
+        "CREATE TABLE removals ("
+        "        state TEXT PRIMARY KEY,"
+        "        recipe TEXT NOT NULL" /* JSON: see ImageExtra.removal */
+        ") STRICT, WITHOUT ROWID;",
 };
 
 const int store_schema_version = ELEMENTSOF(store_schema_steps);

@@ -23,10 +23,8 @@ TEST(keys_that_are_not) {
                 { "[lineinfile.x]\n",
                         "a.toml:1:2: error: 'lineinfile' is neither a key of roles nor a state "
                         "type (no module provides it)" },
-                { "[file.\"/x\"]\ntags = []\nretries = 3\n",
-                        "a.toml:2:1: error: the setting 'tags' is not supported by this version of agentd\n"
-                        "a.toml:3:1: error: the setting 'retries' is not supported by this version of "
-                        "agentd" },
+                { "[file.\"/x\"]\ntriggers = []\n", "a.toml:2:1: error: the setting 'triggers' is not "
+                                                    "supported by this version of agentd" },
                 { "[file.\"/x\"]\n\"mode\\u0000\" = \"0644\"\n",
                         "a.toml:2:1: error: a key has a NUL in it, which no name can have" },
                 { "[fiel.\"/x\"]\n", "a.toml:1:2: error: 'fiel' is neither a key of roles nor a state type; "

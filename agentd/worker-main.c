@@ -241,7 +241,7 @@ static int answer_batch(
         _cleanup_free_ size_t *bytes = calloc(MAX(n, 1U), sizeof(size_t));
         _cleanup_free_ char *error = NULL;
         const AgentdStateType *type = NULL;
-        uint32_t type_index = image_state(context->image, states[0] & ~MESSAGE_STATE_PENDING)->type, m = 0;
+        uint32_t type_index = image_state(context->image, states[0] & MESSAGE_STATE_INDEX)->type, m = 0;
         int r;
 
         if (!batch || !finished || !differences || !bytes)
@@ -260,12 +260,12 @@ static int answer_batch(
                             error ?: strerror(-r)) < 0)
                         text = NULL;
                 for (uint32_t i = 0; i < n; i++)
-                        context_result(context, states[i] & ~MESSAGE_STATE_PENDING, VERDICT_FAILED, text);
+                        context_result(context, states[i] & MESSAGE_STATE_INDEX, VERDICT_FAILED, text);
                 return 0;
         }
 
         for (uint32_t i = 0; i < n; i++) {
-                uint32_t index = states[i] & ~MESSAGE_STATE_PENDING;
+                uint32_t index = states[i] & MESSAGE_STATE_INDEX;
                 const ImageState *state = image_state(context->image, index);
                 bool pending = states[i] & MESSAGE_STATE_PENDING;
                 bool sensitive = state->flags & IMAGE_STATE_SENSITIVE;
@@ -316,7 +316,7 @@ static int answer(WorkerState *worker, const uint8_t *data, size_t size) {
                 return -ENOMEM;
         for (uint32_t i = 0; i < n; i++) {
                 states[i] = message_get_u32(&reader);
-                if (reader.bad || (states[i] & ~MESSAGE_STATE_PENDING) >= image_n_states(context->image))
+                if (reader.bad || (states[i] & MESSAGE_STATE_INDEX) >= image_n_states(context->image))
                         return -EBADMSG;
         }
 

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "test-load.h"
+
+static const ImageExtra *extra_of(const char *id) {
+        return image_extra(image, index_of(id));
+}
+
+static void assert_list(ImageArray list, const char *const *expected) {
+        uint32_t n = 0;
+
+        for (; expected[n]; n++) {
+                ASSERT_TRUE(n < list.n);
+                ASSERT_STREQ(image_list_text(image, list, n), expected[n]);
+        }
+        ASSERT_EQ(list.n, n);
+}
+
+#define LIST(...)                 \
+        (const char *const[]) {   \
+                __VA_ARGS__, NULL \
+        }
+
+TEST(most_states_have_no_extras) {
+        role_loads("[file.\"/a\"]\n[file.\"/b\"]\ntags = [\"x\"]\n");
+        ASSERT_NULL(extra_of("file:/a"));
+        ASSERT_NOT_NULL(extra_of("file:/b"));
+        ASSERT_EQ(image->header->extras.n, 1);
+}
+
+TEST(tags) {
+        role_loads("tags = [\"web\", \"{{vars.x}}\"]\n[vars]\nx = \"tls\"\n"
+                   "[file.\"/a\"]\n[file.\"/b\"]\ntags = [\"b-1\", \"{{vars.x}}.2\"]\n");
+        assert_list(extra_of("file:/b")->tags, LIST("b-1", "tls.2"));
+        ASSERT_TRUE(image_state_has_tag(image, index_of("file:/a"), "web"));
+        ASSERT_TRUE(image_state_has_tag(image, index_of("file:/a"), "tls"));
+        ASSERT_FALSE(image_state_has_tag(image, index_of("file:/a"), "b-1"));
+        ASSERT_TRUE(image_state_has_tag(image, index_of("file:/b"), "tls.2"));
+        ASSERT_TRUE(image_state_has_tag(image, index_of("file:/b"), "web"));
+        ASSERT_FALSE(image_state_has_tag(image, index_of("file:/b"), "we"));
+}
+
+TEST(times_and_counts) {
+        role_loads("[file.\"/a\"]\ninterval = \"5min\"\nretries = 3\n"
+                   "[file.\"/b\"]\ninterval = 90\nretries = 1\nretry_delay = \"100ms\"\n");
+        ASSERT_EQ(extra_of("file:/a")->interval_usec, 5 * USEC_PER_MINUTE);
+        ASSERT_EQ(extra_of("file:/a")->retries, 3);
+        ASSERT_EQ(extra_of("file:/a")->retry_delay_usec, 5 * USEC_PER_SEC);
+        ASSERT_EQ(extra_of("file:/b")->interval_usec, 90 * USEC_PER_SEC);
+        ASSERT_EQ(extra_of("file:/b")->retry_delay_usec, 100 * USEC_PER_MSEC);
+}
+
+TEST(hooks) {
+        role_loads("[vars]\nx = \"a b\"\n[file.\"/a\"]\nbefore_check = [\"/bin/test\", \"{{vars.x}}\"]\n"
+                   "on_success = \"echo {{vars.x}} | cat\"\n");
+        assert_list(extra_of("file:/a")->hooks[HOOK_BEFORE_CHECK], LIST("/bin/test", "a b"));
+        assert_list(extra_of("file:/a")->hooks[HOOK_ON_SUCCESS], LIST("/bin/sh", "-c", "echo a b | cat"));
+        ASSERT_EQ(extra_of("file:/a")->hooks[HOOK_AFTER_CHECK].n, 0);
+        ASSERT_EQ(extra_of("file:/a")->hooks[HOOK_ON_FAILURE].n, 0);
+}
+
+static uint32_t listens(const char *id, const char *to) {
+        uint32_t n;
+        const ImageListener *list = image_listeners(image, index_of(to), &n);
+
+        for (uint32_t i = 0; i < n; i++)
+                if (list[i].state == index_of(id))
+                        return list[i].what;
+        return 0;
+}
+
+TEST(listeners) {
+        role_loads("[file.\"/a\"]\ncheck_on = [\"file:/d/*\", \"file:/c\", \"file:/c\"]\n"
+                   "[file.\"/b\"]\ncheck_on = [\"file:/x{{item}}\"]\n[file.\"/c\"]\n"
+                   "[file.\"/x{{item}}\"]\nfor_each = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]\n"
+                   "[file.\"/d/{{item}}\"]\nfor_each = [1, 2]\n");
+        ASSERT_EQ(listens("file:/a", "file:/d/1"), IMAGE_LISTEN_CHECK);
+        ASSERT_EQ(listens("file:/a", "file:/d/2"), IMAGE_LISTEN_CHECK);
+        ASSERT_EQ(listens("file:/a", "file:/c"), IMAGE_LISTEN_CHECK);
+        ASSERT_EQ(listens("file:/a", "file:/b"), 0);
+        for (unsigned i = 1; i <= 10; i++) {
+                char id[16];
+
+                (void) snprintf(id, sizeof(id), "file:/x%u", i);
+                ASSERT_EQ(listens("file:/b", id), IMAGE_LISTEN_CHECK);
+        }
+        ASSERT_EQ(image->header->listeners.n, 13);
+        /* It requires what it listens to. */
+        ASSERT_TRUE(image_node(image, index_of("file:/c"))->dependents.n > 0);
+}
+
+TEST(former_ids) {
+        role_loads("[file.\"/a\"]\nwas = \"file://old//name\"\n[file.\"/b\"]\nwas = [\"plain:x\", "
+                   "\"gone:y\"]\n");
+        assert_list(extra_of("file:/a")->was, LIST("file:/old/name"));
+        assert_list(extra_of("file:/b")->was, LIST("plain:x", "gone:y"));
+}
+
+TEST(what_cannot_be) {
+        static const Case cases[] = {
+                { "[file.\"/a\"]\ntags = \"x\"\n", "a.toml:2:8: error: 'tags' is a string; it must be an "
+                                                   "array of words like [\"web\", \"tls\"]" },
+                { "tags = [\"ok\", \"a b\"]\n", "a.toml:1:15: error: 'a b' is no tag: letters, digits, '_', "
+                                                "'.' and '-' are what one is made of" },
+                { "tags = [1]\n",
+                        "a.toml:1:9: error: 'tags' is an integer; it must be an array of strings" },
+                { "[file.\"/a\"]\ninterval = \"100ms\"\nretries = -1\nretry_delay = 0\n",
+                        "a.toml:2:12: error: 'interval' must be a time span like \"5min\", one second at "
+                        "least\n"
+                        "a.toml:3:11: error: 'retries' must be a number from 0 to 100\n"
+                        "a.toml:4:15: error: 'retry_delay' must be a time span above 0 like \"10s\"" },
+                { "[file.\"/a\"]\nbefore_check = [\"true\"]\nafter_change = []\non_success = 1\non_failure "
+                  "= \"\"\n",
+                        "a.toml:2:16: error: 'true' is no absolute path; write where the program is, or all "
+                        "as one "
+                        "string for the shell\n"
+                        "a.toml:3:16: error: 'after_change' names no program\n"
+                        "a.toml:4:14: error: 'on_success' is an integer; it must be a program with its "
+                        "arguments like "
+                        "[\"/usr/bin/systemctl\", \"daemon-reload\"], or a string for the shell\n"
+                        "a.toml:5:14: error: 'on_failure' has an empty string" },
+                { "[file.\"/a\"]\nwas = [\"x\"]\non_removal = \"revert\"\n",
+                        "a.toml:2:7: error: 'x' is no state; write TYPE:NAME, like \"file:/etc/motd\"\n"
+                        "a.toml:3:14: error: 'on_removal' is 'revert'; it must be one of keep, absent" },
+                { "[file.\"/a\"]\nrestart_on = [\"file:/b\"]\nreload_on = []\ncheck_on = [\"file:/b\", "
+                  "\"file:/a\"]\n",
+                        "a.toml:2:14: error: 'restart_on' is for types that can be restarted, and file "
+                        "cannot; "
+                        "'check_on' looks at a state again\n"
+                        "a.toml:3:13: error: 'reload_on' is for types that can be reloaded, and file "
+                        "cannot; "
+                        "'check_on' looks at a state again\n"
+                        "a.toml:4:13: error: there is no state 'file:/b'; did you mean 'file:/a'?\n"
+                        "a.toml:4:24: error: file:/a refers to itself" },
+        };
+
+        ALL_FAIL(cases);
+}
+
+RUN_TESTS(RUN_FRESH(most_states_have_no_extras), RUN_FRESH(tags), RUN_FRESH(times_and_counts),
+        RUN_FRESH(hooks), RUN_FRESH(listeners), RUN_FRESH(former_ids), RUN_FRESH(what_cannot_be))
