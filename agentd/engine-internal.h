@@ -42,7 +42,10 @@ typedef struct LoadWaiter {
 typedef struct Validation {
         Engine *engine;
         Load *load;
-        EngineLoaded on_loaded; /* NULL: no longer wanted */
+        LoadOptions options;
+        char *explain;          /* the state that is explained; NULL: none is */
+        EngineLoaded on_loaded; /* NULL: no longer wanted, or … */
+        EngineExplained on_explained;
         void *userdata;
 } Validation;
 

@@ -418,12 +418,32 @@ int engine_reload(Engine *engine, EngineLoaded on_loaded_, void *userdata) {
 
 /* ---- Validation, facts ---------------------------------------------------------------------------------------------- */
 
+/* outcome: NULL if the load did not go well. */
 static void answer_validation(Validation *validation, const json_t *outcome, const json_t *diagnostics) {
         EngineLoaded on_loaded_ = TAKE_PTR(validation->on_loaded);
+        EngineExplained on_explained = TAKE_PTR(validation->on_explained);
+        const char *text = NULL;
+        bool found = false;
+        size_t size = 0;
 
         if (on_loaded_)
                 on_loaded_(validation->userdata, outcome, diagnostics);
+        if (!on_explained)
+                return;
+        if (outcome)
+                text = load_explanation(validation->load, &size, &found);
+        on_explained(validation->userdata, text, size, found, diagnostics);
 }
+
+static Validation *validation_free(Validation *validation) {
+        if (!validation)
+                return NULL;
+        load_free(validation->load);
+        free(validation->explain);
+        free(validation);
+        return NULL;
+}
+DEFINE_CLEANUP(Validation *, validation_free)
 
 /* Called from the load itself: it is freed at the next turn. */
 static int on_validation_over(sd_event_source *source, void *userdata) {
@@ -433,8 +453,7 @@ static int on_validation_over(sd_event_source *source, void *userdata) {
                 if (validation->engine->validations[i] == validation)
                         validation->engine->validations[i] = NULL;
         engine_touch(validation->engine);
-        load_free(validation->load);
-        free(validation);
+        validation_free(validation);
         return sd_event_source_set_enabled(source, SD_EVENT_OFF);
 }
 
@@ -458,8 +477,10 @@ static void on_validated(void *userdata, Image *image, json_t *diagnostics) {
 
 static const LoadHandlers validate_handlers = { .on_loaded = on_validated };
 
-int engine_validate(Engine *engine, EngineLoaded on_loaded_, void *userdata) {
-        Validation **slot = NULL, *validation;
+/* explain: NULL if there is nothing to explain. */
+static int start_validation(Engine *engine, const char *explain, Validation wanted) {
+        _cleanup_(validation_freep) Validation *validation = NULL;
+        Validation **slot = NULL;
         int r;
 
         if (engine->stopping)
@@ -472,15 +493,30 @@ int engine_validate(Engine *engine, EngineLoaded on_loaded_, void *userdata) {
         validation = malloc(sizeof(*validation));
         if (!validation)
                 return -ENOMEM;
-        *validation = (Validation){ .engine = engine, .on_loaded = on_loaded_, .userdata = userdata };
-        r = load_start(
-                engine->event, &engine->load_options, &validate_handlers, validation, &validation->load);
-        if (r < 0) {
-                free(validation);
-                return r;
+        *validation = wanted;
+        validation->engine = engine;
+        validation->options = engine->load_options;
+        if (explain) {
+                validation->explain = strdup(explain);
+                if (!validation->explain)
+                        return -ENOMEM;
+                validation->options.explain = validation->explain;
         }
-        *slot = validation;
+        r = load_start(
+                engine->event, &validation->options, &validate_handlers, validation, &validation->load);
+        if (r < 0)
+                return r;
+        *slot = TAKE_PTR(validation);
         return 0;
+}
+
+int engine_validate(Engine *engine, EngineLoaded on_loaded_, void *userdata) {
+        return start_validation(engine, NULL, (Validation){ .on_loaded = on_loaded_, .userdata = userdata });
+}
+
+int engine_explain(Engine *engine, const char *id, EngineExplained on_explained, void *userdata) {
+        return start_validation(
+                engine, id, (Validation){ .on_explained = on_explained, .userdata = userdata });
 }
 
 static FactsRequest *facts_request_free(FactsRequest *request) {
@@ -552,8 +588,10 @@ void engine_forget(Engine *engine, void *userdata) {
         forget_waiters(engine->waiters, userdata);
         forget_waiters(engine->waiters_again, userdata);
         for (size_t i = 0; i < ENGINE_VALIDATIONS_MAX; i++)
-                if (engine->validations[i] && engine->validations[i]->userdata == userdata)
+                if (engine->validations[i] && engine->validations[i]->userdata == userdata) {
                         engine->validations[i]->on_loaded = NULL;
+                        engine->validations[i]->on_explained = NULL;
+                }
         for (size_t i = 0; i < ENGINE_FACTS_MAX; i++)
                 if (engine->facts[i] && engine->facts[i]->userdata == userdata)
                         engine->facts[i]->on_facts = NULL;
@@ -615,7 +653,8 @@ void engine_load_stop(Engine *engine) {
 
 bool engine_load_is_asked(const Engine *engine) {
         for (size_t i = 0; i < ENGINE_VALIDATIONS_MAX; i++)
-                if (engine->validations[i] && engine->validations[i]->on_loaded)
+                if (engine->validations[i] &&
+                        (engine->validations[i]->on_loaded || engine->validations[i]->on_explained))
                         return true;
         for (size_t i = 0; i < ENGINE_FACTS_MAX; i++)
                 if (engine->facts[i] && engine->facts[i]->on_facts)
@@ -626,10 +665,7 @@ bool engine_load_is_asked(const Engine *engine) {
 void engine_load_done(Engine *engine) {
         engine_load_stop(engine);
         for (size_t i = 0; i < ENGINE_VALIDATIONS_MAX; i++)
-                if (engine->validations[i]) {
-                        load_free(engine->validations[i]->load);
-                        free(engine->validations[i]);
-                }
+                validation_free(engine->validations[i]);
         for (size_t i = 0; i < ENGINE_FACTS_MAX; i++)
                 facts_request_free(engine->facts[i]);
         path_watch_free(engine->watch);

@@ -401,7 +401,10 @@ static int print_matches(Loader *loader, FILE *f, const char *pattern, uint32_t 
 }
 
 int explain_run(Loader *loader, const char **ret, size_t *ret_size, bool *ret_found) {
-        const char *id = normalise_reference(loader, loader->options->explain);
+        /* People may write it as they like, programs have it from where it is listed. */
+        const char *id = loader->options->explain_glob
+                                 ? normalise_reference(loader, loader->options->explain)
+                                 : loader->options->explain;
         const State *state = loader_state(loader, id);
         uint32_t n = state != NULL;
         char *text = NULL;

@@ -42,6 +42,7 @@ typedef struct Request {
         void *userdata;
         EngineLoaded on_loaded;
         EngineFacts on_facts;
+        EngineExplained on_explained;
 } Request;
 
 struct Engine {
@@ -53,7 +54,7 @@ struct Engine {
         Settings settings;
         EngineCounts counts;
         json_t *errors, *disabled;
-        bool failed;
+        bool failed, fighting;
         int r; /* what requests return */
         EngineRun runs[4];
         unsigned n_runs;
@@ -136,6 +137,15 @@ int engine_reload(Engine *e, EngineLoaded on_loaded, void *userdata) {
 
 int engine_validate(Engine *e, EngineLoaded on_loaded, void *userdata) {
         return wait_for(e, (Request){ .userdata = userdata, .on_loaded = on_loaded });
+}
+
+int engine_explain(Engine *e, const char *id, EngineExplained on_explained, void *userdata) {
+        (void) snprintf(e->pattern, sizeof(e->pattern), "%s", id);
+        return wait_for(e, (Request){ .userdata = userdata, .on_explained = on_explained });
+}
+
+bool engine_is_fighting(const Engine *e, uint32_t state) {
+        return e->fighting && state == 0;
 }
 
 int engine_facts(Engine *e, EngineFacts on_facts, void *userdata) {
