@@ -80,6 +80,19 @@ static const Option content_options[] = {
 
 static const Option eval_options[] = {
         { .name = "check", .help = "Print nothing; exit with 1 if it is false" },
+        { .name = "role",
+                .argument = "ROLE",
+                .complete = COMPLETE_ROLES,
+                .help = "'vars' are those of that role, else of the host" },
+        { .name = "item", .argument = "VALUE", .help = "'item' is that, in TOML or JSON" },
+        { .name = "var",
+                .argument = "NAME=VALUE",
+                .many = true,
+                .help = "Set a variable, whatever the roles say" },
+        { .name = "conf-dir",
+                .argument = "DIR",
+                .complete = COMPLETE_FILES,
+                .help = "Roles and variables are those in DIR" },
         {},
 };
 
@@ -176,7 +189,7 @@ const Verb verbs[] = {
                 .options = eval_options,
                 .handle = verb_eval,
                 .help = "Try an expression, as of a state's 'when'",
-                .more = "It reads facts, and may look at the host: \"exists('/etc/motd')\".\n"
+                .more = "It reads facts and variables, and may look at the host: \"exists('/etc/motd')\".\n"
                         "Needs no agentd that runs." },
         { .name = "facts",
                 .arguments = "[NAME]",
@@ -202,7 +215,7 @@ const Verb verbs[] = {
                 .max = 1,
                 .complete = COMPLETE_DOCS,
                 .handle = verb_doc,
-                .help = "The manual of a state type",
+                .help = "The manual of a state type, or a helper of expressions",
                 .more = "Needs no agentd that runs." },
         { .name = "log-level",
                 .arguments = "[LEVEL]",
@@ -281,6 +294,13 @@ const char *option_value(const Invocation *invocation, const char *name) {
         for (size_t i = 0; options && options[i].name; i++)
                 if (streq(options[i].name, name))
                         return invocation->values[i];
+        return NULL;
+}
+
+const char *option_nth(const Invocation *invocation, const char *name, size_t i) {
+        for (size_t k = 0; k < invocation->n_given; k++)
+                if (streq(invocation->given[k].option->name, name) && i-- == 0)
+                        return invocation->given[k].value;
         return NULL;
 }
 
@@ -364,6 +384,8 @@ static int take_option(Parser *p, const Option *option, size_t index, const char
                 set_global(&p->globals, option, value);
         else
                 p->invocation->values[index] = value ?: "";
+        if (option->many)
+                p->invocation->given[p->invocation->n_given++] = (GivenOption){ option, value };
         return 0;
 }
 
@@ -484,13 +506,15 @@ static int invoke(Invocation *invocation, const Globals *globals) {
 
 int main(int argc, char **argv) {
         _cleanup_free_ const char **words = calloc((size_t) argc + 1, sizeof(char *));
-        Invocation invocation = { .words = words };
+        /* At most as many as there are words. */
+        _cleanup_free_ GivenOption *given = calloc((size_t) argc + 1, sizeof(*given));
+        Invocation invocation = { .words = words, .given = given };
         Parser parser = { .invocation = &invocation, .argc = argc, .argv = argv, .at = 1 };
         int r;
 
         open_standard_descriptors();
         log_set_identifier("agentctl");
-        if (!words) {
+        if (!words || !given) {
                 (void) log_oom();
                 return EXIT_STATE_FAILED;
         }

@@ -172,10 +172,36 @@ int verb_content(Invocation *invocation) {
 
 /* ---- eval ------------------------------------------------------------------------------------------------------ */
 
-int verb_eval(Invocation *invocation) {
-        const char *arguments[6] = { agentd_path(), "--eval", invocation->words[0] };
-        size_t n = 3;
+/* "--NAME=VALUE", so that a value may begin with a dash. */
+static char *option_word(const char *name, const char *value) {
+        char *word = NULL;
 
+        return asprintf(&word, "--%s=%s", name, value) < 0 ? NULL : word;
+}
+
+/* What follows is the end of this process, so nothing is freed. */
+int verb_eval(Invocation *invocation) {
+        static const char *const options[] = { "role", "item", "conf-dir" };
+        const char **arguments = calloc(invocation->n_given + ELEMENTSOF(options) + 6, sizeof(char *)),
+                   *value;
+        bool complete = arguments;
+        size_t n = 0;
+
+        if (complete) {
+                arguments[n++] = agentd_path();
+                complete = (arguments[n++] = option_word("eval", invocation->words[0]));
+        }
+        FOREACH_ELEMENT(option, options) {
+                value = option_value(invocation, *option);
+                if (complete && value)
+                        complete = (arguments[n++] = option_word(*option, value));
+        }
+        for (size_t i = 0; complete && (value = option_nth(invocation, "var", i)); i++)
+                complete = (arguments[n++] = option_word("var", value));
+        if (!complete) {
+                (void) log_oom();
+                return EXIT_STATE_FAILED;
+        }
         if (option_value(invocation, "check"))
                 arguments[n++] = "--check";
         if (invocation->json)
