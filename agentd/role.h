@@ -402,6 +402,8 @@ TypeEntry *type_find(Loader *loader, const char *name);
 void loader_add_module(Loader *loader, const Module *module);
 /* The helpers of the language, and those of modules, which are opened as needed. */
 HelperSet loader_helpers(Loader *loader);
+/* Of those that modules provide which were opened; NULL after the last. */
+const Helper *loader_nth_helper(const Loader *loader, size_t n);
 /* Opens every module there is: for suggestions. */
 void modules_open_all(Loader *loader);
 

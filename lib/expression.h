@@ -78,6 +78,9 @@ typedef struct HelperSet {
 
         /* Asked for one that is not among them. May be NULL. What it returns stays as long as the set. */
         const Helper *(*find)(void *userdata, const char *name);
+
+        /* The name of the n-th of those, for "did you mean" where none of its own is near; NULL after the last. May be NULL. */
+        const char *(*nth)(void *userdata, size_t n);
         void *userdata;
 } HelperSet;
 
