@@ -213,7 +213,7 @@ def verbs():
     def options(text):
         found = {}
         for line in text.partition("\nOptions:\n")[2].partition("\n\n")[0].splitlines():
-            match = re.match(r"  (?:-(\w) |   )--([\w-]+)(?: ([A-Z]+))?(?: |$)", line)
+            match = re.match(r"  (?:-(\w) |   )--([\w-]+)(?: ([A-Z=]+))?(?: |$)", line)
             if match:
                 found["--" + match[2]] = (match[1], match[3])
         return found
@@ -249,7 +249,7 @@ def test_the_manual_page_has_what_help_says():
 
     def options(text):
         return {match[2]: (match[1], match[3]) for match in
-                re.finditer(r"^\.TP\n(?:-(\w), )?(--[\w-]+)(?: ([A-Z]+))?$", text, re.MULTILINE)}
+                re.finditer(r"^\.TP\n(?:-(\w), )?(--[\w-]+)(?: ([A-Z=]+))?$", text, re.MULTILINE)}
 
     usages = {usage.replace("…", "...") for usage, _ in found.values()}
     assert {name for name in sections} == usages, set(sections) ^ usages

@@ -129,9 +129,8 @@ const Verb verbs[] = {
                 .complete = COMPLETE_STATES,
                 .handle = verb_explain,
                 .help = "Why a state is as it is, and who says what it should be",
-                .more = "States are ids or globs. Of each: where its settings and their variables are "
-                        "written, what\n"
-                        "it waits for, and why it is skipped, blocked or not there at all." },
+                .more = "States are ids or globs. Of each: where its settings and the variables in them\n"
+                        "are written, what it waits for, why it is skipped, blocked or not there at all." },
         { .name = "plan",
                 .arguments = "[STATE…]",
                 .max = SIZE_MAX,
