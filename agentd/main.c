@@ -34,7 +34,7 @@ static void help(void) {
                       "agentd --once [--plan [--check]] [--diff] [--json] [OPTION…]\n"
                       "agentd --validate [OPTION…] [FILE…]\n"
                       "agentd --explain STATE [--json] [OPTION…]\n"
-                      "agentd --eval EXPRESSION [--role NAME] [--item VALUE] [--check] [--json] [OPTION…]\n"
+                      "agentd --eval EXPRESSION [--role NAME] [--item VALUE] [OPTION…]\n"
                       "agentd --doc [NAME]\n"
                       "agentd --content HASH [--force]\n"
                       "\n"

@@ -118,8 +118,8 @@ def test_eval_sees_the_variables_of_roles_and_of_the_host(box):
     assert evaluate(box, "--role", "web", "--check", "vars.port > 1024") == (0, "")
     assert evaluate(box, "--role", "web", "--var", "port=1", "--var=who=you", "[vars.port, vars.name]") == (0, '[1,"you"]\n')
     assert evaluate(box, "--item", '{ name = "ada" }', "item.name == 'ada' and exists('/etc')") == (0, "true\n")
-    done = box.agentctl("eval", "--role", "bew", "1")
-    assert done.returncode == 2 and "There is no role 'bew' that is applied or imported; did you mean 'web'?" in done.stderr
+    done = box.agentctl("eval", "--role", "wbe", "1")
+    assert done.returncode == 2 and "There is no role 'wbe' that is applied or imported; did you mean 'web'?" in done.stderr
 
 
 def test_helpers_of_modules_are_suggested_and_documented(box):
