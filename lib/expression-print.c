@@ -32,6 +32,18 @@ static void print_string(FILE *f, const char *text, size_t size) {
         (void) fputs(n < size ? "…'" : "'", f);
 }
 
+/* With the fewest digits that read back the same, and a point or exponent. */
+static void print_float(FILE *f, double real) {
+        char text[40];
+
+        for (int digits = 1; digits <= 17; digits++) {
+                (void) snprintf(text, sizeof(text), "%.*g", digits, real);
+                if (strtod(text, NULL) == real)
+                        break;
+        }
+        (void) fprintf(f, "%s%s", text, strpbrk(text, ".eni") ? "" : ".0");
+}
+
 static void print_value(FILE *f, const Value *value) {
         uint32_t n = 0;
 
@@ -43,7 +55,7 @@ static void print_value(FILE *f, const Value *value) {
         case VALUE_NULL: (void) fputs("null", f); break;
         case VALUE_BOOLEAN: (void) fputs(value->boolean ? "true" : "false", f); break;
         case VALUE_INTEGER: (void) fprintf(f, "%" PRId64, value->integer); break;
-        case VALUE_FLOAT: (void) fprintf(f, "%.17g", value->real); break;
+        case VALUE_FLOAT: print_float(f, value->real); break;
         case VALUE_ARRAY:
                 (void) fputc('[', f);
                 VALUE_FOREACH_ITEM(item, value) {

@@ -673,6 +673,7 @@ TEST(what_is_left_is_printed) {
                 { "not (exists('/a') == true)", "not exists('/a') == true" },
                 { "(exists('/a') == true) == false", "(exists('/a') == true) == false" },
                 { "env('A') in ['x', vars.name, null, 1.5]", "env('A') in ['x', 'wäb', null, 1.5]" },
+                { "env('A') in [0.1, 2.0, 1e300, -0.5]", "env('A') in [0.1, 2.0, 1e+300, -0.5]" },
                 { "env('A') not in [env('B')]", "env('A') not in [env('B')]" },
                 { "env(lower('A'))[vars.port].x", "env('a')[8080].x" },
                 { "env('A') == secrets.db", "env('A') == <sensitive>" },
