@@ -42,16 +42,10 @@ typedef struct Option {
         const char *words;    /* for COMPLETE_WORDS, with blanks between */
         Complete complete;
         char letter; /* 0: none */
-        bool many;   /* it may be given again and again: option_nth() */
+        bool many;   /* may be given more than once, and each counts: option_next() */
 } Option;
 
 #define OPTIONS_MAX 12
-
-/* What was given of an option, in the order of the command line. */
-typedef struct GivenOption {
-        const Option *option;
-        const char *value;
-} GivenOption;
 
 typedef struct Invocation Invocation;
 
@@ -73,8 +67,9 @@ struct Invocation {
         const char **words; /* what follows the verb, n_words of them */
         size_t n_words;
         const char *values[OPTIONS_MAX]; /* of verb->options: NULL: not given; "" if it has no argument */
-        GivenOption *given;              /* of those that may be given again, n_given of them */
-        size_t n_given;
+        const char **
+                many; /* of options that may be given more than once: pairs of name and value, n_many of them */
+        size_t n_many;
         bool json, quiet, pager;
         OutputStyle style;
         Progress progress;
@@ -90,8 +85,8 @@ const Verb *verb_find(const char *name);
 /* The value of an option of the verb, which must have it; NULL: it was not given. */
 const char *option_value(const Invocation *invocation, const char *name);
 
-/* The i-th value of an option that may be given again and again; NULL: there are no more. */
-const char *option_nth(const Invocation *invocation, const char *name, size_t i);
+/* The values of one that may be given more than once, one by one: *position begins as 0. NULL: that is all. */
+const char *option_next(const Invocation *invocation, const char *name, size_t *position);
 
 /* Tells what is wrong with the command line. Return: EXIT_INVALID. */
 int usage(const Verb *verb, const char *format, ...) _printf_(2, 3);

@@ -296,10 +296,13 @@ const char *option_value(const Invocation *invocation, const char *name) {
         return NULL;
 }
 
-const char *option_nth(const Invocation *invocation, const char *name, size_t i) {
-        for (size_t k = 0; k < invocation->n_given; k++)
-                if (streq(invocation->given[k].option->name, name) && i-- == 0)
-                        return invocation->given[k].value;
+const char *option_next(const Invocation *invocation, const char *name, size_t *position) {
+        while (*position < invocation->n_many) {
+                const char *const *pair = &invocation->many[2 * (*position)++];
+
+                if (streq(pair[0], name))
+                        return pair[1];
+        }
         return NULL;
 }
 
@@ -383,8 +386,12 @@ static int take_option(Parser *p, const Option *option, size_t index, const char
                 set_global(&p->globals, option, value);
         else
                 p->invocation->values[index] = value ?: "";
-        if (option->many)
-                p->invocation->given[p->invocation->n_given++] = (GivenOption){ option, value };
+        if (option->many) {
+                const char **pair = &p->invocation->many[2 * p->invocation->n_many++];
+
+                pair[0] = option->name;
+                pair[1] = value;
+        }
         return 0;
 }
 
@@ -505,15 +512,14 @@ static int invoke(Invocation *invocation, const Globals *globals) {
 
 int main(int argc, char **argv) {
         _cleanup_free_ const char **words = calloc((size_t) argc + 1, sizeof(char *));
-        /* At most as many as there are words. */
-        _cleanup_free_ GivenOption *given = calloc((size_t) argc + 1, sizeof(*given));
-        Invocation invocation = { .words = words, .given = given };
+        _cleanup_free_ const char **many = calloc(2 * (size_t) argc + 1, sizeof(char *));
+        Invocation invocation = { .words = words, .many = many };
         Parser parser = { .invocation = &invocation, .argc = argc, .argv = argv, .at = 1 };
         int r;
 
         open_standard_descriptors();
         log_set_identifier("agentctl");
-        if (!words || !given) {
+        if (!words || !many) {
                 (void) log_oom();
                 return EXIT_STATE_FAILED;
         }

@@ -184,7 +184,7 @@ static bool add_option(char **list, size_t *n, const char *name, const char *val
 
 int verb_eval(Invocation *invocation) {
         static const char *const options[] = { "role", "item", "conf-dir" };
-        size_t n = 0, n_made, most = invocation->n_given + ELEMENTSOF(options) + 5;
+        size_t n = 0, n_made, position = 0, most = invocation->n_many + ELEMENTSOF(options) + 5;
         _cleanup_free_ char **made = calloc(most, sizeof(char *));
         _cleanup_free_ const char **arguments = calloc(most, sizeof(char *));
         bool complete = made && arguments && add_option(made, &n, "eval", invocation->words[0]);
@@ -194,7 +194,7 @@ int verb_eval(Invocation *invocation) {
                 value = option_value(invocation, *option);
                 complete = complete && (!value || add_option(made, &n, *option, value));
         }
-        for (size_t i = 0; complete && (value = option_nth(invocation, "var", i)); i++)
+        while (complete && (value = option_next(invocation, "var", &position)))
                 complete = add_option(made, &n, "var", value);
 
         n_made = n;
