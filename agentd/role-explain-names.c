@@ -25,26 +25,38 @@ void tracer_init(Tracer *tracer, Explain *explain, const Role *role, const Value
         tracer->names.scope.noted = on_noted;
 }
 
-static void read_strings(Tracer *tracer, const Value *value, bool is_template) {
+/* *ret: the value with its templates filled in, as far as they can be. */
+static void read_strings(Tracer *tracer, const Value *value, bool is_template, Value *ret) {
+        Arena *arena = &tracer->names.loader->scratch;
         Value rendered;
 
+        *ret = *value;
         if (value->type == VALUE_STRING) {
-                if (names_render(&tracer->names, value, &rendered) >= 0 && is_template)
-                        (void) names_render_file(&tracer->names, &rendered, &rendered);
-        } else if (value->type == VALUE_ARRAY)
-                VALUE_FOREACH_ITEM(item, value)
-                        read_strings(tracer, item, is_template);
-        else if (value->type == VALUE_TABLE)
-                VALUE_FOREACH_MEMBER(member, value)
-                        read_strings(tracer, &member->value, false);
+                if (names_render(&tracer->names, value, ret) >= 0 && is_template)
+                        (void) names_render_file(&tracer->names, ret, &rendered);
+        } else if (value->type == VALUE_ARRAY) {
+                *ret = value_array();
+                VALUE_FOREACH_ITEM(item, value) {
+                        read_strings(tracer, item, is_template, &rendered);
+                        (void) value_append(arena, ret, &rendered);
+                }
+        } else if (value->type == VALUE_TABLE) {
+                *ret = value_table();
+                VALUE_FOREACH_MEMBER(member, value) {
+                        read_strings(tracer, &member->value, false, &rendered);
+                        (void) value_add(arena, ret, member->key, member->key_size, &rendered);
+                }
+        }
 }
 
-void tracer_read(Tracer *tracer, const Value *value, bool is_template) {
+Value tracer_read(Tracer *tracer, const Value *value, bool is_template) {
         Loader *loader = tracer->names.loader;
         uint32_t n = loader->diagnostics.n;
+        Value rendered;
 
-        read_strings(tracer, value, is_template);
+        read_strings(tracer, value, is_template, &rendered);
         loader->diagnostics.n = n;
+        return rendered;
 }
 
 /* ---- Telling ---------------------------------------------------------------------------------------------------- */

@@ -160,13 +160,14 @@ static json_t *setting_to_json(Explain *explain, const Member *member) {
                 if (!streq(parameter->name, member->key))
                         continue;
                 if (!(parameter->flags & AGENTD_LITERAL))
-                        tracer_read(&tracer, &member->value, parameter->flags & AGENTD_TEMPLATE);
+                        (void) tracer_read(&tracer, &member->value, parameter->flags & AGENTD_TEMPLATE);
                 value = seen(explain, parameter, &explain->state->parameters[i]);
         }
         if (!value) {
-                /* One that every state has: whatever it means, this is what is written. */
-                tracer_read(&tracer, &member->value, false);
-                value = explain_written(explain, &member->value);
+                /* One that every state has: whatever it means, this is what is said. */
+                const Value rendered = tracer_read(&tracer, &member->value, false);
+
+                value = explain_written(explain, &rendered);
         }
         return json_pack("{s:s, s:o, s:s, s:s?, s:o, s:o}", "name", member->key, "value", value, "by",
                 role ? "override" : "state", "role", role ? role->name : NULL, "place",

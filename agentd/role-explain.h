@@ -46,8 +46,9 @@ typedef struct Tracer {
 void tracer_init(Tracer *tracer, Explain *explain, const Role *role, const Value *item);
 
 /* Reads the strings of a value, and the file of a template, as they were read for the state. What is wrong with them there, as
- * "{{item.name}}" outside of a loop is, is no error now. */
-void tracer_read(Tracer *tracer, const Value *value, bool is_template);
+ * "{{item.name}}" outside of a loop is, is no error now. Returns the value with its templates filled in; what was wrong is as it is
+ * written. */
+Value tracer_read(Tracer *tracer, const Value *value, bool is_template);
 
 /* [{ "name", "value", "kind", "by", "role", "place" }] */
 json_t *tracer_names(Explain *explain, const Tracer *tracer);

@@ -61,7 +61,7 @@ content = "x"
 content = "{{vars.greeting}} {{vars.port}} {{vars.own}} {{vars.who}} {{vars.url}} {{facts.arch}}\\n"
 mode = "0644"
 when = "facts.os.id != 'plan9' and (exists('/etc') or vars.who in ['nobody']) and default(vars.nix, true)"
-requires = ["file:/srv/users/*"]
+requires = ["file:{{vars.top}}/users/*"]
 [file."/srv/users/{{item.name}}"]
 for_each = "vars.admins"
 content = "{{item.name}}"
@@ -102,7 +102,7 @@ ensure = "absent"
 """,
     "roles/page.mustache": "{{#vars.tls.on}}{{vars.port}}{{/vars.tls.on}} {{> part}}",
     "roles/part.mustache": "{{vars.who}}",
-    "vars.d/a.toml": 'who = "me"\nboss = "root"\ndigits = "600"\n',
+    "vars.d/a.toml": 'who = "me"\nboss = "root"\ndigits = "600"\ntop = "/srv"\n',
 }
 for name, text in FILES.items():
     (conf / name).parent.mkdir(parents=True, exist_ok=True)
@@ -173,8 +173,9 @@ check("an override reads the names of its own role", origin(setting(app, "owner"
       [("vars.boss", "root", "vars.d", None)])
 check("a default is one", {key: setting(app, "ensure")[key] for key in ("value", "by", "place")},
       {"value": "file", "by": "default", "place": None})
-check("settings that every state has are told as they are written", setting(app, "requires")["value"],
-      ["file:/srv/users/*"])
+check("settings that every state has are told as they are written, with their names filled in",
+      (setting(app, "requires")["value"], origin(setting(app, "requires")["names"])),
+      (["file:/srv/users/*"], [("vars.top", "/srv", "vars.d", None)]))
 check("a condition is what becomes of it", (app["when"]["value"], app["when"]["becomes"]),
       (None, "exists('/etc')"))
 check("a condition says what it has read", origin(app["when"]["names"])[-2:],
