@@ -88,9 +88,9 @@ struct Role {
         bool is_incomplete;    /* it, or something that it imports, is not there */
         Value table;
         Value vars;
-        bool off;   /* its `hosts` or `when` says so, or all that import it are */
+        bool off;            /* its `hosts` or `when` says so, or all that import it are */
         const Value *off_by; /* that `hosts` or `when`; NULL: it is for others to say */
-        bool audit; /* mode = "audit": its states are only checked */
+        bool audit;          /* mode = "audit": its states are only checked */
         TextList tags;
         uint32_t index;
         Import **imports, **importers;
