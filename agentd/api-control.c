@@ -11,32 +11,25 @@
 
 /* ---- Answers that take time ------------------------------------------------------------------------------------- */
 
-typedef struct Wait {
-        ApiClient client;
-        HttpRequest *request;
-} Wait;
-
 static void wait_stop(ApiClient *client) {
         engine_forget(client->api->engine, client);
         api_client_remove(client);
         free(client);
 }
 
-/* NULL: out of memory, and it has been answered. */
-static Wait *wait_new(Api *api, HttpRequest *request) {
-        Wait *wait = malloc(sizeof(*wait));
+ApiWait *api_wait_new(Api *api, HttpRequest *request) {
+        ApiWait *wait = malloc(sizeof(*wait));
 
         if (!wait) {
                 http_answer_problem(request, 500, "internal", "out of memory");
                 return NULL;
         }
-        *wait = (Wait){ .request = request };
+        *wait = (ApiWait){ .request = request };
         api_client_add(api, &wait->client, wait_stop);
         return wait;
 }
 
-/* Ends the waiting; the request is to be answered. */
-static HttpRequest *wait_over(Wait *wait) {
+HttpRequest *api_wait_over(ApiWait *wait) {
         HttpRequest *request = wait->request;
 
         api_client_remove(&wait->client);
@@ -44,9 +37,8 @@ static HttpRequest *wait_over(Wait *wait) {
         return request;
 }
 
-/* The engine did not take it up. */
-static void wait_refused(Api *api, Wait *wait, int r) {
-        HttpRequest *request = wait_over(wait);
+void api_wait_refused(Api *api, ApiWait *wait, int r) {
+        HttpRequest *request = api_wait_over(wait);
 
         if (r == -ESHUTDOWN)
                 api_answer_not_ready(api, request);
@@ -58,8 +50,8 @@ static void wait_refused(Api *api, Wait *wait, int r) {
 }
 
 static void on_reloaded(void *userdata, const json_t *outcome, const json_t *diagnostics) {
-        Api *api = ((Wait *) userdata)->client.api;
-        HttpRequest *request = wait_over(userdata);
+        Api *api = ((ApiWait *) userdata)->client.api;
+        HttpRequest *request = api_wait_over(userdata);
         size_t n = json_array_size(diagnostics);
         json_t *body;
 
@@ -80,22 +72,22 @@ static void on_reloaded(void *userdata, const json_t *outcome, const json_t *dia
 
 void api_reload(void *userdata, HttpRequest *request) {
         Api *api = userdata;
-        Wait *wait;
+        ApiWait *wait;
         int r;
 
         if (api_body_keys(request, NULL, 0) < 0)
                 return;
-        wait = wait_new(api, request);
+        wait = api_wait_new(api, request);
         if (!wait)
                 return;
         r = engine_reload(api->engine, on_reloaded, wait);
         if (r < 0)
-                wait_refused(api, wait, r);
+                api_wait_refused(api, wait, r);
 }
 
 static void on_validated(void *userdata, const json_t *outcome, const json_t *diagnostics) {
-        Api *api = ((Wait *) userdata)->client.api;
-        HttpRequest *request = wait_over(userdata);
+        Api *api = ((ApiWait *) userdata)->client.api;
+        HttpRequest *request = api_wait_over(userdata);
         json_t *warnings = json_object_get(outcome, "warnings");
 
         if (!outcome && json_array_size(diagnostics) == 0) {
@@ -112,22 +104,22 @@ static void on_validated(void *userdata, const json_t *outcome, const json_t *di
 
 void api_validate(void *userdata, HttpRequest *request) {
         Api *api = userdata;
-        Wait *wait;
+        ApiWait *wait;
         int r;
 
         if (api_body_keys(request, NULL, 0) < 0)
                 return;
-        wait = wait_new(api, request);
+        wait = api_wait_new(api, request);
         if (!wait)
                 return;
         r = engine_validate(api->engine, on_validated, wait);
         if (r < 0)
-                wait_refused(api, wait, r);
+                api_wait_refused(api, wait, r);
 }
 
 static void on_facts(void *userdata, const char *json, size_t size, const char *error) {
-        Api *api = ((Wait *) userdata)->client.api;
-        HttpRequest *request = wait_over(userdata);
+        Api *api = ((ApiWait *) userdata)->client.api;
+        HttpRequest *request = api_wait_over(userdata);
 
         if (json)
                 http_answer_text(request, 200, "application/json", json, size);
@@ -139,14 +131,14 @@ static void on_facts(void *userdata, const char *json, size_t size, const char *
 
 void api_get_facts(void *userdata, HttpRequest *request) {
         Api *api = userdata;
-        Wait *wait = wait_new(api, request);
+        ApiWait *wait = api_wait_new(api, request);
         int r;
 
         if (!wait)
                 return;
         r = engine_facts(api->engine, on_facts, wait);
         if (r < 0)
-                wait_refused(api, wait, r);
+                api_wait_refused(api, wait, r);
 }
 
 /* ---- Disabling -------------------------------------------------------------------------------------------------- */

@@ -13,6 +13,7 @@
 #define API_TAGS_MAX       64
 #define API_PATTERNS_MAX   256  /* of one request for a run: each is compared with each state */
 #define API_NEIGHBOURS_MAX 1000 /* shown of what a state requires, and of what requires it */
+#define API_BLOCKED_MAX    50   /* states shown of those that a state is blocked by */
 #define API_HISTORY_MAX    20   /* results shown of one state */
 #define API_SUGGEST_BYTES  64   /* of an id for which one that may have been meant is sought */
 #define API_SUGGEST_MAX    500  /* ids looked at for one that may have been meant */
@@ -43,6 +44,30 @@ struct Api {
 
 void api_client_add(Api *api, ApiClient *client, void (*stop)(ApiClient *client));
 void api_client_remove(ApiClient *client);
+
+/* ---- api-control.c: answers that take time ---------------------------------------------------------------------- */
+
+/* Whoever waits for the engine: the `userdata` of what is asked of it. */
+typedef struct ApiWait {
+        ApiClient client;
+        HttpRequest *request;
+} ApiWait;
+
+/* NULL: out of memory, and it has been answered. */
+ApiWait *api_wait_new(Api *api, HttpRequest *request);
+
+/* Ends the waiting; the request is to be answered. */
+HttpRequest *api_wait_over(ApiWait *wait);
+
+/* The engine did not take it up: -ESHUTDOWN, -EBUSY and others. It is answered. */
+void api_wait_refused(Api *api, ApiWait *wait, int r);
+
+void api_answer_loader_failed(Api *api, HttpRequest *request);
+
+/* ---- api-states.c ------------------------------------------------------------------------------------------------ */
+
+/* What a state was last found to be, as docs/api.md says under "explain"; null if there is none of that id. */
+json_t *api_state_status(Api *api, const char *id);
 
 /* ---- api-util.c: JSON ------------------------------------------------------------------------------------------- */
 
@@ -84,9 +109,6 @@ void api_answer_no_tag(HttpRequest *request, unsigned status, const Image *image
 /* 503. */
 void api_answer_not_ready(Api *api, HttpRequest *request);
 
-/* 500, or 503 if agentd stops: a load came to nothing, and no role is to blame. */
-void api_answer_loader_failed(Api *api, HttpRequest *request);
-
 /* ---- api-parse.c ------------------------------------------------------------------------------------------------ */
 
 /* What json_from_time() has made; 0 if it is something else. */
@@ -119,6 +141,7 @@ void api_get_metrics(void *userdata, HttpRequest *request);
 void api_get_status(void *userdata, HttpRequest *request);
 void api_list_states(void *userdata, HttpRequest *request);
 void api_get_state(void *userdata, HttpRequest *request);
+void api_explain(void *userdata, HttpRequest *request);
 void api_list_runs(void *userdata, HttpRequest *request);
 void api_start_run(void *userdata, HttpRequest *request);
 void api_get_run(void *userdata, HttpRequest *request);

@@ -234,10 +234,11 @@ static json_t *marked_to_json(const Image *image, const bool *marked) {
 }
 
 /*
- * What a state requires: whoever has it, or a group that it waits for, among his dependents. The image has the edges the other
- * way round, so this is a pass over all nodes; one more if there were groups, whose members are what is meant.
+ * Marks what a state requires: whoever has it, or a group that it waits for, among his dependents. The image has the edges the
+ * other way round, so this is a pass over all nodes; one more if there were groups, whose members are what is meant. To be
+ * freed; NULL: out of memory.
  */
-static json_t *requires_to_json(const Image *image, uint32_t state) {
+static bool *mark_required(const Image *image, uint32_t state) {
         uint32_t n_states = image_n_states(image), n_nodes = image->header->nodes.n;
         _cleanup_free_ bool *wanted = calloc(n_nodes, sizeof(bool)), *marked = calloc(n_nodes, sizeof(bool));
         bool again = true;
@@ -258,7 +259,13 @@ static json_t *requires_to_json(const Image *image, uint32_t state) {
                 }
         }
         marked[state] = false;
-        return marked_to_json(image, marked);
+        return TAKE_PTR(marked);
+}
+
+static json_t *requires_to_json(const Image *image, uint32_t state) {
+        _cleanup_free_ bool *marked = mark_required(image, state);
+
+        return marked ? marked_to_json(image, marked) : NULL;
 }
 
 static json_t *required_by_to_json(const Image *image, uint32_t state) {
@@ -343,4 +350,56 @@ void api_get_state(void *userdata, HttpRequest *request) {
         }
         json_decref(more);
         http_answer_json(request, 200, json);
+}
+
+/* ---- For who wants to know why ---------------------------------------------------------------------------------- */
+
+/* From one that is blocked to the one that failed: each requires the next. */
+static json_t *blocked_by_to_json(const StatusTable *table, uint32_t state) {
+        uint32_t n_states = image_n_states(table->image);
+        json_t *list = json_array();
+
+        for (unsigned n = 0; list && n < API_BLOCKED_MAX && table->states[state].result == RESULT_BLOCKED;
+                n++) {
+                _cleanup_free_ bool *marked = mark_required(table->image, state);
+                uint32_t next = UINT32_MAX;
+                const StateStatus *status;
+
+                /* Nobody waits for himself, so this comes to an end. */
+                for (uint32_t i = 0; marked && i < n_states; i++) {
+                        Result result = table->states[i].result;
+
+                        if (!marked[i] || (result != RESULT_FAILED && result != RESULT_BLOCKED))
+                                continue;
+                        if (next == UINT32_MAX || result == RESULT_FAILED)
+                                next = i;
+                        if (result == RESULT_FAILED)
+                                break;
+                }
+                if (next == UINT32_MAX)
+                        break;
+                status = &table->states[next];
+                (void) json_array_append_new(
+                        list, json_pack("{s:o, s:s, s:o}", "state",
+                                      api_text(image_state_id(table->image, next)), "result",
+                                      result_to_string(status->result), "error", api_text(status->error)));
+                state = next;
+        }
+        return list;
+}
+
+json_t *api_state_status(Api *api, const char *id) {
+        const StatusTable *table = engine_status(api->engine);
+        uint32_t i = table ? status_find(table, id) : UINT32_MAX;
+        const StateStatus *status;
+
+        if (i == UINT32_MAX)
+                return json_null();
+        status = &table->states[i];
+        return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:o}", "result",
+                status->result == RESULT_NONE ? json_null() : json_string(result_to_string(status->result)),
+                "error", api_text(status->error), "since", json_from_time(status->since_usec), "checked",
+                json_from_time(status->checked_usec), "changed", json_from_time(status->changed_usec),
+                "blocked_by", blocked_by_to_json(table, i), "fight", engine_is_fighting(api->engine, i),
+                "disabled", engine_disabled(api->engine));
 }

@@ -30,6 +30,7 @@ static const Endpoint endpoints[] = {
         GET("/v1/status", api_get_status, QUERY(), "what agentd is doing, and how the host is"),
         GET("/v1/states", api_list_states, QUERY("limit", "after", "result", "type", "role", "match", "tag"), "all states"),
         GET("/v1/states/{id}", api_get_state, QUERY(), "one state, with what it requires, what requires it, and its history"),
+        GET("/v1/states/{id}/explain", api_explain, QUERY(), "where all that is said of a state comes from, and why it is as it is"),
         GET("/v1/runs", api_list_runs, QUERY("limit", "after", "mode"), "runs, newest first"),
         CHANGE("POST", "/v1/runs", api_start_run, QUERY("follow"), "starts a run"),
         GET("/v1/runs/{run}", api_get_run, QUERY(), "one run"),

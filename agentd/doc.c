@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include "builtin.h"
 #include "doc.h"
 #include "log.h"
 #include "once.h"
@@ -225,17 +226,85 @@ static int compare_types(const void *a, const void *b) {
         return strcmp((*x)->name, (*y)->name);
 }
 
+static int compare_helpers(const void *a, const void *b) {
+        const Helper *const *x = a, *const *y = b;
+
+        return strcmp((*x)->name, (*y)->name);
+}
+
 static void print_entry(Page *page, int width, const char *name, const char *text) {
         switch (page->style) {
         case REFERENCE_MARKDOWN: (void) fprintf(page->f, "| `%s` | %s |\n", name, text); break;
         case REFERENCE_ROFF: page_item(page, name, "state type", text, NULL); break;
         default:
-                (void) fprintf(page->f, "%s%-*s%s  %s\n", page->bold ? "\033[1m" : "", width, name,
-                        page->bold ? "\033[0m" : "", text);
+                (void) fprintf(page->f, "%s%-*s%s  ", page->bold ? "\033[1m" : "", width, name,
+                        page->bold ? "\033[0m" : "");
+                for (const char *p = text; *p; p++)
+                        if (*p != '`')
+                                (void) fputc(*p, page->f);
+                (void) fputc('\n', page->f);
         }
 }
 
-static void print_list(Page *page, const Loader *loader) {
+/* ---- Helpers ---------------------------------------------------------------------------------------------------- */
+
+/* Those of the language and those of modules, by name; *ret_n of them, in the arena. */
+static const Helper **list_helpers(Loader *loader, size_t *ret_n) {
+        const HelperSet own = helper_set(-1);
+        const Helper **list;
+        size_t n = own.n;
+
+        while (loader_nth_helper(loader, n - own.n))
+                n++;
+        list = arena_new_array(&loader->scratch, const Helper *, n);
+        for (size_t i = 0; i < n; i++)
+                list[i] = i < own.n ? &own.helpers[i] : loader_nth_helper(loader, i - own.n);
+        qsort(list, n, sizeof(*list), compare_helpers);
+        *ret_n = n;
+        return list;
+}
+
+/* "has(table, key)"; "max(array)`, `max(a, b, …)". */
+static const char *signature(Loader *loader, const Helper *helper, const char *between) {
+        const char *text = "", *arguments = helper->arguments;
+
+        for (const char *end; arguments; arguments = end ? end + 3 : NULL) {
+                end = strstr(arguments, " | ");
+                text = arena_printf(&loader->scratch, "%s%s%s(%.*s)", text, *text ? between : "",
+                        helper->name, end ? (int) (end - arguments) : (int) strlen(arguments), arguments);
+        }
+        return text;
+}
+
+static const char *when_called(const Helper *helper) {
+        return helper->flags & HELPER_HOST
+                       ? "It looks at the host, so it is asked at each check, and not at load."
+                       : "It is asked at load.";
+}
+
+static void print_helper(Page *page, Loader *loader, const Helper *helper) {
+        const HelperSet own = helper_set(-1);
+
+        page_title(page, helper->name, helper->documentation);
+        page_paragraph(page, arena_printf(&loader->scratch, "`%s`", signature(loader, helper, "`, `")));
+        page_paragraph(page, when_called(helper));
+        if (!helper_set_find(&own, helper->name))
+                page_paragraph(page, arena_printf(&loader->scratch, "It is a helper of module `%s`.",
+                                             ((const ModuleHelper *) helper)->module->path));
+}
+
+static void print_helpers(Page *page, Loader *loader) {
+        size_t n;
+        const Helper **list = list_helpers(loader, &n);
+        int width = 0;
+
+        for (size_t i = 0; i < n; i++)
+                width = MAX(width, (int) strlen(list[i]->name));
+        for (size_t i = 0; i < n; i++)
+                print_entry(page, width, list[i]->name, list[i]->documentation);
+}
+
+static void print_list(Page *page, Loader *loader) {
         int width = (int) strlen(SETTINGS_NAME);
 
         for (uint32_t i = 0; i < loader->n_types; i++)
@@ -251,22 +320,29 @@ static void print_list(Page *page, const Loader *loader) {
                 (void) fputc('\n', page->f);
         print_entry(page, width, SETTINGS_NAME, "settings of agentd itself");
         if (page->style == REFERENCE_TEXT)
+                (void) fputs("\nHelpers of expressions:\n\n", page->f);
+        print_helpers(page, loader);
+        if (page->style == REFERENCE_TEXT)
                 (void) fputs("\n'agentd --doc NAME' shows what one of them takes.\n", page->f);
 }
 
 /* ---- Around ---------------------------------------------------------------------------------------------------- */
 
-static int unknown(const Loader *loader, const char *name) {
+static int unknown(Loader *loader, const char *name) {
         const char *names[NAMES_MAX] = { SETTINGS_NAME }, *meant;
-        size_t n = 1;
+        size_t n = 1, n_helpers;
+        const Helper **helpers = list_helpers(loader, &n_helpers);
 
         for (uint32_t i = 0; i < loader->n_types && n < NAMES_MAX; i++)
                 names[n++] = loader->types[i]->name;
+        for (size_t i = 0; i < n_helpers && n < NAMES_MAX; i++)
+                names[n++] = helpers[i]->name;
         meant = suggest(name, names, n);
         if (meant)
-                log_error("There is no state type '%s'; did you mean '%s'?", name, meant);
+                log_error("There is no state type or helper '%s'; did you mean '%s'?", name, meant);
         else
-                log_error("There is no state type '%s'; 'agentd --doc' lists those there are", name);
+                log_error(
+                        "There is no state type or helper '%s'; 'agentd --doc' lists those there are", name);
         return EXIT_INVALID;
 }
 
@@ -294,6 +370,13 @@ int doc_run(const DocOptions *options) {
         loader.diagnostics.arena = &loader.scratch;
 
         if (options->name) {
+                const HelperSet helpers = loader_helpers(&loader);
+                const Helper *helper = helper_set_find(&helpers, options->name);
+
+                if (helper) {
+                        print_helper(&page, &loader, helper);
+                        return output_flush(stdout) < 0 ? EXIT_STATE_FAILED : EXIT_FINE;
+                }
                 type = type_find(&loader, options->name);
                 if (!type) {
                         warn_of_modules(&loader);

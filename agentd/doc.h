@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* agentd --doc: what there is to be known of state types and settings, from their declarations. */
+/* agentd --doc: what there is to be known of state types, helpers of expressions and settings, from their declarations. */
 
 #include "module.h"
 #include "settings.h"
 
 typedef struct DocOptions {
-        const char *name;       /* of a state type, or "agentd.toml"; NULL: a list */
+        const char *name;       /* of a state type or a helper, or "agentd.toml"; NULL: a list */
         const char *module_dir; /* searched first; NULL: none besides the usual ones */
         ReferenceStyle style;
 } DocOptions;

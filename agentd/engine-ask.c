@@ -13,6 +13,7 @@ static Validation *validation_free(Validation *validation) {
         for (char **var = validation->vars; var && *var; var++)
                 free(*var);
         free(validation->vars);
+        free(validation->explain);
         free(validation);
         return NULL;
 }
@@ -21,10 +22,19 @@ DEFINE_CLEANUP(Validation *, validation_free)
 static void answer_validation(Validation *validation, Image *image, const json_t *diagnostics) {
         EngineLoaded on_loaded = TAKE_PTR(validation->on_loaded);
         EngineImage on_image = TAKE_PTR(validation->on_image);
+        EngineExplained on_explained = TAKE_PTR(validation->on_explained);
         json_t *outcome = NULL;
+        const char *text = NULL;
+        bool found = false;
+        size_t size = 0;
 
         if (on_image)
                 on_image(validation->userdata, image, diagnostics);
+        if (on_explained) {
+                if (image)
+                        text = load_explanation(validation->load, &size, &found);
+                on_explained(validation->userdata, text, size, found, diagnostics);
+        }
         if (!on_loaded)
                 return;
         if (image)
@@ -77,7 +87,7 @@ static int copy_vars(const char *const *vars, char ***ret) {
 }
 
 /* how: who is told, and whom. */
-static int start(Engine *engine, const char *const *vars, const Validation *how) {
+static int start(Engine *engine, const char *const *vars, const char *explain, const Validation *how) {
         _cleanup_(validation_freep) Validation *validation = NULL;
         Validation **slot = NULL;
         int r;
@@ -96,12 +106,19 @@ static int start(Engine *engine, const char *const *vars, const Validation *how)
         validation->engine = engine;
         validation->options = engine->load_options;
         /* What is left to remove says nothing about the roles, and a run with variables of its own is not what removes. */
-        validation->options.removals = NULL;
+        if (!explain)
+                validation->options.removals = NULL;
         if (vars) {
                 r = copy_vars(vars, &validation->vars);
                 if (r < 0)
                         return r;
                 validation->options.vars = (const char *const *) validation->vars;
+        }
+        if (explain) {
+                validation->explain = strdup(explain);
+                if (!validation->explain)
+                        return -ENOMEM;
+                validation->options.explain = validation->explain;
         }
         r = load_start(
                 engine->event, &validation->options, &validate_handlers, validation, &validation->load);
@@ -112,11 +129,17 @@ static int start(Engine *engine, const char *const *vars, const Validation *how)
 }
 
 int engine_validate(Engine *engine, EngineLoaded on_loaded, void *userdata) {
-        return start(engine, NULL, &(const Validation){ .on_loaded = on_loaded, .userdata = userdata });
+        return start(
+                engine, NULL, NULL, &(const Validation){ .on_loaded = on_loaded, .userdata = userdata });
 }
 
 int engine_load_vars(Engine *engine, const char *const *vars, EngineImage on_image, void *userdata) {
-        return start(engine, vars, &(const Validation){ .on_image = on_image, .userdata = userdata });
+        return start(engine, vars, NULL, &(const Validation){ .on_image = on_image, .userdata = userdata });
+}
+
+int engine_explain(Engine *engine, const char *id, EngineExplained on_explained, void *userdata) {
+        return start(
+                engine, NULL, id, &(const Validation){ .on_explained = on_explained, .userdata = userdata });
 }
 
 /* ---- Facts ---------------------------------------------------------------------------------------------------------- */
@@ -189,6 +212,7 @@ void engine_ask_forget(Engine *engine, const void *userdata) {
                 if (validation && validation->userdata == userdata) {
                         validation->on_loaded = NULL;
                         validation->on_image = NULL;
+                        validation->on_explained = NULL;
                 }
         }
         for (size_t i = 0; i < ENGINE_FACTS_MAX; i++)
@@ -211,7 +235,8 @@ void engine_ask_stop(Engine *engine) {
 bool engine_is_asked(const Engine *engine) {
         for (size_t i = 0; i < ENGINE_VALIDATIONS_MAX; i++)
                 if (engine->validations[i] &&
-                        (engine->validations[i]->on_loaded || engine->validations[i]->on_image))
+                        (engine->validations[i]->on_loaded || engine->validations[i]->on_image ||
+                                engine->validations[i]->on_explained))
                         return true;
         for (size_t i = 0; i < ENGINE_FACTS_MAX; i++)
                 if (engine->facts[i] && engine->facts[i]->on_facts)

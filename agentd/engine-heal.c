@@ -173,6 +173,16 @@ void heal_state_changed(Heal *heal, uint32_t state) {
         arm_fight_timer(heal);
 }
 
+bool heal_is_fighting(const Heal *heal, uint32_t state) {
+        const Fight *fight = find_fight(heal, state);
+
+        return fight && fight->pause_usec > 0;
+}
+
+bool engine_is_fighting(const Engine *engine, uint32_t state) {
+        return heal_is_fighting(engine->heal, state);
+}
+
 /* True if the state has to wait; it will be looked at then. */
 static bool must_wait(Heal *heal, uint32_t state) {
         Fight *fight = find_fight(heal, state);

@@ -53,6 +53,9 @@ void heal_pass_over(Heal *heal, const uint8_t *states);
 void heal_state_changed(Heal *heal, uint32_t state);
 void heal_run_over(Heal *heal);
 
+/* Whether somebody changes the state again each time it is repaired. */
+bool heal_is_fighting(const Heal *heal, uint32_t state);
+
 /* What waits is forgotten: the host was disabled, or agentd ends. */
 void heal_stop(Heal *heal);
 

@@ -46,8 +46,10 @@ typedef struct Validation {
         Load *load;
         LoadOptions options;
         char **vars;            /* of the options; NULL: none */
-        EngineLoaded on_loaded; /* both NULL: no longer wanted */
+        char *explain;          /* likewise: the state that is explained */
+        EngineLoaded on_loaded; /* all NULL: no longer wanted */
         EngineImage on_image;
+        EngineExplained on_explained;
         void *userdata;
 } Validation;
 

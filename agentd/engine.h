@@ -126,6 +126,18 @@ int engine_validate(Engine *engine, EngineLoaded on_loaded, void *userdata);
 typedef void (*EngineImage)(void *userdata, Image *image, const json_t *diagnostics);
 int engine_load_vars(Engine *engine, const char *const *vars, EngineImage on_image, void *userdata);
 
+/*
+ * Loads, says where all that is said of a state comes from, and throws away. text: JSON as of docs/api.md ("explanation"), or if
+ * !found why there is no such state, in a few words; NULL if the roles were refused or the load failed, as of EngineLoaded.
+ * Counted with validations. Return: 0; -EBUSY: too many at a time; -errno.
+ */
+typedef void (*EngineExplained)(
+        void *userdata, const char *text, size_t size, bool found, const json_t *diagnostics);
+int engine_explain(Engine *engine, const char *id, EngineExplained on_explained, void *userdata);
+
+/* Whether a state is repaired again and again, as somebody changes it each time. */
+bool engine_is_fighting(const Engine *engine, uint32_t state);
+
 /* Facts as JSON text; NULL and an error in one line. Return: 0; -EBUSY: too many at a time; -errno. */
 typedef void (*EngineFacts)(void *userdata, const char *json, size_t size, const char *error);
 int engine_facts(Engine *engine, EngineFacts on_facts, void *userdata);

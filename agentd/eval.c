@@ -12,6 +12,8 @@
 #include "output.h"
 #include "paths.h"
 #include "role.h"
+#include "terminal.h"
+#include "toml.h"
 #include "value-json.h"
 #include "worker.h"
 
@@ -206,31 +208,112 @@ static int evaluate_in_child(Loader *loader, const EvalOptions *options, const E
         return r;
 }
 
+/* ---- Names ----------------------------------------------------------------------------------------------------- */
+
+static int print_diagnostics(const EvalOptions *options, Diagnostics *diagnostics) {
+        diagnostics_sort(diagnostics);
+        for (uint32_t i = 0; i < diagnostics->n; i++) {
+                const Diagnostic *d = &diagnostics->list[i];
+                _cleanup_free_ char *text = NULL;
+
+                if (!d->place.file) {
+                        (void) print_error(options, d->place.line, d->place.column, d->message);
+                        continue;
+                }
+                text = diagnostic_format(d);
+                output_clean(stderr, text ?: "out of memory", strlen(text ?: "out of memory"));
+                (void) fputc('\n', stderr);
+        }
+        return EXIT_INVALID;
+}
+
+static const Role *find_role(Loader *loader, const char *name) {
+        const char **names, *meant;
+
+        for (uint32_t i = 0; i < loader->n_roles; i++)
+                if (streq(loader->list[i]->name, name))
+                        return loader->list[i];
+        names = arena_new_array(&loader->scratch, const char *, loader->n_roles);
+        for (uint32_t i = 0; i < loader->n_roles; i++)
+                names[i] = loader->list[i]->name;
+        meant = suggest(name, names, loader->n_roles);
+        log_error("There is no role '%s' that is applied or imported%s%s%s", name,
+                meant ? "; did you mean '" : "", meant ?: "", meant ? "'?" : "");
+        return NULL;
+}
+
+/* Whose names there are: a role with its variables, or one that stands for the host. NULL: what is wrong was told. */
+static const Role *find_names(Loader *loader, const EvalOptions *options) {
+        const Role *role;
+        Role *host;
+
+        if (options->role) {
+                roles_find(loader);
+                roles_read(loader);
+        }
+        vars_read(loader);
+        for (uint32_t i = 0; i < loader->n_roles; i++)
+                role_evaluate(loader, loader->order[i]);
+        if (loader->diagnostics.n > 0) {
+                (void) print_diagnostics(options, &loader->diagnostics);
+                return NULL;
+        }
+        if (!options->role) {
+                host = arena_new(&loader->scratch, Role);
+                *host = (Role){ .name = "", .directory = options->root, .vars = loader->host_vars };
+                return host;
+        }
+        role = find_role(loader, options->role);
+        if (role && role->off && !role->off_by)
+                log_warning("Role '%s' is off, as are all that import it: it has no variables", role->name);
+        return role;
+}
+
+/* Return: 0; -EINVAL, which was told. */
+static int read_item(Loader *loader, const EvalOptions *options, const Value **ret) {
+        const char *text = arena_printf(&loader->scratch, "item = %s\n", options->item);
+        Value *item = arena_new(&loader->scratch, Value), table;
+        Diagnostic diagnostic;
+        json_t *json;
+
+        if (toml_parse(&loader->scratch, "--item", text, strlen(text), &table, &diagnostic) >= 0 &&
+                table.n_members == 1)
+                *item = table.members[0].value;
+        else {
+                json = json_loads(options->item, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, NULL);
+                if (!json) {
+                        log_error("--item '%s' is neither JSON nor a value of TOML; a string wants quotes",
+                                options->item);
+                        return -EINVAL;
+                }
+                *item = value_from_json(&loader->scratch, json);
+                json_decref(json);
+        }
+        *ret = item;
+        return 0;
+}
+
 /* ---- All of it ------------------------------------------------------------------------------------------------- */
 
 static int eval(Loader *loader, const EvalOptions *options) {
-        Role role = { .name = "", .directory = options->root, .vars = value_table() };
-        const Value *constant;
+        const Value *constant, *item = NULL;
         Expression *expression;
+        const Role *role;
         json_t *json;
         Names names;
         Value text;
         int r;
 
-        names_init(&names, loader, &role, NULL);
+        if (options->item && read_item(loader, options, &item) < 0)
+                return EXIT_INVALID;
+        role = find_names(loader, options);
+        if (!role)
+                return EXIT_INVALID;
+        names_init(&names, loader, role, item);
         text = value_string(&loader->scratch, options->expression, strlen(options->expression));
         if (names_fold(&names, &text, options->check ? EXPRESSION_CONDITION : 0, &loader->scratch,
-                    &expression) < 0) {
-                for (uint32_t i = 0; i < loader->diagnostics.n; i++) {
-                        const Diagnostic *d = &loader->diagnostics.list[i];
-
-                        if (d->place.file)
-                                (void) log_error("%s: %s", d->place.file, d->message);
-                        else
-                                (void) print_error(options, d->place.line, d->place.column, d->message);
-                }
-                return EXIT_INVALID;
-        }
+                    &expression) < 0)
+                return print_diagnostics(options, &loader->diagnostics);
         if (!expression_is_constant(expression, &constant))
                 return evaluate_in_child(loader, options, expression);
 
@@ -245,7 +328,12 @@ static int eval(Loader *loader, const EvalOptions *options) {
 }
 
 int eval_run(const EvalOptions *options) {
-        const LoadOptions load = { .root = options->root, .module_dir = options->module_dir };
+        const LoadOptions load = {
+                .root = options->root,
+                .conf_dir = options->conf_dir,
+                .module_dir = options->module_dir,
+                .vars = options->vars,
+        };
         Loader loader = { .options = &load, .root_fd = -EBADF, .settings = settings_default };
         int r;
 

@@ -25,6 +25,9 @@ struct Load {
         json_t *forgotten;
         LoadFile *files;
         size_t n_files, n_files_allocated, files_bytes;
+        char *explanation; /* NULL: none */
+        size_t explanation_size;
+        bool explained;
         uint64_t used; /* of the image, as the loader says; 0: it was not finished */
         int fd;
         pid_t pid;
@@ -77,6 +80,7 @@ Load *load_free(Load *load) {
         for (size_t i = 0; i < load->n_files; i++)
                 free((char *) load->files[i].path);
         free(load->files);
+        free(load->explanation);
         free(load);
         return NULL;
 }
@@ -92,6 +96,12 @@ const json_t *load_warnings(const Load *load) {
 
 const json_t *load_forgotten(const Load *load) {
         return load->forgotten;
+}
+
+const char *load_explanation(const Load *load, size_t *ret_size, bool *ret_found) {
+        *ret_size = load->explanation_size;
+        *ret_found = load->explained;
+        return load->explanation;
 }
 
 char *load_diagnostic_to_string(const json_t *diagnostic) {
@@ -180,6 +190,24 @@ static int handle_file(Load *load, MessageReader *reader) {
         return 0;
 }
 
+static int handle_explanation(Load *load, MessageReader *reader) {
+        uint32_t found = message_get_u32(reader);
+        size_t size = 0;
+        const char *piece = message_get_text(reader, &size);
+        char *larger;
+
+        if (reader->bad || found > 1 || size > LOAD_EXPLANATION_MAX - load->explanation_size)
+                return -EBADMSG;
+        larger = realloc(load->explanation, load->explanation_size + size + 1);
+        if (!larger)
+                return -ENOMEM;
+        memcpy(larger + load->explanation_size, piece, size);
+        load->explanation = larger;
+        load->explanation_size += size;
+        load->explained = found == 1;
+        return 0;
+}
+
 static int handle_datagram(Load *load, const uint8_t *data, size_t size) {
         MessageReader reader = { .data = data, .size = size };
         MessageKind kind;
@@ -195,6 +223,7 @@ static int handle_datagram(Load *load, const uint8_t *data, size_t size) {
                 case MESSAGE_LOG: r = handle_log(load, &reader); break;
                 case MESSAGE_FILE: r = handle_file(load, &reader); break;
                 case MESSAGE_FORGET: r = handle_forget(load, &reader); break;
+                case MESSAGE_EXPLANATION: r = handle_explanation(load, &reader); break;
                 default: return -EBADMSG;
                 }
                 if (r < 0)

@@ -17,12 +17,17 @@
 #define LOAD_FILES_MAX       100000
 #define LOAD_FILES_BYTES_MAX MIB(8)
 
+/* Bytes of an explanation. */
+#define LOAD_EXPLANATION_MAX MIB(4)
+
 typedef struct LoadOptions {
         const char *root;              /* "/" or that of --root */
         const char *conf_dir;          /* replaces all conf.d directories; NULL: the usual ones */
         const char *module_dir;        /* searched before the usual ones; NULL: none */
         const char *const *role_files; /* load just these, ended by NULL; NULL: what is in conf.d */
         const char *const *vars;       /* NAME=VALUE, ended by NULL: over those of the host; NULL: none */
+        const char *explain;           /* the id of a state that is to be explained; NULL: none */
+        bool explain_glob;             /* it may be a glob, for all that match */
         usec_t timeout_usec;           /* 0: LOAD_TIMEOUT_USEC */
         const json_t *
                 removals; /* what is to be made of states that are declared no more: id → text, see ImageExtra.removal;
@@ -67,6 +72,13 @@ const json_t *load_warnings(const Load *load);
 
 /* For the handler: ids of `removals` that are to be forgotten, an array; once the image is adopted. No reference is given. */
 const json_t *load_forgotten(const Load *load);
+
+/*
+ * For the handler: what the loader says of the state that the options ask about, not NUL-terminated; NULL if there were errors.
+ * JSON as of docs/api.md, a line for each state; if *ret_found is false there is none, and it is a message that says why.
+ * Valid until load_free().
+ */
+const char *load_explanation(const Load *load, size_t *ret_size, bool *ret_found);
 
 /* ---- The other side: role-load.c ------------------------------------------------------------------------------- */
 

@@ -22,7 +22,7 @@
 #include "util.h"
 
 static bool arg_once, arg_validate, arg_doc, arg_style, arg_force;
-static const char *arg_content, *arg_eval;
+static const char *arg_content, *arg_eval, *arg_role, *arg_item;
 static int arg_log_level = -1;
 static DocOptions arg_doc_options;
 static OnceOptions arg_options = { .root = "/" };
@@ -35,13 +35,14 @@ static void help(void) {
         (void) printf("agentd [OPTION…]\n"
                       "agentd --once [--plan [--check]] [--diff] [--json] [OPTION…]\n"
                       "agentd --validate [OPTION…] [FILE…]\n"
-                      "agentd --eval EXPRESSION [--check] [--json] [--root DIR]\n"
+                      "agentd --explain STATE [--json] [OPTION…]\n"
+                      "agentd --eval EXPRESSION [--role NAME] [--item VALUE] [OPTION…]\n"
                       "agentd --doc [NAME]\n"
                       "agentd --content HASH [--force]\n"
                       "\n"
                       "Keeps this host in the state that the roles in conf.d declare. Without --once,\n"
-                      "--validate, --eval, --doc or --content it is the service, which 'agentctl'\n"
-                      "talks to.\n"
+                      "--validate, --explain, --eval, --doc or --content it is the service, which\n"
+                      "'agentctl' talks to.\n"
                       "\n"
                       "  --once             do a single run, without daemon\n"
                       "  --plan             only say what would change\n"
@@ -50,8 +51,12 @@ static void help(void) {
                       "  --json             print one JSON object a line\n"
                       "  -v --verbose       show states that are fine as well\n"
                       "  --validate         look for errors in roles and settings, or in these files\n"
+                      "  --explain STATE    say where all that is said of a state comes from, and what\n"
+                      "                     it waits for; a glob is all states that match\n"
                       "  --eval EXPRESSION  try an expression, as of a state's 'when', and print its\n"
                       "                     value; with --check exit with 1 if it is false\n"
+                      "  --role NAME        with --eval: 'vars' are those of that role\n"
+                      "  --item VALUE       with --eval: 'item' is that, in TOML or JSON\n"
                       "  --doc              show what a state type or agentd.toml takes, or\n"
                       "                     list what there is\n"
                       "  --style STYLE      with --doc: text (default), markdown, roff or toml\n"
@@ -121,7 +126,10 @@ enum {
         ARG_DIFF,
         ARG_JSON,
         ARG_VALIDATE,
+        ARG_EXPLAIN,
         ARG_EVAL,
+        ARG_ROLE,
+        ARG_ITEM,
         ARG_DOC,
         ARG_STYLE,
         ARG_CONTENT,
@@ -145,7 +153,10 @@ static int parse_argv(int argc, char **argv) {
                 { "json", no_argument, NULL, ARG_JSON },
                 { "verbose", no_argument, NULL, 'v' },
                 { "validate", no_argument, NULL, ARG_VALIDATE },
+                { "explain", required_argument, NULL, ARG_EXPLAIN },
                 { "eval", required_argument, NULL, ARG_EVAL },
+                { "role", required_argument, NULL, ARG_ROLE },
+                { "item", required_argument, NULL, ARG_ITEM },
                 { "doc", no_argument, NULL, ARG_DOC },
                 { "style", required_argument, NULL, ARG_STYLE },
                 { "content", required_argument, NULL, ARG_CONTENT },
@@ -177,7 +188,10 @@ static int parse_argv(int argc, char **argv) {
                 case ARG_JSON: arg_options.json = true; break;
                 case 'v': arg_options.verbose = true; break;
                 case ARG_VALIDATE: arg_validate = true; break;
+                case ARG_EXPLAIN: arg_options.explain = optarg; break;
                 case ARG_EVAL: arg_eval = optarg; break;
+                case ARG_ROLE: arg_role = optarg; break;
+                case ARG_ITEM: arg_item = optarg; break;
                 case ARG_DOC: arg_doc = true; break;
                 case ARG_STYLE:
                         if (reference_style_from_string(optarg, &arg_doc_options.style) < 0)
@@ -224,10 +238,26 @@ static int parse_argv(int argc, char **argv) {
                 return -usage("--style goes with --doc");
         if (arg_force && !arg_content)
                 return -usage("--force goes with --content");
+        if ((arg_role || arg_item) && !arg_eval)
+                return -usage("%s goes with --eval", arg_role ? "--role" : "--item");
+        if (arg_options.explain) {
+                if (arg_eval || arg_content || arg_doc || arg_once || arg_validate || arg_options.plan ||
+                        arg_options.check || arg_options.diff || arg_options.verbose)
+                        return -usage("--explain goes with --json, --root, --conf-dir, --module-dir and "
+                                      "--var only");
+                if (optind < argc)
+                        return -usage("'%s' is one word too many", argv[optind]);
+                if (!utf8_is_valid(arg_options.explain, strlen(arg_options.explain)))
+                        return -usage("--explain: it is not UTF-8");
+                arg_options.vars = arg_vars;
+                return 1;
+        }
         if (arg_eval) {
                 if (arg_content || arg_doc || arg_once || arg_validate || arg_options.plan ||
-                        arg_options.diff || arg_options.verbose || arg_options.conf_dir)
-                        return -usage("--eval goes with --check, --json, --root and --module-dir only");
+                        arg_options.diff || arg_options.verbose)
+                        return -usage(
+                                "--eval goes with --role, --item, --check, --json, --root, --conf-dir, "
+                                "--module-dir and --var only");
                 if (optind < argc)
                         return -usage("'%s' is one word too many; quote the expression", argv[optind]);
                 return 1;
@@ -308,11 +338,17 @@ int main(int argc, char **argv) {
                 return EXIT_STATE_FAILED;
         }
 
+        if (arg_options.explain)
+                return once_explain(&arg_options);
         if (arg_eval)
                 return eval_run(&(EvalOptions){
                         .expression = arg_eval,
                         .root = arg_options.root,
+                        .conf_dir = arg_options.conf_dir,
                         .module_dir = arg_options.module_dir,
+                        .vars = arg_vars,
+                        .role = arg_role,
+                        .item = arg_item,
                         .json = arg_options.json,
                         .check = arg_options.check,
                 });

@@ -8,7 +8,7 @@
  *
  *      engine → worker    BATCH, COMMAND_DONE
  *      worker → engine    READY, PROGRESS, RESULT, DIFFERENCE, UNDO, LOG, COMMAND, END
- *      loader → engine    DIAGNOSTIC, LOG, FILE, LOADED
+ *      loader → engine    DIAGNOSTIC, LOG, FILE, FORGET, EXPLANATION, LOADED
  */
 
 #include <jansson.h>
@@ -65,6 +65,7 @@ typedef enum MessageKind {
         MESSAGE_FORGET,       /* text id */
         MESSAGE_PROGRESS,     /* u32 state, u64 duration_usec: its before_check is over, and it goes on to be
                                * checked */
+        MESSAGE_EXPLANATION,  /* u32 found, text: a piece of it */
         _MESSAGE_KIND_MAX,
 } MessageKind;
 

@@ -234,10 +234,34 @@ static const Helper *find_helper(void *userdata, const char *name) {
         return helper;
 }
 
+const Helper *loader_nth_helper(const Loader *loader, size_t n) {
+        for (uint32_t i = 0; i < loader->n_modules; i++) {
+                const Module *module = loader->modules[i];
+
+                if (n < module->n_helpers)
+                        return &module->helpers[n].helper;
+                n -= module->n_helpers;
+        }
+        return NULL;
+}
+
+static const char *nth_name(void *userdata, size_t n) {
+        Loader *loader = userdata;
+        uint32_t n_diagnostics = loader->diagnostics.n;
+        const Helper *helper;
+
+        /* What is wrong with modules that nobody has asked for is not what is wrong here. */
+        modules_open_all(loader);
+        loader->diagnostics.n = n_diagnostics;
+        helper = loader_nth_helper(loader, n);
+        return helper ? helper->name : NULL;
+}
+
 HelperSet loader_helpers(Loader *loader) {
         HelperSet set = helper_set(loader->root_fd);
 
         set.find = find_helper;
+        set.nth = nth_name;
         set.userdata = loader;
         return set;
 }

@@ -8,6 +8,7 @@
 #include "command.h"
 #include "disable.h"
 #include "engine-select.h"
+#include "explain-text.h"
 #include "event.h"
 #include "loader.h"
 #include "lock.h"
@@ -329,8 +330,57 @@ static void on_validated(void *userdata, Image *image, json_t *diagnostics) {
         (void) sd_event_exit(once->event, 0);
 }
 
+/* What a line of the explanation says. */
+static int print_explanation(const Once *once, const char *text, size_t size, bool first) {
+        json_t *explanation = json_loadb(text, size, 0, NULL), *answer;
+
+        if (!explanation) {
+                log_error("Failed to understand the loader");
+                return -EBADMSG;
+        }
+        if (once->options->json) {
+                /* In the form of the local interface, which knows more. */
+                answer = json_pack("{s:O, s:n, s:o}", "state", json_object_get(explanation, "state"),
+                        "status", "explanation", explanation);
+                (void) json_dumpf(answer, stdout, JSON_COMPACT);
+                (void) fputc('\n', stdout);
+                json_decref(answer);
+                return 0;
+        }
+        (void) fputs(first ? "" : "\n", stdout);
+        explain_text_print_head(stdout, explanation, NULL, &once->style);
+        explain_text_print_settings(stdout, explanation, &once->style);
+        json_decref(explanation);
+        return 0;
+}
+
+static void on_explained(void *userdata, Image *image, json_t *diagnostics) {
+        Once *once = userdata;
+        const char *text, *line, *end;
+        size_t size;
+        bool found;
+
+        print_diagnostics(diagnostics);
+        text = load_explanation(once->load, &size, &found);
+        once->status = EXIT_INVALID;
+        if (image && text && !found)
+                log_error("%.*s", (int) size, text);
+        else if (image && text) {
+                once->status = EXIT_FINE;
+                for (line = text; line < text + size; line = end + 1) {
+                        end = memchr(line, '\n', (size_t) (text + size - line)) ?: text + size;
+                        if (print_explanation(once, line, (size_t) (end - line), line == text) < 0)
+                                once->status = EXIT_STATE_FAILED;
+                }
+        }
+        if (output_flush(stdout) < 0)
+                once->status = EXIT_STATE_FAILED;
+        (void) sd_event_exit(once->event, 0);
+}
+
 static const LoadHandlers load_handlers = { .on_loaded = on_loaded };
 static const LoadHandlers validate_handlers = { .on_loaded = on_validated };
+static const LoadHandlers explain_handlers = { .on_loaded = on_explained };
 
 /* ---- Around ---------------------------------------------------------------------------------------------------- */
 
@@ -372,6 +422,8 @@ static int once_loop(Once *once, const LoadHandlers *handlers) {
                 .module_dir = once->options->module_dir,
                 .role_files = once->options->role_files,
                 .vars = once->options->vars,
+                .explain = once->options->explain,
+                .explain_glob = true,
         };
         sigset_t mask;
         int r;
@@ -471,6 +523,19 @@ int once_validate(const OnceOptions *options) {
         Once once = { .options = options, .status = EXIT_INVALID };
 
         if (once_loop(&once, &validate_handlers) < 0)
+                once.status = EXIT_INVALID;
+        once_done(&once);
+        return once.status;
+}
+
+int once_explain(const OnceOptions *options) {
+        Once once = {
+                .options = options,
+                .status = EXIT_INVALID,
+                .style.colour = output_wants_colour(stdout),
+        };
+
+        if (once_loop(&once, &explain_handlers) < 0)
                 once.status = EXIT_INVALID;
         once_done(&once);
         return once.status;

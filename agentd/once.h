@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* What agentd does when it is not a daemon: one run, or only a look at the roles. */
+/* What agentd does when it is not a daemon: one run, a look at the roles, or an answer about one state. */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -23,6 +23,7 @@ typedef struct OnceOptions {
         const char *const *vars;       /* NAME=VALUE, ended by NULL; or NULL */
         const char *const *tags;       /* n of them: only states that have one, and what they require */
         size_t n_tags;
+        const char *explain; /* the state, or a glob, for once_explain(); NULL */
         bool plan;
         bool check; /* plan: EXIT_PENDING if anything would change */
         bool diff;
@@ -31,6 +32,7 @@ typedef struct OnceOptions {
         bool keep_log_level; /* whatever agentd.toml says */
 } OnceOptions;
 
-/* Both print, and return an exit status. */
+/* All print, and return an exit status. */
 int once_run(const OnceOptions *options);
 int once_validate(const OnceOptions *options);
+int once_explain(const OnceOptions *options);

@@ -3,6 +3,7 @@
 /* Who comes after whom: what roles say, what is implied; and that nobody waits for himself. */
 
 #include <fnmatch.h>
+#include <limits.h>
 
 #include "role.h"
 
@@ -60,7 +61,7 @@ static uint32_t add_group_node(Loader *loader, const char *pattern) {
         return loader->n_states + loader->n_groups++;
 }
 
-static bool is_meant(const Reference *reference, const State *state) {
+bool graph_is_meant(const Reference *reference, const State *state) {
         return reference->loop ? state->declaration == reference->loop
                                : fnmatch(reference->pattern, state->id, 0) == 0;
 }
@@ -84,7 +85,7 @@ static Group *find_group(Graph *graph, const Reference *reference) {
         group = &graph->groups[i];
         *group = (Group){};
         for (uint32_t s = 0; s < loader->n_declared; s++)
-                if (is_meant(reference, loader->states[s])) {
+                if (graph_is_meant(reference, loader->states[s])) {
                         group->members = arena_grow(&loader->scratch, group->members, group->n,
                                 &group->n_allocated, sizeof(uint32_t));
                         group->members[group->n++] = s;
@@ -99,7 +100,7 @@ static bool same_place(const Place *a, const Place *b) {
 static void connect_group(Graph *graph, const State *state, const Reference *reference) {
         Loader *loader = graph->loader;
         Group *group = find_group(graph, reference);
-        bool itself = is_meant(reference, state);
+        bool itself = graph_is_meant(reference, state);
 
         if (itself && group->n >= GROUP_MIN) {
                 /* Harmless in one member of the group, and otherwise a cycle: found here before it is a million edges. */
@@ -236,25 +237,34 @@ static void connect_to_edited(Loader *loader, const State *state) {
                                                                     : "says the whole content of");
 }
 
-/* A path comes after the nearest directory above it that a state owns. */
-static void connect_parent(Loader *loader, const State *state, const char *of) {
-        char *path = arena_strdup(&loader->scratch, of), *slash;
+const State *graph_owner(const Loader *loader, const char *of) {
+        char path[PATH_MAX], *slash;
 
+        if (strlen(of) >= sizeof(path))
+                return NULL;
+        (void) strcpy(path, of);
         while ((slash = strrchr(path, '/'))) {
                 uint32_t owner;
 
                 if (slash == path) {
                         if (path[1] == 0)
-                                return;
+                                return NULL;
                         path[1] = 0;
                 } else
                         *slash = 0;
                 owner = map_get(&loader->paths, path);
-                if (owner != MAP_NOT_FOUND) {
-                        connect_to_owner(loader, loader->states[owner], state);
-                        return;
-                }
+                if (owner != MAP_NOT_FOUND)
+                        return loader->states[owner];
         }
+        return NULL;
+}
+
+/* A path comes after the nearest directory above it that a state owns. */
+static void connect_parent(Loader *loader, const State *state, const char *of) {
+        const State *owner = graph_owner(loader, of);
+
+        if (owner)
+                connect_to_owner(loader, owner, state);
 }
 
 typedef struct Owned {

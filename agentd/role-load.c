@@ -72,6 +72,25 @@ static void say_diagnostic(const Diagnostic *diagnostic) {
         (void) message_end(&writer);
 }
 
+/* In pieces; what cannot be told is no reason to fail. */
+static void say_explanation(Loader *loader) {
+        const char *text;
+        size_t size;
+        bool found;
+
+        if (explain_run(loader, &text, &size, &found) < 0) {
+                loader_log(loader, LOG_ERR, "The state cannot be explained: out of memory");
+                return;
+        }
+        for (size_t n = 0, at = 0; at < size; at += n) {
+                n = MIN(size - at, MESSAGE_TEXT_MAX);
+                message_begin(&writer, MESSAGE_EXPLANATION);
+                message_put_u32(&writer, found);
+                message_put_text(&writer, text + at, n, MESSAGE_TEXT_MAX);
+                (void) message_end(&writer);
+        }
+}
+
 static void arena_is_full(_unused_ Arena *arena, _unused_ size_t wanted) {
         say_diagnostic(&(Diagnostic){ .message = "the roles need more memory than a load may take" });
         (void) message_flush(&writer);
@@ -176,6 +195,8 @@ void loader_main(const LoadOptions *options, Image *image, int fd, pid_t engine)
                 for (uint32_t i = 0; i < loader.diagnostics.n; i++)
                         say_diagnostic(&loader.diagnostics.list[i]);
         } else {
+                if (options->explain)
+                        say_explanation(&loader);
                 message_begin(&writer, MESSAGE_LOADED);
                 message_put_u64(&writer, loader.image.used);
                 (void) message_end(&writer);

@@ -7,8 +7,6 @@
 #include "paths.h"
 #include "role.h"
 
-#define DEFAULT_TIMEOUT_USEC USEC_PER_MINUTE
-
 /* Keys of a role that are no state types. Those of later versions are known, so that the message is right. */
 typedef enum RoleKey {
         ROLE_DESCRIPTION,
@@ -291,7 +289,7 @@ static void make_state(Loader *loader, const Role *role, TypeEntry *type, const 
                 .item = item,
                 .item_number = item_number,
                 .item_keyed = item_keyed,
-                .timeout_usec = type->type->timeout_usec ?: DEFAULT_TIMEOUT_USEC,
+                .timeout_usec = type->type->timeout_usec ?: STATE_TIMEOUT_USEC,
         };
         if (role->audit || loader->settings.audit)
                 state->flags |= IMAGE_STATE_AUDIT;

@@ -19,8 +19,10 @@ static void set_when(Loader *loader, Role *role, const Value *value) {
         if (names_fold(&names, value, EXPRESSION_NO_HOST | EXPRESSION_CONDITION, &loader->scratch,
                     &expression) < 0)
                 return;
-        if (expression_is_constant(expression, &truth) && !truth->boolean)
+        if (expression_is_constant(expression, &truth) && !truth->boolean) {
                 role->off = true;
+                role->off_by = value;
+        }
 }
 
 static bool matches_host(Loader *loader, const char *pattern) {
@@ -71,8 +73,10 @@ static void set_hosts(Loader *loader, Role *role, const Value *value) {
                         matched = matches_host(loader, text.text) || matched;
                 }
         }
-        if (excluded || (wanted && !matched))
+        if (excluded || (wanted && !matched)) {
                 role->off = true;
+                role->off_by = value;
+        }
 }
 
 static void set_mode(Loader *loader, Role *role, const Value *value) {

@@ -17,6 +17,7 @@
  *      parameter.c       a setting → the value that a module sees
  *      role-graph.c      who comes after whom; cycles
  *      role-compile.c    all of it → the image
+ *      role-explain.c    where all that is said of a state comes from, if somebody asks
  *      role-load.c       the order of these, and what is said to the engine
  *
  * All of it runs in a child with a deadline, so nothing here is freed.
@@ -35,6 +36,9 @@
 #define ROLE_SIZE_MAX     MIB(8) /* that of toml.h */
 #define TEMPLATE_FILE_MAX MIB(8)
 #define STATES_MAX        1000000
+
+/* How long check, and then apply, may be silent, unless the type or the state says otherwise. */
+#define STATE_TIMEOUT_USEC USEC_PER_MINUTE
 
 typedef struct Loader Loader;
 
@@ -85,8 +89,9 @@ struct Role {
         bool is_incomplete;    /* it, or something that it imports, is not there */
         Value table;
         Value vars;
-        bool off;   /* its `hosts` or `when` says so, or all that import it are */
-        bool audit; /* mode = "audit": its states are only checked */
+        bool off;            /* its `hosts` or `when` says so, or all that import it are */
+        const Value *off_by; /* that `hosts` or `when`; NULL: it is for others to say */
+        bool audit;          /* mode = "audit": its states are only checked */
         TextList tags;
         uint32_t index;
         Import **imports, **importers;
@@ -447,6 +452,8 @@ TypeEntry *type_find(Loader *loader, const char *name);
 void loader_add_module(Loader *loader, const Module *module);
 /* The helpers of the language, and those of modules, which are opened as needed. */
 HelperSet loader_helpers(Loader *loader);
+/* Of those that modules provide which were opened; NULL after the last. */
+const Helper *loader_nth_helper(const Loader *loader, size_t n);
 /* Opens every module there is: for suggestions. */
 void modules_open_all(Loader *loader);
 
@@ -477,6 +484,17 @@ void foreign_prepare_one(Loader *loader, State *state);
 void graph_build(Loader *loader);
 /* `to` comes after `from`. */
 void graph_add_edge(Loader *loader, uint32_t from, uint32_t to);
+/* The state that owns the nearest directory above a path; NULL: none does. */
+const State *graph_owner(const Loader *loader, const char *path);
+/* Whether a state is one of the loop, or matches the glob, that a reference says. */
+bool graph_is_meant(const Reference *reference, const State *state);
+
+/* role-explain.c: what there is to be said of the state that the options name, or of all that match it, in the form of
+ * docs/api.md, one a line; *ret_found is false if there is none, and then the text says why. Return: 0; -ENOMEM. */
+int explain_run(Loader *loader, const char **ret, size_t *ret_size, bool *ret_found);
+
+/* role-explain-missing.c: why there is no such state, in a few words. */
+const char *explain_missing(Loader *loader, const char *id);
 
 /* role-load.c: all steps, with arenas that are there. If no diagnostics are there afterwards, the image is whole. */
 void loader_run(Loader *loader);

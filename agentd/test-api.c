@@ -905,6 +905,103 @@ TEST(a_run_with_variables_waits_for_a_load_of_its_own) {
                 "4 runs with variables of their own");
 }
 
+/* What the engine says to who asks for an explanation of file:/a/b. */
+static Answer explain(const char *text, bool found, const json_t *diagnostics) {
+        static const char target[] = "/v1/states/file:%2fa%2fb/explain";
+        Client client;
+        Request request;
+        Answer answer;
+
+        client_init(&client);
+        client_send(&client, "GET", target, NULL, NULL);
+        while (engine.n_waiting == 0)
+                turn(&client);
+        ASSERT_STREQ(engine.pattern, "file:/a/b");
+        request = engine.waiting[--engine.n_waiting];
+        request.on_explained(request.userdata, text, text ? strlen(text) : 0, found, diagnostics);
+        answer = finish(&client, "GET", target);
+        client_done(&client);
+        return answer;
+}
+
+TEST(states_are_explained) {
+        static const char text[] = "{\"state\":\"file:/a/b\",\"type\":\"file\",\"name\":\"/a/"
+                                   "b\",\"role\":{\"name\":\"web\",\"path\":"
+                                   "\"/w\",\"applied\":true,\"imported\":[]},\"place\":null,\"module\":\"/"
+                                   "m\",\"sensitive\":false,"
+                                   "\"audit\":null,\"for_each\":null,\"when\":null,\"settings\":[],"
+                                   "\"requires\":[],\"n_requires\":0,"
+                                   "\"required_by\":[],\"n_required_by\":0}\n";
+        _cleanup_answer_ Answer answer = {};
+        json_t *none = json_array(),
+               *errors = json_pack(
+                       "[{s:s, s:i, s:i, s:s}]", "file", "/x", "line", 1, "column", 2, "message", "wrong"),
+               *status;
+
+        /* Each requires the one before; the group in between is none that could fail. */
+        (void) status_set(engine.status, engine.store, 0, RESULT_FAILED, "no room");
+        (void) status_set(engine.status, engine.store, 1, RESULT_BLOCKED, "file:/a failed");
+        engine.fighting = true;
+        answer = explain(text, true, none);
+        ASSERT_EQ(answer.status, 200);
+        ASSERT_STREQ(json_string_value(json_object_get(answer.json, "state")), "file:/a/b");
+        assert_json(json_object_get(json_object_get(answer.json, "explanation"), "place"), "null");
+        status = json_object_get(answer.json, "status");
+        ASSERT_STREQ(json_string_value(json_object_get(status, "result")), "blocked");
+        assert_json(json_object_get(status, "blocked_by"),
+                "[{\"state\":\"file:/a\",\"result\":\"failed\",\"error\":\"no room\"}]");
+        assert_json(json_object_get(status, "fight"), "false");
+        assert_json(json_object_get(status, "disabled"), "null");
+        answer_done(&answer);
+
+        /* One that is in the roles by now, and not in force. */
+        adopt(NULL);
+        answer = explain(text, true, none);
+        assert_json(json_object_get(answer.json, "status"), "null");
+        answer_done(&answer);
+
+        answer = explain("there is no state 'x'; did you mean 'y'?", false, none);
+        assert_problem(&answer, 404, "not-found", "there is no state 'x'; did you mean 'y'?");
+        answer_done(&answer);
+        answer = explain(NULL, false, errors);
+        assert_problem(&answer, 422, "invalid-roles",
+                "the roles have 1 error; states are explained by roles that load");
+        ASSERT_EQ(json_array_size(json_object_get(answer.json, "diagnostics")), 1);
+        answer_done(&answer);
+        answer = explain(NULL, false, none);
+        assert_problem(&answer, 500, "internal", "the loader failed");
+        json_decref(none);
+        json_decref(errors);
+
+        engine.r = -EBUSY;
+        expect_problem("GET", "/v1/states/a:b/explain", NULL, 429, "too-many", "try again");
+        engine.r = -ESHUTDOWN;
+        expect_problem("GET", "/v1/states/a:b/explain", NULL, 503, "not-ready", "");
+        engine.r = 0;
+        expect_problem("GET", "/v1/states/a:b/explain?x=1", NULL, 400, "bad-request", "x");
+}
+
+/* A chain leads to what failed, whatever else is blocked. */
+TEST(a_chain_of_blocked_states_ends_where_it_began) {
+        json_t *status;
+
+        (void) status_set(engine.status, engine.store, 0, RESULT_FAILED, "no room");
+        (void) status_set(engine.status, engine.store, 1, RESULT_BLOCKED, NULL);
+        (void) status_set(engine.status, engine.store, 2, RESULT_BLOCKED, NULL);
+        status = api_state_status(api, "service:c");
+        assert_json(json_object_get(status, "blocked_by"),
+                "[{\"state\":\"file:/a/b\",\"result\":\"blocked\",\"error\":null},{\"state\":\"file:/"
+                "a\",\"result\":"
+                "\"failed\",\"error\":\"no room\"}]");
+        json_decref(status);
+
+        engine.fighting = true;
+        status = api_state_status(api, "file:/a");
+        assert_json(json_object_get(status, "blocked_by"), "[]");
+        assert_json(json_object_get(status, "fight"), "true");
+        json_decref(status);
+}
+
 TEST(who_waits_when_it_ends_is_forgotten) {
         Client clients[3];
 
@@ -1049,6 +1146,8 @@ int main(void) {
                 HOSTED(requests_wait_for_the_engine),
                 HOSTED(a_run_waits_for_roles_that_are_due),
                 HOSTED(a_run_with_variables_waits_for_a_load_of_its_own),
+                HOSTED(states_are_explained),
+                HOSTED(a_chain_of_blocked_states_ends_where_it_began),
                 HOSTED(who_waits_when_it_ends_is_forgotten),
                 HOSTED(the_host_is_disabled_and_enabled),
                 HOSTED(the_log_level_is_set),

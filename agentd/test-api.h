@@ -43,6 +43,7 @@ typedef struct Request {
         EngineLoaded on_loaded;
         EngineImage on_image;
         EngineFacts on_facts;
+        EngineExplained on_explained;
 } Request;
 
 struct Engine {
@@ -54,7 +55,7 @@ struct Engine {
         Settings settings;
         EngineCounts counts;
         json_t *errors, *disabled;
-        bool failed;
+        bool failed, fighting;
         int r;       /* what requests return */
         bool is_due; /* roles have to be loaded first */
         EngineRun runs[4];
@@ -150,6 +151,15 @@ int engine_validate(Engine *e, EngineLoaded on_loaded, void *userdata) {
 int engine_load_vars(Engine *e, const char *const *vars, EngineImage on_image, void *userdata) {
         (void) snprintf(e->vars, sizeof(e->vars), "%s|%s", vars[0], vars[1] ?: "");
         return wait_for(e, (Request){ .userdata = userdata, .on_image = on_image });
+}
+
+int engine_explain(Engine *e, const char *id, EngineExplained on_explained, void *userdata) {
+        (void) snprintf(e->pattern, sizeof(e->pattern), "%s", id);
+        return wait_for(e, (Request){ .userdata = userdata, .on_explained = on_explained });
+}
+
+bool engine_is_fighting(const Engine *e, uint32_t state) {
+        return e->fighting && state == 0;
 }
 
 int engine_facts(Engine *e, EngineFacts on_facts, void *userdata) {

@@ -939,7 +939,10 @@ TEST(helpers_of_modules) {
                         "a.toml:2:14: error: helpers_size() looks at the host; it can be used only in a "
                         "state's 'when'" },
                 { "[file.\"/x\"]\nwhen = \"helpers_none()\"\n",
-                        "a.toml:2:9: error: there is no helper 'helpers_none'" },
+                        "a.toml:2:9: error: there is no helper 'helpers_none'; did you mean "
+                        "'helpers_rows'?" },
+                { "[file.\"/x\"]\nwhen = \"helpers_nothing()\"\n",
+                        "a.toml:2:9: error: there is no helper 'helpers_nothing'" },
                 { "[file.\"/x\"]\nwhen = \"help_ers()\"\n",
                         "a.toml:2:9: error: there is no helper 'help_ers'" },
                 { "[file.\"/x\"]\nwhen = \"bad_helper_call()\"\n",

@@ -400,7 +400,7 @@ static int compare(Evaluation *ev, const Expression *e, const Value *a, const Va
 
 static int find_helper(Evaluation *ev, const Expression *e, const Helper **ret) {
         const HelperSet *set = ev->context->helpers;
-        const char *candidates[CANDIDATES_MAX], *meant;
+        const char *candidates[CANDIDATES_MAX] = {}, *meant;
         size_t n = 0;
 
         *ret = set ? helper_set_find(set, e->text) : NULL;
@@ -410,6 +410,11 @@ static int find_helper(Evaluation *ev, const Expression *e, const Helper **ret) 
         for (; set && n < MIN(set->n, CANDIDATES_MAX); n++)
                 candidates[n] = set->helpers[n].name;
         meant = suggest(e->text, candidates, n);
+        if (!meant && set && set->nth) {
+                for (n = 0; n < CANDIDATES_MAX && (candidates[n] = set->nth(set->userdata, n)); n++)
+                        ;
+                meant = suggest(e->text, candidates, n);
+        }
         return evaluation_error(ev, e->place, "there is no helper '%s'%s%s%s", e->text,
                 meant ? "; did you mean '" : "", meant ?: "", meant ? "'?" : "");
 }

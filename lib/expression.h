@@ -78,6 +78,9 @@ typedef struct HelperSet {
 
         /* Asked for one that is not among them. May be NULL. What it returns stays as long as the set. */
         const Helper *(*find)(void *userdata, const char *name);
+
+        /* The name of the n-th of those, for "did you mean" where none of its own is near; NULL after the last. May be NULL. */
+        const char *(*nth)(void *userdata, size_t n);
         void *userdata;
 } HelperSet;
 
@@ -138,6 +141,9 @@ bool expression_is_constant(const Expression *expression, const Value **ret);
  * others: for a hash. Those of another process of the same program are the same, too. */
 void expression_feed(const Expression *expression,
         void (*add)(void *userdata, const void *data, size_t size), void *userdata);
+
+/* The expression as text, with the values that have taken the place of names; long constants are cut, secrets not shown. */
+const char *expression_format(Arena *arena, const Expression *expression);
 
 /* Where the expression begins. */
 Place expression_place(const Expression *expression);

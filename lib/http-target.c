@@ -95,13 +95,6 @@ static bool segment_matches(const char *literal, size_t n, const char *segment, 
         return segment == end;
 }
 
-static bool has_slash(const char *segment, size_t size) {
-        for (size_t i = 0; i + 2 < size; i++)
-                if (segment[i] == '%' && segment[i + 1] == '2' && (segment[i + 2] | 0x20) == 'f')
-                        return true;
-        return false;
-}
-
 unsigned http_path_match(
         const char *pattern, const char *path, const char **ret_part, size_t *ret_part_size) {
         const char *part = NULL;
@@ -114,8 +107,6 @@ unsigned http_path_match(
                 if (*pattern == '{') {
                         if (!pattern[n])
                                 m = strlen(path); /* slashes as well */
-                        else if (has_slash(path, m))
-                                return 0;
                         if (m == 0)
                                 return 0;
                         part = path;

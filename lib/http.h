@@ -48,7 +48,7 @@ typedef struct HttpRoute {
         const char *method; /* "GET"; HEAD is answered likewise */
         const char *
                 path; /* "/v1/states/{id}": one part may be variable; it is percent-decoded after the split at '/',
-                             * and at the end of a path may contain encoded slashes. Literal paths win. */
+                             * and may contain encoded slashes, at the end of a path others as well. Literal paths win. */
         bool write; /* needs HTTP_WRITE */
         void (*handle)(void *userdata, HttpRequest *request);
         const char *const *

@@ -682,6 +682,41 @@ TEST(conditions_are_booleans) {
         world_done(&w);
 }
 
+TEST(what_is_left_is_printed) {
+        static const struct {
+                const char *source, *text;
+        } cases[] = {
+                { "1 == 1", "true" },
+                { "exists('/a') and vars.on", "exists('/a')" },
+                { "env('A') == \"it's\\n\\\\\"", "env('A') == 'it\\'s\\n\\\\'" },
+                { "not exists('/a') and (exists('/b') or exists('/c'))",
+                        "not exists('/a') and (exists('/b') or exists('/c'))" },
+                { "exists('/a') and exists('/b') or exists('/c')",
+                        "exists('/a') and exists('/b') or exists('/c')" },
+                { "not (exists('/a') or exists('/b'))", "not (exists('/a') or exists('/b'))" },
+                { "not (exists('/a') == true)", "not exists('/a') == true" },
+                { "(exists('/a') == true) == false", "(exists('/a') == true) == false" },
+                { "env('A') in ['x', vars.name, null, 1.5]", "env('A') in ['x', 'wäb', null, 1.5]" },
+                { "env('A') in [0.1, 2.0, 1e300, -0.5]", "env('A') in [0.1, 2.0, 1e+300, -0.5]" },
+                { "env('A') not in [env('B')]", "env('A') not in [env('B')]" },
+                { "env(lower('A'))[vars.port].x", "env('a')[8080].x" },
+                { "env('A') == secrets.db", "env('A') == <sensitive>" },
+                { "env('A') in [1,2,3,4,5,6,7,8,9]", "env('A') in [1, 2, 3, 4, 5, 6, 7, 8, …]" },
+        };
+        World w;
+
+        world_init(&w);
+        FOREACH_ELEMENT(c, cases) {
+                Diagnostic d = {};
+                Expression *e;
+
+                if (fold(&w, c->source, 0, &e, &d) < 0)
+                        fail_msg("%s: %s", c->source, d.message);
+                ASSERT_STREQ(expression_format(&w.arena, e), c->text);
+        }
+        world_done(&w);
+}
+
 TEST(names_are_noted) {
         static const struct {
                 const char *source, *noted;
@@ -1173,7 +1208,7 @@ TEST(helpers_are_sorted_and_documented) {
         ASSERT_NULL(helper_set_find(&set, "nothing"));
 }
 
-RUN_TESTS(RUN(values), RUN(errors), RUN(places), RUN(conditions_are_booleans), RUN(names_are_noted),
-        RUN(taint), RUN(folding_keeps_what_looks_at_the_host), RUN(folded_trees_need_only_their_arena),
-        RUN(limits), RUN(what_says_the_same_hashes_the_same), RUN(paths_are_resolved_below_the_root),
-        RUN(helpers_are_sorted_and_documented))
+RUN_TESTS(RUN(values), RUN(errors), RUN(places), RUN(conditions_are_booleans), RUN(what_is_left_is_printed),
+        RUN(names_are_noted), RUN(taint), RUN(folding_keeps_what_looks_at_the_host),
+        RUN(folded_trees_need_only_their_arena), RUN(limits), RUN(what_says_the_same_hashes_the_same),
+        RUN(paths_are_resolved_below_the_root), RUN(helpers_are_sorted_and_documented))

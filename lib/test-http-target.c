@@ -118,7 +118,11 @@ TEST(match) {
                 { "/v1/states/{id}", "/v1/states/", 0, NULL },
                 { "/v1/states/{id}", "/v1/states", 0, NULL },
                 { "/v1/runs/{run}/results", "/v1/runs//results", 0, NULL },
-                { "/v1/runs/{run}/results", "/v1/runs/7%2F8/results", 0, NULL },
+                { "/v1/runs/{run}/results", "/v1/runs/7%2F8/results", 4, "7%2F8" },
+                { "/v1/states/{id}/explain", "/v1/states/file:%2Fa%2Fb/explain", 4, "file:%2Fa%2Fb" },
+                { "/v1/states/{id}/explain", "/v1/states/file:/a/explain", 0, NULL },
+                { "/v1/states/{id}", "/v1/states/file:/a/explain", 3, "file:/a/explain" },
+                { "/v1/states/{id}", "/v1/states/file:%2Fa%2Fexplain", 3, "file:%2Fa%2Fexplain" },
                 { "/v1/runs/{run}/results", "/v1/runs/7/8/results", 0, NULL },
                 { "/v1/runs/{run}/results", "/v1/runs/7/results/", 0, NULL },
         };

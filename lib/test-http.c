@@ -164,7 +164,7 @@ TEST(requests_and_their_answers) {
                 { GET("/v1/status/"), 404, "not-found" },
                 { GET("//v1/status"), 404, "not-found" },
                 { GET("/v1/runs/"), 404, "not-found" },
-                { GET("/v1/runs/7%2F8/results"), 200, "\"7/8/results\"" },
+                { GET("/v1/runs/7%2F8/results"), 200, "\"results\":\"7/8\"" },
                 { GET("/v1/../etc/passwd"), 404, "not-found" },
                 { "POST /v1/status" HOST "\r\n", 405, "method-not-allowed" },
                 { "OPTIONS /v1/status" HOST "\r\n", 405, "allowed are GET, HEAD" },

@@ -285,11 +285,14 @@ def test_validate_runs_agentd():
 
 def test_eval_runs_agentd():
     with fake_agentd('printf "%s|" "$@"; echo oops >&2; exit 1\n') as path:
-        for words, arguments in ((["1 < 2"], ["1 < 2"]), (["--check", "1 < 2"], ["1 < 2", "--check"]),
-                                 (["a", "--json"], ["a", "--json"]), (["--check", "--json", "a"], ["a", "--check", "--json"]),
-                                 (["--", "-1"], ["-1"])):
+        for words, arguments in ((["1 < 2"], ["--eval=1 < 2"]), (["--check", "1 < 2"], ["--eval=1 < 2", "--check"]),
+                                 (["a", "--json"], ["--eval=a", "--json"]),
+                                 (["--check", "--json", "a"], ["--eval=a", "--check", "--json"]), (["--", "-1"], ["--eval=-1"]),
+                                 (["--role", "web", "a", "--item={ b = 1 }"], ["--eval=a", "--role=web", "--item={ b = 1 }"]),
+                                 (["a", "--var=x=1", "--var", "y=-2", "--conf-dir", "d"],
+                                  ["--eval=a", "--conf-dir=d", "--var=x=1", "--var=y=-2"])):
             done = ctl(None, "eval", *words, AGENTD_EXECUTABLE=path)
-            assert (done.status, done.out, done.err) == (1, "|".join(["--eval", *arguments, ""]), "oops\n"), done
+            assert (done.status, done.out, done.err) == (1, "|".join([*arguments, ""]), "oops\n"), done
         assert ctl(None, "eval", AGENTD_EXECUTABLE=path).status == 2
         assert ctl(None, "eval", "1", "2", AGENTD_EXECUTABLE=path).status == 2
     assert ctl(None, "eval", "1", AGENTD_EXECUTABLE="/nonexistent/agentd").status == 3

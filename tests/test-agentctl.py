@@ -170,6 +170,74 @@ def test_show_of_what_is_not_there_exits_with_2():
     assert done.err == "agentctl: error: there is no state 'file:/x'; did you mean 'file:/y'?\n", done
 
 
+def place(line):
+    return {"file": "/etc/agentd/conf.d/web.toml", "line": line, "column": 1}
+
+
+def explanation(name, **more):
+    return {"state": name, "status": None, "explanation": {
+        "state": name, "type": "file", "name": name.split(":", 1)[1], "place": place(5), "module": "/m/file.so",
+        "role": {"name": "web", "path": "/etc/agentd/conf.d/web.toml", "applied": True, "imported": []}, "sensitive": False,
+        "audit": None, "for_each": None, "when": None, "settings": [], "requires": [], "n_requires": 0, "required_by": [],
+        "n_required_by": 0, **more}}
+
+
+EXPLANATION = {**explanation(
+    "file:/etc/motd",
+    when={"text": "vars.a and exists('/x\x1b')", "becomes": "exists('/x\x1b')", "by": "override", "role": "site", "value": None,
+          "place": place(9), "names": []},
+    audit={"by": "role", "role": "web", "place": place(1)},
+    settings=[{"name": "content", "value": "a\n\x1b[31m", "by": "state", "role": None, "place": place(6), "names": [
+        {"name": "vars.a", "value": None, "kind": "an array of 3", "by": "vars.d", "role": None, "place": place(2)}]}],
+    requires=[{"state": "user:www", "why": "setting", "setting": "requires", "text": "user:*", "place": place(7)}],
+    n_requires=5), "status": {
+        "result": "blocked", "error": "user:www failed", "since": "2026-11-21T13:32:00.123456Z", "checked": None, "changed": None,
+        "blocked_by": [{"state": "user:www", "result": "failed", "error": "no\x1b room"}], "fight": True,
+        "disabled": {"reason": "holidays", "by": "root", "since": "2026-11-21T13:32:00.123456Z", "until": None}}}
+
+
+def test_explain_says_why():
+    with serve({"GET /v1/states/file:/etc/motd/explain": EXPLANATION}) as server:
+        done = ctl(server, "explain", "file:/etc/motd")
+        assert done.status == 0 and done.err == "", done
+        for line in ("● file:/etc/motd", "    Declared: /etc/agentd/conf.d/web.toml:5:1",
+                     "        When: vars.a and exists('/x?') (overridden by role 'site', /etc/agentd/conf.d/web.toml:9:1)",
+                     "              is told at each check: exists('/x?')",
+                     "     Audited: only checked, never repaired: mode of role 'web', /etc/agentd/conf.d/web.toml:1:1",
+                     "  Blocked by: user:www, failed: no? room",
+                     "       Fight: somebody changes it again each time, so it is repaired less often",
+                     "    Disabled: nothing is changed on this host: holidays (root)",
+                     '  content = "a\\n\\u001B[31m"                   /etc/agentd/conf.d/web.toml:6:1',
+                     "      vars.a: an array of 3                   variable of this host, /etc/agentd/conf.d/web.toml:2:1",
+                     '  user:www                                    requires "user:*", /etc/agentd/conf.d/web.toml:7:1',
+                     "  … and 4 more"):
+            assert line in done.out.splitlines(), (line, done)
+        assert re.search(r"^      Result: blocked: user:www failed, since .* ago$", done.out, re.MULTILINE), done
+        assert ctl(server, "explain", "file:/etc/motd", "--json").lines() == [EXPLANATION]
+
+
+def test_explain_of_several_and_of_globs():
+    routes = {f"GET /v1/states/{name}/explain": explanation(name) for name in ("file:/a", "file:/b", "user:x")}
+    with serve({**routes, "GET /v1/states": pages([state("file:/a"), state("file:/b")])}) as server:
+        done = ctl(server, "explain", "user:x", "file:/*")
+        assert done.status == 0 and [line for line in done.out.splitlines() if line.startswith("●")] == [
+            "● user:x", "● file:/a", "● file:/b"], done
+        assert "\n\n● file:/a\n" in done.out and "not in force: no run has looked at these roles yet" in done.out, done
+
+
+def test_explain_of_what_is_not_there_exits_with_2():
+    routes = {"GET /v1/states": pages([]),
+              "GET /v1/states/file:/x/explain": (404, "not-found", "there is no state 'file:/x'; did you mean 'file:/y'?"),
+              "GET /v1/states/file:/z*/explain": (404, "not-found", "there is no state 'file:/z*'"),
+              "GET /v1/states/file:/y/explain": explanation("file:/y")}
+    with serve(routes) as server:
+        done = ctl(server, "explain", "file:/x", "file:/y")
+        assert done.status == 2 and done.out.startswith("● file:/y\n"), done
+        assert done.err == "agentctl: error: there is no state 'file:/x'; did you mean 'file:/y'?\n", done
+        done = ctl(server, "explain", "file:/z*")
+        assert (done.status, done.out, done.err) == (2, "", "agentctl: error: there is no state 'file:/z*'\n"), done
+
+
 def test_runs_is_a_table():
     items = [{**run(9), "started": None, "finished": None, "progress": None},
              {**run(8), "finished": None, "progress": {"done": 1, "total": 2, "running": []}},

@@ -11,8 +11,15 @@ import subprocess
 import sys
 import tempfile
 
-agentd, module_dir = sys.argv[1:]
+agentd, all_modules = sys.argv[1:]
 n = failed = 0
+
+# Those that are asked for; what is wrong with the others is no concern here, and where a helper is misspelt all are opened.
+modules = tempfile.TemporaryDirectory(prefix="agentd-eval-")
+module_dir = modules.name
+os.chmod(module_dir, 0o755)
+for module in ("helpers.so", "kinds.so"):
+    os.symlink(f"{all_modules}/{module}", f"{module_dir}/{module}")
 
 
 def evaluate(*arguments, **environment):
@@ -96,13 +103,65 @@ with tempfile.TemporaryDirectory(prefix="agentd-eval-") as root:
     error("exists('/loop')", "exists(): Failed to look at '/loop': Too many levels of symbolic links",
           "exists('/loop')\n       ^", "--root", root)
 
+# Variables of a role, of the host and of the command line, and an item.
+with tempfile.TemporaryDirectory(prefix="agentd-eval-") as directory:
+    os.chmod(directory, 0o755)
+    conf = f"{directory}/conf"
+    for path, text in {
+            "site.toml": 'import = [{ role = "web", vars = { port = 8081 } }]\n[vars]\nport = 80\nname = "site"\n',
+            "off.toml": 'when = "vars.name == 1"\nimport = ["below"]\n[vars]\nname = "off"\n',
+            "roles/web.toml": '[vars]\nport = 1\nown = "mine"\nmade = "{{vars.name}}-{{vars.who}}"\n',
+            "roles/below.toml": '[vars]\nx = 1\n',
+            "vars.d/host.toml": 'who = "host"\n'}.items():
+        os.makedirs(os.path.dirname(f"{conf}/{path}"), exist_ok=True)
+        with open(f"{conf}/{path}", "w") as file:
+            file.write(text)
+    role = ["--conf-dir", conf, "--role"]
+    value(["[vars.port, vars.own, vars.made]", *role, "web"], '[8081,"mine","site-host"]\n')
+    value(["[vars.port, vars.made]", *role, "web", "--var", "port=9", "--var=who=me"], '[9,"site-me"]\n')
+    value(["vars.port", *role, "site"], "80\n")
+    value(["vars.name", *role, "off"], "off\n")
+    value(["vars.port > 1024", "--check", *role, "web"], "")
+    check(["vars.port > 1024", "--check", *role, "site"], (1, "", ""))
+    value(["keys(vars)", "--conf-dir", conf], '["who"]\n')
+    value(["exists('/') and vars.who == 'host'", "--conf-dir", conf], "true\n")
+    value(["vars.x", "--var", "x=[1, 2]"], "[1,2]\n")
+    value(["item.name", "--item", '{ name = "ada" }'], "ada\n")
+    value(["item.name", "--item", '{"name": "ada", "x": null}'], "ada\n")
+    value(["item", "--item", "true"], "true\n")
+    value(["vars.own in item", *role, "web", "--item", '["mine"]'], "true\n")
+    error("vars.port", "undefined name 'vars.port'", "vars.port\n     ^", "--conf-dir", conf)
+    error("vars.prot", "undefined name 'vars.prot'; did you mean 'vars.port'?", "vars.prot\n     ^", *role, "web")
+    check(["item", "--item", "ada"],
+          (2, "", "agentd: error: --item 'ada' is neither JSON nor a value of TOML; a string wants quotes\n"))
+    check(["item", "--item", "1\nx = 2"],
+          (2, "", "agentd: error: --item '1?x = 2' is neither JSON nor a value of TOML; a string wants quotes\n"))
+    check(["1", *role, "wbe"],
+          (2, "", "agentd: error: There is no role 'wbe' that is applied or imported; did you mean 'web'?\n"))
+    check(["1", "--item", "1", "--validate"], (2, "", "agentd: error: --eval goes with --role, --item, --check, --json, --root, "
+                                               "--conf-dir, --module-dir and --var only; see agentd --help\n"))
+    found = evaluate("defined(vars.x)", *role, "below")
+    n += 1
+    good = found == (0, "false\n", "agentd: warning: Role 'below' is off, as are all that import it: it has no variables\n")
+    failed += not good
+    print(f"{'ok' if good else 'not ok'} {n} - a role that is off has no variables, and that is said")
+    with open(f"{conf}/vars.d/bad.toml", "w") as file:
+        file.write("a = \n")
+    found = evaluate("1", *role, "web")
+    n += 1
+    good = found[:2] == (2, "") and found[2].startswith(f"{conf}/vars.d/bad.toml:1:5: error: ")
+    failed += not good
+    print(f"{'ok' if good else 'not ok'} {n} - roles with errors have no variables")
+
 # Helpers of a module: the pure ones here, and those that look at the host in a child, which can write nothing.
 value(["helpers_double(21)"], "42\n")
 value(["helpers_rows('a', [1])"], '[{"name":"a"},{"name":[1]}]\n')
 value(["helpers_size('/etc/no-such-file')"], "null\n")
 error("helpers_double('x')", "helpers_double(): wants an integer here, not a string", "helpers_double('x')\n               ^")
 error("helpers_size(1)", "helpers_size(): wants a string here, not an integer", "helpers_size(1)\n             ^")
-error("helpers_none()", "there is no helper 'helpers_none'", "helpers_none()\n^")
+error("helpers_nothing()", "there is no helper 'helpers_nothing'", "helpers_nothing()\n^")
+error("helper_double(1)", "there is no helper 'helper_double'; did you mean 'helpers_double'?", "helper_double(1)\n^")
+error("helpers_doubel(1)", "there is no helper 'helpers_doubel'; did you mean 'helpers_double'?", "helpers_doubel(1)\n^")
 if os.geteuid() == 0:
     found = evaluate(f"helpers_write('{tempfile.gettempdir()}/agentd-eval-written')")
     n += 1

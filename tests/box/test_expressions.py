@@ -107,3 +107,28 @@ def test_eval_below_a_root(box):
                           ("facts.os.id", "other"), ("exists('/../etc/shadow')", "false")):
         done = box.run(["/usr/sbin/agentd", "--eval", source, "--root", "/srv/tree"], check=False)
         assert (done.returncode, done.stdout) == (0, value + "\n"), (source, done)
+
+
+def test_eval_sees_the_variables_of_roles_and_of_the_host(box):
+    box.write("/etc/agentd/conf.d/site.toml", 'import = [{ role = "web", vars = { port = 8081 } }]\n')
+    box.write("/etc/agentd/roles/web.toml", '[vars]\nport = 80\nname = "{{vars.who}}"\n')
+    box.write("/etc/agentd/vars.d/host.toml", 'who = "me"\n')
+    assert evaluate(box, "vars.who") == (0, "me\n")
+    assert evaluate(box, "--role", "web", "[vars.port, vars.name]") == (0, '[8081,"me"]\n')
+    assert evaluate(box, "--role", "web", "--check", "vars.port > 1024") == (0, "")
+    assert evaluate(box, "--role", "web", "--var", "port=1", "--var=who=you", "[vars.port, vars.name]") == (0, '[1,"you"]\n')
+    assert evaluate(box, "--item", '{ name = "ada" }', "item.name == 'ada' and exists('/etc')") == (0, "true\n")
+    done = box.agentctl("eval", "--role", "wbe", "1")
+    assert done.returncode == 2 and "There is no role 'wbe' that is applied or imported; did you mean 'web'?" in done.stderr
+
+
+def test_helpers_of_modules_are_suggested_and_documented(box):
+    box.run("mkdir -p /etc/agentd/modules")
+    box.run(f"cp {MODULES}/helpers.so /etc/agentd/modules/")
+    done = box.agentctl("eval", "helper_size('/etc')")
+    assert done.stderr.startswith("error: there is no helper 'helper_size'; did you mean 'helpers_size'?\n"), done
+    box.role("role", conditions("helper_size('/etc') > 1"))
+    done = box.agentd_once("--plan")
+    assert done.returncode == 2 and "there is no helper 'helper_size'; did you mean 'helpers_size'?" in done.stderr, done
+    assert "helpers_size(path)\n" in box.agentctl("doc", "helpers_size").stdout
+    assert "\nhelpers_echo     the value\n" in box.agentctl("doc").stdout

@@ -158,16 +158,18 @@ def test_facts_deadline_is_kept(box):
 
 # ---- The reference ----
 
-def test_doc_lists_types_and_settings(box):
+def test_doc_lists_types_settings_and_helpers(box):
     done = agentd(box, "--doc")
     assert done.returncode == 0 and done.stderr == ""
     words = [line.split()[0] for line in done.stdout.splitlines() if line]
-    assert {"file", "hosts-entry", "agentd.toml"} <= set(words)
+    assert {"file", "hosts-entry", "agentd.toml", "has_unit"} <= set(words)
 
 
 @pytest.mark.parametrize("name, words", [
     ("file", ["ensure", "parents.create", "Settings of every state", "check_as_root", "not with source, template"]),
     ("hosts-entry", ["Parameters", "for_each"]),
+    ("has_unit", ["has_unit(name)", "It looks at the host, so it is asked at each check"]),
+    ("max", ["max(array), max(a, b, …)", "It is asked at load."]),
     ("agentd.toml", ["interval", 'default "30min"', "store.age", "max_changes"]),
 ])
 def test_doc_is_plain_text_of_80_columns(box, name, words):
@@ -212,7 +214,8 @@ def test_doc_of_a_type_as_toml_is_a_role_to_fill_in(box):
     (["--doc", "fiel"], "did you mean 'file'?"),
     (["--doc", "agentd.tml"], "did you mean 'agentd.toml'?"),
     (["--doc", "zzzzzzzzz"], "'agentd --doc' lists"),
-    (["--doc", "../../etc/passwd"], "There is no state type"),
+    (["--doc", "../../etc/passwd"], "There is no state type or helper"),
+    (["--doc", "has_unti"], "did you mean 'has_unit'?"),
     (["--doc", "file", "hosts-entry"], "'hosts-entry' is one word too many"),
     (["--doc", "--style", "html"], "'html' is not one of"),
     (["--once", "--style", "text"], "--style goes with --doc"),

@@ -143,6 +143,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         FOREACH_ELEMENT(f, flags) {
                 ExpressionContext no_names = context;
                 Expression *folded;
+                const char *text;
                 Value value;
 
                 arena_reset(&image);
@@ -152,6 +153,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                         continue;
                 }
                 assert(*f != EXPRESSION_NO_HOST || expression_is_constant(folded, NULL));
+                text = expression_format(&scratch, folded);
+                assert(utf8_is_valid(text, strlen(text)) && !strstr(text, "hunter2"));
 
                 no_names.scope = NULL;
                 r = expression_evaluate(&no_names, folded, &value, &d);

@@ -106,6 +106,7 @@ void help_print_verb(const Verb *verb);
 int verb_status(Invocation *invocation);
 int verb_states(Invocation *invocation);
 int verb_show(Invocation *invocation);
+int verb_explain(Invocation *invocation);
 int verb_plan(Invocation *invocation);
 int verb_apply(Invocation *invocation);
 int verb_runs(Invocation *invocation);

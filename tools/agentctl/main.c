@@ -96,6 +96,19 @@ static const Option content_options[] = {
 
 static const Option eval_options[] = {
         { .name = "check", .help = "Print nothing; exit with 1 if it is false" },
+        { .name = "role",
+                .argument = "ROLE",
+                .complete = COMPLETE_ROLES,
+                .help = "'vars' are those of that role, else of the host" },
+        { .name = "item", .argument = "VALUE", .help = "'item' is that, in TOML or JSON" },
+        { .name = "var",
+                .argument = "NAME=VALUE",
+                .many = true,
+                .help = "Set a variable, whatever the roles say" },
+        { .name = "conf-dir",
+                .argument = "DIR",
+                .complete = COMPLETE_FILES,
+                .help = "Roles and variables are those in DIR" },
         {},
 };
 
@@ -125,6 +138,15 @@ const Verb verbs[] = {
                 .complete = COMPLETE_STATES,
                 .handle = verb_show,
                 .help = "All that is known about one state" },
+        { .name = "explain",
+                .arguments = "STATE…",
+                .min = 1,
+                .max = SIZE_MAX,
+                .complete = COMPLETE_STATES,
+                .handle = verb_explain,
+                .help = "Why a state is as it is, and who says what it should be",
+                .more = "States are ids or globs. Of each: where its settings and the variables in them\n"
+                        "are written, what it waits for, why it is skipped, blocked or not there at all." },
         { .name = "plan",
                 .arguments = "[STATE…]",
                 .max = SIZE_MAX,
@@ -182,7 +204,7 @@ const Verb verbs[] = {
                 .options = eval_options,
                 .handle = verb_eval,
                 .help = "Try an expression, as of a state's 'when'",
-                .more = "It reads facts, and may look at the host: \"exists('/etc/motd')\".\n"
+                .more = "It reads facts and variables, and may look at the host: \"exists('/etc/motd')\".\n"
                         "Needs no agentd that runs." },
         { .name = "facts",
                 .arguments = "[NAME]",
@@ -208,7 +230,7 @@ const Verb verbs[] = {
                 .max = 1,
                 .complete = COMPLETE_DOCS,
                 .handle = verb_doc,
-                .help = "The manual of a state type",
+                .help = "The manual of a state type, or a helper of expressions",
                 .more = "Needs no agentd that runs." },
         { .name = "log-level",
                 .arguments = "[LEVEL]",

@@ -172,17 +172,47 @@ int verb_content(Invocation *invocation) {
 
 /* ---- eval ------------------------------------------------------------------------------------------------------ */
 
-int verb_eval(Invocation *invocation) {
-        const char *arguments[6] = { agentd_path(), "--eval", invocation->words[0] };
-        size_t n = 3;
+/* Adds "--NAME=VALUE" to a list with room: so a value may begin with a dash. Return: whether there was memory. */
+static bool add_option(char **list, size_t *n, const char *name, const char *value) {
+        if (asprintf(&list[*n], "--%s=%s", name, value) < 0) {
+                list[*n] = NULL;
+                return false;
+        }
+        ++*n;
+        return true;
+}
 
-        if (option_value(invocation, "check"))
-                arguments[n++] = "--check";
-        if (invocation->json)
-                arguments[n++] = "--json";
-        (void) execv(arguments[0], (char *const *) arguments);
-        (void) log_error_errno(errno, "Failed to run '%s': %m", arguments[0]);
-        return EXIT_UNREACHABLE;
+int verb_eval(Invocation *invocation) {
+        static const char *const options[] = { "role", "item", "conf-dir" };
+        size_t n = 0, n_made, position = 0, most = invocation->n_many + ELEMENTSOF(options) + 5;
+        _cleanup_free_ char **made = calloc(most, sizeof(char *));
+        _cleanup_free_ const char **arguments = calloc(most, sizeof(char *));
+        bool complete = made && arguments && add_option(made, &n, "eval", invocation->words[0]);
+        const char *value;
+
+        FOREACH_ELEMENT(option, options) {
+                value = option_value(invocation, *option);
+                complete = complete && (!value || add_option(made, &n, *option, value));
+        }
+        while (complete && (value = option_next(invocation, "var", &position)))
+                complete = add_option(made, &n, "var", value);
+
+        n_made = n;
+        if (complete) {
+                arguments[0] = agentd_path();
+                for (n = 0; n < n_made; n++)
+                        arguments[n + 1] = made[n];
+                if (option_value(invocation, "check"))
+                        arguments[++n] = "--check";
+                if (invocation->json)
+                        arguments[++n] = "--json";
+                (void) execv(arguments[0], (char *const *) arguments);
+                (void) log_error_errno(errno, "Failed to run '%s': %m", arguments[0]);
+        } else
+                (void) log_oom();
+        for (size_t i = 0; i < n_made; i++)
+                free(made[i]);
+        return complete ? EXIT_UNREACHABLE : EXIT_STATE_FAILED;
 }
 
 /* ---- What there are manuals of: lines of "NAME  what it is", up to an empty one ---------------------------------- */
