@@ -41,6 +41,7 @@ struct Heal {
         bool run_begun;               /* a run over everything, before all was armed */
         sd_event_source *arm_timer;   /* a run waits no longer */
         sd_event_source *fight_timer; /* a pause, or a fight, is over */
+        sd_event_source *look_event;  /* deferred: what others want to be looked at */
 };
 
 static void start(Heal *heal);
@@ -227,6 +228,17 @@ void heal_run_over(Heal *heal) {
         assert(heal->n_runs > 0);
         heal->n_runs--;
         start(heal);
+}
+
+static int on_look_event(_unused_ sd_event_source *source, void *userdata) {
+        start(userdata);
+        return 0;
+}
+
+void heal_look_at(Heal *heal, uint32_t state) {
+        add_pending(heal, state);
+        /* Who asks may be in the middle of a run, and has more of them. */
+        (void) sd_event_source_set_enabled(heal->look_event, SD_EVENT_ONESHOT);
 }
 
 void heal_stop(Heal *heal) {
@@ -476,6 +488,10 @@ int heal_new(Engine *engine, Heal **ret) {
         if (r < 0)
                 return r;
         (void) sd_event_source_set_enabled(heal->fight_timer, SD_EVENT_OFF);
+        r = sd_event_add_defer(engine->event, &heal->look_event, on_look_event, heal);
+        if (r < 0)
+                return r;
+        (void) sd_event_source_set_enabled(heal->look_event, SD_EVENT_OFF);
         r = path_watch_new(engine->event, &watch_handlers, heal, &heal->watch);
         if (r < 0)
                 log_warning_errno(r,
@@ -491,6 +507,7 @@ Heal *heal_free(Heal *heal) {
         path_watch_free(heal->watch);
         sd_event_source_disable_unref(heal->arm_timer);
         sd_event_source_disable_unref(heal->fight_timer);
+        sd_event_source_disable_unref(heal->look_event);
         free(heal->error);
         free(heal->first);
         free(heal->states);

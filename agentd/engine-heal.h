@@ -47,6 +47,9 @@ void heal_run_begun(Heal *heal);
 void heal_state_changed(Heal *heal, uint32_t state);
 void heal_run_over(Heal *heal);
 
+/* The state is to be looked at, for another reason than what it watches. */
+void heal_look_at(Heal *heal, uint32_t state);
+
 /* What waits is forgotten: the host was disabled, or agentd ends. */
 void heal_stop(Heal *heal);
 

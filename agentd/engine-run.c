@@ -282,6 +282,8 @@ static const RunHandlers run_handlers = {
         .on_result = engine_run_on_result,
         .on_finished = on_finished,
         .may_begin = may_begin,
+        .owed = engine_run_owed,
+        .will_apply = engine_run_will_apply,
         .number = engine_run_number,
 };
 

@@ -849,6 +849,9 @@ AGENTD_EXPORT int agentd_call_open(AgentdCall *call, const char *path, int flags
                 .builtins = (builtins_),                                                               \
         }
 
+/* For prepare: true if the state has check_on, reload_on or restart_on, so that it may be told AGENTD_STATE_NOTICED. */
+AGENTD_EXPORT bool agentd_prepare_listens(AgentdPrepare *prepare);
+
 #ifdef __cplusplus
 }
 #endif

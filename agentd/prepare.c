@@ -50,6 +50,10 @@ void agentd_prepare_timeout(AgentdPrepare *prepare, uint64_t timeout_usec) {
                 prepare->state->timeout_usec = timeout_usec;
 }
 
+bool agentd_prepare_listens(AgentdPrepare *prepare) {
+        return prepare->state->listens;
+}
+
 void agentd_prepare_edits(AgentdPrepare *prepare, const char *path) {
         prepare->state->edits = arena_strdup(&prepare->loader->scratch, path);
 }
@@ -118,6 +122,9 @@ static void hash_state(State *state) {
         (void) crypto_generichash_init(&hash, NULL, 0, IMAGE_HASH_SIZE);
         (void) crypto_generichash_update(&hash, (const uint8_t *) state->id, strlen(state->id) + 1);
         (void) crypto_generichash_update(&hash, (const uint8_t *) &flags, sizeof(flags));
+        /* Modules can ask whether it listens to anything. */
+        if (state->listens)
+                (void) crypto_generichash_update(&hash, (const uint8_t *) "listens", sizeof("listens"));
         /* Most of them are not there. */
         for (uint32_t i = 0; i < state->type->n_parameters; i++)
                 if (state->parameters[i].type != AGENTD_NONE) {

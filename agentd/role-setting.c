@@ -81,6 +81,7 @@ static void set_references(
                         continue;
                 }
                 reference.place = item->place;
+                state->listens = state->listens || reference.listens != 0;
                 reference.loop = find_loop(names, item);
                 if (reference.loop) {
                         reference.pattern = item->text;

@@ -89,10 +89,21 @@ static void unknown_key(Loader *loader, State *state, const Member *member) {
                 return;
         }
 
+        if (word_is_for_listener(member->key)) {
+                diagnostics_add(&loader->diagnostics, member->place,
+                        "unknown key '%s' in %s state; who is told says so: write 'restart_on', 'reload_on' "
+                        "or "
+                        "'check_on' with this state there",
+                        member->key, type->name);
+                return;
+        }
+
         for (uint32_t i = 0; i < state->type->n_parameters && n < NAMES_MAX; i++)
                 names[n++] = type->parameters[i].name;
         for (size_t i = 0; n < NAMES_MAX && (name = state_setting(i, &value, &documentation)); i++)
-                names[n++] = name;
+                if ((!streq(name, "reload_on") || type->flags & AGENTD_RELOADS) &&
+                        (!streq(name, "restart_on") || type->flags & AGENTD_RESTARTS))
+                        names[n++] = name;
         meant = suggest_word(member->key, names, n);
         diagnostics_add(&loader->diagnostics, member->place, "unknown key '%s' in %s state%s%s%s",
                 member->key, type->name, meant ? "; did you mean '" : "", meant ?: "", meant ? "'?" : "");

@@ -32,6 +32,8 @@ static const struct {
         { "env", "environment" },
         { "exclude_pat", "exclude" },
         { "ignore", "exclude" },
+        { "handler", "check_on" },
+        { "handlers", "check_on" },
         { "include_pat", "include" },
         { "insert_after_match", "after_line" },
         { "insert_before_match", "before_line" },
@@ -39,17 +41,21 @@ static const struct {
         { "insertbefore", "before_line" },
         { "key", "set" },
         { "key_values", "set" },
+        { "listen", "restart_on" },
+        { "listen", "check_on" },
         { "logoutput", "log_output" },
         { "makedirs", "parents" },
         { "marker_start", "marker" },
         { "matches", "patterns" },
         { "no_log", "sensitive" },
+        { "onchanges", "check_on" },
         { "onlyif", "only_if" },
         { "option", "set" },
         { "options", "set" },
         { "pattern", "match" },
         { "pattern", "patterns" },
         { "recurselimit", "max_depth" },
+        { "refreshonly", "check_on" },
         { "regexp", "match" },
         { "remote_src", "source" },
         { "repl", "replace" },
@@ -63,6 +69,8 @@ static const struct {
         { "state", "ensure" },
         { "stdin", "input" },
         { "strip_components", "strip" },
+        { "subscribe", "restart_on" },
+        { "subscribe", "check_on" },
         { "success_retcodes", "returns" },
         { "target", "path" },
         { "text", "line" },
@@ -91,6 +99,16 @@ static const struct {
         { "tidied", "tidy" },
         { "unarchive", "archive" },
 };
+
+bool word_is_for_listener(const char *word) {
+        /* There the state that changes names who is told. */
+        static const char *const words[] = { "notify", "watch_in", "listen_in", "onchanges_in" };
+
+        FOREACH_ELEMENT(w, words)
+                if (streq(*w, word))
+                        return true;
+        return false;
+}
 
 const char *suggest_word(const char *word, const char *const *candidates, size_t n) {
         FOREACH_ELEMENT(other, other_words)

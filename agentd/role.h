@@ -179,6 +179,7 @@ typedef struct State {
         uint8_t hash[IMAGE_HASH_SIZE];
         AgentdPathKind path_kind;
         const char *edits; /* the file that it is about a part of; or NULL */
+        bool listens;      /* to another */
         bool broken;       /* has an error: it is not prepared */
         bool nested;       /* its name had dots without quotes: what it seems to lack is no news */
 } State;
@@ -401,6 +402,8 @@ HelperSet loader_helpers(Loader *loader);
 void modules_open_all(Loader *loader);
 
 /* role-words.c: as suggest(), but knows also what other tools call it. */
+/* A word by which another tool says, in the state that changes, who is told of it. */
+bool word_is_for_listener(const char *word);
 const char *suggest_word(const char *word, const char *const *candidates, size_t n);
 
 /* prepare.c: calls prepare and watch. */

@@ -26,6 +26,8 @@ typedef struct Node {
         bool pending; /* in a plan: something that it depends on would change first */
         bool held;    /* it has been begun */
         bool keyed;   /* it counts in Run.keys */
+        uint8_t owed; /* IMAGE_LISTEN_…: what it is given, since what it listens to has changed */
+        uint8_t late; /* … and what came up again while a worker had it */
         bool inside;  /* part of the run; all that is not is 0, and its memory was never touched */
         RunDetail *detail;
 } Node;

@@ -128,6 +128,17 @@ void store_put_status(Store *store, const StoreStatus *status);
 /* There is no such state any more. */
 void store_remove_status(Store *store, const char *state);
 
+/* What a state has still to do since another one, that it listens to, has changed. */
+typedef struct StoreOwed {
+        const char *state;
+        uint32_t what;       /* IMAGE_LISTEN_… */
+        const char *because; /* id of the other */
+} StoreOwed;
+
+/* Adds, or replaces. */
+void store_put_owed(Store *store, const StoreOwed *owed);
+void store_remove_owed(Store *store, const char *state);
+
 typedef struct StoreEvent {
         usec_t time_usec;
         const char *kind, *message;
@@ -144,6 +155,9 @@ int64_t store_put_event(Store *store, const StoreEvent *event);
 /* Each status there is. A negative return of the function ends it. */
 int store_each_status(
         Store *store, int (*on_status)(void *userdata, const StoreStatus *status), void *userdata);
+
+/* Likewise, what is owed. */
+int store_each_owed(Store *store, int (*on_owed)(void *userdata, const StoreOwed *owed), void *userdata);
 
 /* Runs newest first, those with an id below `before` (0: all), of a mode (NULL: any), `limit` at most.
  * Return: a new array; NULL if the store cannot be read, or memory is short. */
