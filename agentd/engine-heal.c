@@ -11,6 +11,11 @@
 
 #define NO_STATE UINT32_MAX
 
+static const char *const cause_names[_HEAL_CAUSE_MAX] = {
+        [HEAL_DRIFT] = "drift",
+        [HEAL_INTERVAL] = "state-interval",
+};
+
 /* A state that was healed lately. */
 typedef struct Fight {
         uint32_t state;
@@ -30,7 +35,7 @@ struct Heal {
         uint32_t *first, *states;
         uint32_t n_paths;
 
-        uint8_t *is_pending; /* by state */
+        uint8_t *is_pending; /* by state: 1 + HealCause; 0: it is not */
         uint32_t *pending, n_pending;
         unsigned n_runs;
 
@@ -48,17 +53,17 @@ static void start(Heal *heal);
 
 /* ---- What is pending ------------------------------------------------------------------------------------------------ */
 
-static void add_pending(Heal *heal, uint32_t state) {
+static void add_pending(Heal *heal, uint32_t state, HealCause cause) {
         if (heal->is_pending[state])
                 return;
-        heal->is_pending[state] = 1;
+        heal->is_pending[state] = (uint8_t) (1 + cause);
         heal->pending[heal->n_pending++] = state;
 }
 
 static void add_all(Heal *heal) {
         for (uint32_t i = 0; i < heal->n_paths; i++)
                 for (uint32_t k = heal->first[i]; k < heal->first[i + 1]; k++)
-                        add_pending(heal, heal->states[k]);
+                        add_pending(heal, heal->states[k], HEAL_DRIFT);
 }
 
 static void drop_pending(Heal *heal) {
@@ -130,7 +135,7 @@ static int on_fight_timer(_unused_ sd_event_source *source, _unused_ uint64_t us
 
                 if (fight->waiting && now >= fight->last_usec + fight->pause_usec) {
                         fight->waiting = false;
-                        add_pending(heal, fight->state);
+                        add_pending(heal, fight->state, HEAL_DRIFT);
                 } else if (!fight->waiting && now >= end_of(fight)) {
                         if (fight->pause_usec > 0)
                                 tell_fight(heal, fight, false);
@@ -187,41 +192,55 @@ static bool must_wait(Heal *heal, uint32_t state) {
 
 /* ---- Runs ----------------------------------------------------------------------------------------------------------- */
 
-/* Begins a run over what is pending, unless enough go on already. */
-static void start(Heal *heal) {
+/* Begins a run over what is pending for one cause. */
+static void start_cause(Heal *heal, HealCause cause) {
         Engine *engine = heal->engine;
         const Image *image = engine->image;
         _cleanup_free_ uint8_t *selected = NULL;
-        uint32_t n = 0;
+        uint32_t n = 0, left = 0;
         int r;
 
-        if (heal->n_pending == 0 || !image)
+        selected = calloc(MAX(image_n_states(image), 1U), 1);
+        if (!selected)
+                return;
+        for (uint32_t i = 0; i < heal->n_pending; i++) {
+                uint32_t state = heal->pending[i];
+
+                if (heal->is_pending[state] != 1 + cause) {
+                        heal->pending[left++] = state;
+                        continue;
+                }
+                heal->is_pending[state] = 0;
+                if (!must_wait(heal, state)) {
+                        selected[state] = 1;
+                        n++;
+                }
+        }
+        heal->n_pending = left;
+        if (n == 0)
+                return;
+        r = select_dependents(image, selected);
+        if (r >= 0)
+                r = engine_run_heal(engine, TAKE_PTR(selected), cause_names[cause]);
+        if (r < 0)
+                log_warning_errno(r, "Failed to look at what has changed; the next run will: %m");
+        else
+                heal->n_runs++;
+}
+
+/* Begins runs over what is pending, unless enough go on already. */
+static void start(Heal *heal) {
+        Engine *engine = heal->engine;
+
+        if (heal->n_pending == 0 || !engine->image)
                 return;
         if (engine->stopping || engine->disabled) {
                 drop_pending(heal);
                 return;
         }
-        if (heal->n_runs >= HEAL_RUNS_MAX)
-                return;
-
-        selected = calloc(MAX(image_n_states(image), 1U), 1);
-        if (!selected)
-                return;
-        for (uint32_t i = 0; i < heal->n_pending; i++)
-                if (!must_wait(heal, heal->pending[i])) {
-                        selected[heal->pending[i]] = 1;
-                        n++;
-                }
-        drop_pending(heal);
-        if (n == 0)
-                return;
-        r = select_dependents(image, selected);
-        if (r >= 0)
-                r = engine_run_heal(engine, TAKE_PTR(selected));
-        if (r < 0)
-                log_warning_errno(r, "Failed to look at what has changed; the next run will: %m");
-        else
-                heal->n_runs++;
+        for (HealCause cause = 0; cause < _HEAL_CAUSE_MAX; cause++)
+                if (heal->n_pending > 0 && heal->n_runs < HEAL_RUNS_MAX)
+                        start_cause(heal, cause);
 }
 
 void heal_run_over(Heal *heal) {
@@ -235,8 +254,8 @@ static int on_look_event(_unused_ sd_event_source *source, void *userdata) {
         return 0;
 }
 
-void heal_look_at(Heal *heal, uint32_t state) {
-        add_pending(heal, state);
+void heal_look_at(Heal *heal, uint32_t state, HealCause cause) {
+        add_pending(heal, state, cause);
         /* Who asks may be in the middle of a run, and has more of them. */
         (void) sd_event_source_set_enabled(heal->look_event, SD_EVENT_ONESHOT);
 }
@@ -260,7 +279,7 @@ static void on_changed(void *userdata, const uint32_t *indices, size_t n, bool o
         for (size_t i = 0; i < n; i++)
                 if (indices[i] < heal->n_paths)
                         for (uint32_t k = heal->first[indices[i]]; k < heal->first[indices[i] + 1]; k++)
-                                add_pending(heal, heal->states[k]);
+                                add_pending(heal, heal->states[k], HEAL_DRIFT);
         start(heal);
 }
 
@@ -409,7 +428,7 @@ void heal_image_changed(Heal *heal, const Image *old) {
                 uint32_t now = state_now(heal, old, heal->pending[i]);
 
                 if (now != NO_STATE && !is_pending[now]) {
-                        is_pending[now] = 1;
+                        is_pending[now] = heal->is_pending[heal->pending[i]];
                         pending[n_pending++] = now;
                 }
         }

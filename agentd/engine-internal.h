@@ -85,6 +85,7 @@ struct Engine {
         /* engine-run.c */
         WorkerPool *pool;
         struct Heal *heal;
+        struct Intervals *intervals;
         EngineRun *runs;   /* those that wait or go on, oldest first */
         EngineRun *ending; /* its followers are being told */
         EngineRun *over;   /* those that are remembered, newest first */
@@ -143,8 +144,8 @@ void engine_run_done(Engine *engine);
 /* A full run, unless one of the same cause waits or goes on already. Return: its number; 0: none. */
 int64_t engine_run_all(Engine *engine, const char *cause);
 
-/* A run over states that may have drifted, one byte for each; takes the array. Beyond all limits. */
-int engine_run_heal(Engine *engine, uint8_t *selected);
+/* A run over states that may have drifted, one byte for each; takes the array. cause: a literal. Beyond all limits. */
+int engine_run_heal(Engine *engine, uint8_t *selected, const char *cause);
 void engine_run_stop_all(Engine *engine);
 void engine_run_stop_applies(Engine *engine);
 /* Those that are still there when there is no more time. */

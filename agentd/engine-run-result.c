@@ -7,6 +7,7 @@
 
 #include "engine-heal.h"
 #include "engine-internal.h"
+#include "engine-interval.h"
 #include "engine-run-internal.h"
 #include "output.h"
 
@@ -216,7 +217,7 @@ static void tell_listeners(EngineRun *run, uint32_t state, Result result) {
                 notice_others(run, now, what);
                 /* Who is part of the run comes later in it. */
                 if (!run_is_open(run->run, listeners[i].state))
-                        heal_look_at(engine->heal, now);
+                        heal_look_at(engine->heal, now, HEAL_DRIFT);
         }
 }
 
@@ -253,9 +254,11 @@ void engine_run_on_result(void *userdata, Run *r, uint32_t state) {
                 tell_listeners(run, state, result);
                 pay(run, state, result);
                 engine->counts.n_results[result]++;
-                if (now != NO_STATE)
+                if (now != NO_STATE) {
+                        intervals_looked_at(engine->intervals, now);
                         change = status_set(
                                 engine->status, engine->store, now, result, detail ? detail->error : NULL);
+                }
         }
         /* What is as wrong as before is no news, however often it is touched. */
         if (run->heal && change == STATUS_SAME && result != RESULT_CHANGED)

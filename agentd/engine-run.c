@@ -410,7 +410,7 @@ int engine_run_request(Engine *engine, const RunRequest *request, EngineRun **re
         return add_run(engine, request, ENGINE_RUNS_MAX, ret, reterr_pattern);
 }
 
-int engine_run_heal(Engine *engine, uint8_t *selected) {
+int engine_run_heal(Engine *engine, uint8_t *selected, const char *cause) {
         EngineRun *run, **last = &engine->runs;
 
         run = calloc(1, sizeof(*run));
@@ -421,7 +421,7 @@ int engine_run_heal(Engine *engine, uint8_t *selected) {
         *run = (EngineRun){
                 .engine = engine,
                 .mode = RUN_APPLY,
-                .cause = "drift",
+                .cause = cause,
                 .heal = true,
                 .image = image_ref(engine->image),
                 .selected = selected,

@@ -11,6 +11,7 @@
 
 #include "engine-heal.h"
 #include "engine-internal.h"
+#include "engine-interval.h"
 #include "log.h"
 #include "notify.h"
 
@@ -449,6 +450,9 @@ static int engine_init(Engine *engine) {
         r = heal_new(engine, &engine->heal);
         if (r < 0)
                 return r;
+        r = intervals_new(engine, &engine->intervals);
+        if (r < 0)
+                return r;
         r = engine_run_init(engine);
         if (r < 0)
                 return r;
@@ -480,6 +484,7 @@ Engine *engine_free(Engine *engine) {
 
         engine_run_done(engine);
         heal_free(engine->heal);
+        intervals_free(engine->intervals);
         fact_task_free(engine->facts_before);
         engine_load_done(engine);
         commands_free(engine->commands);
