@@ -25,7 +25,7 @@ except ImportError:
 TOP = Path(__file__).resolve().parent.parent
 METHODS = ["get", "put", "post", "delete"]
 # What may leave keys out: what clients send, and what is only there if it was asked for.
-OPTIONAL = {"RunRequest", "DisableRequest", "Difference", "State", "StateDetails"}
+OPTIONAL = {"RunRequest", "DisableRequest", "Difference"}
 # What may have keys that are not named.
 OPEN = {"Facts"}
 

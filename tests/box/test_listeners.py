@@ -142,7 +142,7 @@ def test_who_is_not_part_of_the_run_is_told_after_it(host):
     event = wait_event(host, "state-changed", after=n, state="listener:app", timeout=30)
     assert event["run"] != run.run
     wait_idle(host)
-    assert told(host) == ["app restart"] * 3 and "owed" not in state(host, "listener:app")
+    assert told(host) == ["app restart"] * 3 and state(host, "listener:app")["owed"] == []
 
 
 def test_who_fails_is_owed_until_it_succeeds(host):
@@ -156,7 +156,7 @@ def test_who_fails_is_owed_until_it_succeeds(host):
     daemon.restart(host)
     wait_until(lambda: told(host) == ["app restart"] * 2, 30, "the boot run brings it up")
     wait_idle(host)
-    assert "owed" not in state(host, "listener:app")
+    assert state(host, "listener:app")["owed"] == []
     apply(host)
     assert told(host) == ["app restart"] * 2
 
@@ -183,7 +183,7 @@ def test_who_listens_no_more_is_owed_nothing(host):
     role(host, "[listener.app]\n", "two")
     wait_event(host, "roles-loaded", after=n, timeout=30)
     wait_idle(host)
-    assert "owed" not in state(host, "listener:app")
+    assert state(host, "listener:app")["owed"] == []
 
 
 def test_a_kill_before_it_was_told_loses_nothing(host):
@@ -223,4 +223,4 @@ def test_what_changes_while_it_is_being_told_is_told_again(host):
     host.run("rm /run/listener.wait")
     wait_until(lambda: len(told(host)) == 3, 30, "it is told again")
     wait_idle(host)
-    assert "owed" not in state(host, "listener:app")
+    assert state(host, "listener:app")["owed"] == []
