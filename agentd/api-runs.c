@@ -245,7 +245,6 @@ static void on_gone(void *userdata, _unused_ HttpStream *stream) {
 static void refuse(Api *api, HttpRequest *request, const RunRequest *run, size_t pattern, int r) {
         const Image *image = engine_image(api->engine);
         char buffer[1024];
-        json_t *disabled;
 
         switch (r) {
         case -ENOENT:
@@ -254,13 +253,7 @@ static void refuse(Api *api, HttpRequest *request, const RunRequest *run, size_t
                         image ? api_suggest_state(image, run->patterns[pattern], buffer, sizeof(buffer))
                               : "");
                 break;
-        case -EPERM:
-                disabled = engine_disabled(api->engine);
-                http_answer_problem(request, 409, "conflict", "the host is disabled by %s: %s",
-                        json_string_value(json_object_get(disabled, "by")) ?: "somebody",
-                        json_string_value(json_object_get(disabled, "reason")) ?: "no reason given");
-                json_decref(disabled);
-                break;
+        case -EPERM: api_answer_disabled(api, request); break;
         case -EAGAIN:
         case -ESHUTDOWN: api_answer_not_ready(api, request); break;
         case -EBUSY:

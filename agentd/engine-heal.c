@@ -7,6 +7,7 @@
 #include "engine-heal.h"
 #include "engine-internal.h"
 #include "engine-select.h"
+#include "engine-trigger.h"
 #include "log.h"
 
 #define NO_STATE UINT32_MAX
@@ -14,6 +15,7 @@
 static const char *const cause_names[_HEAL_CAUSE_MAX] = {
         [HEAL_DRIFT] = "drift",
         [HEAL_INTERVAL] = "state-interval",
+        [HEAL_TRIGGER] = "trigger",
 };
 
 /* A state that was healed lately. */
@@ -31,7 +33,8 @@ struct Heal {
         PathWatch *watch;
         char *error;
 
-        /* Of the image in force: path i is watched for the states from first[i] up to first[i + 1]. */
+        /* Of the image in force: path i is watched for the states from first[i] up to first[i + 1]; triggers are numbered after
+         * the states. */
         uint32_t *first, *states;
         uint32_t n_paths;
 
@@ -60,10 +63,20 @@ static void add_pending(Heal *heal, uint32_t state, HealCause cause) {
         heal->pending[heal->n_pending++] = state;
 }
 
+/* Whose path that is. */
+static void path_changed(Heal *heal, uint32_t path) {
+        uint32_t n = image_n_states(heal->engine->image);
+
+        for (uint32_t k = heal->first[path]; k < heal->first[path + 1]; k++)
+                if (heal->states[k] < n)
+                        add_pending(heal, heal->states[k], HEAL_DRIFT);
+                else
+                        triggers_path_changed(heal->engine->triggers, heal->states[k] - n);
+}
+
 static void add_all(Heal *heal) {
         for (uint32_t i = 0; i < heal->n_paths; i++)
-                for (uint32_t k = heal->first[i]; k < heal->first[i + 1]; k++)
-                        add_pending(heal, heal->states[k], HEAL_DRIFT);
+                path_changed(heal, i);
 }
 
 static void drop_pending(Heal *heal) {
@@ -278,8 +291,7 @@ static void on_changed(void *userdata, const uint32_t *indices, size_t n, bool o
         }
         for (size_t i = 0; i < n; i++)
                 if (indices[i] < heal->n_paths)
-                        for (uint32_t k = heal->first[indices[i]]; k < heal->first[indices[i] + 1]; k++)
-                                add_pending(heal, heal->states[k], HEAL_DRIFT);
+                        path_changed(heal, indices[i]);
         start(heal);
 }
 
@@ -315,21 +327,22 @@ static const PathWatchHandlers watch_handlers = { .on_changed = on_changed, .on_
 typedef struct WatchedPath {
         const char *path;
         uint32_t state;
-        const ImageWatch *tree; /* NULL: the path alone */
+        bool entries;   /* of a directory as well */
+        bool tree;      /* … and all that lies below */
+        uint32_t depth; /* of a tree, as in ImageWatch */
+        const char *exclude;
 } WatchedPath;
 
 /* A path that is one of a list already: a tree of one state is looked into as far as any other wants that. */
-static void add_tree(const Image *image, PathToWatch *path, const ImageWatch *tree) {
-        const char *exclude = image_text(image, tree->exclude);
-
+static void add_tree(PathToWatch *path, const WatchedPath *tree) {
         if (!path->tree) {
                 path->tree = true;
                 path->depth = tree->depth;
-                path->exclude = exclude;
+                path->exclude = tree->exclude;
                 return;
         }
         path->depth = path->depth == 0 || tree->depth == 0 ? 0 : MAX(path->depth, tree->depth);
-        if (!streq_ptr(path->exclude, exclude))
+        if (!streq_ptr(path->exclude, tree->exclude))
                 path->exclude = NULL;
 }
 
@@ -342,7 +355,8 @@ static int compare_paths(const void *a, const void *b) {
 
 static int collect(const Image *image, WatchedPath **ret, uint32_t *ret_n) {
         const ImageWatch *watches = image_array(image, watches, ImageWatch);
-        WatchedPath *list = malloc(MAX(image->header->watches.n, 1U) * sizeof(*list));
+        WatchedPath *list =
+                malloc(((size_t) image->header->watches.n + image_n_triggers(image) + 1) * sizeof(*list));
         uint32_t n = 0;
 
         if (!list)
@@ -359,9 +373,25 @@ static int collect(const Image *image, WatchedPath **ret, uint32_t *ret_n) {
                                 list[n++] = (WatchedPath){
                                         .path = image_text(image, watch->what),
                                         .state = i,
-                                        .tree = watch->kind == IMAGE_WATCH_TREE ? watch : NULL,
+                                        .tree = watch->kind == IMAGE_WATCH_TREE,
+                                        .depth = watch->depth,
+                                        .exclude = watch->kind == IMAGE_WATCH_TREE
+                                                           ? image_text(image, watch->exclude)
+                                                           : NULL,
                                 };
                 }
+        }
+        for (uint32_t i = 0; i < image_n_triggers(image); i++) {
+                const ImageTrigger *trigger = image_trigger(image, i);
+
+                if (trigger->kind == IMAGE_TRIGGER_PATH)
+                        list[n++] = (WatchedPath){
+                                .path = image_text(image, trigger->path),
+                                .state = image_n_states(image) + i,
+                                .entries = true,
+                                .tree = trigger->recursive,
+                                .exclude = trigger->recursive ? image_text(image, trigger->exclude) : NULL,
+                        };
         }
         qsort(list, n, sizeof(*list), compare_paths);
         *ret = list;
@@ -390,7 +420,8 @@ static int set_paths(Heal *heal, const Image *image) {
                         first[n_paths++] = i;
                 }
                 if (list[i].tree)
-                        add_tree(image, &paths[n_paths - 1], list[i].tree);
+                        add_tree(&paths[n_paths - 1], &list[i]);
+                paths[n_paths - 1].entries = paths[n_paths - 1].entries || list[i].entries;
                 states[i] = list[i].state;
         }
         first[n_paths] = n;

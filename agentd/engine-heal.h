@@ -31,6 +31,7 @@
 typedef enum HealCause {
         HEAL_DRIFT, /* what it watches, or listens to, has changed */
         HEAL_INTERVAL,
+        HEAL_TRIGGER,
         _HEAL_CAUSE_MAX,
 } HealCause;
 

@@ -86,6 +86,7 @@ struct Engine {
         WorkerPool *pool;
         struct Heal *heal;
         struct Intervals *intervals;
+        struct Triggers *triggers;
         EngineRun *runs;   /* those that wait or go on, oldest first */
         EngineRun *ending; /* its followers are being told */
         EngineRun *over;   /* those that are remembered, newest first */

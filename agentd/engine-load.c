@@ -10,6 +10,7 @@
 #include "engine-heal.h"
 #include "engine-internal.h"
 #include "engine-interval.h"
+#include "engine-trigger.h"
 #include "identity.h"
 #include "log.h"
 #include "notify.h"
@@ -195,6 +196,7 @@ static int adopt(Engine *engine, Image *image) {
         engine->loaded_usec = now_usec(CLOCK_REALTIME);
         engine_apply_settings(engine, &image->header->settings);
         engine_run_image_changed(engine);
+        triggers_image_changed(engine->triggers, old);
         heal_image_changed(engine->heal, old);
         intervals_image_changed(engine->intervals, old);
         image_unref(old);

@@ -12,6 +12,7 @@
 #include "engine-heal.h"
 #include "engine-internal.h"
 #include "engine-interval.h"
+#include "engine-trigger.h"
 #include "log.h"
 #include "notify.h"
 
@@ -453,6 +454,9 @@ static int engine_init(Engine *engine) {
         r = intervals_new(engine, &engine->intervals);
         if (r < 0)
                 return r;
+        r = triggers_new(engine, &engine->triggers);
+        if (r < 0)
+                return r;
         r = engine_run_init(engine);
         if (r < 0)
                 return r;
@@ -485,6 +489,7 @@ Engine *engine_free(Engine *engine) {
         engine_run_done(engine);
         heal_free(engine->heal);
         intervals_free(engine->intervals);
+        triggers_free(engine->triggers);
         fact_task_free(engine->facts_before);
         engine_load_done(engine);
         commands_free(engine->commands);
@@ -579,6 +584,10 @@ StatusTable *engine_status(const Engine *engine) {
 
 EventLog *engine_events(const Engine *engine) {
         return engine->events;
+}
+
+Triggers *engine_triggers(const Engine *engine) {
+        return engine->triggers;
 }
 
 usec_t engine_started(const Engine *engine) {

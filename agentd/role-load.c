@@ -138,6 +138,7 @@ void loader_run(Loader *loader) {
                 if (!loader->states[i]->broken)
                         state_prepare(loader, loader->states[i]);
         foreign_prepare_all(loader);
+        triggers_connect(loader);
         graph_build(loader);
         if (loader->diagnostics.n == 0)
                 image_compile(loader);

@@ -222,6 +222,31 @@ static void set_was(Names *names, State *state, const char *name, const Value *v
         }
 }
 
+static void set_triggers(Names *names, State *state, const char *name, const Value *value) {
+        Loader *loader = names->loader;
+        StateExtra *extra = extra_of(loader, state);
+        TextList list = {};
+
+        if (get_list(names, value, name, "an array of triggers like [\"trigger:deploy\"]", &list) < 0) {
+                state->broken = true;
+                return;
+        }
+        extra->triggers = arena_new_array(&loader->scratch, TriggerReference, list.n);
+        extra->n_triggers = 0;
+        for (uint32_t i = 0; i < list.n; i++) {
+                const char *trigger = startswith(list.texts[i], "trigger:");
+
+                if (trigger && *trigger)
+                        extra->triggers[extra->n_triggers++] =
+                                (TriggerReference){ .name = trigger, .place = value->items[i].place };
+                else {
+                        diagnostics_add(&loader->diagnostics, value->items[i].place,
+                                "'%s' is no trigger; write trigger:NAME", list.texts[i]);
+                        state->broken = true;
+                }
+        }
+}
+
 /* ["/usr/bin/true", "x"], or a line for the shell. */
 static void set_hook(Names *names, State *state, const char *name, const Value *value) {
         Loader *loader = names->loader;
@@ -414,7 +439,8 @@ static const struct {
         { "was", set_was, "state, or array of them", "its id before; it keeps the history of that" },
         { "on_removal", set_on_removal, "`\"keep\"` or `\"absent\"`",
                 "what becomes of it when no role declares it any more; it is kept otherwise" },
-        { "triggers" },
+        { "triggers", set_triggers, "array of triggers",
+                "whenever one of those fires the state is looked at: `[\"trigger:NAME\"]`" },
 };
 
 bool state_set_common(Names *names, State *state, const Member *member) {

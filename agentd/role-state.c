@@ -19,6 +19,7 @@ typedef enum RoleKey {
         ROLE_HOSTS,
         ROLE_OVERRIDE,
         ROLE_TAGS,
+        ROLE_TRIGGER,
         ROLE_LATER,
 } RoleKey;
 
@@ -34,7 +35,7 @@ static const struct {
         { "hosts", ROLE_HOSTS },
         { "override", ROLE_OVERRIDE },
         { "tags", ROLE_TAGS },
-        { "trigger", ROLE_LATER },
+        { "trigger", ROLE_TRIGGER },
         { "job", ROLE_LATER },
         { "test", ROLE_LATER },
         { "secrets", ROLE_LATER },
@@ -441,7 +442,9 @@ void role_make_states(Loader *loader, Role *role) {
                         if (!streq(key->name, table->key))
                                 continue;
                         reserved = true;
-                        if (key->key == ROLE_LATER)
+                        if (key->key == ROLE_TRIGGER)
+                                role_read_triggers(loader, role, table);
+                        else if (key->key == ROLE_LATER)
                                 diagnostics_add(&loader->diagnostics, table->place,
                                         "'%s' is not supported by this version of agentd", table->key);
                 }

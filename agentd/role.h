@@ -13,6 +13,7 @@
  *      role-override.c   what roles say of the states of others
  *      role-state.c      tables → states: parameters, loops, templates
  *      role-setting.c    the settings that every state has
+ *      role-trigger.c    triggers, and the states that they are for
  *      parameter.c       a setting → the value that a module sees
  *      role-graph.c      who comes after whom; cycles
  *      role-compile.c    all of it → the image
@@ -140,8 +141,28 @@ typedef struct Given {
         Place place;
 } Given;
 
+/* A trigger: what makes states be looked at. Of path and every_usec one is given. */
+typedef struct Trigger {
+        const char *name;
+        const Role *role;
+        Place place, exclude_place;
+        const char *path, *exclude; /* NULL: not given */
+        bool recursive, broken;
+        usec_t every_usec;
+        uint32_t *states;
+        uint32_t n_states, n_states_allocated;
+} Trigger;
+
+/* That a state has one. */
+typedef struct TriggerReference {
+        const char *name;
+        Place place;
+} TriggerReference;
+
 /* Settings that few states have: see ImageExtra. */
 typedef struct StateExtra {
+        TriggerReference *triggers;
+        uint32_t n_triggers;
         uint32_t retries;
         usec_t retry_delay_usec, interval_usec;
         TextList tags, was, hooks[_HOOK_MAX];
@@ -235,6 +256,10 @@ struct Loader {
         uint32_t n_edges, n_edges_allocated;
         ImageListener *listeners;
         uint32_t n_listeners, n_listeners_allocated;
+        Trigger **triggers;
+        uint32_t n_triggers, n_triggers_allocated;
+        Map trigger_map;     /* name → trigger */
+        Map off_triggers;    /* names in roles that are off */
         const char **groups; /* patterns, by node - n_states */
         uint32_t n_groups, n_groups_allocated;
         Map group_map;
@@ -373,6 +398,10 @@ const char *state_setting(size_t i, const char **ret_value, const char **ret_doc
 const char *normalise_reference(Loader *loader, const char *text);
 /* `tags`, of a state or a role. Return: 0; -EINVAL. */
 int tags_read(Names *names, const Value *value, TextList *ret);
+
+/* role-trigger.c: those of a role, table `trigger` of it; then which states have which. */
+void role_read_triggers(Loader *loader, const Role *role, const Member *table);
+void triggers_connect(Loader *loader);
 
 /* parameter.c */
 

@@ -30,6 +30,7 @@ typedef enum Complete {
         COMPLETE_FACTS,
         COMPLETE_ROLES,
         COMPLETE_TYPES,
+        COMPLETE_TRIGGERS,
         COMPLETE_WORDS, /* of a list in the table */
         COMPLETE_FILES,
         _COMPLETE_MAX,
@@ -103,6 +104,8 @@ int verb_apply(Invocation *invocation);
 int verb_runs(Invocation *invocation);
 int verb_run(Invocation *invocation);
 int verb_watch(Invocation *invocation);
+int verb_triggers(Invocation *invocation);
+int verb_trigger(Invocation *invocation);
 int verb_validate(Invocation *invocation);
 int verb_content(Invocation *invocation);
 int verb_eval(Invocation *invocation);
