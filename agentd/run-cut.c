@@ -69,12 +69,7 @@ static bool may_go(Run *run, uint32_t state) {
                 return false;
         /* Who only looks keeps nobody off. */
         run->nodes[state].held = !run_plans(run);
-        if (run->handlers->owed) {
-                uint32_t owed = run->handlers->owed(run->userdata, run, state);
-
-                /* What this run has told it as well is in there, unless another run has seen to it meanwhile. */
-                run->nodes[state].owed = (uint8_t) (run_plans(run) ? run->nodes[state].owed | owed : owed);
-        }
+        run_take_owed(run, state);
         run_key_begin(run, state);
         return true;
 }

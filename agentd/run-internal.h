@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* What the files of a run share: run.c (graph, batches, dispatch), run-answer.c, run-lost.c. */
+/* What the files of a run share: run.c (graph, batches, dispatch), run-answer.c, run-listen.c, run-lost.c. */
 
 #include "run.h"
 
@@ -131,6 +131,17 @@ void run_keys_release(Run *run, const Batch *batch);
 /* run-answer.c: of WorkerHandlers */
 int run_on_record(void *userdata, Batch *batch, MessageKind kind, MessageReader *reader);
 void run_on_end(void *userdata, Batch *batch);
+
+/* run-listen.c */
+
+/* A state has its result: those that listen to it, and come later in the run, are given what they listen for. */
+void run_tell_listeners(Run *run, uint32_t state, Result result);
+
+/* The state is about to be looked at: what it is owed from before is given to it. */
+void run_take_owed(Run *run, uint32_t state);
+
+/* Of WorkerHandlers. */
+uint32_t run_flags_of(void *userdata, const Batch *batch, uint32_t state);
 
 /* run-lost.c: likewise */
 void run_on_lost(void *userdata, Batch *batch, WorkerLoss loss, const char *detail, pid_t stuck_pid);

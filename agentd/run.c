@@ -79,23 +79,6 @@ void run_schedule(Run *run) {
 
 static void enqueue(Run *run, uint32_t state);
 
-/* Those that listen to it, and come later in the run, are given what they listen for. */
-static void tell_listeners(Run *run, uint32_t state, Result result) {
-        const ImageListener *listeners;
-        uint32_t n;
-
-        if (result != RESULT_CHANGED &&
-                !(result == RESULT_DRIFTED && run_plans(run) && !run_audits(run, state)))
-                return;
-        listeners = image_listeners(run->image, state, &n);
-        for (uint32_t i = 0; i < n; i++) {
-                Node *node = &run->nodes[listeners[i].state];
-
-                if (node->inside && node->step == STEP_WAITING)
-                        node->owed |= (uint8_t) listeners[i].what;
-        }
-}
-
 static void set_result(Run *run, uint32_t i, Result result) {
         Node *node = &run->nodes[i];
 
@@ -114,7 +97,7 @@ static void set_result(Run *run, uint32_t i, Result result) {
         if (node->detail && result == RESULT_SKIPPED)
                 node->detail = run_detail_free(node->detail);
         node->held = false;
-        tell_listeners(run, i, result);
+        run_tell_listeners(run, i, result);
         if (!run->probing)
                 run->handlers->on_result(run->userdata, run, i);
         node->detail = run_detail_free(node->detail);
@@ -179,25 +162,6 @@ static void on_free(void *userdata) {
         run_schedule(userdata);
 }
 
-/*
- * What came of the states before this one. What is owed is not told to the check after an apply, which has done it; but if the
- * apply was lost, nobody knows whether it has.
- */
-static uint32_t flags_of(void *userdata, const Batch *batch, uint32_t state) {
-        const Run *run = userdata;
-        const Node *node = &run->nodes[state];
-        uint32_t flags = node->pending ? MESSAGE_STATE_PENDING : 0;
-
-        if (node->owed == 0 || (batch->phase == PHASE_RECHECK && !batch->retry))
-                return flags;
-        flags |= MESSAGE_STATE_NOTICED;
-        if (node->owed & IMAGE_LISTEN_RESTART)
-                flags |= MESSAGE_STATE_RESTART;
-        else if (node->owed & IMAGE_LISTEN_RELOAD)
-                flags |= MESSAGE_STATE_RELOAD;
-        return flags;
-}
-
 static int64_t run_id(void *userdata) {
         Run *run = userdata;
 
@@ -206,7 +170,7 @@ static int64_t run_id(void *userdata) {
 
 static const WorkerHandlers batch_handlers = {
         .run_id = run_id,
-        .flags_of = flags_of,
+        .flags_of = run_flags_of,
         .on_record = run_on_record,
         .on_end = run_on_end,
         .on_lost = run_on_lost,
@@ -754,17 +718,6 @@ bool run_is_open(const Run *run, uint32_t state) {
         const Node *node = &run->nodes[state];
 
         return node->inside && (run->probing || node->step != STEP_DONE);
-}
-
-uint32_t run_owed(const Run *run, uint32_t state) {
-        return run->nodes[state].owed & ~run->nodes[state].late;
-}
-
-void run_notice(Run *run, uint32_t state, uint32_t what) {
-        Node *node = &run->nodes[state];
-
-        if (node->held)
-                node->late |= (uint8_t) what;
 }
 
 uint32_t run_under_way(const Run *run, uint32_t *ret, uint32_t max) {
