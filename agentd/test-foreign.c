@@ -104,7 +104,7 @@ TEST(what_is_owed_is_told) {
 
         FOREACH_ELEMENT(c, cases)
                 for (ForeignEncoding encoding = FOREIGN_JSON; encoding <= FOREIGN_SHELL; encoding++) {
-                        const AgentdState state = { .id = "x:a", .name = "a", .flags = c->flags };
+                        const AgentdState s = { .id = "x:a", .name = "a", .flags = c->flags };
                         const ForeignCall call = {
                                 .request = FOREIGN_CHECK, .encoding = encoding, .type = "x", .root = "/"
                         };
@@ -112,7 +112,7 @@ TEST(what_is_owed_is_told) {
                         size_t size = 0;
                         FILE *f = open_memstream(&text, &size);
 
-                        foreign_write_state(f, &call, 0, &state, "", 0);
+                        foreign_write_state(f, &call, 0, &s, "", 0);
                         assert_true(fclose(f) == 0);
                         assert_true(strstr(text, encoding == FOREIGN_JSON ? c->json : c->shell) != NULL);
                 }

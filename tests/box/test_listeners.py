@@ -29,7 +29,7 @@ def host(box):
     start(box, module_dir=True)
     wait_event(box, "run-finished", timeout=30)
     wait_idle(box)
-    assert told(box) == ["app restart"] and "owed" not in state(box, "listener:app")
+    assert told(box) == ["app restart"] and state(box, "listener:app")["owed"] == []
     return box
 
 
