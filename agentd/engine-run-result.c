@@ -210,10 +210,13 @@ static void tell_listeners(EngineRun *run, uint32_t state, Result result) {
                 if (now == NO_STATE)
                         continue;
                 if (result != RESULT_CHANGED) {
-                        status_owe_not(engine->status, engine->store, now, what);
+                        if (run_has_applied(run->run, state))
+                                status_is_known(engine->status, engine->store, now);
                         continue;
                 }
                 status_owe(engine->status, engine->store, now, what, image_state_id(run->image, state));
+                if (run_has_applied(run->run, state))
+                        status_is_known(engine->status, engine->store, now);
                 notice_others(run, now, what);
                 /* Who is part of the run comes later in it. */
                 if (!run_is_open(run->run, listeners[i].state))

@@ -28,6 +28,7 @@ typedef struct Node {
         bool keyed;   /* it counts in Run.keys */
         uint8_t owed; /* IMAGE_LISTEN_…: what it is given, since what it listens to has changed */
         uint8_t late; /* … and what came up again while a worker had it */
+        bool applied; /* it was given to be changed */
         bool inside;  /* part of the run; all that is not is 0, and its memory was never touched */
         RunDetail *detail;
 } Node;
@@ -139,6 +140,9 @@ void run_tell_listeners(Run *run, uint32_t state, Result result);
 
 /* The state is about to be looked at: what it is owed from before is given to it. */
 void run_take_owed(Run *run, uint32_t state);
+
+/* The batch goes to be applied. */
+void run_tell_apply(Run *run, const Batch *batch);
 
 /* Of WorkerHandlers. */
 uint32_t run_flags_of(void *userdata, const Batch *batch, uint32_t state);

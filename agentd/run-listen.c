@@ -50,6 +50,26 @@ uint32_t run_flags_of(void *userdata, const Batch *batch, uint32_t state) {
         return flags;
 }
 
+void run_tell_apply(Run *run, const Batch *batch) {
+        uint32_t *states = malloc(batch->n * sizeof(uint32_t)), n = 0;
+
+        for (uint32_t i = 0; i < batch->n; i++) {
+                Node *node = &run->nodes[batch->states[i]];
+
+                /* A batch that was lost comes in parts, and it is the same change. */
+                if (!node->applied && states)
+                        states[n++] = batch->states[i];
+                node->applied = true;
+        }
+        if (n > 0 && run->handlers->will_apply)
+                run->handlers->will_apply(run->userdata, run, states, n);
+        free(states);
+}
+
+bool run_has_applied(const Run *run, uint32_t state) {
+        return run->nodes[state].applied;
+}
+
 uint32_t run_owed(const Run *run, uint32_t state) {
         return run->nodes[state].owed & ~run->nodes[state].late;
 }

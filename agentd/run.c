@@ -367,8 +367,8 @@ static void send_batch(Run *run, Batch *batch) {
                 }
         }
 
-        if (batch->phase == PHASE_APPLY && run->handlers->will_apply)
-                run->handlers->will_apply(run->userdata, run, batch->states, batch->n);
+        if (batch->phase == PHASE_APPLY)
+                run_tell_apply(run, batch);
         batch->next = run->in_flight;
         run->in_flight = batch;
         run->n_in_flight++;

@@ -61,7 +61,7 @@ typedef struct RunHandlers {
         /* What the state is owed from before this run, when it is about to be looked at: IMAGE_LISTEN_…. NULL: nothing. */
         uint32_t (*owed)(void *userdata, Run *run, uint32_t state);
 
-        /* These are about to be changed. NULL: nobody wants to know. */
+        /* These are about to be changed, each of them once. NULL: nobody wants to know. */
         void (*will_apply)(void *userdata, Run *run, const uint32_t *states, uint32_t n);
 
         /* The number of the run, for what it starts. NULL: that of its options. */
@@ -111,6 +111,9 @@ bool run_holds(const Run *run, uint32_t state);
 
 /* True if the state is part of the run and has no result yet. */
 bool run_is_open(const Run *run, uint32_t state);
+
+/* True if the state was given to be changed. */
+bool run_has_applied(const Run *run, uint32_t state);
 
 /* What the state was given of all that it is owed, IMAGE_LISTEN_…, less what came up again meanwhile; for on_result. */
 uint32_t run_owed(const Run *run, uint32_t state);

@@ -114,6 +114,7 @@ static void carry_owed(
                 return;
         to->owed = from->owed & listens;
         to->maybe_owed = from->maybe_owed & listens;
+        to->n_maybe = to->maybe_owed != 0 ? from->n_maybe : 0;
         if ((to->owed | to->maybe_owed) != 0)
                 set_because(t, i, old->because ? old->because[k] : NULL);
         if (to->owed != from->owed || to->maybe_owed != from->maybe_owed)
@@ -312,7 +313,6 @@ void status_owe(StatusTable *t, Store *store, uint32_t state, uint32_t what, con
         assert(what != 0 && (what & ~_IMAGE_LISTEN_ALL) == 0);
 
         s->owed |= (uint8_t) what;
-        s->maybe_owed &= (uint8_t) ~what;
         if (same && (s->owed | s->maybe_owed) == before)
                 return;
         set_because(t, state, because);
@@ -325,7 +325,9 @@ bool status_may_owe(StatusTable *t, Store *store, uint32_t state, uint32_t what,
 
         assert((what & ~_IMAGE_LISTEN_ALL) == 0);
 
-        s->maybe_owed |= (uint8_t) what & (uint8_t) ~s->owed;
+        s->maybe_owed |= (uint8_t) what;
+        if (s->n_maybe < UINT16_MAX)
+                s->n_maybe++;
         if ((s->owed | s->maybe_owed) == before)
                 return false;
         if (before == 0)
@@ -334,13 +336,15 @@ bool status_may_owe(StatusTable *t, Store *store, uint32_t state, uint32_t what,
         return true;
 }
 
-void status_owe_not(StatusTable *t, Store *store, uint32_t state, uint32_t what) {
+void status_is_known(StatusTable *t, Store *store, uint32_t state) {
         StateStatus *s = &t->states[state];
+        uint8_t before = s->owed | s->maybe_owed;
 
-        if ((s->maybe_owed & what) == 0)
+        if (s->n_maybe == 0 || --s->n_maybe > 0)
                 return;
-        s->maybe_owed &= (uint8_t) ~what;
-        put_owed(store, t, state);
+        s->maybe_owed = 0;
+        if (s->owed != before)
+                put_owed(store, t, state);
 }
 
 void status_pay(StatusTable *t, Store *store, uint32_t state, uint32_t what) {

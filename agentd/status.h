@@ -18,6 +18,7 @@ typedef struct StateStatus {
         Result result;       /* RESULT_NONE: never looked at */
         uint8_t owed; /* IMAGE_LISTEN_…: what it has still to do, as it listens to what has changed */
         uint8_t maybe_owed; /* likewise, of what is being changed right now: the store knows of it already */
+        uint16_t n_maybe;   /* so many states that it listens to are being changed */
 } StateStatus;
 
 typedef struct StatusTable {
@@ -60,14 +61,18 @@ StatusChange status_set(StatusTable *table, Store *store, uint32_t state, Result
  * status_owe() - a state has to do something since another has changed
  * @what:    IMAGE_LISTEN_…, added to what is owed already
  * @because: id of the other
- *
- * status_may_owe() says that the other is about to be changed, so that nothing is lost if agentd is killed before it knows: that is
- * written down, and counts after a restart only. status_owe(), or status_owe_not() if it was not changed after all, follows.
- * True if there is something new for the store.
  */
 void status_owe(StatusTable *table, Store *store, uint32_t state, uint32_t what, const char *because);
+
+/*
+ * status_may_owe() - likewise, since another is about to be changed
+ *
+ * That is written down, and counts after a restart only: so nothing is lost if agentd is killed before it knows whether the other has
+ * changed. When it does, status_is_known() is called, after status_owe() if that is so.
+ * Return: true if there is something new for the store.
+ */
 bool status_may_owe(StatusTable *table, Store *store, uint32_t state, uint32_t what, const char *because);
-void status_owe_not(StatusTable *table, Store *store, uint32_t state, uint32_t what);
+void status_is_known(StatusTable *table, Store *store, uint32_t state);
 
 /* It has done so. */
 void status_pay(StatusTable *table, Store *store, uint32_t state, uint32_t what);

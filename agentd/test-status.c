@@ -331,22 +331,31 @@ TEST(what_is_owed_is_written_when_it_is_another) {
         /* What may come: nobody is told, but it is known to the store. */
         ASSERT_TRUE(status_may_owe(t, f.store, 1, RESTART | RELOAD, "file:/a"));
         ASSERT_EQ(t->states[1].owed, RELOAD);
-        ASSERT_EQ(t->states[1].maybe_owed, RESTART);
         ASSERT_EQ(n_queued(&f), 1);
-        ASSERT_FALSE(status_may_owe(t, f.store, 1, RESTART, "file:/a"));
-        status_pay(t, f.store, 1, RELOAD | RESTART);
-        ASSERT_EQ(t->states[1].maybe_owed, RESTART);
-        ASSERT_EQ(n_queued(&f), 1);
-        status_owe_not(t, f.store, 1, RESTART);
-        assert_owed(t, 1, 0, NULL);
-        ASSERT_EQ(n_queued(&f), 1);
-        status_owe_not(t, f.store, 1, RESTART);
+        ASSERT_FALSE(status_may_owe(t, f.store, 1, RESTART, "file:/c"));
         ASSERT_EQ(n_queued(&f), 0);
+        status_pay(t, f.store, 1, RELOAD | RESTART);
+        ASSERT_EQ(t->states[1].owed, 0);
+        ASSERT_EQ(t->states[1].maybe_owed, RELOAD | RESTART);
+        ASSERT_EQ(n_queued(&f), 1);
+        /* Of two that are being changed one is over; the other may still. */
+        status_is_known(t, f.store, 1);
+        ASSERT_EQ(t->states[1].maybe_owed, RELOAD | RESTART);
+        ASSERT_EQ(n_queued(&f), 0);
+        status_is_known(t, f.store, 1);
+        assert_owed(t, 1, 0, NULL);
+        ASSERT_EQ(t->states[1].maybe_owed, 0);
+        ASSERT_EQ(n_queued(&f), 1);
+        status_is_known(t, f.store, 1);
+        ASSERT_EQ(n_queued(&f), 0);
+        /* And one that did change. */
         ASSERT_TRUE(status_may_owe(t, f.store, 1, RESTART, "file:/a"));
+        ASSERT_EQ(n_queued(&f), 1);
         status_owe(t, f.store, 1, RESTART, "file:/a");
+        status_is_known(t, f.store, 1);
         ASSERT_EQ(t->states[1].maybe_owed, 0);
         assert_owed(t, 1, RESTART, "file:/a");
-        ASSERT_EQ(n_queued(&f), 1);
+        ASSERT_EQ(n_queued(&f), 0);
 
         status_table_free(t);
         image_unref(image);

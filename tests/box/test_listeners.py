@@ -212,6 +212,22 @@ def test_a_kill_between_the_change_and_its_result_loses_nothing(box):
     assert states(box)["exec:make"] == "ok"
 
 
+def test_one_that_is_fine_says_nothing_of_another_that_is_being_changed(box):
+    daemon.settings(box, 'interval = "infinity"\n')
+    box.write("/srv/wait", "")
+    box.role("app", '[exec.make]\nshell = "touch /srv/made; while test -e /srv/wait; do sleep 0.02; done"\n'
+                    'creates = "/srv/made"\n[exec.fine]\nshell = "true"\nremoves = "/srv/nothing"\n'
+                    '[trouble.slow]\ndo = "slow"\nindex = 300\n'
+                    '[listener.app]\nreload_on = ["exec:*", "trouble:slow"]\n')
+    start(box, module_dir=True)
+    wait_until(lambda: box.exists("/srv/made") and state(box, "trouble:slow")["result"] == "ok", 30,
+               "one is being changed, the other is fine")
+    daemon.kill(box)
+    box.run("rm /srv/wait")
+    start(box)
+    wait_until(lambda: told(box) == ["app reload"], 30, "who listens is told")
+
+
 def test_what_changes_while_it_is_being_told_is_told_again(host):
     host.write("/run/listener.wait", "")
     role(host, APP, "two")
