@@ -109,6 +109,9 @@ void api_answer_no_tag(HttpRequest *request, unsigned status, const Image *image
 /* 503. */
 void api_answer_not_ready(Api *api, HttpRequest *request);
 
+/* 409, of a host that is disabled. */
+void api_answer_disabled(Api *api, HttpRequest *request);
+
 /* ---- api-parse.c ------------------------------------------------------------------------------------------------ */
 
 /* What json_from_time() has made; 0 if it is something else. */
@@ -153,5 +156,7 @@ void api_validate(void *userdata, HttpRequest *request);
 void api_reload(void *userdata, HttpRequest *request);
 void api_disable(void *userdata, HttpRequest *request);
 void api_enable(void *userdata, HttpRequest *request);
+void api_list_triggers(void *userdata, HttpRequest *request);
+void api_fire_trigger(void *userdata, HttpRequest *request);
 void api_get_log_level(void *userdata, HttpRequest *request);
 void api_put_log_level(void *userdata, HttpRequest *request);

@@ -33,18 +33,38 @@ static json_t *tags_to_json(const Image *image, uint32_t i) {
         return tags;
 }
 
+/* What it is owed, as the settings of roles are named. */
+static json_t *owed_to_json(uint32_t owed) {
+        static const struct {
+                uint32_t what;
+                const char *name;
+        } names[] = {
+                { IMAGE_LISTEN_CHECK, "check" },
+                { IMAGE_LISTEN_RELOAD, "reload" },
+                { IMAGE_LISTEN_RESTART, "restart" },
+        };
+        json_t *list = json_array();
+
+        FOREACH_ELEMENT(name, names)
+                if (owed & name->what)
+                        (void) json_array_append_new(list, json_string(name->name));
+        return list;
+}
+
 static json_t *state_to_json(const StatusTable *table, uint32_t i) {
         const Image *image = table->image;
         const StateStatus *status = table->states + i;
 
-        return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b}", "state",
+        return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b}", "state",
                 api_text(image_state_id(image, i)), "type", api_text(image_state_type(image, i)), "name",
                 api_text(image_state_name(image, i)), "role", api_text(image_state_role(image, i)), "tags",
                 tags_to_json(image, i), "result",
                 status->result == RESULT_NONE ? json_null() : json_string(result_to_string(status->result)),
                 "error", api_text(status->error), "since", json_from_time(status->since_usec), "checked",
                 json_from_time(status->checked_usec), "changed", json_from_time(status->changed_usec),
-                "removal", !!(image_state(image, i)->flags & IMAGE_STATE_REMOVAL));
+                "owed", owed_to_json(status->owed), "owed_because",
+                api_text(status->owed != 0 ? status_owed_because(table, i) : NULL), "removal",
+                !!(image_state(image, i)->flags & IMAGE_STATE_REMOVAL));
 }
 
 /* About the bytes of that. */

@@ -252,3 +252,12 @@ uint64_t api_memory(void) {
                        ? (uint64_t) resident * (uint64_t) sysconf(_SC_PAGESIZE)
                        : 0;
 }
+
+void api_answer_disabled(Api *api, HttpRequest *request) {
+        json_t *disabled = engine_disabled(api->engine);
+
+        http_answer_problem(request, 409, "conflict", "the host is disabled by %s: %s",
+                json_string_value(json_object_get(disabled, "by")) ?: "somebody",
+                json_string_value(json_object_get(disabled, "reason")) ?: "no reason given");
+        json_decref(disabled);
+}

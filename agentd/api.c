@@ -36,6 +36,8 @@ static const Endpoint endpoints[] = {
         GET("/v1/runs/{run}", api_get_run, QUERY(), "one run"),
         CHANGE("DELETE", "/v1/runs/{run}", api_stop_run, QUERY(), "stops a run: what is under way is let finish"),
         GET("/v1/runs/{run}/results", api_list_results, QUERY("limit", "after"), "results of a run, but for those that are ok"),
+        GET("/v1/triggers", api_list_triggers, QUERY("limit", "after"), "triggers, and when they fired"),
+        CHANGE("POST", "/v1/triggers/{trigger}/fire", api_fire_trigger, QUERY(), "fires one: its states are looked at"),
         GET("/v1/facts", api_get_facts, QUERY(), "what is known about the host"),
         GET("/v1/events", api_list_events, QUERY("limit", "after", "kind", "state", "run", "follow"), "what happened"),
         CHANGE("POST", "/v1/validate", api_validate, QUERY(), "loads what is in conf.d, and says what is wrong with it"),

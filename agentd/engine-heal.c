@@ -7,9 +7,16 @@
 #include "engine-heal.h"
 #include "engine-internal.h"
 #include "engine-select.h"
+#include "engine-trigger.h"
 #include "log.h"
 
 #define NO_STATE UINT32_MAX
+
+static const char *const cause_names[_HEAL_CAUSE_MAX] = {
+        [HEAL_DRIFT] = "drift",
+        [HEAL_INTERVAL] = "state-interval",
+        [HEAL_TRIGGER] = "trigger",
+};
 
 /* A state that was healed lately. */
 typedef struct Fight {
@@ -26,11 +33,12 @@ struct Heal {
         PathWatch *watch;
         char *error;
 
-        /* Of the image in force: path i is watched for the states from first[i] up to first[i + 1]. */
+        /* Of the image in force: path i is watched for the states from first[i] up to first[i + 1]; triggers are numbered after
+         * the states. */
         uint32_t *first, *states;
         uint32_t n_paths;
 
-        uint8_t *is_pending; /* by state */
+        uint8_t *is_pending; /* by state: 1 + HealCause; 0: it is not */
         uint32_t *pending, n_pending;
         unsigned n_runs;
 
@@ -42,23 +50,34 @@ struct Heal {
         uint8_t *begun;       /* by state: a run has looked at it before all was armed; NULL: none has */
         sd_event_source *arm_timer;   /* a run waits no longer */
         sd_event_source *fight_timer; /* a pause, or a fight, is over */
+        sd_event_source *look_event;  /* deferred: what others want to be looked at */
 };
 
 static void start(Heal *heal);
 
 /* ---- What is pending ------------------------------------------------------------------------------------------------ */
 
-static void add_pending(Heal *heal, uint32_t state) {
+static void add_pending(Heal *heal, uint32_t state, HealCause cause) {
         if (heal->is_pending[state])
                 return;
-        heal->is_pending[state] = 1;
+        heal->is_pending[state] = (uint8_t) (1 + cause);
         heal->pending[heal->n_pending++] = state;
+}
+
+/* Whose path that is. */
+static void path_changed(Heal *heal, uint32_t path) {
+        uint32_t n = image_n_states(heal->engine->image);
+
+        for (uint32_t k = heal->first[path]; k < heal->first[path + 1]; k++)
+                if (heal->states[k] < n)
+                        add_pending(heal, heal->states[k], HEAL_DRIFT);
+                else
+                        triggers_path_changed(heal->engine->triggers, heal->states[k] - n);
 }
 
 static void add_all(Heal *heal) {
         for (uint32_t i = 0; i < heal->n_paths; i++)
-                for (uint32_t k = heal->first[i]; k < heal->first[i + 1]; k++)
-                        add_pending(heal, heal->states[k]);
+                path_changed(heal, i);
 }
 
 static void drop_pending(Heal *heal) {
@@ -130,7 +149,7 @@ static int on_fight_timer(_unused_ sd_event_source *source, _unused_ uint64_t us
 
                 if (fight->waiting && now >= fight->last_usec + fight->pause_usec) {
                         fight->waiting = false;
-                        add_pending(heal, fight->state);
+                        add_pending(heal, fight->state, HEAL_DRIFT);
                 } else if (!fight->waiting && now >= end_of(fight)) {
                         if (fight->pause_usec > 0)
                                 tell_fight(heal, fight, false);
@@ -214,49 +233,74 @@ void heal_pass_over(Heal *heal, const uint8_t *states) {
                 heal->passed_over[i] |= states[i];
 }
 
-/* Begins a run over what is pending, unless enough go on already. */
-static void start(Heal *heal) {
+/* Begins a run over what is pending for one cause. */
+static void start_cause(Heal *heal, HealCause cause) {
         Engine *engine = heal->engine;
         const Image *image = engine->image;
         _cleanup_free_ uint8_t *selected = NULL;
-        uint32_t n = 0;
+        uint32_t n = 0, left = 0;
         int r;
-
-        if (heal->n_pending == 0 || !image)
-                return;
-        if (engine->stopping || engine->disabled) {
-                drop_pending(heal);
-                return;
-        }
-        if (heal->n_runs >= HEAL_RUNS_MAX)
-                return;
 
         selected = calloc(MAX(image_n_states(image), 1U), 1);
         if (!selected)
                 return;
-        for (uint32_t i = 0; i < heal->n_pending; i++)
-                if (!is_passed_over(heal, heal->pending[i]) && !must_wait(heal, heal->pending[i])) {
-                        selected[heal->pending[i]] = 1;
+        for (uint32_t i = 0; i < heal->n_pending; i++) {
+                uint32_t state = heal->pending[i];
+
+                if (heal->is_pending[state] != 1 + cause) {
+                        heal->pending[left++] = state;
+                        continue;
+                }
+                heal->is_pending[state] = 0;
+                if (!is_passed_over(heal, state) && !must_wait(heal, state)) {
+                        selected[state] = 1;
                         n++;
                 }
-        drop_pending(heal);
+        }
+        heal->n_pending = left;
         if (n == 0)
                 return;
         r = select_dependents(image, selected);
         for (uint32_t i = 0; i < image_n_states(image); i++)
                 selected[i] &= !is_passed_over(heal, i);
         if (r >= 0)
-                r = engine_run_heal(engine, TAKE_PTR(selected));
+                r = engine_run_heal(engine, TAKE_PTR(selected), cause_names[cause]);
         if (r < 0)
                 log_warning_errno(r, "Failed to look at what has changed; the next run will: %m");
         else
                 heal->n_runs++;
 }
 
+/* Begins runs over what is pending, unless enough go on already. */
+static void start(Heal *heal) {
+        Engine *engine = heal->engine;
+
+        if (heal->n_pending == 0 || !engine->image)
+                return;
+        if (engine->stopping || engine->disabled) {
+                drop_pending(heal);
+                return;
+        }
+        for (HealCause cause = 0; cause < _HEAL_CAUSE_MAX; cause++)
+                if (heal->n_pending > 0 && heal->n_runs < HEAL_RUNS_MAX)
+                        start_cause(heal, cause);
+}
+
 void heal_run_over(Heal *heal) {
         assert(heal->n_runs > 0);
         heal->n_runs--;
         start(heal);
+}
+
+static int on_look_event(_unused_ sd_event_source *source, void *userdata) {
+        start(userdata);
+        return 0;
+}
+
+void heal_look_at(Heal *heal, uint32_t state, HealCause cause) {
+        add_pending(heal, state, cause);
+        /* Who asks may be in the middle of a run, and has more of them. */
+        (void) sd_event_source_set_enabled(heal->look_event, SD_EVENT_ONESHOT);
 }
 
 void heal_stop(Heal *heal) {
@@ -277,8 +321,7 @@ static void on_changed(void *userdata, const uint32_t *indices, size_t n, bool o
         }
         for (size_t i = 0; i < n; i++)
                 if (indices[i] < heal->n_paths)
-                        for (uint32_t k = heal->first[indices[i]]; k < heal->first[indices[i] + 1]; k++)
-                                add_pending(heal, heal->states[k]);
+                        path_changed(heal, indices[i]);
         start(heal);
 }
 
@@ -306,7 +349,7 @@ static void on_armed(void *userdata, const char *error) {
         for (uint32_t i = 0; heal->begun && i < heal->n_paths; i++)
                 for (uint32_t k = heal->first[i]; k < heal->first[i + 1]; k++)
                         if (heal->begun[heal->states[k]])
-                                add_pending(heal, heal->states[k]);
+                                add_pending(heal, heal->states[k], HEAL_DRIFT);
         free(TAKE_PTR(heal->begun));
         stop_waiting(heal);
         start(heal);
@@ -317,21 +360,22 @@ static const PathWatchHandlers watch_handlers = { .on_changed = on_changed, .on_
 typedef struct WatchedPath {
         const char *path;
         uint32_t state;
-        const ImageWatch *tree; /* NULL: the path alone */
+        bool entries;   /* of a directory as well */
+        bool tree;      /* … and all that lies below */
+        uint32_t depth; /* of a tree, as in ImageWatch */
+        const char *exclude;
 } WatchedPath;
 
 /* A path that is one of a list already: a tree of one state is looked into as far as any other wants that. */
-static void add_tree(const Image *image, PathToWatch *path, const ImageWatch *tree) {
-        const char *exclude = image_text(image, tree->exclude);
-
+static void add_tree(PathToWatch *path, const WatchedPath *tree) {
         if (!path->tree) {
                 path->tree = true;
                 path->depth = tree->depth;
-                path->exclude = exclude;
+                path->exclude = tree->exclude;
                 return;
         }
         path->depth = path->depth == 0 || tree->depth == 0 ? 0 : MAX(path->depth, tree->depth);
-        if (!streq_ptr(path->exclude, exclude))
+        if (!streq_ptr(path->exclude, tree->exclude))
                 path->exclude = NULL;
 }
 
@@ -344,7 +388,8 @@ static int compare_paths(const void *a, const void *b) {
 
 static int collect(const Image *image, WatchedPath **ret, uint32_t *ret_n) {
         const ImageWatch *watches = image_array(image, watches, ImageWatch);
-        WatchedPath *list = malloc(MAX(image->header->watches.n, 1U) * sizeof(*list));
+        WatchedPath *list =
+                malloc(((size_t) image->header->watches.n + image_n_triggers(image) + 1) * sizeof(*list));
         uint32_t n = 0;
 
         if (!list)
@@ -361,9 +406,25 @@ static int collect(const Image *image, WatchedPath **ret, uint32_t *ret_n) {
                                 list[n++] = (WatchedPath){
                                         .path = image_text(image, watch->what),
                                         .state = i,
-                                        .tree = watch->kind == IMAGE_WATCH_TREE ? watch : NULL,
+                                        .tree = watch->kind == IMAGE_WATCH_TREE,
+                                        .depth = watch->depth,
+                                        .exclude = watch->kind == IMAGE_WATCH_TREE
+                                                           ? image_text(image, watch->exclude)
+                                                           : NULL,
                                 };
                 }
+        }
+        for (uint32_t i = 0; i < image_n_triggers(image); i++) {
+                const ImageTrigger *trigger = image_trigger(image, i);
+
+                if (trigger->kind == IMAGE_TRIGGER_PATH)
+                        list[n++] = (WatchedPath){
+                                .path = image_text(image, trigger->path),
+                                .state = image_n_states(image) + i,
+                                .entries = true,
+                                .tree = trigger->recursive,
+                                .exclude = trigger->recursive ? image_text(image, trigger->exclude) : NULL,
+                        };
         }
         qsort(list, n, sizeof(*list), compare_paths);
         *ret = list;
@@ -392,7 +453,8 @@ static int set_paths(Heal *heal, const Image *image) {
                         first[n_paths++] = i;
                 }
                 if (list[i].tree)
-                        add_tree(image, &paths[n_paths - 1], list[i].tree);
+                        add_tree(&paths[n_paths - 1], &list[i]);
+                paths[n_paths - 1].entries = paths[n_paths - 1].entries || list[i].entries;
                 states[i] = list[i].state;
         }
         first[n_paths] = n;
@@ -430,7 +492,7 @@ void heal_image_changed(Heal *heal, const Image *old) {
                 uint32_t now = state_now(heal, old, heal->pending[i]);
 
                 if (now != NO_STATE && !is_pending[now]) {
-                        is_pending[now] = 1;
+                        is_pending[now] = heal->is_pending[heal->pending[i]];
                         pending[n_pending++] = now;
                 }
         }
@@ -522,6 +584,10 @@ int heal_new(Engine *engine, Heal **ret) {
         if (r < 0)
                 return r;
         (void) sd_event_source_set_enabled(heal->fight_timer, SD_EVENT_OFF);
+        r = sd_event_add_defer(engine->event, &heal->look_event, on_look_event, heal);
+        if (r < 0)
+                return r;
+        (void) sd_event_source_set_enabled(heal->look_event, SD_EVENT_OFF);
         r = path_watch_new(engine->event, &watch_handlers, heal, &heal->watch);
         if (r < 0)
                 log_warning_errno(r,
@@ -537,6 +603,7 @@ Heal *heal_free(Heal *heal) {
         path_watch_free(heal->watch);
         sd_event_source_disable_unref(heal->arm_timer);
         sd_event_source_disable_unref(heal->fight_timer);
+        sd_event_source_disable_unref(heal->look_event);
         free(heal->error);
         free(heal->first);
         free(heal->states);

@@ -27,6 +27,14 @@
 #define FIGHT_PAUSE_MAX_USEC (5 * USEC_PER_MINUTE)
 #define FIGHT_PEACE_USEC     USEC_PER_MINUTE
 
+/* Why a state is looked at by itself. Each has runs of its own. */
+typedef enum HealCause {
+        HEAL_DRIFT, /* what it watches, or listens to, has changed */
+        HEAL_INTERVAL,
+        HEAL_TRIGGER,
+        _HEAL_CAUSE_MAX,
+} HealCause;
+
 typedef struct Heal Heal;
 
 /* Return: 0, also if nothing can be watched, which is logged; -errno. */
@@ -55,6 +63,9 @@ void heal_run_over(Heal *heal);
 
 /* Whether somebody changes the state again each time it is repaired. */
 bool heal_is_fighting(const Heal *heal, uint32_t state);
+
+/* The state is to be looked at, for another reason than what it watches. */
+void heal_look_at(Heal *heal, uint32_t state, HealCause cause);
 
 /* What waits is forgotten: the host was disabled, or agentd ends. */
 void heal_stop(Heal *heal);

@@ -98,6 +98,8 @@ struct Engine {
         /* engine-run.c */
         WorkerPool *pool;
         struct Heal *heal;
+        struct Intervals *intervals;
+        struct Triggers *triggers;
         EngineRun *runs;   /* those that wait or go on, oldest first */
         EngineRun *ending; /* its followers are being told */
         EngineRun *over;   /* those that are remembered, newest first */
@@ -176,8 +178,8 @@ int64_t engine_run_all(Engine *engine, const char *cause);
  * was about to look at anyway. Return: its number; 0: none. */
 int64_t engine_run_some(Engine *engine, const char *cause, uint8_t *selected, uint32_t *ret_n);
 
-/* A run over states that may have drifted, one byte for each; takes the array. Beyond all limits. */
-int engine_run_heal(Engine *engine, uint8_t *selected);
+/* A run over states that may have drifted, one byte for each; takes the array. cause: a literal. Beyond all limits. */
+int engine_run_heal(Engine *engine, uint8_t *selected, const char *cause);
 void engine_run_stop_all(Engine *engine);
 void engine_run_stop_applies(Engine *engine);
 /* Those that are still there when there is no more time. */

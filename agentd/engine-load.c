@@ -9,7 +9,9 @@
 
 #include "engine-heal.h"
 #include "engine-internal.h"
+#include "engine-interval.h"
 #include "engine-select.h"
+#include "engine-trigger.h"
 #include "identity.h"
 #include "log.h"
 #include "notify.h"
@@ -204,7 +206,9 @@ static int adopt(Engine *engine, Image *image, bool different, uint8_t *left) {
         engine->loaded_usec = now_usec(CLOCK_REALTIME);
         engine_apply_settings(engine, &image->header->settings);
         engine_run_image_changed(engine, different, left);
+        triggers_image_changed(engine->triggers, old);
         heal_image_changed(engine->heal, old);
+        intervals_image_changed(engine->intervals, old);
         image_unref(old);
         return 0;
 }

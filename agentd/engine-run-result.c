@@ -7,6 +7,7 @@
 
 #include "engine-heal.h"
 #include "engine-internal.h"
+#include "engine-interval.h"
 #include "engine-run-internal.h"
 #include "output.h"
 
@@ -153,6 +154,94 @@ static void remember_result(EngineRun *run, json_t *json) {
         (void) json_array_append(run->results, json);
 }
 
+/* ---- Listeners ------------------------------------------------------------------------------------------------------ */
+
+uint32_t engine_run_owed(void *userdata, _unused_ Run *r, uint32_t state) {
+        const EngineRun *run = userdata;
+        uint32_t now = engine_run_id_now(run, state);
+
+        return now != NO_STATE ? run->engine->status->states[now].owed : 0;
+}
+
+/*
+ * What others will have to do is written down before the change, not after: if agentd is killed in between, the next one finds the
+ * change done and all in order, and nobody would ever tell them.
+ */
+void engine_run_will_apply(void *userdata, _unused_ Run *r, const uint32_t *states, uint32_t n) {
+        const EngineRun *run = userdata;
+        Engine *engine = run->engine;
+        bool any = false;
+
+        for (uint32_t i = 0; i < n; i++) {
+                uint32_t n_listeners;
+                const ImageListener *listeners = image_listeners(run->image, states[i], &n_listeners);
+
+                for (uint32_t k = 0; k < n_listeners; k++) {
+                        uint32_t now = engine_run_id_now(run, listeners[k].state);
+
+                        if (now != NO_STATE &&
+                                status_may_owe(engine->status, engine->store, now, listeners[k].what,
+                                        image_state_id(run->image, states[i])))
+                                any = true;
+                }
+        }
+        if (any)
+                (void) store_flush(engine->store);
+}
+
+/* Whoever has the listener now may have begun before the change. */
+static void notice_others(const EngineRun *run, uint32_t now, uint32_t what) {
+        const Engine *engine = run->engine;
+
+        for (const EngineRun *other = engine->runs; other; other = other->next) {
+                uint32_t theirs = now;
+
+                if (other == run || !other->run || other->mode != RUN_APPLY)
+                        continue;
+                if (other->image != engine->image)
+                        theirs = other->before ? other->before[now] : NO_STATE;
+                if (theirs != NO_STATE)
+                        run_notice(other->run, theirs, what);
+        }
+}
+
+/* A state has its result: who listens to it is owed something, or not after all. */
+static void tell_listeners(EngineRun *run, uint32_t state, Result result) {
+        Engine *engine = run->engine;
+        uint32_t n;
+        const ImageListener *listeners = image_listeners(run->image, state, &n);
+
+        for (uint32_t i = 0; i < n; i++) {
+                uint32_t what = listeners[i].what, now = engine_run_id_now(run, listeners[i].state);
+
+                if (now == NO_STATE)
+                        continue;
+                if (result != RESULT_CHANGED) {
+                        if (run_has_applied(run->run, state))
+                                status_is_known(engine->status, engine->store, now);
+                        continue;
+                }
+                status_owe(engine->status, engine->store, now, what, image_state_id(run->image, state));
+                if (run_has_applied(run->run, state))
+                        status_is_known(engine->status, engine->store, now);
+                notice_others(run, now, what);
+                /* Who is part of the run comes later in it. */
+                if (!run_is_open(run->run, listeners[i].state))
+                        heal_look_at(engine->heal, now, HEAL_DRIFT);
+        }
+}
+
+/* What it was given it has dealt with, unless it has failed or was not touched. */
+static void pay(EngineRun *run, uint32_t state, Result result) {
+        uint32_t now = engine_run_id_now(run, state), what = run_owed(run->run, state);
+
+        if (now != NO_STATE && what != 0 &&
+                (result == RESULT_OK || result == RESULT_CHANGED || result == RESULT_SKIPPED))
+                status_pay(run->engine->status, run->engine->store, now, what);
+}
+
+/* ---- Results -------------------------------------------------------------------------------------------------------- */
+
 /* A state that other runs may be waiting for. */
 static void release(const EngineRun *run) {
         for (EngineRun *other = run->engine->runs; other; other = other->next)
@@ -179,11 +268,15 @@ void engine_run_on_result(void *userdata, Run *r, uint32_t state) {
         json_t *json = NULL;
 
         if (applies) {
+                /* Before its own result, and so in the store. */
+                tell_listeners(run, state, result);
+                pay(run, state, result);
                 engine->counts.n_results[result]++;
-                if (now != NO_STATE)
+                if (now != NO_STATE) {
+                        intervals_looked_at(engine->intervals, now);
                         change = status_set(
                                 engine->status, engine->store, now, result, detail ? detail->error : NULL);
-                else if (run->apart)
+                } else if (run->apart)
                         forget_status(run, state, result);
                 /* What is made by variables of a single run is not the roles' to remove. */
                 if (!run->apart)
@@ -201,7 +294,9 @@ void engine_run_on_result(void *userdata, Run *r, uint32_t state) {
                 if (applies && notable) {
                         store_result_row(run, state, json);
                         run->n_notable++;
-                        if (run->heal && result == RESULT_CHANGED && now != NO_STATE)
+                        /* That it was restarted since another has changed is nobody's doing. */
+                        if (run->heal && result == RESULT_CHANGED && now != NO_STATE &&
+                                run_owed(r, state) == 0)
                                 heal_state_changed(engine->heal, now);
                 } else if (notable)
                         remember_result(run, json);

@@ -288,6 +288,8 @@ static const RunHandlers run_handlers = {
         .on_result = engine_run_on_result,
         .on_finished = on_finished,
         .may_begin = may_begin,
+        .owed = engine_run_owed,
+        .will_apply = engine_run_will_apply,
         .number = engine_run_number,
         .on_attempt_failed = engine_run_on_attempt_failed,
         .on_hook_failed = engine_run_on_hook_failed,
@@ -485,7 +487,7 @@ int engine_run_request(Engine *engine, const RunRequest *request, EngineRun **re
         return add_run(engine, request, ENGINE_RUNS_MAX, NULL, ret, reterr_pattern);
 }
 
-int engine_run_heal(Engine *engine, uint8_t *selected) {
+int engine_run_heal(Engine *engine, uint8_t *selected, const char *cause) {
         EngineRun *run, **last = &engine->runs;
 
         run = calloc(1, sizeof(*run));
@@ -496,7 +498,7 @@ int engine_run_heal(Engine *engine, uint8_t *selected) {
         *run = (EngineRun){
                 .engine = engine,
                 .mode = RUN_APPLY,
-                .cause = "drift",
+                .cause = cause,
                 .heal = true,
                 .image = image_ref(engine->image),
                 .selected = selected,

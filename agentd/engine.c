@@ -11,6 +11,8 @@
 
 #include "engine-heal.h"
 #include "engine-internal.h"
+#include "engine-interval.h"
+#include "engine-trigger.h"
 #include "log.h"
 #include "notify.h"
 
@@ -451,6 +453,12 @@ static int engine_init(Engine *engine) {
         r = heal_new(engine, &engine->heal);
         if (r < 0)
                 return r;
+        r = intervals_new(engine, &engine->intervals);
+        if (r < 0)
+                return r;
+        r = triggers_new(engine, &engine->triggers);
+        if (r < 0)
+                return r;
         r = engine_run_init(engine);
         if (r < 0)
                 return r;
@@ -483,6 +491,8 @@ Engine *engine_free(Engine *engine) {
         engine->stopping = true;
         engine_run_done(engine);
         heal_free(engine->heal);
+        intervals_free(engine->intervals);
+        triggers_free(engine->triggers);
         fact_task_free(engine->facts_before);
         engine_load_done(engine);
         commands_free(engine->commands);
@@ -577,6 +587,10 @@ StatusTable *engine_status(const Engine *engine) {
 
 EventLog *engine_events(const Engine *engine) {
         return engine->events;
+}
+
+Triggers *engine_triggers(const Engine *engine) {
+        return engine->triggers;
 }
 
 usec_t engine_started(const Engine *engine) {

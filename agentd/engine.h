@@ -79,6 +79,7 @@ Image *engine_image(const Engine *engine); /* in force; NULL before one was load
 Store *engine_store(const Engine *engine);
 StatusTable *engine_status(const Engine *engine); /* of the states in the image, by index; NULL before */
 EventLog *engine_events(const Engine *engine);
+struct Triggers *engine_triggers(const Engine *engine);
 
 usec_t engine_started(const Engine *engine); /* CLOCK_REALTIME, as all that follow; 0: never */
 usec_t engine_loaded(const Engine *engine);

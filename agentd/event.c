@@ -26,6 +26,7 @@ const EventKindInfo event_kinds[_EVENT_KIND_MAX] = {
         [EVENT_HOOK_FAILED] = { "hook-failed", "c935248107194248a6a3f26444edd6ea", LOG_WARNING },
         [EVENT_FIGHT_BEGUN] = { "fight-begun", "1df129d159854aac82522982b929f57d", LOG_WARNING },
         [EVENT_FIGHT_OVER] = { "fight-over", "672a8defcbe74e0eb654189d50d2dfeb", LOG_NOTICE },
+        [EVENT_TRIGGER_FIRED] = { "trigger-fired", "40cb0b92684844a3a6f9a83408bb0bc3", LOG_INFO },
         [EVENT_COMMAND_FINISHED] = { "command-finished", "41771ae70b864e98b5c6eda319059d55", LOG_INFO },
         [EVENT_DISABLED] = { "disabled", "ec08f2431b7a4d188e1f9cffe3ddc5f6", LOG_NOTICE },
         [EVENT_ENABLED] = { "enabled", "582f251374db4a828230aaee2bb04aa0", LOG_NOTICE },
@@ -221,6 +222,7 @@ void event_emit(EventLog *log, EventKind kind, const EventDetails *details, cons
                         { "AGENTD_STATE", details->state },
                         { "AGENTD_ROLE", details->role },
                         { "AGENTD_RESULT", details->result },
+                        { "AGENTD_TRIGGER", details->trigger },
                 };
 
                 (void) log_event(info->level, fields, ELEMENTSOF(fields), "%s", message ?: info->name);

@@ -29,6 +29,7 @@ typedef enum EventKind {
         EVENT_HOOK_FAILED,   /* one that decides nothing */
         EVENT_FIGHT_BEGUN,   /* it has to be repaired again and again */
         EVENT_FIGHT_OVER,
+        EVENT_TRIGGER_FIRED,
         EVENT_COMMAND_FINISHED, /* that was begun before agentd was started */
         EVENT_DISABLED,
         EVENT_ENABLED,
@@ -54,6 +55,7 @@ typedef struct EventLog EventLog;
 typedef struct EventDetails {
         int64_t run;                       /* 0: none */
         const char *state, *role, *result; /* NULL: none */
+        const char *trigger;               /* for the journal alone; NULL */
         const json_t *data;                /* NULL */
 } EventDetails;
 

@@ -213,7 +213,7 @@ static int take_count(const Declaration *d, const char *key, uint32_t *ret) {
 
 static int take_type(Declaration d, size_t i, AgentdStateType *type, ForeignType *extra) {
         const char *timeout;
-        bool plan, name_is_path;
+        bool plan, name_is_path, reloads, restarts;
         int r;
 
         d.owner = arena_printf(d.arena, "type %zu", i + 1);
@@ -234,6 +234,12 @@ static int take_type(Declaration d, size_t i, AgentdStateType *type, ForeignType
         r = take_boolean(&d, "name_is_path", &name_is_path);
         if (r < 0)
                 return r;
+        r = take_boolean(&d, "reloads", &reloads);
+        if (r < 0)
+                return r;
+        r = take_boolean(&d, "restarts", &restarts);
+        if (r < 0)
+                return r;
         r = take_boolean(&d, "prepare", &extra->prepare);
         if (r < 0)
                 return r;
@@ -251,7 +257,8 @@ static int take_type(Declaration d, size_t i, AgentdStateType *type, ForeignType
                         "declares %s with the timeout '%.64s', which is not a time span like \"2min\"",
                         d.owner, timeout);
         /* Who does not say that its check can be relied on is not relied on. */
-        type->flags = (plan ? 0 : AGENTD_NO_PLAN) | (name_is_path ? AGENTD_NAME_IS_PATH : 0);
+        type->flags = (plan ? 0 : AGENTD_NO_PLAN) | (name_is_path ? AGENTD_NAME_IS_PATH : 0) |
+                      (reloads ? AGENTD_RELOADS : 0) | (restarts ? AGENTD_RESTARTS : 0);
         return take_parameters(&d, "parameters", 0, &type->parameters);
 }
 

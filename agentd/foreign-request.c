@@ -233,13 +233,24 @@ void foreign_write_head(FILE *f, const ForeignCall *call) {
 
 void foreign_write_state(FILE *f, const ForeignCall *call, size_t i, const AgentdState *state,
         const char *parameters, size_t parameters_size) {
-        bool pending = state->flags & AGENTD_STATE_PENDING;
+        static const struct {
+                const char *name;
+                uint32_t flag;
+        } flags[] = {
+                { "pending", AGENTD_STATE_PENDING },
+                { "noticed", AGENTD_STATE_NOTICED },
+                { "reload", AGENTD_STATE_RELOAD },
+                { "restart", AGENTD_STATE_RESTART },
+        };
 
         if (call->encoding == FOREIGN_SHELL) {
-                (void) fprintf(f, "request='%s' type='%s' plan=%s diff=%s index=%zu pending=%s ",
+                (void) fprintf(f, "request='%s' type='%s' plan=%s diff=%s index=%zu ",
                         request_names[call->request], call->type,
                         call->flags & AGENTD_PLAN ? "true" : "false",
-                        call->flags & AGENTD_DIFF ? "true" : "false", i, pending ? "true" : "false");
+                        call->flags & AGENTD_DIFF ? "true" : "false", i);
+                FOREACH_ELEMENT(flag, flags)
+                        (void) fprintf(
+                                f, "%s=%s ", flag->name, state->flags & flag->flag ? "true" : "false");
                 put_assignment(f, "root", call->root);
                 put_assignment(f, "id", state->id);
                 put_assignment(f, "name", state->name);
@@ -252,7 +263,9 @@ void foreign_write_state(FILE *f, const ForeignCall *call, size_t i, const Agent
         put_json_string(f, state->id);
         (void) fputs(",\"name\":", f);
         put_json_string(f, state->name);
-        (void) fprintf(f, ",\"pending\":%s,\"parameters\":", pending ? "true" : "false");
+        FOREACH_ELEMENT(flag, flags)
+                (void) fprintf(f, ",\"%s\":%s", flag->name, state->flags & flag->flag ? "true" : "false");
+        (void) fputs(",\"parameters\":", f);
         (void) fwrite(parameters, 1, parameters_size, f);
         (void) fputc('}', f);
 }

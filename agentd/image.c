@@ -208,6 +208,16 @@ bool image_extra_is_same(const Image *a, uint32_t i, const Image *b, uint32_t k)
                image_hooks_are_same(a, i, b, k);
 }
 
+const char *image_trigger_kind_to_string(uint32_t kind) {
+        static const char *const names[_IMAGE_TRIGGER_MAX] = {
+                [IMAGE_TRIGGER_PATH] = "path",
+                [IMAGE_TRIGGER_EVERY] = "every",
+        };
+
+        assert(kind < _IMAGE_TRIGGER_MAX);
+        return names[kind];
+}
+
 int path_compare(const char *a, const char *b) {
         while (*a && *a == *b) {
                 a++;
@@ -277,6 +287,27 @@ static const char *validate_extras(const Validation *v, const ImageHeader *h) {
         return NULL;
 }
 
+static const char *validate_triggers(const Validation *v, const ImageHeader *h) {
+        for (uint32_t i = 0; i < h->triggers.n; i++) {
+                const ImageTrigger *trigger = ARRAY(v, h->triggers, ImageTrigger) + i;
+                bool good = name_fits(v, trigger->name) && trigger->kind < _IMAGE_TRIGGER_MAX &&
+                            trigger->role < h->roles.n && trigger->recursive <= 1 &&
+                            slice_fits(trigger->states, h->triggered.n);
+
+                if (good && trigger->kind == IMAGE_TRIGGER_PATH)
+                        good = name_fits(v, trigger->path) && v->base[trigger->path.offset] == '/' &&
+                               (!trigger->recursive || text_fits(v, trigger->exclude));
+                else if (good)
+                        good = trigger->every_usec > 0;
+                if (!good)
+                        return "a trigger is not well-formed";
+        }
+        for (uint32_t i = 0; i < h->triggered.n; i++)
+                if (ARRAY(v, h->triggered, uint32_t)[i] >= h->states.n)
+                        return "a trigger is for no state";
+        return NULL;
+}
+
 const char *image_validate(const uint8_t *base, size_t size) {
         const Validation v = { .base = base, .size = size };
         const ImageHeader *h = (const ImageHeader *) base;
@@ -297,7 +328,8 @@ const char *image_validate(const uint8_t *base, size_t size) {
                 !ARRAY_FITS(&v, h->watches, ImageWatch) || !ARRAY_FITS(&v, h->files, ImageFile) ||
                 !ARRAY_FITS(&v, h->facts, ImageFact) || !ARRAY_FITS(&v, h->paths, ImagePath) ||
                 !ARRAY_FITS(&v, h->extras, ImageExtra) || !ARRAY_FITS(&v, h->listeners, ImageListener) ||
-                !ARRAY_FITS(&v, h->texts, ImageText))
+                !ARRAY_FITS(&v, h->texts, ImageText) || !ARRAY_FITS(&v, h->triggers, ImageTrigger) ||
+                !ARRAY_FITS(&v, h->triggered, uint32_t))
                 return "an array lies outside";
 
         for (uint32_t i = 0; i < h->modules.n; i++) {
@@ -376,5 +408,5 @@ const char *image_validate(const uint8_t *base, size_t size) {
                         return "a path is not well-formed";
         }
 
-        return validate_extras(&v, h);
+        return validate_extras(&v, h) ?: validate_triggers(&v, h);
 }

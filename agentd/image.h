@@ -18,7 +18,7 @@
 #include "util.h"
 
 /* The version of the layout below. Loader and engine are one program, so a difference can only be a bug. */
-#define IMAGE_VERSION 4
+#define IMAGE_VERSION 5
 #define IMAGE_MAGIC   UINT64_C(0x31656761746e6761) /* "agntage1" */
 
 /* Addresses reserved for an image, and the size of its file: pages cost nothing before they are touched. */
@@ -54,6 +54,8 @@ typedef struct ImageHeader {
         ImageArray extras;     /* ImageExtra */
         ImageArray listeners;  /* ImageListener, sorted by `to`, then `state` */
         ImageArray texts;      /* ImageText: what lists of texts are slices of */
+        ImageArray triggers;   /* ImageTrigger */
+        ImageArray triggered;  /* uint32_t: indices of states, which triggers have slices of */
         uint32_t n_batch_keys; /* they are 1 … so many */
         uint32_t padding;
         Settings settings; /* of agentd.toml */
@@ -140,6 +142,26 @@ typedef struct ImageListener {
         uint32_t what; /* IMAGE_LISTEN_… */
         uint32_t padding;
 } ImageListener;
+
+typedef enum ImageTriggerKind {
+        IMAGE_TRIGGER_PATH,
+        IMAGE_TRIGGER_EVERY,
+        _IMAGE_TRIGGER_MAX,
+} ImageTriggerKind;
+
+/* Something by which states are looked at. */
+typedef struct ImageTrigger {
+        ImageText name;
+        uint32_t kind;
+        uint32_t role;
+        uint32_t line, column;
+        uint32_t recursive; /* of a path: 1: all that lies below it as well */
+        ImageText path;     /* of a path */
+        ImageText exclude;  /* of a path that is recursive: patterns, a line each */
+        ImageArray states;  /* offset is an index into triggered */
+        uint32_t padding;
+        uint64_t every_usec; /* of every: > 0 */
+} ImageTrigger;
 
 /*
  * A node of the graph: a state, or a group, which stands for all states that a glob matches so that N states can
@@ -246,6 +268,7 @@ bool image_state_has_tag(const Image *image, uint32_t state, const char *tag) _p
 const ImageListener *image_listeners(const Image *image, uint32_t state, uint32_t *ret_n);
 
 const char *hook_to_string(Hook hook);
+const char *image_trigger_kind_to_string(uint32_t kind); /* "path" */
 
 /* Orders paths so that those below a directory come right after it. Return: less than, equal to or greater than 0. */
 int path_compare(const char *a, const char *b) _pure_;
@@ -300,6 +323,14 @@ static inline const ImageArray *image_hook(const Image *image, uint32_t i, Hook 
         const ImageExtra *extra = image_extra(image, i);
 
         return extra && extra->hooks[hook].n > 0 ? &extra->hooks[hook] : NULL;
+}
+
+static inline uint32_t image_n_triggers(const Image *image) {
+        return image->header->triggers.n;
+}
+
+static inline const ImageTrigger *image_trigger(const Image *image, uint32_t i) {
+        return image_array(image, triggers, ImageTrigger) + i;
 }
 
 /* Text k of a list. */

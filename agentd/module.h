@@ -893,6 +893,9 @@ AGENTD_EXPORT void agentd_prepare_after_below(AgentdPrepare *prepare, const char
  * Each state that is finished puts it off for those that are left. */
 AGENTD_EXPORT uint64_t agentd_deadline(AgentdContext *context, size_t i);
 
+/* For prepare: true if the state has check_on, reload_on or restart_on, so that it may be told AGENTD_STATE_NOTICED. */
+AGENTD_EXPORT bool agentd_prepare_listens(AgentdPrepare *prepare);
+
 #ifdef __cplusplus
 }
 #endif

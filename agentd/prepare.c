@@ -62,6 +62,10 @@ void agentd_prepare_removal(AgentdPrepare *prepare, unsigned parameter, const Ag
         state->removal[parameter] = arena_memdup(&loader->scratch, value, sizeof(*value));
 }
 
+bool agentd_prepare_listens(AgentdPrepare *prepare) {
+        return prepare->state->listens;
+}
+
 void agentd_prepare_edits(AgentdPrepare *prepare, const char *path) {
         prepare->state->edits = arena_strdup(&prepare->loader->scratch, path);
 }
@@ -180,6 +184,9 @@ static void hash_state(State *state) {
         /* What the state depends on is no part of it: nothing is checked otherwise after something else. */
         if (state->when)
                 expression_feed(state->when, add_to_hash, &hash);
+        /* Modules can ask whether it listens to anything. */
+        if (state->listens)
+                (void) crypto_generichash_update(&hash, (const uint8_t *) "listens", sizeof("listens"));
         /* Most of them are not there. */
         for (uint32_t i = 0; i < state->type->n_parameters; i++)
                 if (state->parameters[i].type != AGENTD_NONE) {

@@ -140,8 +140,9 @@ static void write_listeners(Loader *loader, ImageHeader *header) {
                 MAKE_ARRAY(loader, &header->listeners, loader->n_listeners, ImageListener);
         uint32_t n = 0;
 
-        if (loader->n_listeners > 0)
-                qsort(loader->listeners, loader->n_listeners, sizeof(ImageListener), compare_listeners);
+        if (loader->n_listeners == 0)
+                return;
+        qsort(loader->listeners, loader->n_listeners, sizeof(ImageListener), compare_listeners);
         for (uint32_t i = 0; i < loader->n_listeners; i++)
                 if (n > 0 && compare_listeners(&listeners[n - 1], &loader->listeners[i]) == 0)
                         listeners[n - 1].what |= loader->listeners[i].what;
@@ -259,6 +260,34 @@ static void write_files(Loader *loader, ImageHeader *header) {
         }
 }
 
+static void write_triggers(Loader *loader, ImageHeader *header) {
+        ImageTrigger *triggers = MAKE_ARRAY(loader, &header->triggers, loader->n_triggers, ImageTrigger);
+        uint32_t *triggered, n = 0;
+
+        for (uint32_t i = 0; i < loader->n_triggers; i++)
+                n += loader->triggers[i]->n_states;
+        triggered = MAKE_ARRAY(loader, &header->triggered, n, uint32_t);
+        n = 0;
+        for (uint32_t i = 0; i < loader->n_triggers; i++) {
+                const Trigger *trigger = loader->triggers[i];
+
+                triggers[i] = (ImageTrigger){
+                        .name = text(loader, trigger->name),
+                        .kind = trigger->path ? IMAGE_TRIGGER_PATH : IMAGE_TRIGGER_EVERY,
+                        .role = trigger->role->index,
+                        .line = trigger->place.line,
+                        .column = trigger->place.column,
+                        .recursive = trigger->recursive,
+                        .path = trigger->path ? text(loader, trigger->path) : (ImageText){},
+                        .exclude = trigger->recursive ? text(loader, trigger->exclude ?: "") : (ImageText){},
+                        .states = { .offset = n, .n = trigger->n_states },
+                        .every_usec = trigger->every_usec,
+                };
+                for (uint32_t k = 0; k < trigger->n_states; k++)
+                        triggered[n++] = trigger->states[k];
+        }
+}
+
 static void write_facts(Loader *loader, ImageHeader *header) {
         ImageFact *facts = MAKE_ARRAY(loader, &header->facts, loader->n_noted, ImageFact);
 
@@ -339,6 +368,7 @@ void image_compile(Loader *loader) {
         write_nodes(loader, header);
         write_files(loader, header);
         write_facts(loader, header);
+        write_triggers(loader, header);
 
         header->settings = loader->settings;
         header->magic = IMAGE_MAGIC;

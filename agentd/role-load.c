@@ -165,6 +165,7 @@ void loader_run(Loader *loader) {
                 if (!loader->states[i]->broken)
                         state_prepare(loader, loader->states[i]);
         foreign_prepare_all(loader);
+        triggers_connect(loader);
         former_check(loader);
         removals_write(loader);
         removals_make(loader);

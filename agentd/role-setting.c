@@ -81,6 +81,7 @@ static void set_references(
                         continue;
                 }
                 reference.place = item->place;
+                state->listens = state->listens || reference.listens != 0;
                 reference.loop = find_loop(names, item);
                 if (reference.loop) {
                         reference.pattern = item->text;
@@ -216,6 +217,31 @@ static void set_was(Names *names, State *state, const char *name, const Value *v
                 if (!strchr(id, ':') || strpbrk(id, "*?[")) {
                         diagnostics_add(&loader->diagnostics, value->place,
                                 "'%s' is no state; write TYPE:NAME, like \"file:/etc/motd\"", id);
+                        state->broken = true;
+                }
+        }
+}
+
+static void set_triggers(Names *names, State *state, const char *name, const Value *value) {
+        Loader *loader = names->loader;
+        StateExtra *extra = extra_of(loader, state);
+        TextList list = {};
+
+        if (get_list(names, value, name, "an array of triggers like [\"trigger:deploy\"]", &list) < 0) {
+                state->broken = true;
+                return;
+        }
+        extra->triggers = arena_new_array(&loader->scratch, TriggerReference, list.n);
+        extra->n_triggers = 0;
+        for (uint32_t i = 0; i < list.n; i++) {
+                const char *trigger = startswith(list.texts[i], "trigger:");
+
+                if (trigger && *trigger)
+                        extra->triggers[extra->n_triggers++] =
+                                (TriggerReference){ .name = trigger, .place = value->items[i].place };
+                else {
+                        diagnostics_add(&loader->diagnostics, value->items[i].place,
+                                "'%s' is no trigger; write trigger:NAME", list.texts[i]);
                         state->broken = true;
                 }
         }
@@ -418,7 +444,8 @@ static const struct {
         { "was", set_was, "state, or array of them", "its id before; it keeps the history of that" },
         { "on_removal", set_on_removal, "`\"keep\"` or `\"absent\"`",
                 "what becomes of it when no role declares it any more; it is kept otherwise" },
-        { "triggers" },
+        { "triggers", set_triggers, "array of triggers",
+                "whenever one of those fires the state is looked at: `[\"trigger:NAME\"]`" },
 };
 
 /* Numbers, times and switches are computed like parameters. Not whether a state is sensitive: that is known before any other

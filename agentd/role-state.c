@@ -17,6 +17,7 @@ typedef enum RoleKey {
         ROLE_HOSTS,
         ROLE_OVERRIDE,
         ROLE_TAGS,
+        ROLE_TRIGGER,
         ROLE_LATER,
 } RoleKey;
 
@@ -32,7 +33,7 @@ static const struct {
         { "hosts", ROLE_HOSTS },
         { "override", ROLE_OVERRIDE },
         { "tags", ROLE_TAGS },
-        { "trigger", ROLE_LATER },
+        { "trigger", ROLE_TRIGGER },
         { "job", ROLE_LATER },
         { "test", ROLE_LATER },
         { "secrets", ROLE_LATER },
@@ -87,10 +88,21 @@ static void unknown_key(Loader *loader, State *state, const Member *member) {
                 return;
         }
 
+        if (word_is_for_listener(member->key)) {
+                diagnostics_add(&loader->diagnostics, member->place,
+                        "unknown key '%s' in %s state; who is told says so: write 'restart_on', 'reload_on' "
+                        "or "
+                        "'check_on' with this state there",
+                        member->key, type->name);
+                return;
+        }
+
         for (uint32_t i = 0; i < state->type->n_parameters && n < NAMES_MAX; i++)
                 names[n++] = type->parameters[i].name;
         for (size_t i = 0; n < NAMES_MAX && (name = state_setting(i, &value, &documentation)); i++)
-                names[n++] = name;
+                if ((!streq(name, "reload_on") || type->flags & AGENTD_RELOADS) &&
+                        (!streq(name, "restart_on") || type->flags & AGENTD_RESTARTS))
+                        names[n++] = name;
         meant = suggest_word(member->key, names, n);
         diagnostics_add(&loader->diagnostics, member->place, "unknown key '%s' in %s state%s%s%s",
                 member->key, type->name, meant ? "; did you mean '" : "", meant ?: "", meant ? "'?" : "");
@@ -485,7 +497,9 @@ void role_make_states(Loader *loader, Role *role) {
                         if (!streq(key->name, table->key))
                                 continue;
                         reserved = true;
-                        if (key->key == ROLE_LATER)
+                        if (key->key == ROLE_TRIGGER)
+                                role_read_triggers(loader, role, table);
+                        else if (key->key == ROLE_LATER)
                                 diagnostics_add(&loader->diagnostics, table->place,
                                         "'%s' is not supported by this version of agentd", table->key);
                 }

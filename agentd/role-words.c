@@ -39,6 +39,8 @@ static const struct {
         { "exclude_pat", "exclude" },
         { "if", "when" },
         { "ignore", "exclude" },
+        { "handler", "check_on" },
+        { "handlers", "check_on" },
         { "include_pat", "include" },
         { "insert_after_match", "after_line" },
         { "insert_before_match", "before_line" },
@@ -46,6 +48,8 @@ static const struct {
         { "insertbefore", "before_line" },
         { "key", "set" },
         { "key_values", "set" },
+        { "listen", "restart_on" },
+        { "listen", "check_on" },
         { "logoutput", "log_output" },
         { "loop", "for_each" },
         { "makedirs", "parents" },
@@ -66,6 +70,7 @@ static const struct {
         { "post_hook", "after_change" },
         { "pre_hook", "before_change" },
         { "recurselimit", "max_depth" },
+        { "refreshonly", "check_on" },
         { "regexp", "match" },
         { "remote_src", "source" },
         { "repl", "replace" },
@@ -83,6 +88,8 @@ static const struct {
         { "state", "ensure" },
         { "stdin", "input" },
         { "strip_components", "strip" },
+        { "subscribe", "restart_on" },
+        { "subscribe", "check_on" },
         { "success_retcodes", "returns" },
         { "target", "path" },
         { "text", "line" },
@@ -127,6 +134,16 @@ static const struct {
         { "roles", "import" },
         { "variables", "vars" },
 };
+
+bool word_is_for_listener(const char *word) {
+        /* There the state that changes names who is told. */
+        static const char *const words[] = { "notify", "watch_in", "listen_in", "onchanges_in" };
+
+        FOREACH_ELEMENT(w, words)
+                if (streq(*w, word))
+                        return true;
+        return false;
+}
 
 const char *suggest_word(const char *word, const char *const *candidates, size_t n) {
         FOREACH_ELEMENT(other, other_words)

@@ -14,6 +14,7 @@
  *      role-state.c      tables → states: parameters, loops, templates
  *      role-setting.c    the settings that every state has
  *      role-removal.c    states that are declared no more; what is written down for that; former ids
+ *      role-trigger.c    triggers, and the states that they are for
  *      parameter.c       a setting → the value that a module sees
  *      role-graph.c      who comes after whom; cycles
  *      role-compile.c    all of it → the image
@@ -147,8 +148,28 @@ typedef struct Given {
         Place place;
 } Given;
 
+/* A trigger: what makes states be looked at. Of path and every_usec one is given. */
+typedef struct Trigger {
+        const char *name;
+        const Role *role;
+        Place place, exclude_place;
+        const char *path, *exclude; /* NULL: not given */
+        bool recursive, broken;
+        usec_t every_usec;
+        uint32_t *states;
+        uint32_t n_states, n_states_allocated;
+} Trigger;
+
+/* That a state has one. */
+typedef struct TriggerReference {
+        const char *name;
+        Place place;
+} TriggerReference;
+
 /* Settings that few states have: see ImageExtra. */
 typedef struct StateExtra {
+        TriggerReference *triggers;
+        uint32_t n_triggers;
         uint32_t retries;
         usec_t retry_delay_usec, interval_usec;
         TextList tags, was, hooks[_HOOK_MAX];
@@ -190,8 +211,9 @@ typedef struct State {
         const char *edits;   /* the file that it is about a part of; or NULL */
         const char **claims; /* paths that it owns besides that of its name */
         uint32_t n_claims, n_claims_allocated;
-        bool broken; /* has an error: it is not prepared */
-        bool nested; /* its name had dots without quotes: what it seems to lack is no news */
+        bool listens; /* to another */
+        bool broken;  /* has an error: it is not prepared */
+        bool nested;  /* its name had dots without quotes: what it seems to lack is no news */
 } State;
 
 /* Where the parameter is given; NULL: nowhere. */
@@ -257,6 +279,10 @@ struct Loader {
         uint32_t n_belows, n_belows_allocated;
         ImageListener *listeners;
         uint32_t n_listeners, n_listeners_allocated;
+        Trigger **triggers;
+        uint32_t n_triggers, n_triggers_allocated;
+        Map trigger_map;     /* name → trigger */
+        Map off_triggers;    /* names in roles that are off */
         const char **groups; /* patterns, by node - n_states */
         uint32_t n_groups, n_groups_allocated;
         Map group_map;
@@ -428,6 +454,10 @@ const char *normalise_reference(Loader *loader, const char *text);
 /* `tags`, of a state or a role. Return: 0; -EINVAL. */
 int tags_read(Names *names, const Value *value, TextList *ret);
 
+/* role-trigger.c: those of a role, table `trigger` of it; then which states have which. */
+void role_read_triggers(Loader *loader, const Role *role, const Member *table);
+void triggers_connect(Loader *loader);
+
 /* parameter.c */
 
 /* Converts a setting. Errors become diagnostics. *ret_tainted is set if a secret went in, and left alone if not.
@@ -458,6 +488,8 @@ const Helper *loader_nth_helper(const Loader *loader, size_t n);
 void modules_open_all(Loader *loader);
 
 /* role-words.c: as suggest(), but knows also what other tools call it. */
+/* A word by which another tool says, in the state that changes, who is told of it. */
+bool word_is_for_listener(const char *word);
 const char *suggest_word(const char *word, const char *const *candidates, size_t n);
 
 /* prepare.c: calls prepare and watch. */

@@ -69,6 +69,7 @@ static bool may_go(Run *run, uint32_t state) {
                 return false;
         /* Who only looks keeps nobody off. */
         run->nodes[state].held = !run_plans(run);
+        run_take_owed(run, state);
         run_key_begin(run, state);
         return true;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* What the files of a run share: run.c (graph, batches, dispatch), run-answer.c, run-lost.c, run-hook.c,
+/* What the files of a run share: run.c (graph, batches, dispatch), run-answer.c, run-listen.c, run-lost.c, run-hook.c,
  * run-attempt.c, run-detail.c. */
 
 #include "run.h"
@@ -27,6 +27,8 @@ typedef struct Node {
         uint8_t step;
         uint8_t result;
         uint8_t attempts; /* that have failed, if it may have several */
+        uint8_t owed;     /* IMAGE_LISTEN_…: what it is given, since what it listens to has changed */
+        uint8_t late;     /* … and what came up again while a worker had it */
         bool pending : 1; /* in a plan: something that it depends on would change first */
         bool held : 1;    /* it has been begun */
         bool keyed : 1;   /* it counts in Run.keys */
@@ -34,6 +36,7 @@ typedef struct Node {
         bool looked : 1;  /* its before_check was over, in this batch */
         bool applied : 1; /* in this attempt an apply was sent, or what goes before it is done */
         bool touched : 1; /* … or in one before */
+        bool given : 1;   /* it was given to be changed */
         RunDetail *detail;
 } Node;
 
@@ -188,6 +191,20 @@ void run_wake_in(Run *run, usec_t delay);
 /* run-answer.c: of WorkerHandlers */
 int run_on_record(void *userdata, Batch *batch, MessageKind kind, MessageReader *reader);
 void run_on_end(void *userdata, Batch *batch);
+
+/* run-listen.c */
+
+/* A state has its result: those that listen to it, and come later in the run, are given what they listen for. */
+void run_tell_listeners(Run *run, uint32_t state, Result result);
+
+/* The state is about to be looked at: what it is owed from before is given to it. */
+void run_take_owed(Run *run, uint32_t state);
+
+/* The batch goes to be applied. */
+void run_tell_apply(Run *run, const Batch *batch);
+
+/* Of WorkerHandlers. */
+uint32_t run_flags_of(void *userdata, const Batch *batch, uint32_t state);
 
 /* run-lost.c: likewise */
 void run_on_lost(void *userdata, Batch *batch, WorkerLoss loss, const char *detail, pid_t stuck_pid);

@@ -57,6 +57,7 @@ static void set_result(Run *run, uint32_t i, Result result) {
         if (result == RESULT_SKIPPED)
                 run_drop_detail(node);
         node->held = false;
+        run_tell_listeners(run, i, result);
         if (!run->probing)
                 run->handlers->on_result(run->userdata, run, i);
         run_drop_detail(node);
@@ -121,12 +122,6 @@ static void on_free(void *userdata) {
         run_schedule(userdata);
 }
 
-static bool is_pending(void *userdata, uint32_t state) {
-        const Run *run = userdata;
-
-        return run->nodes[state].pending;
-}
-
 static int64_t run_id(void *userdata) {
         Run *run = userdata;
 
@@ -135,7 +130,7 @@ static int64_t run_id(void *userdata) {
 
 static const WorkerHandlers batch_handlers = {
         .run_id = run_id,
-        .is_pending = is_pending,
+        .flags_of = run_flags_of,
         .on_record = run_on_record,
         .on_end = run_on_end,
         .on_lost = run_on_lost,
@@ -345,6 +340,8 @@ static void send_batch(Run *run, Batch *batch) {
                 }
         }
 
+        if (batch->phase == PHASE_APPLY)
+                run_tell_apply(run, batch);
         batch->next = run->in_flight;
         run->in_flight = batch;
         run->n_in_flight++;

@@ -65,6 +65,12 @@ typedef struct RunHandlers {
          * true. */
         bool (*may_begin)(void *userdata, Run *run, uint32_t state);
 
+        /* What the state is owed from before this run, when it is about to be looked at: IMAGE_LISTEN_…. NULL: nothing. */
+        uint32_t (*owed)(void *userdata, Run *run, uint32_t state);
+
+        /* These are about to be changed, each of them once. NULL: nobody wants to know. */
+        void (*will_apply)(void *userdata, Run *run, const uint32_t *states, uint32_t n);
+
         /* The number of the run, for what it starts. NULL: that of its options. */
         int64_t (*number)(void *userdata, Run *run);
 
@@ -119,6 +125,15 @@ bool run_holds(const Run *run, uint32_t state);
 
 /* True if the state is part of the run and has no result yet. */
 bool run_is_open(const Run *run, uint32_t state);
+
+/* True if the state was given to be changed. */
+bool run_has_applied(const Run *run, uint32_t state);
+
+/* What the state was given of all that it is owed, IMAGE_LISTEN_…, less what came up again meanwhile; for on_result. */
+uint32_t run_owed(const Run *run, uint32_t state);
+
+/* What a state listens to has changed in another run: if a worker has it now, it may have come too early. */
+void run_notice(Run *run, uint32_t state, uint32_t what);
 
 /* The states that workers have now, or whose hooks run; then those that are tried again later; `max` at most. Returns how
  * many. */

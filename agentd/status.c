@@ -136,9 +136,65 @@ static json_t *collect_former(const Image *image) {
         return former;
 }
 
+/* ---- What is owed ----------------------------------------------------------------------------------------------- */
+
+/* What each state listens for, one byte each; NULL: out of memory. */
+static uint8_t *listens_for(const Image *image) {
+        const ImageListener *listeners = image_array(image, listeners, ImageListener);
+        uint8_t *what = calloc(MAX(image_n_states(image), 1U), 1);
+
+        for (uint32_t i = 0; what && i < image->header->listeners.n; i++)
+                what[listeners[i].state] |= (uint8_t) listeners[i].what;
+        return what;
+}
+
+static void set_because(StatusTable *t, uint32_t i, const char *because) {
+        char *copy;
+
+        if (!t->because)
+                t->because = calloc(image_n_states(t->image), sizeof(*t->because));
+        if (!t->because || !because || streq_ptr(t->because[i], because))
+                return;
+        copy = strdup(because);
+        if (!copy)
+                return;
+        free(t->because[i]);
+        t->because[i] = copy;
+}
+
+static void put_owed(Store *store, const StatusTable *t, uint32_t i) {
+        const StateStatus *s = &t->states[i];
+        const StoreOwed owed = {
+                .state = image_state_id(t->image, i),
+                .what = s->owed | s->maybe_owed,
+                .because = (t->because ? t->because[i] : NULL) ?: "",
+        };
+
+        if (owed.what != 0)
+                store_put_owed(store, &owed);
+        else
+                store_remove_owed(store, owed.state);
+}
+
+static void carry_owed(
+        StatusTable *t, uint32_t i, const StatusTable *old, uint32_t k, uint8_t listens, Store *store) {
+        const StateStatus *from = &old->states[k];
+        StateStatus *to = &t->states[i];
+
+        if ((from->owed | from->maybe_owed) == 0)
+                return;
+        to->owed = from->owed & listens;
+        to->maybe_owed = from->maybe_owed & listens;
+        to->n_maybe = to->maybe_owed != 0 ? from->n_maybe : 0;
+        if ((to->owed | to->maybe_owed) != 0)
+                set_because(t, i, old->because ? old->because[k] : NULL);
+        if (to->owed != from->owed || to->maybe_owed != from->maybe_owed)
+                put_owed(store, t, i);
+}
+
 /* ---- Where status comes from ------------------------------------------------------------------------------------- */
 
-static void carry_over(StatusTable *t, const StatusTable *old, Store *store) {
+static void carry_over(StatusTable *t, const StatusTable *old, const uint8_t *listens, Store *store) {
         for (uint32_t k = 0; k < image_n_states(old->image); k++) {
                 const char *id = image_state_id(old->image, k);
                 const StateStatus *from = &old->states[k];
@@ -148,8 +204,11 @@ static void carry_over(StatusTable *t, const StatusTable *old, Store *store) {
                 if (i == NO_STATE) {
                         if (in_store)
                                 store_remove_status(store, id);
+                        if ((from->owed | from->maybe_owed) != 0)
+                                store_remove_owed(store, id);
                         continue;
                 }
+                carry_owed(t, i, old, k, listens[i], store);
                 t->states[i].changed_usec = from->changed_usec;
                 if (!image_state_is_same(t->image, i, old->image, k)) {
                         if (from->result != RESULT_NONE)
@@ -165,6 +224,7 @@ static void carry_over(StatusTable *t, const StatusTable *old, Store *store) {
 
 typedef struct Loading {
         StatusTable *table;
+        const uint8_t *listens;
         Store *store;
         json_t *former; /* ids of before → when they were changed */
 } Loading;
@@ -199,8 +259,26 @@ static int on_status(void *userdata, const StoreStatus *status) {
         return 0;
 }
 
+static int on_owed(void *userdata, const StoreOwed *owed) {
+        const Loading *loading = userdata;
+        StatusTable *t = loading->table;
+        uint32_t i = status_find(t, owed->state);
+
+        if (i == NO_STATE) {
+                store_remove_owed(loading->store, owed->state);
+                return 0;
+        }
+        t->states[i].owed = (uint8_t) owed->what & loading->listens[i];
+        if (t->states[i].owed != 0)
+                set_because(t, i, *owed->because ? owed->because : NULL);
+        if (t->states[i].owed != owed->what)
+                put_owed(loading->store, t, i);
+        return 0;
+}
+
 int status_table_new(Image *image, const StatusTable *old, Store *store, StatusTable **ret) {
         _cleanup_(status_table_freep) StatusTable *t = NULL;
+        _cleanup_free_ uint8_t *listens = NULL;
         uint32_t n;
         int r;
 
@@ -222,13 +300,19 @@ int status_table_new(Image *image, const StatusTable *old, Store *store, StatusT
         if (r < 0)
                 return r;
 
+        listens = listens_for(image);
+        if (!listens)
+                return -ENOMEM;
         if (old) {
-                carry_over(t, old, store);
+                carry_over(t, old, listens, store);
                 take_over(t, old, NULL, store);
         } else {
-                Loading loading = { .table = t, .store = store, .former = collect_former(image) };
+                Loading loading = {
+                        .table = t, .listens = listens, .store = store, .former = collect_former(image)
+                };
 
                 /* What cannot be read is not known: the next run finds out. */
+                (void) store_each_owed(store, on_owed, &loading);
                 (void) store_each_status(store, on_status, &loading);
                 take_over(t, NULL, loading.former, store);
                 json_decref(loading.former);
@@ -244,6 +328,10 @@ StatusTable *status_table_free(StatusTable *t) {
         if (t->states)
                 for (uint32_t i = 0; i < image_n_states(t->image); i++)
                         free(t->states[i].error);
+        if (t->because)
+                for (uint32_t i = 0; i < image_n_states(t->image); i++)
+                        free(t->because[i]);
+        free(t->because);
         free(t->states);
         free(t->slots);
         image_unref(t->image);
@@ -306,4 +394,63 @@ StatusChange status_set(StatusTable *t, Store *store, uint32_t state, Result res
         if (is_bad(result))
                 return STATUS_WORSE;
         return is_bad(before) ? STATUS_RECOVERED : STATUS_OTHER;
+}
+
+/* ---- What is owed ---------------------------------------------------------------------------------------------- */
+
+void status_owe(StatusTable *t, Store *store, uint32_t state, uint32_t what, const char *because) {
+        StateStatus *s = &t->states[state];
+        uint8_t before = s->owed | s->maybe_owed;
+        bool same = streq_ptr(status_owed_because(t, state), because);
+
+        assert(what != 0 && (what & ~_IMAGE_LISTEN_ALL) == 0);
+
+        s->owed |= (uint8_t) what;
+        if (same && (s->owed | s->maybe_owed) == before)
+                return;
+        set_because(t, state, because);
+        put_owed(store, t, state);
+}
+
+bool status_may_owe(StatusTable *t, Store *store, uint32_t state, uint32_t what, const char *because) {
+        StateStatus *s = &t->states[state];
+        uint8_t before = s->owed | s->maybe_owed;
+
+        assert((what & ~_IMAGE_LISTEN_ALL) == 0);
+
+        s->maybe_owed |= (uint8_t) what;
+        if (s->n_maybe < UINT16_MAX)
+                s->n_maybe++;
+        if ((s->owed | s->maybe_owed) == before)
+                return false;
+        if (before == 0)
+                set_because(t, state, because);
+        put_owed(store, t, state);
+        return true;
+}
+
+void status_is_known(StatusTable *t, Store *store, uint32_t state) {
+        StateStatus *s = &t->states[state];
+        uint8_t before = s->owed | s->maybe_owed;
+
+        if (s->n_maybe == 0 || --s->n_maybe > 0)
+                return;
+        s->maybe_owed = 0;
+        if (s->owed != before)
+                put_owed(store, t, state);
+}
+
+void status_pay(StatusTable *t, Store *store, uint32_t state, uint32_t what) {
+        StateStatus *s = &t->states[state];
+
+        if ((s->owed & what) == 0)
+                return;
+        s->owed &= (uint8_t) ~what;
+        put_owed(store, t, state);
+}
+
+const char *status_owed_because(const StatusTable *t, uint32_t state) {
+        const StateStatus *s = &t->states[state];
+
+        return t->because && (s->owed | s->maybe_owed) != 0 ? t->because[state] : NULL;
 }

@@ -16,6 +16,9 @@ typedef struct StateStatus {
         usec_t changed_usec; /* when it was last repaired; 0: never */
         char *error;         /* NULL */
         Result result;       /* RESULT_NONE: never looked at */
+        uint8_t owed; /* IMAGE_LISTEN_…: what it has still to do, as it listens to what has changed */
+        uint8_t maybe_owed; /* likewise, of what is being changed right now: the store knows of it already */
+        uint16_t n_maybe;   /* so many states that it listens to are being changed */
 } StateStatus;
 
 typedef struct StatusTable {
@@ -25,13 +28,15 @@ typedef struct StatusTable {
         uint32_t
                 *slots; /* of the index by id: each a state, or UINT32_MAX; their number is a power of two */
         uint32_t slots_mask;
+        char **because; /* by state: id of the one by which it is owed something; NULL before there was any */
 } StatusTable;
 
 /*
  * Takes a reference of the image. Status is taken from an older table (may be NULL), or else from the store. States that are
  * gone are removed from the store. A state that was declared otherwise before, or whose module is another one, has not been
- * looked at: of it only changed_usec stays. So it is with one that says (`was`) under which id it was known before; its results
- * and events in the store are renamed. (What comes from the store is taken as it is: the store does not know how a
+ * looked at: of it only changed_usec stays, and what it is owed as far as it still listens. So it is with one that says (`was`)
+ * under which id it was known before; its results and events in the store are renamed. (What comes from the store is taken as it
+ * is: the store does not know how a
  * state was declared.)
  *
  * Return: 0; -ENOMEM.
@@ -55,3 +60,26 @@ void status_forget(StatusTable *table, Store *store, uint32_t state);
 
 /* A run that was no plan has found this. Return: what it means. */
 StatusChange status_set(StatusTable *table, Store *store, uint32_t state, Result result, const char *error);
+
+/*
+ * status_owe() - a state has to do something since another has changed
+ * @what:    IMAGE_LISTEN_…, added to what is owed already
+ * @because: id of the other
+ */
+void status_owe(StatusTable *table, Store *store, uint32_t state, uint32_t what, const char *because);
+
+/*
+ * status_may_owe() - likewise, since another is about to be changed
+ *
+ * That is written down, and counts after a restart only: so nothing is lost if agentd is killed before it knows whether the other has
+ * changed. When it does, status_is_known() is called, after status_owe() if that is so.
+ * Return: true if there is something new for the store.
+ */
+bool status_may_owe(StatusTable *table, Store *store, uint32_t state, uint32_t what, const char *because);
+void status_is_known(StatusTable *table, Store *store, uint32_t state);
+
+/* It has done so. */
+void status_pay(StatusTable *table, Store *store, uint32_t state, uint32_t what);
+
+/* Id of the state that has changed; NULL if it is owed nothing, or memory was short. */
+const char *status_owed_because(const StatusTable *table, uint32_t state);

@@ -44,6 +44,8 @@ typedef enum RowKind {
         ROW_CONTENT,
         ROW_STATUS,
         ROW_STATUS_REMOVE,
+        ROW_OWED,
+        ROW_OWED_REMOVE,
         ROW_EVENT,
         ROW_REMOVAL,
         ROW_REMOVAL_FORGET,

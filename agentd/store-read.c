@@ -187,6 +187,33 @@ int store_each_removal(
         return r < 0 ? r : r_end;
 }
 
+int store_each_owed(Store *s, int (*on_owed)(void *userdata, const StoreOwed *owed), void *userdata) {
+        sqlite3_stmt *statement;
+        int rc, r = 0, r_end;
+
+        assert(s);
+        assert(on_owed);
+
+        statement = query(s, "SELECT state, what, because FROM owed", NULL, 0);
+        if (!statement)
+                return -EIO;
+        s->n_reading++;
+        while ((rc = sqlite3_step(statement)) == SQLITE_ROW) {
+                const StoreOwed owed = {
+                        .state = text(statement, 0) ?: "",
+                        .what = (uint32_t) sqlite3_column_int64(statement, 1),
+                        .because = text(statement, 2) ?: "",
+                };
+
+                r = on_owed(userdata, &owed);
+                if (r < 0)
+                        break;
+        }
+        s->n_reading--;
+        r_end = query_end(s, statement, rc);
+        return r < 0 ? r : r_end;
+}
+
 /* ---- Runs ------------------------------------------------------------------------------------------------------ */
 
 #define RUN_COLUMNS "id, mode, cause, started, finished, summary, error, vars"

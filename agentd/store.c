@@ -238,6 +238,8 @@ static const char *const statements[_ROW_KIND_MAX] = {
         [ROW_STATUS] = "INSERT OR REPLACE INTO status (state, result, since, changed, error)"
                        " VALUES (?, ?, ?, ?, ?)",
         [ROW_STATUS_REMOVE] = "DELETE FROM status WHERE state = ?",
+        [ROW_OWED] = "INSERT OR REPLACE INTO owed (state, what, because) VALUES (?, ?, ?)",
+        [ROW_OWED_REMOVE] = "DELETE FROM owed WHERE state = ?",
         [ROW_EVENT] =
                 "INSERT OR REPLACE INTO events (id, time, kind, message, run, state, role, result, data)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -718,6 +720,26 @@ void store_rename_state(Store *s, const char *from, const char *to) {
 
         enqueue(s, row_new(ROW_RENAME, columns, ELEMENTSOF(columns)), 0);
         enqueue(s, row_new(ROW_RENAME_OWED, columns, ELEMENTSOF(columns)), 0);
+}
+
+void store_put_owed(Store *s, const StoreOwed *owed) {
+        const Column columns[] = {
+                column_text(owed->state),
+                column_integer(owed->what),
+                column_text(owed->because),
+        };
+
+        assert(s);
+
+        enqueue(s, row_new(ROW_OWED, columns, ELEMENTSOF(columns)), 0);
+}
+
+void store_remove_owed(Store *s, const char *state) {
+        const Column columns[] = { column_text(state) };
+
+        assert(s);
+
+        enqueue(s, row_new(ROW_OWED_REMOVE, columns, ELEMENTSOF(columns)), 0);
 }
 
 int64_t store_put_event(Store *s, const StoreEvent *event) {

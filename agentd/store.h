@@ -137,6 +137,17 @@ void store_forget_removal(Store *store, const char *state);
  * later is not touched. */
 void store_rename_state(Store *store, const char *from, const char *to);
 
+/* What a state has still to do since another one, that it listens to, has changed. */
+typedef struct StoreOwed {
+        const char *state;
+        uint32_t what;       /* IMAGE_LISTEN_… */
+        const char *because; /* id of the other */
+} StoreOwed;
+
+/* Adds, or replaces. */
+void store_put_owed(Store *store, const StoreOwed *owed);
+void store_remove_owed(Store *store, const char *state);
+
 typedef struct StoreEvent {
         usec_t time_usec;
         const char *kind, *message;
@@ -157,6 +168,9 @@ int store_each_status(
 /* Likewise, for what was put by store_put_removal(). */
 int store_each_removal(Store *store,
         int (*on_removal)(void *userdata, const char *state, const char *recipe), void *userdata);
+
+/* Likewise, what is owed. */
+int store_each_owed(Store *store, int (*on_owed)(void *userdata, const StoreOwed *owed), void *userdata);
 
 /* Runs newest first, those with an id below `before` (0: all), of a mode (NULL: any), `limit` at most.
  * Return: a new array; NULL if the store cannot be read, or memory is short. */

@@ -1074,6 +1074,44 @@ TEST(the_host_is_disabled_and_enabled) {
         expect_problem("POST", "/v1/enable", NULL, 500, "internal", "Read-only");
 }
 
+TEST(triggers_are_listed_and_fired) {
+        _cleanup_answer_ Answer answer = get("/v1/triggers");
+
+        ASSERT_EQ(json_array_size(json_object_get(answer.json, "items")), 2);
+        assert_json(json_object_get(answer.json, "next"), "null");
+        answer_done(&answer);
+        answer = get("/v1/triggers?limit=1");
+        ASSERT_EQ(json_array_size(json_object_get(answer.json, "items")), 1);
+        assert_json(json_object_get(answer.json, "next"), "\"deploy\"");
+        answer_done(&answer);
+        answer = get("/v1/triggers?limit=1&after=deploy");
+        assert_json(json_object_get(json_array_get(json_object_get(answer.json, "items"), 0), "trigger"),
+                "\"often\"");
+        assert_json(json_object_get(answer.json, "next"), "null");
+        answer_done(&answer);
+        expect_problem("GET", "/v1/triggers?after=x", NULL, 400, "bad-request", "after 'x' is no cursor");
+        expect_problem("GET", "/v1/triggers?limit=0", NULL, 400, "bad-request", "limit");
+
+        answer = ask_with("POST", "/v1/triggers/deploy/fire", NULL, NULL);
+        ASSERT_EQ(answer.status, 200);
+        ASSERT_EQ(engine.n_fired, 1);
+        assert_json(json_object_get(answer.json, "n_fired"), "1");
+        answer_done(&answer);
+        expect_problem(
+                "POST", "/v1/triggers/deplyo/fire", NULL, 404, "not-found", "there is no trigger 'deplyo'");
+        expect_problem("POST", "/v1/triggers/deploy/fire", "{\"x\": 1}", 400, "bad-request", "x");
+        engine.r = -EPERM;
+        engine.disabled = json_pack("{s:s, s:s}", "by", "root", "reason", "testing");
+        expect_problem("POST", "/v1/triggers/deploy/fire", NULL, 409, "conflict",
+                "the host is disabled by root: testing");
+        engine.r = -ESHUTDOWN;
+        expect_problem("POST", "/v1/triggers/deploy/fire", NULL, 503, "not-ready", "");
+        ASSERT_EQ(engine.n_fired, 1);
+        adopt(NULL);
+        expect_problem("GET", "/v1/triggers", NULL, 503, "not-ready", "");
+        expect_problem("POST", "/v1/triggers/deploy/fire", NULL, 503, "not-ready", "");
+}
+
 TEST(the_log_level_is_set) {
         _cleanup_answer_ Answer answer = get("/v1/log-level");
         int level = log_get_max_level();
@@ -1150,6 +1188,7 @@ int main(void) {
                 HOSTED(a_chain_of_blocked_states_ends_where_it_began),
                 HOSTED(who_waits_when_it_ends_is_forgotten),
                 HOSTED(the_host_is_disabled_and_enabled),
+                HOSTED(triggers_are_listed_and_fired),
                 HOSTED(the_log_level_is_set),
                 RUN(cursors_and_times),
         };

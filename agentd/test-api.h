@@ -16,6 +16,7 @@
 
 #include "api-internal.h"
 #include "engine-run.h"
+#include "engine-trigger.h"
 #include "log.h"
 #include "test-image.h"
 #include "test.h"
@@ -70,6 +71,7 @@ struct Engine {
         size_t n_patterns;
         char pattern[64]; /* the first of them */
         char vars[64];    /* the first two of the last load */
+        unsigned n_fired;
 };
 
 static Engine engine;
@@ -102,6 +104,40 @@ StatusTable *engine_status(const Engine *e) {
 
 EventLog *engine_events(const Engine *e) {
         return e->events;
+}
+
+/* Two of them: "deploy", "often". */
+static const char *const trigger_names[] = { "deploy", "often" };
+
+Triggers *engine_triggers(const Engine *e) {
+        return (Triggers *) e;
+}
+
+uint32_t triggers_count(_unused_ const Triggers *triggers) {
+        return ELEMENTSOF(trigger_names);
+}
+
+uint32_t triggers_find(_unused_ const Triggers *triggers, const char *name) {
+        for (uint32_t i = 0; i < ELEMENTSOF(trigger_names); i++)
+                if (streq(trigger_names[i], name))
+                        return i;
+        return UINT32_MAX;
+}
+
+int triggers_fire(_unused_ Triggers *triggers, _unused_ uint32_t trigger) {
+        if (engine.r < 0)
+                return engine.r;
+        engine.n_fired++;
+        return 0;
+}
+
+json_t *triggers_to_json(_unused_ const Triggers *triggers, uint32_t i) {
+        return json_pack("{s:s, s:s, s:o, s:o, s:b, s:s, s:s, s:i, s:i, s:n, s:i, s:[s]}", "trigger",
+                trigger_names[i], "type", i == 0 ? "path" : "every", "path",
+                i == 0 ? json_string("/srv/app") : json_null(), "every_usec",
+                i == 0 ? json_null() : json_integer(60000000), "recursive", 0, "role", "app", "file",
+                "/app.toml", "line", 3, "column", 1, "fired", "n_fired", (int) engine.n_fired, "states",
+                "file:/etc/motd");
 }
 
 usec_t engine_started(const Engine *e) {

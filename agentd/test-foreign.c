@@ -84,6 +84,40 @@ TEST(parameters_are_written_as_json) {
                            "\"c\":{\"x\":\"0007\",\"y\":0.5},\"d\":{\"k\\\"\":[7,0.5]},\"e\":null}");
 }
 
+TEST(what_is_owed_is_told) {
+        static const struct {
+                uint32_t flags;
+                const char *json, *shell;
+        } cases[] = {
+                { 0, "\"pending\":false,\"noticed\":false,\"reload\":false,\"restart\":false",
+                        "pending=false noticed=false reload=false restart=false" },
+                { AGENTD_STATE_PENDING | AGENTD_STATE_NOTICED,
+                        "\"pending\":true,\"noticed\":true,\"reload\":false,\"restart\":false",
+                        "pending=true noticed=true reload=false restart=false" },
+                { AGENTD_STATE_NOTICED | AGENTD_STATE_RELOAD,
+                        "\"pending\":false,\"noticed\":true,\"reload\":true,\"restart\":false",
+                        "pending=false noticed=true reload=true restart=false" },
+                { AGENTD_STATE_NOTICED | AGENTD_STATE_RESTART,
+                        "\"pending\":false,\"noticed\":true,\"reload\":false,\"restart\":true",
+                        "pending=false noticed=true reload=false restart=true" },
+        };
+
+        FOREACH_ELEMENT(c, cases)
+                for (ForeignEncoding encoding = FOREIGN_JSON; encoding <= FOREIGN_SHELL; encoding++) {
+                        const AgentdState s = { .id = "x:a", .name = "a", .flags = c->flags };
+                        const ForeignCall call = {
+                                .request = FOREIGN_CHECK, .encoding = encoding, .type = "x", .root = "/"
+                        };
+                        _cleanup_free_ char *text = NULL;
+                        size_t size = 0;
+                        FILE *f = open_memstream(&text, &size);
+
+                        foreign_write_state(f, &call, 0, &s, "", 0);
+                        assert_true(fclose(f) == 0);
+                        assert_true(strstr(text, encoding == FOREIGN_JSON ? c->json : c->shell) != NULL);
+                }
+}
+
 TEST(what_cannot_be_told_is_refused) {
         static const struct {
                 ForeignEncoding encoding;
@@ -574,8 +608,9 @@ TEST(what_is_no_program_is_refused) {
 
 #define RUN_FRESH(name) cmocka_unit_test_setup_teardown(test_##name, setup, teardown)
 
-RUN_TESTS(RUN(parameters_are_written_as_json), RUN(what_cannot_be_told_is_refused),
-        RUN_FRESH(a_shell_reads_what_was_written), RUN(answers_in_json), RUN(answers_of_shells),
-        RUN_FRESH(a_program_is_opened_and_asked), RUN_FRESH(a_program_that_does_not_answer_is_said_to),
+RUN_TESTS(RUN(parameters_are_written_as_json), RUN(what_is_owed_is_told),
+        RUN(what_cannot_be_told_is_refused), RUN_FRESH(a_shell_reads_what_was_written), RUN(answers_in_json),
+        RUN(answers_of_shells), RUN_FRESH(a_program_is_opened_and_asked),
+        RUN_FRESH(a_program_that_does_not_answer_is_said_to),
         RUN_FRESH(a_large_request_and_a_large_answer_pass_each_other),
         RUN_FRESH(what_is_no_program_is_refused))

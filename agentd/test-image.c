@@ -154,6 +154,10 @@ TEST(what_is_refused) {
                 ImageFile *files = (ImageFile *) (g.base + h->files.offset);
                 ImageFact *facts = (ImageFact *) (g.base + h->facts.offset);
                 ImagePath *paths = (ImagePath *) (g.base + h->paths.offset);
+                ImageExtra *extras = (ImageExtra *) (g.base + h->extras.offset);
+                ImageListener *listeners = (ImageListener *) (g.base + h->listeners.offset);
+                ImageTrigger *triggers = (ImageTrigger *) (g.base + h->triggers.offset);
+                uint32_t *triggered = (uint32_t *) (g.base + h->triggered.offset);
                 const struct {
                         uint32_t *at;
                         uint32_t value;
@@ -188,6 +192,23 @@ TEST(what_is_refused) {
                         { &paths[0].path.n, 1, "a path is not well-formed" },
                         { &paths[1].path.offset, UINT32_MAX, "a path is not well-formed" },
                         { &paths[1].state, 3, "a path is not well-formed" },
+                        { &extras[0].state, 3, "a state's extras are not well-formed" },
+                        { &extras[0].state, 0, "a state's extras are not well-formed" },
+                        { &extras[0].tags.n, 2, "a state's extras are not well-formed" },
+                        { &listeners[0].to, 3, "a listener is not well-formed" },
+                        { &listeners[0].state, 3, "a listener is not well-formed" },
+                        { &listeners[0].what, 0, "a listener is not well-formed" },
+                        { &listeners[0].what, 8, "a listener is not well-formed" },
+                        { &triggers[0].name.n, 1, "a trigger is not well-formed" },
+                        { &triggers[0].kind, _IMAGE_TRIGGER_MAX, "a trigger is not well-formed" },
+                        { &triggers[0].role, 1, "a trigger is not well-formed" },
+                        { &triggers[0].recursive, 2, "a trigger is not well-formed" },
+                        { &triggers[0].path.offset, UINT32_MAX, "a trigger is not well-formed" },
+                        { &triggers[0].exclude.n, 1, "a trigger is not well-formed" },
+                        { &triggers[0].states.n, 3, "a trigger is not well-formed" },
+                        { &triggers[1].kind, IMAGE_TRIGGER_PATH, "a trigger is not well-formed" },
+                        { (uint32_t *) &triggers[1].every_usec, 0, "a trigger is not well-formed" },
+                        { &triggered[1], 3, "a trigger is for no state" },
                 };
 
                 g.base[states[0].id.offset + states[0].id.n - 1] = 0xff; /* not UTF-8 */

@@ -32,6 +32,11 @@ static inline void test_image_build(Arena *arena) {
         ImageFile *files = test_image_array(arena, &h->files, 1, sizeof(ImageFile));
         ImageFact *facts = test_image_array(arena, &h->facts, 1, sizeof(ImageFact));
         ImagePath *paths = test_image_array(arena, &h->paths, 2, sizeof(ImagePath));
+        ImageExtra *extras = test_image_array(arena, &h->extras, 1, sizeof(ImageExtra));
+        ImageListener *listeners = test_image_array(arena, &h->listeners, 1, sizeof(ImageListener));
+        ImageText *texts = test_image_array(arena, &h->texts, 1, sizeof(ImageText));
+        ImageTrigger *triggers = test_image_array(arena, &h->triggers, 2, sizeof(ImageTrigger));
+        uint32_t *triggered = test_image_array(arena, &h->triggered, 2, sizeof(uint32_t));
         static const char *const ids[] = { "file:/a", "file:/a/b", "service:c" };
 
         modules[0] = (ImageModule){ .path = test_image_text(arena, "/m/file.so"), .build_id_size = 20 };
@@ -75,6 +80,31 @@ static inline void test_image_build(Arena *arena) {
                         .state = i,
                 };
         facts[0] = (ImageFact){ .name = test_image_text(arena, "facts.os.id") };
+        extras[0] = (ImageExtra){
+                .state = 1,
+                .retry_delay_usec = USEC_PER_SEC,
+                .interval_usec = USEC_PER_MINUTE,
+                .tags = { .n = 1 },
+        };
+        states[1].extra = 1;
+        texts[0] = test_image_text(arena, "tag");
+        listeners[0] = (ImageListener){ .to = 0, .state = 1, .what = IMAGE_LISTEN_CHECK };
+        triggers[0] = (ImageTrigger){
+                .name = test_image_text(arena, "deploy"),
+                .kind = IMAGE_TRIGGER_PATH,
+                .recursive = 1,
+                .path = test_image_text(arena, "/srv"),
+                .exclude = test_image_text(arena, "cache\n"),
+                .states = { .n = 2 },
+        };
+        triggers[1] = (ImageTrigger){
+                .name = test_image_text(arena, "often"),
+                .kind = IMAGE_TRIGGER_EVERY,
+                .states = { .offset = 1, .n = 1 },
+                .every_usec = USEC_PER_MINUTE,
+        };
+        triggered[0] = 1;
+        triggered[1] = 2;
 
         h->settings = settings_default;
         h->magic = IMAGE_MAGIC;
@@ -141,6 +171,25 @@ static inline bool test_image_walk(const Image *image) {
                 const ImagePath *path = image_array(image, paths, ImagePath) + i;
 
                 good = good && test_image_text_is_good(image, path->path) && path->state < h->states.n;
+        }
+        for (uint32_t i = 0; i < h->extras.n; i++)
+                good = good && image_array(image, extras, ImageExtra)[i].state < h->states.n;
+        for (uint32_t i = 0; i < h->listeners.n; i++) {
+                const ImageListener *listener = image_array(image, listeners, ImageListener) + i;
+
+                good = good && listener->to < h->states.n && listener->state < h->states.n;
+        }
+        for (uint32_t i = 0; i < image_n_triggers(image); i++) {
+                const ImageTrigger *trigger = image_trigger(image, i);
+                const uint32_t *states = image_array(image, triggered, uint32_t) + trigger->states.offset;
+
+                good = good && test_image_text_is_good(image, trigger->name) && trigger->role < h->roles.n &&
+                       image_trigger_kind_to_string(trigger->kind);
+                if (trigger->kind == IMAGE_TRIGGER_PATH)
+                        good = good && test_image_text_is_good(image, trigger->path) &&
+                               (!trigger->recursive || test_image_text_is_good(image, trigger->exclude));
+                for (uint32_t k = 0; k < trigger->states.n; k++)
+                        good = good && states[k] < h->states.n;
         }
         return good && !settings_validate(&h->settings);
 }

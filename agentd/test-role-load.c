@@ -23,8 +23,6 @@ TEST(keys_that_are_not) {
                 { "[lineinfile.x]\n",
                         "a.toml:1:2: error: 'lineinfile' is neither a key of roles nor a state "
                         "type (no module provides it)" },
-                { "[file.\"/x\"]\ntriggers = []\n", "a.toml:2:1: error: the setting 'triggers' is not "
-                                                    "supported by this version of agentd" },
                 { "[file.\"/x\"]\n\"mode\\u0000\" = \"0644\"\n",
                         "a.toml:2:1: error: a key has a NUL in it, which no name can have" },
                 { "[fiel.\"/x\"]\n", "a.toml:1:2: error: 'fiel' is neither a key of roles nor a state type; "
@@ -39,8 +37,8 @@ TEST(keys_that_are_not) {
                                     "type (no module provides it)" },
                 { "descriptoin = \"x\"\n", "a.toml:1:1: error: 'descriptoin' is neither a key of roles nor "
                                            "a state type; did you mean 'description'?" },
-                { "[trigger.x]\n[job.y]\n[test.z]\n",
-                        "a.toml:1:2: error: 'trigger' is not supported by this version of agentd\n"
+                { "[sink.x]\n[job.y]\n[test.z]\n",
+                        "a.toml:1:2: error: 'sink' is not supported by this version of agentd\n"
                         "a.toml:2:2: error: 'job' is not supported by this version of agentd\n"
                         "a.toml:3:2: error: 'test' is not supported by this version of agentd" },
                 { "[secrets]\n[alarm.x]\n[notifier.x]\n[sink.x]\n",

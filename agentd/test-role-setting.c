@@ -96,6 +96,111 @@ TEST(former_ids) {
         assert_list(extra_of("file:/b")->was, LIST("plain:x", "gone:y"));
 }
 
+static const ImageTrigger *trigger_of(const char *name) {
+        for (uint32_t i = 0; i < image_n_triggers(image); i++)
+                if (streq(image_text(image, image_trigger(image, i)->name), name))
+                        return image_trigger(image, i);
+        return NULL;
+}
+
+/* Its states, "file:/a file:/b". */
+static const char *states_of(const ImageTrigger *trigger) {
+        const uint32_t *states = image_array(image, triggered, uint32_t) + trigger->states.offset;
+        static char text[256];
+        size_t used = 0;
+
+        text[0] = 0;
+        for (uint32_t i = 0; i < trigger->states.n; i++)
+                used += (size_t) snprintf(text + used, sizeof(text) - used, "%s%s", i > 0 ? " " : "",
+                        image_state_id(image, states[i]));
+        return text;
+}
+
+TEST(triggers) {
+        const ImageTrigger *trigger;
+
+        role_loads("[vars]\nx = \"app\"\nt = \"15min\"\n"
+                   "[trigger.deploy]\npath = \"/srv//{{vars.x}}/\"\nrecursive = true\nexclude = "
+                   "[\"cache/\", \"*.{{vars.x}}\"]\n"
+                   "[trigger.one]\npath = \"/srv/one\"\n"
+                   "[trigger.often]\nevery = \"{{vars.t}}\"\n[trigger.seconds]\nevery = 90\n"
+                   "[file.\"/a\"]\ntriggers = [\"trigger:deploy\", "
+                   "\"trigger:{{vars.x}}\"]\n[trigger.app]\nevery = 1\n"
+                   "[file.\"/b{{item}}\"]\nfor_each = [1, 2]\ntriggers = [\"trigger:deploy\", "
+                   "\"trigger:deploy\"]\n"
+                   "[file.\"/c\"]\ntriggers = []\n");
+        ASSERT_EQ(image_n_triggers(image), 5);
+        trigger = trigger_of("deploy");
+        ASSERT_EQ(trigger->kind, IMAGE_TRIGGER_PATH);
+        ASSERT_STREQ(image_text(image, trigger->path), "/srv/app");
+        ASSERT_EQ(trigger->recursive, 1);
+        ASSERT_STREQ(image_text(image, trigger->exclude), "cache\n*.app\n");
+        ASSERT_EQ(trigger->line, 4);
+        ASSERT_STREQ(states_of(trigger), "file:/a file:/b1 file:/b2");
+        trigger = trigger_of("one");
+        ASSERT_EQ(trigger->recursive, 0);
+        ASSERT_STREQ(states_of(trigger), "");
+        trigger = trigger_of("often");
+        ASSERT_EQ(trigger->kind, IMAGE_TRIGGER_EVERY);
+        ASSERT_EQ(trigger->every_usec, 15 * USEC_PER_MINUTE);
+        ASSERT_EQ(trigger_of("seconds")->every_usec, 90 * USEC_PER_SEC);
+        ASSERT_STREQ(states_of(trigger_of("app")), "file:/a");
+}
+
+TEST(triggers_that_cannot_be) {
+        static const Case cases[] = {
+                { "[trigger.x]\n", "a.toml:1:10: error: trigger 'x' does not say when it fires; give it "
+                                   "'path' or 'every'" },
+                { "[trigger.x]\npath = \"/a\"\nevery = 5\n",
+                        "a.toml:3:1: error: both 'path' and 'every' are given; a trigger has one of them" },
+                { "[trigger.x]\npath = \"a\"\n[trigger.y]\npath = 1\n[trigger.z]\npath = \"\"\n",
+                        "a.toml:2:8: error: 'a' is no absolute path\n"
+                        "a.toml:4:8: error: 'path' is an integer; it must be a string\n"
+                        "a.toml:6:8: error: 'path' is empty" },
+                { "[trigger.x]\nevery = \"soon\"\n[trigger.y]\nevery = \"100ms\"\n[trigger.z]\nevery = "
+                  "\"infinity\"\n",
+                        "a.toml:2:9: error: 'every' must be a time span like \"15min\", one second at "
+                        "least\n"
+                        "a.toml:4:9: error: 'every' must be a time span like \"15min\", one second at "
+                        "least\n"
+                        "a.toml:6:9: error: 'every' must be a time span like \"15min\", one second at "
+                        "least" },
+                { "[trigger.x]\njournal = { unit = \"a.service\" }\n[trigger.y]\ncalendar = \"daily\"\n"
+                  "[trigger.z]\nevery = 5\nrate = \"3 in 10min\"\n",
+                        "a.toml:2:1: error: the key 'journal' of triggers is not supported by this version "
+                        "of agentd\n"
+                        "a.toml:4:1: error: the key 'calendar' of triggers is not supported by this version "
+                        "of agentd\n"
+                        "a.toml:7:1: error: the key 'rate' of triggers is not supported by this version of "
+                        "agentd" },
+                { "[trigger.x]\npaht = \"/a\"\n",
+                        "a.toml:2:1: error: unknown key 'paht' in trigger 'x'; did you mean 'path'?" },
+                { "[trigger.x]\nevery = 5\nrecursive = true\n",
+                        "a.toml:1:10: error: 'recursive' goes with 'path'" },
+                { "[trigger.x]\npath = \"/a\"\nexclude = [\"b\"]\n",
+                        "a.toml:3:11: error: 'exclude' goes with 'recursive = true': else nothing is looked "
+                        "into" },
+                { "[trigger.\"a b\"]\nevery = 5\n", "a.toml:1:10: error: 'a b' is no name for a trigger: "
+                                                    "letters, digits, '_', '.' and '-' are what one is "
+                                                    "made of" },
+                { "trigger = 1\n",
+                        "a.toml:1:1: error: 'trigger' is an integer; it must be a table: [trigger.NAME]" },
+                { "[trigger]\nx = \"5min\"\n",
+                        "a.toml:2:1: error: trigger 'x' is a string; it must be a table: [trigger.x]" },
+                { "[trigger.deploy]\nevery = 5\n[file.\"/a\"]\n"
+                  "triggers = [\"trigger:deplyo\", \"zzz\", \"trigger:\"]\n[file.\"/b\"]\ntriggers = \"x\"\n"
+                  "[file.\"/c\"]\ntriggers = [\"trigger:zzzzzz\"]\n",
+                        "a.toml:4:13: error: there is no trigger 'deplyo'; did you mean 'trigger:deploy'?\n"
+                        "a.toml:4:31: error: 'zzz' is no trigger; write trigger:NAME\n"
+                        "a.toml:4:38: error: 'trigger:' is no trigger; write trigger:NAME\n"
+                        "a.toml:6:12: error: 'triggers' is a string; it must be an array of triggers like "
+                        "[\"trigger:deploy\"]\n"
+                        "a.toml:8:13: error: there is no trigger 'zzzzzz'" },
+        };
+
+        ALL_FAIL(cases);
+}
+
 TEST(what_cannot_be) {
         static const Case cases[] = {
                 { "[file.\"/a\"]\ntags = \"x\"\n", "a.toml:2:8: error: 'tags' is a string; it must be an "
@@ -145,4 +250,5 @@ TEST(what_cannot_be) {
 }
 
 RUN_TESTS(RUN_FRESH(most_states_have_no_extras), RUN_FRESH(tags), RUN_FRESH(times_and_counts),
-        RUN_FRESH(hooks), RUN_FRESH(listeners), RUN_FRESH(former_ids), RUN_FRESH(what_cannot_be))
+        RUN_FRESH(hooks), RUN_FRESH(listeners), RUN_FRESH(former_ids), RUN_FRESH(triggers),
+        RUN_FRESH(triggers_that_cannot_be), RUN_FRESH(what_cannot_be))

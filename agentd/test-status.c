@@ -5,7 +5,8 @@
 #include "test-store.h"
 
 /* An image with these states, all of one type; hash and build id are made of one byte each. */
-static Image *make_image(const char *const *ids, size_t n, uint8_t hash, uint8_t build) {
+static Image *make_image_with(const char *const *ids, size_t n, uint8_t hash, uint8_t build,
+        const ImageListener *listeners, uint32_t n_listeners) {
         ImageModule *modules;
         ImageState *states;
         ImageType *types;
@@ -31,6 +32,9 @@ static Image *make_image(const char *const *ids, size_t n, uint8_t hash, uint8_t
                         (ImageState){ .id = test_image_text(&arena, ids[i]), .timeout_usec = USEC_PER_SEC };
                 memset(states[i].hash, hash, sizeof(states[i].hash));
         }
+        if (n_listeners > 0)
+                memcpy(test_image_array(&arena, &h->listeners, n_listeners, sizeof(ImageListener)),
+                        listeners, n_listeners * sizeof(ImageListener));
         image->header = h;
         return image;
 }
@@ -46,6 +50,10 @@ static void say_former(Image *image, uint32_t state, const char *const *was, uin
         for (uint32_t i = 0; i < n; i++)
                 texts[i] = test_image_text(&arena, was[i]);
         ((ImageState *) (image->base + h->states.offset))[state].extra = 1;
+}
+
+static Image *make_image(const char *const *ids, size_t n, uint8_t hash, uint8_t build) {
+        return make_image_with(ids, n, hash, build, NULL, 0);
 }
 
 static const char *const abc[] = { "file:/a", "file:/b", "file:/c" };
@@ -401,7 +409,146 @@ TEST(a_store_that_cannot_be_read_is_no_obstacle) {
         fixture_done(&f);
 }
 
+/* b listens to a, for all there is. */
+static const ImageListener b_to_a[] = { { .to = 0, .state = 1, .what = _IMAGE_LISTEN_ALL } };
+
+static void assert_owed(const StatusTable *t, uint32_t i, uint32_t owed, const char *because) {
+        ASSERT_EQ(t->states[i].owed, owed);
+        if (because)
+                ASSERT_STREQ(status_owed_because(t, i), because);
+        else
+                ASSERT_NULL(status_owed_because(t, i));
+}
+
+TEST(what_is_owed_is_written_when_it_is_another) {
+        enum { CHECK = IMAGE_LISTEN_CHECK, RELOAD = IMAGE_LISTEN_RELOAD, RESTART = IMAGE_LISTEN_RESTART };
+        Image *image = make_image_with(abc, 3, 1, 1, b_to_a, 1);
+        StatusTable *t;
+        Fixture f;
+
+        fixture_init(&f);
+        fixture_open(&f);
+        ASSERT_OK(status_table_new(image, NULL, f.store, &t));
+        assert_owed(t, 1, 0, NULL);
+
+        status_owe(t, f.store, 1, RELOAD, "file:/a");
+        assert_owed(t, 1, RELOAD, "file:/a");
+        ASSERT_EQ(n_queued(&f), 1);
+        status_owe(t, f.store, 1, RELOAD, "file:/a");
+        ASSERT_EQ(n_queued(&f), 0);
+        status_owe(t, f.store, 1, RELOAD, "file:/c");
+        assert_owed(t, 1, RELOAD, "file:/c");
+        ASSERT_EQ(n_queued(&f), 1);
+        status_owe(t, f.store, 1, CHECK, "file:/c");
+        assert_owed(t, 1, RELOAD | CHECK, "file:/c");
+        ASSERT_EQ(n_queued(&f), 1);
+
+        /* Only what was given. */
+        status_pay(t, f.store, 1, CHECK);
+        assert_owed(t, 1, RELOAD, "file:/c");
+        ASSERT_EQ(n_queued(&f), 1);
+        status_pay(t, f.store, 1, RESTART);
+        ASSERT_EQ(n_queued(&f), 0);
+
+        /* What may come: nobody is told, but it is known to the store. */
+        ASSERT_TRUE(status_may_owe(t, f.store, 1, RESTART | RELOAD, "file:/a"));
+        ASSERT_EQ(t->states[1].owed, RELOAD);
+        ASSERT_EQ(n_queued(&f), 1);
+        ASSERT_FALSE(status_may_owe(t, f.store, 1, RESTART, "file:/c"));
+        ASSERT_EQ(n_queued(&f), 0);
+        status_pay(t, f.store, 1, RELOAD | RESTART);
+        ASSERT_EQ(t->states[1].owed, 0);
+        ASSERT_EQ(t->states[1].maybe_owed, RELOAD | RESTART);
+        ASSERT_EQ(n_queued(&f), 1);
+        /* Of two that are being changed one is over; the other may still. */
+        status_is_known(t, f.store, 1);
+        ASSERT_EQ(t->states[1].maybe_owed, RELOAD | RESTART);
+        ASSERT_EQ(n_queued(&f), 0);
+        status_is_known(t, f.store, 1);
+        assert_owed(t, 1, 0, NULL);
+        ASSERT_EQ(t->states[1].maybe_owed, 0);
+        ASSERT_EQ(n_queued(&f), 1);
+        status_is_known(t, f.store, 1);
+        ASSERT_EQ(n_queued(&f), 0);
+        /* And one that did change. */
+        ASSERT_TRUE(status_may_owe(t, f.store, 1, RESTART, "file:/a"));
+        ASSERT_EQ(n_queued(&f), 1);
+        status_owe(t, f.store, 1, RESTART, "file:/a");
+        status_is_known(t, f.store, 1);
+        ASSERT_EQ(t->states[1].maybe_owed, 0);
+        assert_owed(t, 1, RESTART, "file:/a");
+        ASSERT_EQ(n_queued(&f), 0);
+
+        status_table_free(t);
+        image_unref(image);
+        fixture_done(&f);
+}
+
+TEST(what_is_owed_outlives_the_daemon_and_other_roles) {
+        static const ImageListener less[] = { { .to = 0, .state = 1, .what = IMAGE_LISTEN_RELOAD } };
+        static const char *const without_b[] = { "file:/a", "file:/c" };
+        Image *image = make_image_with(abc, 3, 1, 1, b_to_a, 1),
+              *next = make_image_with(abc, 3, 2, 2, b_to_a, 1),
+              *reload_only = make_image_with(abc, 3, 1, 1, less, 1), *gone = make_image(without_b, 2, 1, 1);
+        StatusTable *old, *t;
+        Fixture f;
+
+        fixture_init(&f);
+        fixture_open(&f);
+        ASSERT_OK(status_table_new(image, NULL, f.store, &t));
+        status_owe(t, f.store, 1, IMAGE_LISTEN_RESTART | IMAGE_LISTEN_RELOAD, "file:/a");
+        (void) status_may_owe(t, f.store, 1, IMAGE_LISTEN_CHECK, "file:/c");
+        ASSERT_OK(store_flush(f.store));
+        status_table_free(t);
+
+        /* What was about to come when it was killed may have come. */
+        fixture_crash(&f);
+        fixture_open(&f);
+        ASSERT_OK(status_table_new(image, NULL, f.store, &t));
+        ASSERT_EQ(n_queued(&f), 0);
+        assert_owed(t, 1, _IMAGE_LISTEN_ALL, "file:/a");
+
+        /* Declared otherwise, but listening. */
+        old = t;
+        ASSERT_OK(status_table_new(next, old, f.store, &t));
+        assert_owed(t, 1, _IMAGE_LISTEN_ALL, "file:/a");
+        ASSERT_EQ(n_queued(&f), 0);
+        status_table_free(old);
+
+        old = t;
+        ASSERT_OK(status_table_new(reload_only, old, f.store, &t));
+        assert_owed(t, 1, IMAGE_LISTEN_RELOAD, "file:/a");
+        ASSERT_EQ(n_queued(&f), 1);
+        status_table_free(old);
+
+        old = t;
+        ASSERT_OK(status_table_new(gone, old, f.store, &t));
+        ASSERT_EQ(n_queued(&f), 1);
+        status_table_free(old);
+        status_table_free(t);
+        ASSERT_OK(status_table_new(image, NULL, f.store, &t));
+        assert_owed(t, 1, 0, NULL);
+        status_owe(t, f.store, 1, IMAGE_LISTEN_RESTART, "file:/a");
+        (void) n_queued(&f);
+        status_table_free(t);
+
+        /* Nor does a start keep what nobody listens for. */
+        ASSERT_OK(status_table_new(reload_only, NULL, f.store, &t));
+        assert_owed(t, 1, 0, NULL);
+        status_table_free(t);
+        ASSERT_OK(status_table_new(image, NULL, f.store, &t));
+        assert_owed(t, 1, 0, NULL);
+        status_table_free(t);
+        image_unref(image);
+        image_unref(next);
+        image_unref(reload_only);
+        image_unref(gone);
+        fixture_done(&f);
+}
+
 RUN_TESTS(RUN(states_are_found_by_id), RUN(what_a_result_means),
         RUN(what_is_forgotten_has_not_been_looked_at), RUN(status_outlives_the_daemon),
         RUN(status_is_carried_over), RUN(what_was_known_under_another_name_is_carried_over),
-        RUN(a_history_of_its_own_counts_more), RUN(a_store_that_cannot_be_read_is_no_obstacle))
+        RUN(a_history_of_its_own_counts_more), RUN(a_store_that_cannot_be_read_is_no_obstacle),
+        RUN(what_is_owed_is_written_when_it_is_another),
+        RUN(what_is_owed_outlives_the_daemon_and_other_roles))

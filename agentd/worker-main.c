@@ -232,6 +232,32 @@ static int condition_holds(WorkerState *worker, uint32_t index) {
         return truth;
 }
 
+static uint32_t flags_of(uint32_t sent) {
+        static const struct {
+                uint32_t sent, flag;
+        } flags[] = {
+                { MESSAGE_STATE_PENDING, AGENTD_STATE_PENDING },
+                { MESSAGE_STATE_NOTICED, AGENTD_STATE_NOTICED },
+                { MESSAGE_STATE_RELOAD, AGENTD_STATE_RELOAD },
+                { MESSAGE_STATE_RESTART, AGENTD_STATE_RESTART },
+        };
+        uint32_t all = 0;
+
+        FOREACH_ELEMENT(f, flags)
+                if (sent & f->sent)
+                        all |= f->flag;
+        return all;
+}
+
+/* What modules need not know to tell: that it has to be restarted is a difference by itself. */
+static void report_what_is_due(AgentdContext *context, const AgentdState *batch, uint32_t n) {
+        for (uint32_t i = 0; i < n; i++)
+                if (batch[i].flags & AGENTD_STATE_RESTART)
+                        agentd_differs_string(context, i, "restart", NULL, "due");
+                else if (batch[i].flags & AGENTD_STATE_RELOAD)
+                        agentd_differs_string(context, i, "reload", NULL, "due");
+}
+
 static int answer_batch(
         WorkerState *worker, Phase phase, unsigned flags, uint64_t run, uint32_t *states, uint32_t n) {
         AgentdContext *context = &worker->context;
@@ -268,7 +294,7 @@ static int answer_batch(
         for (uint32_t i = 0; i < n; i++) {
                 uint32_t index = states[i] & MESSAGE_STATE_INDEX;
                 const ImageState *state = image_state(context->image, index);
-                bool pending = states[i] & MESSAGE_STATE_PENDING;
+                uint32_t told = flags_of(states[i]);
                 bool sensitive = state->flags & IMAGE_STATE_SENSITIVE;
 
                 if (phase == PHASE_CHECK &&
@@ -279,8 +305,7 @@ static int answer_batch(
                         .id = image_text(context->image, state->id),
                         .name = image_state_name(context->image, index),
                         .data = state->data ? image_at(context->image, state->data) : NULL,
-                        .flags = (pending ? AGENTD_STATE_PENDING : 0) |
-                                 (sensitive ? AGENTD_STATE_SENSITIVE : 0),
+                        .flags = told | (sensitive ? AGENTD_STATE_SENSITIVE : 0),
                 };
         }
         if (m == 0)
@@ -288,6 +313,8 @@ static int answer_batch(
 
         context->module = worker->modules[image_array(context->image, types, ImageType)[type_index].module];
         context_begin(context, phase, flags, states, m, finished, differences, bytes);
+        if (phase != PHASE_APPLY)
+                report_what_is_due(context, batch, m);
         r = (phase == PHASE_APPLY ? type->apply : type->check)(context, batch, m, flags);
         context_end(context, r);
         return 0;

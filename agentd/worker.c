@@ -589,10 +589,8 @@ int worker_pool_dispatch(WorkerPool *pool, Image *image, Batch *batch) {
                 message_put_u32(&writer, head[i]);
         message_put_u64(&writer, run_id_for(image, batch));
         for (uint32_t i = 0; i < batch->n; i++)
-                message_put_u32(&writer,
-                        batch->states[i] | (batch->handlers->is_pending(batch->userdata, batch->states[i])
-                                                           ? MESSAGE_STATE_PENDING
-                                                           : 0));
+                message_put_u32(&writer, batch->states[i] | batch->handlers->flags_of(batch->userdata, batch,
+                                                                    batch->states[i]));
         r = message_end(&writer);
         if (r == 0)
                 r = message_flush(&writer);

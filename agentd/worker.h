@@ -86,8 +86,8 @@ struct WorkerHandlers {
         /* The number of the run, for what is started on its behalf. NULL: none. */
         int64_t (*run_id)(void *userdata);
 
-        /* True if, in a plan, something that the state requires would be changed first. */
-        bool (*is_pending)(void *userdata, uint32_t state);
+        /* MESSAGE_STATE_…: what is to be said of the state beside its index. */
+        uint32_t (*flags_of)(void *userdata, const Batch *batch, uint32_t state);
 
         /* A record about a state of the batch (PROGRESS, RESULT, DIFFERENCE, UNDO). A negative return means that it is
          * nonsense: the worker is killed. */

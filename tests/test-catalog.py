@@ -17,6 +17,7 @@ TOP = Path(__file__).resolve().parent.parent
 # Which fields entries of a kind have, and texts may show. Source: EventDetails in agentd/event.h.
 FIELDS = {"run": {"AGENTD_RUN"}, "command": {"AGENTD_RUN", "AGENTD_STATE", "AGENTD_ROLE"}, "fight": {"AGENTD_STATE", "AGENTD_ROLE"},
           "hook": {"AGENTD_RUN", "AGENTD_STATE", "AGENTD_ROLE"},
+          "trigger": {"AGENTD_TRIGGER", "AGENTD_ROLE"},
           "state": {"AGENTD_RUN", "AGENTD_STATE", "AGENTD_ROLE", "AGENTD_RESULT"}}
 WIDTH = 80  # a journal is looked at in a terminal; fields grow
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * exec: runs a command where a guard says that there is something to do.
+ * exec: runs a command where a guard says that there is something to do, or when something else has changed.
  *
  *      [exec."make keys"]
  *      command = ["/usr/bin/app", "keygen", "--out", "/etc/app/key"]
@@ -122,6 +122,7 @@ typedef struct Exec {
         size_t input_size;
         uint32_t umask, log_output;
         bool secret;
+        bool listens;       /* it runs only when something that it listens to has changed */
         bool succeeds[256]; /* by exit status */
 } Exec;
 
@@ -370,14 +371,13 @@ static int prepare(AgentdPrepare *p, const char *name, const AgentdValue *values
                         p, P_REMOVES, "'creates' and 'removes' are the same path, so it would never run");
                 ok = false;
         }
-        if (!exec->creates && !exec->removes && values[P_UNLESS].type == AGENTD_NONE &&
+        exec->listens = agentd_prepare_listens(p);
+        if (!exec->listens && !exec->creates && !exec->removes && values[P_UNLESS].type == AGENTD_NONE &&
                 values[P_ONLY_IF].type == AGENTD_NONE) {
                 agentd_prepare_error(p, -1,
                         "an exec needs 'creates', 'removes', 'unless' or 'only_if', by which one can tell "
-                        "whether there is "
-                        "something to do: without, it would run in each run. What is to be run when "
-                        "something else has "
-                        "changed will be a hook of that, or a job");
+                        "whether there is something to do, or 'check_on', if it is to run when something "
+                        "else has changed: without, it would run in each run");
                 ok = false;
         }
         if (values[P_UMASK].integer > 0777) {
@@ -486,8 +486,14 @@ static Verdict decide(AgentdContext *c, size_t i, const Exec *exec, const char *
 static void check_one(AgentdContext *c, const AgentdState *state, size_t i) {
         const Exec *exec = state->data;
         char unless[512] = "", only_if[512] = "";
-        Verdict verdict = look_at_paths(c, i, exec);
+        Verdict verdict;
 
+        /* Nothing that it listens to has changed, or it has run since. */
+        if (exec->listens && !(state->flags & AGENTD_STATE_NOTICED)) {
+                agentd_done(c, i);
+                return;
+        }
+        verdict = look_at_paths(c, i, exec);
         if (verdict == RUN && exec->unless)
                 verdict = decide(c, i, exec, "unless", exec->unless, false, unless, sizeof(unless));
         if (verdict == RUN && exec->only_if)
@@ -649,7 +655,9 @@ static int apply(AgentdContext *c, const AgentdState *states, size_t n, unsigned
 
 static const AgentdStateType exec_type = {
         .name = "exec",
-        .documentation = "Runs a command where a guard says that there is something to do",
+        .documentation =
+                "Runs a command where a guard says that there is something to do, or when something else "
+                "has changed",
         .parameters = parameters,
         .flags = AGENTD_CHECK_RUNS,
         .timeout_usec = TIMEOUT_USEC,

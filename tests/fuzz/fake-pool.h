@@ -69,7 +69,8 @@ int worker_pool_dispatch(WorkerPool *pool, Image *image, Batch *batch) {
         for (uint32_t i = 0; i < batch->n; i++) {
                 fuzz_check(batch->states[i] < image_n_states(image));
                 fuzz_check(image_state(image, batch->states[i])->type == batch->type);
-                (void) batch->handlers->is_pending(batch->userdata, batch->states[i]);
+                fuzz_check((batch->handlers->flags_of(batch->userdata, batch, batch->states[i]) &
+                                   MESSAGE_STATE_INDEX) == 0);
         }
         for (size_t i = 0; i < FAKE_BATCHES; i++)
                 if (!pool->batches[i]) {

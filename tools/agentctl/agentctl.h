@@ -31,6 +31,7 @@ typedef enum Complete {
         COMPLETE_ROLES,
         COMPLETE_TYPES,
         COMPLETE_TAGS,
+        COMPLETE_TRIGGERS,
         COMPLETE_WORDS, /* of a list in the table */
         COMPLETE_FILES,
         _COMPLETE_MAX,
@@ -112,6 +113,8 @@ int verb_apply(Invocation *invocation);
 int verb_runs(Invocation *invocation);
 int verb_run(Invocation *invocation);
 int verb_watch(Invocation *invocation);
+int verb_triggers(Invocation *invocation);
+int verb_trigger(Invocation *invocation);
 int verb_validate(Invocation *invocation);
 int verb_content(Invocation *invocation);
 int verb_eval(Invocation *invocation);

@@ -17,6 +17,7 @@ static const char *const kind_names[_COMPLETE_MAX] = {
         [COMPLETE_ROLES] = "roles",
         [COMPLETE_TYPES] = "types",
         [COMPLETE_TAGS] = "tags",
+        [COMPLETE_TRIGGERS] = "triggers",
 };
 
 /* ---- What a word may become ------------------------------------------------------------------------------------ */
@@ -52,6 +53,7 @@ static int on_item(void *userdata, json_t *item) {
         switch (words->kind) {
         case COMPLETE_STATES: offer(words, get_text(item, "state"), get_text(item, "result")); break;
         case COMPLETE_ROLES: offer(words, get_text(item, "role"), NULL); break;
+        case COMPLETE_TRIGGERS: offer(words, get_text(item, "trigger"), get_text(item, "type")); break;
         case COMPLETE_TYPES: offer(words, get_text(item, "type"), NULL); break;
         case COMPLETE_TAGS:
                 json_array_foreach(json_object_get(item, "tags"), i, tag) {
@@ -126,6 +128,10 @@ int verb_complete(Invocation *invocation) {
                 offer(&words, "agentd.toml", "settings of agentd itself");
                 break;
         case COMPLETE_RUNS: r = client_pages(client, "/v1/runs", NULL, on_item, &words); break;
+        case COMPLETE_TRIGGERS:
+                offer(&words, "fire", NULL);
+                r = client_pages(client, "/v1/triggers", NULL, on_item, &words);
+                break;
         default:
                 path = words.kind == COMPLETE_STATES ? states_path(words.prefix) : strdup("/v1/states");
                 r = path ? client_pages(client, path, NULL, on_item, &words) : EXIT_STATE_FAILED;

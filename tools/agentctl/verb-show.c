@@ -66,6 +66,28 @@ static void print_flags(const json_t *state) {
                 (void) fputc('\n', stdout);
 }
 
+/* What it has still to do, and since what has changed. */
+static void print_owed(const json_t *state) {
+        const json_t *owed = json_object_get(state, "owed");
+        const char *because = get_text(state, "owed_because");
+        json_t *item;
+        size_t i;
+
+        if (json_array_size(owed) == 0)
+                return;
+        print_key("Due");
+        json_array_foreach(owed, i, item) {
+                (void) fputs(i > 0 ? ", " : "", stdout);
+                print_text(json_string_value(item) ?: "?");
+        }
+        if (because) {
+                (void) fputs(", since ", stdout);
+                print_text(because);
+                (void) fputs(" has changed", stdout);
+        }
+        (void) fputc('\n', stdout);
+}
+
 /* "mode, owner", or the error. */
 static char *describe(const json_t *entry) {
         const char *error = get_text(entry, "error");
@@ -172,6 +194,7 @@ static int print_state(const Invocation *invocation, const json_t *state) {
                 print_text(error);
                 (void) printf("%s\n", off);
         }
+        print_owed(state);
         print_key("Checked");
         (void) printf("%s\n", FORMAT_RELATIVE(get_time(state, "checked"), now));
         print_key("Changed");

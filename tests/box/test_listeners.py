@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""States that listen to others: check_on, reload_on, restart_on."""
+
+import pytest
+
+import daemon
+from box import wait_until
+from daemon import apply, events, last_event, plan, start, state, states, wait_event, wait_idle
+from hostile import once, states as role_of
+
+CONF = '[file."/etc/app.conf"]\ncontent = "{}\\n"\n'
+APP = role_of("listener", {"app": {"restart_on": ["file:/etc/app.conf"]}})
+
+
+def told(box):
+    """What states of `listener` were told to do."""
+    return box.read("/run/listener").splitlines() if box.exists("/run/listener") else []
+
+
+def role(box, text, content="one"):
+    box.role("app", CONF.format(content) + text)
+
+
+@pytest.fixture
+def host(box):
+    """At rest; nothing runs by itself for hours."""
+    role(box, APP)
+    daemon.settings(box, 'interval = "infinity"\n')
+    start(box, module_dir=True)
+    wait_event(box, "run-finished", timeout=30)
+    wait_idle(box)
+    assert told(box) == ["app restart"] and state(box, "listener:app")["owed"] == []
+    return box
+
+
+def change(box, text=APP, content="two"):
+    """Another content, by a new role; waits for the run."""
+    n = last_event(box)
+    role(box, text, content)
+    wait_event(box, "run-finished", after=n, timeout=30)
+    wait_idle(box)
+
+
+# ---- A single run ------------------------------------------------------------------------------------------------
+
+
+def test_who_listens_is_told_in_the_same_run_and_not_in_the_next(box):
+    text = CONF.format("one") + role_of("listener", {
+        "restarts": {"restart_on": ["file:/etc/app.conf"]},
+        "reloads": {"reload_on": ["file:/etc/app.conf"]},
+        "looks": {"check_on": ["file:/etc/app.conf"]},
+        "both": {"restart_on": ["file:/etc/app.conf"], "reload_on": ["file:/etc/*"]},
+        "deaf": {"requires": ["file:/etc/app.conf"]},
+    })
+    done = once(box, text)
+    results = {r["name"]: r for r in done.results}
+    assert {name: r["result"] for name, r in results.items()} == {
+        "/etc/app.conf": "changed", "restarts": "changed", "reloads": "changed", "looks": "ok", "both": "changed",
+        "deaf": "ok"}
+    due = {"is": None, "should": "due"}
+    assert results["restarts"]["differences"] == [{"attribute": "restart"} | due]
+    assert results["both"]["differences"] == [{"attribute": "restart"} | due]
+    assert results["reloads"]["differences"] == [{"attribute": "reload"} | due]
+    # Which of them comes first, nobody says.
+    assert sorted(told(box)) == ["both restart", "reloads reload", "restarts restart"]
+    assert once(box, text).summary["ok"] == 6
+    assert len(told(box)) == 3
+
+
+def test_a_plan_says_who_would_be_told_and_tells_nobody(box):
+    text = CONF.format("one") + APP + role_of("listener", {"next": {"reload_on": ["listener:app"]}})
+    done = once(box, text, "--plan")
+    assert [(r["name"], r["result"], [d["attribute"] for d in r["differences"]]) for r in done.results] == [
+        ("/etc/app.conf", "drifted", ["ensure", "content"]), ("app", "drifted", ["restart"]), ("next", "drifted", ["reload"])]
+    assert told(box) == []
+    # What is only audited does not change anything.
+    done = once(box, CONF.format("one") + "audit = true\n" + APP, "--plan")
+    assert {r["name"]: r["result"] for r in done.results} == {"/etc/app.conf": "drifted", "app": "ok"}
+
+
+@pytest.mark.parametrize("text, error", [
+    ('[file."/srv/a"]\nrestart_on = ["file:/etc/app.conf"]\n',
+     "'restart_on' is for types that can be restarted, and file cannot; 'check_on' looks at a state again"),
+    ('[listener.a]\nsubscribe = []\n', "unknown key 'subscribe' in listener state; did you mean 'restart_on'?"),
+    ('[file."/srv/a"]\nsubscribe = []\n', "unknown key 'subscribe' in file state; did you mean 'check_on'?"),
+    ('[exec.a]\nrefreshonly = true\n', "unknown key 'refreshonly' in exec state; did you mean 'check_on'?"),
+    ('[file."/srv/a"]\nnotify = ["listener:a"]\n',
+     "unknown key 'notify' in file state; who is told says so: write 'restart_on', 'reload_on' or 'check_on' with this "
+     "state there"),
+    ('[listener.a]\nrestart_on = ["listener:a"]\n', "listener:a refers to itself"),
+])
+def test_what_cannot_be(box, text, error):
+    done = once(box, CONF.format("one") + text)
+    assert done.returncode == 2 and error in done.stderr
+
+
+# ---- exec --------------------------------------------------------------------------------------------------------
+
+ALIASES = """[exec.newaliases]
+shell = "echo ran >>/srv/ran"
+check_on = ["file:/etc/app.conf"]
+"""
+
+
+def test_an_exec_without_a_guard_runs_when_what_it_listens_to_has_changed(box):
+    assert [r["result"] for r in once(box, CONF.format("one") + ALIASES, "--plan").results] == ["drifted", "drifted"]
+    for content, ran in ("one", 1), ("one", 1), ("two", 2):
+        done = once(box, CONF.format(content) + ALIASES)
+        assert done.returncode == 0, done.stderr
+        assert box.read("/srv/ran") == "ran\n" * ran
+
+
+def test_with_a_guard_both_have_to_say_so(box):
+    guarded = ALIASES + 'only_if = "test -e /srv/wanted"\n'
+    assert [r["result"] for r in once(box, CONF.format("one") + guarded).results] == ["changed", "ok"]
+    box.write("/srv/wanted", "")
+    assert [r["result"] for r in once(box, CONF.format("one") + guarded).results] == ["ok", "ok"]
+    assert not box.exists("/srv/ran")
+    # The guard still says so afterwards, and that is fine: what has changed has been dealt with.
+    assert [r["result"] for r in once(box, CONF.format("two") + guarded).results] == ["changed", "changed"]
+    assert box.read("/srv/ran") == "ran\n"
+
+
+# ---- The daemon --------------------------------------------------------------------------------------------------
+
+
+def test_what_drifts_and_is_repaired_restarts_who_listens(host):
+    n = last_event(host)
+    host.run("echo drift >/etc/app.conf")
+    wait_event(host, "state-changed", after=n, state="listener:app", timeout=30)
+    wait_idle(host)
+    assert told(host) == ["app restart"] * 2
+
+
+def test_who_is_not_part_of_the_run_is_told_after_it(host):
+    change(host, "watch = false\n" + APP)
+    assert told(host) == ["app restart"] * 2
+    host.run("echo drift >/etc/app.conf")
+    n = last_event(host)
+    run = apply(host, "file:/etc/app.conf")
+    assert {state: r["result"] for state, r in run.results.items()} == {"file:/etc/app.conf": "changed"}
+    event = wait_event(host, "state-changed", after=n, state="listener:app", timeout=30)
+    assert event["run"] != run.run
+    wait_idle(host)
+    assert told(host) == ["app restart"] * 3 and state(host, "listener:app")["owed"] == []
+
+
+def test_who_fails_is_owed_until_it_succeeds(host):
+    host.write("/run/listener.fail", "")
+    change(host)
+    found = state(host, "listener:app")
+    assert (found["result"], found["owed"], found["owed_because"]) == ("failed", ["restart"], "file:/etc/app.conf")
+    shown = host.agentctl("show", "listener:app").stdout
+    assert "Due: restart, since file:/etc/app.conf has changed" in shown
+    host.run("rm /run/listener.fail")
+    daemon.restart(host)
+    wait_until(lambda: told(host) == ["app restart"] * 2, 30, "the boot run brings it up")
+    wait_idle(host)
+    assert state(host, "listener:app")["owed"] == []
+    apply(host)
+    assert told(host) == ["app restart"] * 2
+
+
+def test_who_is_audited_shows_that_it_is_due(host):
+    audited = APP + "audit = true\n"
+    change(host, audited)
+    assert told(host) == ["app restart"]
+    found = state(host, "listener:app")
+    assert (found["result"], found["owed"]) == ("drifted", ["restart"])
+    assert [d["attribute"] for d in plan(host).results["listener:app"]["differences"]] == ["restart"]
+    n = last_event(host)
+    role(host, APP, "two")
+    wait_event(host, "run-finished", after=n, timeout=30)
+    wait_idle(host)
+    assert told(host) == ["app restart"] * 2
+
+
+def test_who_listens_no_more_is_owed_nothing(host):
+    host.write("/run/listener.fail", "")
+    change(host)
+    assert state(host, "listener:app")["owed"] == ["restart"]
+    n = last_event(host)
+    role(host, "[listener.app]\n", "two")
+    wait_event(host, "roles-loaded", after=n, timeout=30)
+    wait_idle(host)
+    assert state(host, "listener:app")["owed"] == []
+
+
+def test_a_kill_before_it_was_told_loses_nothing(host):
+    host.write("/run/listener.wait", "")
+    role(host, APP, "two")
+    wait_until(lambda: host.exists("/run/listener.waits"), 30, "its apply has begun")
+    daemon.kill(host)
+    host.run("rm /run/listener.wait")
+    start(host)
+    wait_until(lambda: told(host) == ["app restart"] * 2, 30, "the next one tells it")
+
+
+def test_a_kill_between_the_change_and_its_result_loses_nothing(box):
+    """The command outlives agentd, and when the next one looks all is done."""
+    daemon.settings(box, 'interval = "infinity"\n')
+    box.write("/srv/wait", "")
+    box.role("app", '[exec.make]\nshell = "touch /srv/made; while test -e /srv/wait; do sleep 0.02; done"\n'
+                    'creates = "/srv/made"\n[listener.app]\nreload_on = ["exec:make"]\n')
+    start(box, module_dir=True)
+    wait_until(lambda: box.exists("/srv/made"), 30, "the command has changed something")
+    daemon.kill(box)
+    box.run("rm /srv/wait")
+    start(box)
+    wait_until(lambda: told(box) == ["app reload"], 30, "who listens is told")
+    wait_idle(box)
+    assert states(box)["exec:make"] == "ok"
+
+
+def test_one_that_is_fine_says_nothing_of_another_that_is_being_changed(box):
+    daemon.settings(box, 'interval = "infinity"\n')
+    box.write("/srv/wait", "")
+    box.role("app", '[exec.make]\nshell = "touch /srv/made; while test -e /srv/wait; do sleep 0.02; done"\n'
+                    'creates = "/srv/made"\n[exec.fine]\nshell = "true"\nremoves = "/srv/nothing"\n'
+                    '[trouble.slow]\ndo = "slow"\nindex = 300\n'
+                    '[listener.app]\nreload_on = ["exec:*", "trouble:slow"]\n')
+    start(box, module_dir=True)
+    wait_until(lambda: box.exists("/srv/made") and state(box, "trouble:slow")["result"] == "ok", 30,
+               "one is being changed, the other is fine")
+    daemon.kill(box)
+    box.run("rm /srv/wait")
+    start(box)
+    wait_until(lambda: told(box) == ["app reload"], 30, "who listens is told")
+
+
+def test_what_changes_while_it_is_being_told_is_told_again(host):
+    host.write("/run/listener.wait", "")
+    role(host, APP, "two")
+    wait_until(lambda: host.exists("/run/listener.waits"), 30, "its apply has begun")
+    # In a run of its own, which does not wait for the other.
+    n = last_event(host)
+    host.run("echo drift >/etc/app.conf")
+    wait_event(host, "state-changed", after=n, state="file:/etc/app.conf", timeout=30)
+    host.run("rm /run/listener.wait")
+    wait_until(lambda: len(told(host)) == 3, 30, "it is told again")
+    wait_idle(host)
+    assert state(host, "listener:app")["owed"] == []
