@@ -53,6 +53,7 @@ BEFORE = {
     ("exec", "exec.toml"): "useradd -r -m -d /var/lib/postgresql postgres; mkdir -p /etc/ssl/private /var/lib/app /usr/share/app;"
                            " touch /usr/share/app/schema.sql /var/lib/app/upgrade-pending; chmod 0755 /usr/share/app\n"
                            + program("/usr/bin/openssl", 'echo key >"$3"') + program("/usr/bin/createdb", ":")
+                           + program("/usr/bin/newaliases", ":")
                            + program("/usr/bin/psql", 'case $1 in app) touch /var/lib/postgresql/app ;;'
                                                       ' *) test -e /var/lib/postgresql/app ;; esac')
                            + program("/usr/lib/app/migrate", ":"),
