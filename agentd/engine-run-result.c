@@ -169,6 +169,8 @@ void engine_run_on_result(void *userdata, Run *r, uint32_t state) {
                         change = status_set(
                                 engine->status, engine->store, now, result, detail ? detail->error : NULL);
         }
+        if (applies && run->heal && now != NO_STATE && (result == RESULT_CHANGED || result == RESULT_FAILED))
+                heal_state_tried(engine->heal, now, result == RESULT_CHANGED);
         /* What is as wrong as before is no news, however often it is touched. */
         if (run->heal && change == STATUS_SAME && result != RESULT_CHANGED)
                 notable = false;
@@ -181,8 +183,6 @@ void engine_run_on_result(void *userdata, Run *r, uint32_t state) {
                 if (applies && notable) {
                         store_result_row(run, state, json);
                         run->n_notable++;
-                        if (run->heal && result == RESULT_CHANGED && now != NO_STATE)
-                                heal_state_changed(engine->heal, now);
                 } else if (notable)
                         remember_result(run, json);
                 if (applies)
