@@ -271,6 +271,7 @@ static void on_units_changed(void *userdata, const uint32_t *indices, size_t n, 
         Heal *heal = userdata;
         uint32_t n_units = heal->units.list.n;
 
+        log_debug("%s%zu units and signals have changed", all ? "All, and " : "", n);
         if (all) {
                 add_all(heal, &heal->units);
                 add_all(heal, &heal->matches);

@@ -7,6 +7,7 @@ from box import wait_until
 from daemon import events, last_event, start, state, status, wait_event, wait_idle
 from hostile import states as role_of
 
+DEBUG = __import__("os").environ.get("UW_DEBUG")
 SLEEPS = "[Service]\nExecStart=/bin/sleep infinity\n[Install]\nWantedBy=multi-user.target\n"
 UNITS = "/etc/systemd/system"
 
@@ -18,7 +19,7 @@ def prepare(box, states, units=("a",), text=SLEEPS, idle=True):
     box.run("systemctl daemon-reload")
     box.role("test", role_of("watched", states))
     daemon.settings(box, 'interval = "infinity"\n')
-    start(box, module_dir=True)
+    start(box, "--log-level=debug", module_dir=True) if DEBUG else start(box, module_dir=True)
     if idle:
         rest(box)
     return box
