@@ -65,7 +65,8 @@ struct UnitWatch {
         uint32_t *changed, n_changed;
         bool changed_all;
         usec_t first_usec, due_usec,
-                set_out_usec; /* CLOCK_MONOTONIC: of the first that waits; … and when one last set out */
+                told_usec;              /* CLOCK_MONOTONIC: of the first that waits; of the last list */
+        usec_t set_out_usec, news_usec; /* when one last set out; and when one did, or came to rest */
         uint32_t n_under_way;
         sd_event_source *tell_timer;
 
@@ -119,7 +120,11 @@ static bool is_worth_waiting(const UnitWatch *watch, usec_t now) {
         /* PID 1 would answer nobody, and says when it is ready. */
         if (watch->reloading)
                 return now < watch->first_usec + UNIT_WATCH_RELOAD_USEC;
-        return watch->n_under_way > 0 && now < watch->set_out_usec + UNIT_WATCH_LONGEST_USEC / 2 &&
+        /* Many at a time: some were told of just now, or others have just set out. */
+        if (now >= watch->told_usec + UNIT_WATCH_LONGEST_USEC &&
+                (watch->n_under_way == 0 || now >= watch->set_out_usec + UNIT_WATCH_SET_OUT_USEC))
+                return false;
+        return now < watch->news_usec + UNIT_WATCH_NEWS_USEC &&
                now < watch->first_usec + UNIT_WATCH_LONGEST_USEC;
 }
 
@@ -150,6 +155,7 @@ static int on_tell_timer(_unused_ sd_event_source *source, _unused_ uint64_t use
                 (void) sd_event_source_set_enabled(watch->tell_timer, SD_EVENT_ONESHOT);
                 return 0;
         }
+        watch->told_usec = now;
         watch->changed_all = false;
         watch->n_changed = 0;
         for (uint32_t i = 0; i < all_n; i++) {
@@ -224,8 +230,10 @@ static void update(UnitWatch *watch, uint32_t i, const UnitNews *news) {
         bool was_under_way = unit->under_way, changed;
 
         changed = news ? watched_unit_update(unit, news) : watched_unit_unload(unit);
+        if (changed || was_under_way != unit->under_way)
+                watch->news_usec = now_usec(CLOCK_MONOTONIC);
         if (!was_under_way && unit->under_way)
-                watch->set_out_usec = now_usec(CLOCK_MONOTONIC);
+                watch->set_out_usec = watch->news_usec;
         watch->n_under_way += unit->under_way;
         watch->n_under_way -= was_under_way;
         if (changed)

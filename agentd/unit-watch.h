@@ -16,9 +16,11 @@
 
 #include "util.h"
 
-/* How long it is waited for others to change as well, which are then told together: a little; and if units that are watched have
- * just set out, for these. */
+/* How long it is waited for others to change as well, which are then told together: a little; and longer in a burst, while others
+ * come to rest one after the other: if some were told of just now, or have set out not long ago. */
 #define UNIT_WATCH_QUIET_USEC   (2 * USEC_PER_MSEC)
+#define UNIT_WATCH_NEWS_USEC    (20 * USEC_PER_MSEC)
+#define UNIT_WATCH_SET_OUT_USEC (2 * USEC_PER_SEC)
 #define UNIT_WATCH_LONGEST_USEC (100 * USEC_PER_MSEC)
 
 /* Signals that modules name, and unit files: they come in flocks, and nothing hangs on a moment. */

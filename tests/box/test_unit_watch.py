@@ -1,25 +1,26 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What happens to a unit, or is said on the bus, is seen when it happens."""
 
+import time
+
 import daemon
 import pytest
 from box import wait_until
 from daemon import events, last_event, start, state, status, wait_event, wait_idle
 from hostile import states as role_of
 
-DEBUG = __import__("os").environ.get("UW_DEBUG")
 SLEEPS = "[Service]\nExecStart=/bin/sleep infinity\n[Install]\nWantedBy=multi-user.target\n"
 UNITS = "/etc/systemd/system"
 
 
-def prepare(box, states, units=("a",), text=SLEEPS, idle=True):
+def prepare(box, states, units=("a",), text=SLEEPS, idle=True, options=()):
     """A host with units, and states that watch."""
     for unit in units:
         box.write(f"{UNITS}/{unit if '.' in unit else unit + '.service'}", text)
     box.run("systemctl daemon-reload")
     box.role("test", role_of("watched", states))
     daemon.settings(box, 'interval = "infinity"\n')
-    start(box, "--log-level=debug", module_dir=True) if DEBUG else start(box, module_dir=True)
+    start(box, *options, module_dir=True)
     if idle:
         rest(box)
     return box
@@ -275,3 +276,17 @@ def test_a_reload_of_the_roles_loses_nothing(host):
     looks(host, "systemctl stop a", says="inactive")
     looks(host, "systemctl start b", "b", ": active")
     assert status(host)["watches"]["units"] == 2
+
+
+def test_at_rest_nothing_wakes_the_engine(host):
+    """Others may have something to say at any time, so it is enough that five seconds go by once."""
+    seen, since = None, time.monotonic()
+
+    def is_quiet():
+        nonlocal seen, since
+        text = host.run(f"grep ctxt /proc/{daemon.main_pid(host)}/status").stdout
+        if text != seen:
+            seen, since = text, time.monotonic()
+        return time.monotonic() > since + 5
+
+    wait_until(is_quiet, 40, "nothing goes on")
