@@ -463,6 +463,13 @@ TEST(aliases_and_templates) {
         ASSERT_EQ(n_indices, 1);
         ASSERT_EQ(indices[0], 1);
         n_indices = 0;
+        /* Of the one that is watched by itself both hear. */
+        send_properties(PID1, "i@z.service", "activating", "start", 1);
+        send_change("i@x.service", "active");
+        hear_all(5);
+        ASSERT_EQ(n_indices, 2);
+        ASSERT_EQ(indices[0] + indices[1], 3);
+        n_indices = 0;
         send_change("j@y.service", "active");
         send_change("i@y.timer", "active");
         hear_all(5);

@@ -209,19 +209,19 @@ bool watched_unit_update(WatchedUnit *unit, const UnitNews *news) {
         if (news->freezer_state) {
                 if (startswith(news->freezer_state, "freezing") ||
                         startswith(news->freezer_state, "thawing")) {
-                        unit->under_way = true;
+                        unit->under_way = !unit->template;
                         return false;
                 }
                 unit->frozen = startswith(news->freezer_state, "frozen");
         }
         if (news->job || !is_one_of(news->active_state, at_rest)) {
-                unit->under_way = true;
+                unit->under_way = !unit->template;
                 return false;
         }
         rest = hash_fnv1a(news->active_state, strlen(news->active_state)) * 31 +
                hash_fnv1a(sub_state, strlen(sub_state)) + unit->frozen;
         rest |= UINT64_C(1) << 63; /* never 0 */
-        /* What is seen for the first time was looked at, or is about to be. */
+        /* Of a template it is one of its instances. What is seen for the first time was looked at, or is about to be. */
         changed = unit->under_way || unit->template || (unit->rest != 0 && unit->rest != rest);
         unit->under_way = false;
         unit->rest = rest;
