@@ -140,7 +140,8 @@ static void write_listeners(Loader *loader, ImageHeader *header) {
                 MAKE_ARRAY(loader, &header->listeners, loader->n_listeners, ImageListener);
         uint32_t n = 0;
 
-        qsort(loader->listeners, loader->n_listeners, sizeof(ImageListener), compare_listeners);
+        if (loader->n_listeners > 0)
+                qsort(loader->listeners, loader->n_listeners, sizeof(ImageListener), compare_listeners);
         for (uint32_t i = 0; i < loader->n_listeners; i++)
                 if (n > 0 && compare_listeners(&listeners[n - 1], &loader->listeners[i]) == 0)
                         listeners[n - 1].what |= loader->listeners[i].what;
