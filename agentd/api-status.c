@@ -45,15 +45,16 @@ void api_get_status(void *userdata, HttpRequest *request) {
 
         (void) gethostname(hostname, sizeof(hostname) - 1);
         http_answer_json(request, 200,
-                json_pack("{s:s, s:o, s:i, s:o, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "version",
-                        AGENTD_VERSION, "hostname", api_text(hostname), "pid", (int) getpid(), "started",
-                        json_from_time(engine_started(engine)), "state",
+                json_pack("{s:s, s:o, s:i, s:o, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
+                        "version", AGENTD_VERSION, "hostname", api_text(hostname), "pid", (int) getpid(),
+                        "started", json_from_time(engine_started(engine)), "state",
                         engine_state_to_string(engine_state(engine)), "mode",
                         engine_settings(engine)->audit ? "audit" : "apply", "roles", roles_to_json(engine),
                         "states", counts_to_json(engine), "last_run",
                         api_with_progress(engine_runs_last(engine)), "next_run",
                         json_from_time(engine_next_run(engine)), "runs", engine_runs_active(engine),
-                        "disabled", engine_disabled(engine), "store", store_to_json(api)));
+                        "disabled", engine_disabled(engine), "watches", engine_watches(engine), "store",
+                        store_to_json(api)));
 }
 
 void api_get_health(void *userdata, HttpRequest *request) {

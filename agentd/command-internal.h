@@ -7,6 +7,7 @@
 #include <systemd/sd-bus.h>
 
 #include "command.h"
+#include "system-bus.h"
 
 /* One of the two pipes. */
 typedef struct CommandStream {
@@ -103,10 +104,8 @@ struct Commands {
         sd_event_source *finish_event; /* deferred: those that are over without anybody having been asked */
 
         /* As units. */
-        sd_bus *bus;
-        bool ready;
-        sd_event_source *connect_timer, *sweep_timer, *exit_event;
-        unsigned n_attempts;
+        SystemBus *system;
+        sd_event_source *sweep_timer, *exit_event;
         unsigned n_unread;    /* found, and not known yet */
         unsigned n_releasing; /* answers that nobody needs, but PID 1 needs us for */
         usec_t hold_until_usec;

@@ -19,25 +19,12 @@
 #include "log.h"
 #include "notify.h"
 
-#define SYSTEMD      "org.freedesktop.systemd1"
-#define SYSTEMD_PATH "/org/freedesktop/systemd1"
-#define MANAGER      SYSTEMD ".Manager"
-#define UNIT         SYSTEMD ".Unit"
-#define SERVICE      SYSTEMD ".Service"
-#define PROPERTIES   "org.freedesktop.DBus.Properties"
-#define LOCAL        "org.freedesktop.DBus.Local"
-
-#define BUS_ADDRESS "unix:path=/run/dbus/system_bus_socket"
-
 #define CGROUP_DIRECTORY "/sys/fs/cgroup"
 
 /* So often it is asked how they are, in case that a signal was lost; without commands the connection is closed then. */
 #define SWEEP_USEC (10 * USEC_PER_SEC)
 /* … and so soon when an answer was lost. */
 #define SWEEP_SOON_USEC (200 * USEC_PER_MSEC)
-
-#define RECONNECT_USEC         (50 * USEC_PER_MSEC)
-#define RECONNECT_LONGEST_USEC (5 * USEC_PER_SEC)
 
 /* How long it is tried to reach systemd, if the command has so much time; and for how long, if it cannot be reached at start,
  * it is waited for what it knows of commands before. */
@@ -47,31 +34,12 @@
 /* How much later than it should PID 1 may end it, before we do. */
 #define LATE_USEC (COMMAND_STOP_USEC + 10 * USEC_PER_SEC)
 
-static void connect_bus(Commands *commands);
 static void ask_start(Command *command);
 static void query(Command *command);
 
 static void sweep_in(Commands *commands, usec_t usec) {
         (void) sd_event_source_set_time_relative(commands->sweep_timer, usec);
         (void) sd_event_source_set_enabled(commands->sweep_timer, SD_EVENT_ONESHOT);
-}
-
-/* The other side is gone, or too busy: whether it has done what it was asked for is not known. */
-static bool is_lost(const sd_bus_error *error) {
-        static const char *const names[] = {
-                SD_BUS_ERROR_NO_REPLY,
-                SD_BUS_ERROR_DISCONNECTED,
-                SD_BUS_ERROR_TIMEOUT,
-                SD_BUS_ERROR_NAME_HAS_NO_OWNER,
-                SD_BUS_ERROR_SERVICE_UNKNOWN,
-                "org.freedesktop.DBus.Error.TimedOut",
-        };
-        int error_number = sd_bus_error_get_errno(error);
-
-        FOREACH_ELEMENT(name, names)
-                if (sd_bus_error_has_name(error, *name))
-                        return true;
-        return error_number == ECONNRESET || error_number == ENOTCONN || error_number == ETIMEDOUT;
 }
 
 /* ---- Calls that need no answer ------------------------------------------------------------------------------------ */
@@ -84,19 +52,20 @@ static int on_released(_unused_ sd_bus_message *m, void *userdata, _unused_ sd_b
 }
 
 static void call_manager(Commands *commands, const char *method, const char *types, ...) {
+        sd_bus *bus = system_bus_get(commands->system);
         sd_bus_message *m = NULL;
         va_list args;
         int r;
 
-        if (!commands->ready)
+        if (!bus)
                 return;
         va_start(args, types);
-        r = sd_bus_message_new_method_call(commands->bus, &m, SYSTEMD, SYSTEMD_PATH, MANAGER, method);
+        r = sd_bus_message_new_method_call(bus, &m, SYSTEMD, SYSTEMD_PATH, SYSTEMD_MANAGER, method);
         if (r >= 0)
                 r = sd_bus_message_appendv(m, types, args);
         va_end(args);
         if (r >= 0)
-                r = sd_bus_call_async(commands->bus, NULL, m, on_released, commands, 0);
+                r = sd_bus_call_async(bus, NULL, m, on_released, commands, 0);
         if (r >= 0)
                 commands->n_releasing++;
         sd_bus_message_unref(m);
@@ -252,18 +221,19 @@ static void read_usage(Command *command) {
 static void ask_usage(Command *command) {
         Commands *commands = command->commands;
         const CommandResult *result = &command->result;
+        sd_bus *bus = system_bus_get(commands->system);
 
         read_usage(command);
-        if (!commands->ready)
+        if (!bus)
                 return;
         if (result->cpu_usec == UINT64_MAX &&
-                sd_bus_call_method_async(commands->bus, &command->call_cpu, SYSTEMD, command->path,
-                        PROPERTIES, "Get", on_cpu, command, "ss", SERVICE, "CPUUsageNSec") >= 0)
+                sd_bus_call_method_async(bus, &command->call_cpu, SYSTEMD, command->path, DBUS_PROPERTIES,
+                        "Get", on_cpu, command, "ss", SYSTEMD_SERVICE, "CPUUsageNSec") >= 0)
                 command->n_asking++;
         /* From systemd 254 on. */
         if (result->memory_max_bytes == UINT64_MAX &&
-                sd_bus_call_method_async(commands->bus, &command->call_memory, SYSTEMD, command->path,
-                        PROPERTIES, "Get", on_memory, command, "ss", SERVICE, "MemoryPeak") >= 0)
+                sd_bus_call_method_async(bus, &command->call_memory, SYSTEMD, command->path, DBUS_PROPERTIES,
+                        "Get", on_memory, command, "ss", SYSTEMD_SERVICE, "MemoryPeak") >= 0)
                 command->n_asking++;
 }
 
@@ -312,15 +282,18 @@ static int on_changed(sd_bus_message *m, void *userdata, _unused_ sd_bus_error *
         const char *interface;
         int r;
 
+        /* Others can send us what looks like it. */
+        if (!system_bus_from_systemd(command->commands->system, m))
+                return 0;
         r = sd_bus_message_read(m, "s", &interface);
-        if (r >= 0 && (streq(interface, UNIT) || streq(interface, SERVICE)))
+        if (r >= 0 && (streq(interface, SYSTEMD_UNIT) || streq(interface, SYSTEMD_SERVICE)))
                 r = unit_read_properties(command, m);
         if (r < 0) {
                 log_debug_errno(r, "Failed to read a signal about '%s', ignoring: %m", command->unit_name);
                 return 0;
         }
         /* That about the service comes first. Source: bus_unit_send_change_signal() of systemd. */
-        if (streq(interface, UNIT) && (!command->found || command->known))
+        if (streq(interface, SYSTEMD_UNIT) && (!command->found || command->known))
                 look(command);
         return 0;
 }
@@ -335,11 +308,11 @@ static void add_match(Command *command) {
         if (command->match)
                 return;
         (void) snprintf(match, sizeof(match),
-                "type='signal',sender='" SYSTEMD "',path='%s',interface='" PROPERTIES
+                "type='signal',sender='" SYSTEMD "',path='%s',interface='" DBUS_PROPERTIES
                 "',member='PropertiesChanged'",
                 command->path);
-        (void) sd_bus_add_match_async(
-                command->commands->bus, &command->match, match, on_changed, on_match, command);
+        (void) sd_bus_add_match_async(system_bus_get(command->commands->system), &command->match, match,
+                on_changed, on_match, command);
 }
 
 static void know(Command *command) {
@@ -397,7 +370,7 @@ static int on_unit(sd_bus_message *m, void *userdata, _unused_ sd_bus_error *err
 
         command->call_unit = sd_bus_slot_unref(command->call_unit);
         if (sd_bus_message_is_method_error(m, NULL)) {
-                if (!is_lost(sd_bus_message_get_error(m)))
+                if (!system_bus_is_lost(sd_bus_message_get_error(m)))
                         lose(command);
                 return 0;
         }
@@ -419,15 +392,17 @@ static int on_unit(sd_bus_message *m, void *userdata, _unused_ sd_bus_error *err
 }
 
 static void query(Command *command) {
-        sd_bus *bus = command->commands->bus;
+        sd_bus *bus = system_bus_get(command->commands->system);
 
+        if (!bus)
+                return;
         add_match(command);
         if (command->call || command->call_unit)
                 return;
-        (void) sd_bus_call_method_async(bus, &command->call, SYSTEMD, command->path, PROPERTIES, "GetAll",
-                on_service, command, "s", SERVICE);
-        (void) sd_bus_call_method_async(bus, &command->call_unit, SYSTEMD, command->path, PROPERTIES,
-                "GetAll", on_unit, command, "s", UNIT);
+        (void) sd_bus_call_method_async(bus, &command->call, SYSTEMD, command->path, DBUS_PROPERTIES,
+                "GetAll", on_service, command, "s", SYSTEMD_SERVICE);
+        (void) sd_bus_call_method_async(bus, &command->call_unit, SYSTEMD, command->path, DBUS_PROPERTIES,
+                "GetAll", on_unit, command, "s", SYSTEMD_UNIT);
 }
 
 /* ---- Its start ---------------------------------------------------------------------------------------------------- */
@@ -448,7 +423,7 @@ static int on_started(sd_bus_message *m, void *userdata, _unused_ sd_bus_error *
                 command->output_fd = safe_close(command->output_fd);
                 return 0;
         }
-        if (is_lost(error)) {
+        if (system_bus_is_lost(error)) {
                 command->step = UNIT_UNSURE;
                 sweep_in(command->commands, SWEEP_SOON_USEC);
                 return 0;
@@ -480,18 +455,18 @@ void unit_store_descriptors(Command *command) {
 }
 
 static void ask_start(Command *command) {
-        Commands *commands = command->commands;
+        sd_bus *bus = system_bus_get(command->commands->system);
         sd_bus_message *m = NULL;
         int r;
 
         add_match(command);
-        r = unit_start_message(command, commands->bus, &m, command->detail, sizeof(command->detail));
+        r = unit_start_message(command, bus, &m, command->detail, sizeof(command->detail));
         /* Before it is asked for: if we are killed in between, what is stored is dropped by the next agentd; the other way round
          * the command would have nobody who reads what it says, and die of it. */
         if (r >= 0)
                 unit_store_descriptors(command);
         if (r >= 0)
-                r = sd_bus_call_async(commands->bus, &command->call, m, on_started, command, 0);
+                r = sd_bus_call_async(bus, &command->call, m, on_started, command, 0);
         sd_bus_message_unref(m);
         if (r < 0) {
                 command_finish_later(command, r, "%s", strerror(-r));
@@ -534,9 +509,8 @@ int unit_start(Command *command) {
         if (r < 0)
                 return r;
         command->step = UNIT_WAITING;
-        if (!commands->bus)
-                connect_bus(commands);
-        if (commands->ready)
+        system_bus_open(commands->system);
+        if (system_bus_get(commands->system))
                 ask_start(command);
         sweep_in(commands, SWEEP_USEC);
         return 0;
@@ -544,7 +518,7 @@ int unit_start(Command *command) {
 
 /* ---- The connection ----------------------------------------------------------------------------------------------- */
 
-static void close_bus(Commands *commands) {
+static void forget_calls(Commands *commands) {
         for (Command *command = commands->commands; command; command = command->next) {
                 command->match = sd_bus_slot_unref(command->match);
                 command->call = sd_bus_slot_unref(command->call);
@@ -557,52 +531,12 @@ static void close_bus(Commands *commands) {
                 if (command->step == UNIT_ENDED || command->step == UNIT_CLEARING)
                         command->step = UNIT_RUNNING; /* it is looked at again */
         }
-        commands->ready = false;
         commands->n_releasing = 0;
-        commands->bus = sd_bus_close_unref(commands->bus);
-}
-
-static void reconnect(Commands *commands) {
-        usec_t usec = RECONNECT_USEC << MIN(commands->n_attempts, 10U);
-
-        commands->ready = false;
-        (void) sd_event_source_set_time_relative(commands->connect_timer, MIN(usec, RECONNECT_LONGEST_USEC));
-        (void) sd_event_source_set_enabled(commands->connect_timer, SD_EVENT_ONESHOT);
-        commands->n_attempts++;
-}
-
-static int on_connect_timer(_unused_ sd_event_source *source, _unused_ uint64_t usec, void *userdata) {
-        Commands *commands = userdata;
-
-        close_bus(commands);
-        if (commands->n > 0)
-                connect_bus(commands);
-        return 0;
-}
-
-static int on_disconnected(_unused_ sd_bus_message *m, void *userdata, _unused_ sd_bus_error *error) {
-        Commands *commands = userdata;
-
-        log_debug("The connection to the bus was lost");
-        reconnect(commands);
-        return 0;
-}
-
-static int on_subscribed(sd_bus_message *m, void *userdata, _unused_ sd_bus_error *error) {
-        Commands *commands = userdata;
-
-        if (sd_bus_message_is_method_error(m, NULL) &&
-                !sd_bus_message_is_method_error(m, SYSTEMD ".AlreadySubscribed"))
-                sweep_in(commands, SWEEP_SOON_USEC);
-        return 0;
-}
-
-static void subscribe(Commands *commands) {
-        (void) sd_bus_call_method_async(commands->bus, NULL, SYSTEMD, SYSTEMD_PATH, MANAGER, "Subscribe",
-                on_subscribed, commands, NULL);
 }
 
 static void look_at_all(Commands *commands) {
+        if (!system_bus_get(commands->system))
+                return;
         for (Command *command = commands->commands, *next; command; command = next) {
                 next = command->next;
                 if (command->over)
@@ -614,73 +548,21 @@ static void look_at_all(Commands *commands) {
         }
 }
 
-static int on_connected(_unused_ sd_bus_message *m, void *userdata, _unused_ sd_bus_error *error) {
+static void on_news(void *userdata, SystemBusNews news) {
         Commands *commands = userdata;
 
-        commands->ready = true;
-        commands->n_attempts = 0;
-        subscribe(commands);
-        look_at_all(commands);
-        return 0;
-}
-
-/* PID 1 has read all units anew, or is another process now: what it has said meanwhile may be lost. */
-static int on_systemd_changed(_unused_ sd_bus_message *m, void *userdata, _unused_ sd_bus_error *error) {
-        Commands *commands = userdata;
-
-        if (!commands->ready)
-                return 0;
-        subscribe(commands);
-        look_at_all(commands);
-        return 0;
-}
-
-static int open_bus(Commands *commands) {
-        sd_bus *bus;
-        int r;
-
-        r = sd_bus_new(&bus);
-        if (r < 0)
-                return r;
-        commands->bus = bus;
-        r = sd_bus_set_address(bus, secure_getenv("DBUS_SYSTEM_BUS_ADDRESS") ?: BUS_ADDRESS);
-        if (r >= 0)
-                r = sd_bus_set_bus_client(bus, true);
-        if (r >= 0)
-                r = sd_bus_set_connected_signal(bus, true);
-        if (r >= 0)
-                r = sd_bus_negotiate_fds(bus, true);
-        if (r >= 0)
-                r = sd_bus_set_description(bus, "commands");
-        if (r >= 0)
-                r = sd_bus_start(bus);
-        if (r >= 0)
-                r = sd_bus_match_signal_async(
-                        bus, NULL, LOCAL, NULL, LOCAL, "Connected", on_connected, on_match, commands);
-        if (r >= 0)
-                r = sd_bus_match_signal_async(
-                        bus, NULL, LOCAL, NULL, LOCAL, "Disconnected", on_disconnected, on_match, commands);
-        if (r >= 0)
-                r = sd_bus_add_match_async(bus, NULL,
-                        "type='signal',sender='org.freedesktop.DBus',interface='org.freedesktop.DBus',"
-                        "member='NameOwnerChanged',arg0='" SYSTEMD "'",
-                        on_systemd_changed, on_match, commands);
-        if (r >= 0)
-                r = sd_bus_match_signal_async(bus, NULL, SYSTEMD, SYSTEMD_PATH, MANAGER, "Reloading",
-                        on_systemd_changed, on_match, commands);
-        return r < 0 ? r : sd_bus_attach_event(bus, commands->event, SD_EVENT_PRIORITY_NORMAL);
-}
-
-static void connect_bus(Commands *commands) {
-        int r;
-
-        r = open_bus(commands);
-        if (r < 0) {
-                log_full_errno(commands->n_attempts == 0 ? LOG_WARNING : LOG_DEBUG, r,
-                        "Failed to connect to the system bus, trying again: %m");
-                reconnect(commands);
+        switch (news) {
+        case SYSTEM_BUS_LOST:
+                forget_calls(commands);
+                if (commands->n == 0)
+                        system_bus_close(commands->system);
+                break;
+        case SYSTEMD_UNREACHABLE: sweep_in(commands, SWEEP_SOON_USEC); break;
+        default: look_at_all(commands);
         }
 }
+
+static const SystemBusHandlers system_handlers = { .on_news = on_news };
 
 /* ---- The sweep ---------------------------------------------------------------------------------------------------- */
 
@@ -697,8 +579,8 @@ static int on_sweep(_unused_ sd_event_source *source, _unused_ uint64_t usec, vo
         bool unsure = false;
 
         if (commands->n == 0 && commands->n_releasing == 0) {
-                (void) sd_event_source_set_enabled(commands->connect_timer, SD_EVENT_OFF);
-                close_bus(commands);
+                forget_calls(commands);
+                system_bus_close(commands->system);
                 return 0;
         }
         for (Command *command = commands->commands; command; command = command->next) {
@@ -720,8 +602,7 @@ static int on_sweep(_unused_ sd_event_source *source, _unused_ uint64_t usec, vo
         }
         if (commands->n_unread > 0 && now >= commands->hold_until_usec && commands->options.on_released)
                 commands->options.on_released(commands->options.userdata);
-        if (commands->ready)
-                look_at_all(commands);
+        look_at_all(commands);
         sweep_in(commands, unsure ? SWEEP_SOON_USEC : SWEEP_USEC);
         return 0;
 }
@@ -736,11 +617,12 @@ static void wait_released(Commands *commands) {
         if (commands->stopping && commands->options.keep_descriptors)
                 return;
         while (commands_is_letting_go(commands) && now < deadline) {
-                int r = sd_bus_process(commands->bus, NULL);
+                sd_bus *bus = system_bus_get(commands->system);
+                int r = sd_bus_process(bus, NULL);
 
                 if (r < 0)
                         break;
-                if (r == 0 && sd_bus_wait(commands->bus, deadline - now) < 0)
+                if (r == 0 && sd_bus_wait(bus, deadline - now) < 0)
                         break;
                 now = now_usec(CLOCK_MONOTONIC);
         }
@@ -751,15 +633,14 @@ static int on_exit_event(_unused_ sd_event_source *source, void *userdata) {
         Commands *commands = userdata;
 
         wait_released(commands);
-        commands->ready = false;
+        system_bus_close(commands->system);
         return 0;
 }
 
 int units_init(Commands *commands) {
         int r;
 
-        r = sd_event_add_time(commands->event, &commands->connect_timer, CLOCK_MONOTONIC, USEC_INFINITY, 0,
-                on_connect_timer, commands);
+        r = system_bus_new(commands->event, "commands", &system_handlers, commands, &commands->system);
         if (r >= 0)
                 r = sd_event_add_time(commands->event, &commands->sweep_timer, CLOCK_MONOTONIC,
                         USEC_INFINITY, USEC_PER_MSEC, on_sweep, commands);
@@ -768,7 +649,6 @@ int units_init(Commands *commands) {
         if (r < 0)
                 return r;
         (void) sd_event_source_set_priority(commands->exit_event, SD_EVENT_PRIORITY_IMPORTANT);
-        (void) sd_event_source_set_enabled(commands->connect_timer, SD_EVENT_OFF);
         (void) sd_event_source_set_enabled(commands->sweep_timer, SD_EVENT_OFF);
         if (!commands->options.on_found)
                 return 0;
@@ -786,16 +666,16 @@ int units_init(Commands *commands) {
                 "with before that is known",
                 commands->n);
         commands->hold_until_usec = now_usec(CLOCK_MONOTONIC) + HOLD_USEC;
-        connect_bus(commands);
+        system_bus_open(commands->system);
         sweep_in(commands, SWEEP_USEC);
         return 0;
 }
 
 void units_done(Commands *commands) {
         wait_released(commands);
-        if (commands->bus)
-                close_bus(commands);
+        if (commands->system)
+                forget_calls(commands);
         sd_event_source_disable_unref(commands->exit_event);
-        sd_event_source_disable_unref(commands->connect_timer);
+        commands->system = system_bus_free(commands->system);
         sd_event_source_disable_unref(commands->sweep_timer);
 }

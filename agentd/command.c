@@ -422,7 +422,7 @@ void commands_stop(Commands *commands) {
 }
 
 bool commands_is_letting_go(const Commands *commands) {
-        return commands->ready && commands->n_releasing > 0;
+        return commands->n_releasing > 0 && system_bus_get(commands->system);
 }
 
 bool commands_are_units(const Commands *commands) {

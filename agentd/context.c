@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <sodium.h>
 #include <syslog.h>
 #include <time.h>
@@ -375,14 +376,21 @@ void agentd_log(AgentdContext *context, int level, const char *format, ...) {
 
 /* ---- Looking things up ----------------------------------------------------------------------------------------- */
 
+static bool is_connected(sd_bus *bus) {
+        struct pollfd fd = { .fd = sd_bus_get_fd(bus), .events = POLLIN };
+
+        return sd_bus_is_open(bus) > 0 && fd.fd >= 0 && poll(&fd, 1, 0) >= 0 &&
+               (fd.revents & (POLLHUP | POLLERR)) == 0;
+}
+
 int agentd_bus(AgentdContext *context, struct sd_bus **ret) {
         int r;
 
         if (!context->root_is_host)
                 return -EHOSTDOWN; /* whatever is on the bus, it is not the tree that we look at */
-        /* A bus that was restarted, or a PID 1 that has executed itself anew, has let go of it. */
-        if (context->bus && sd_bus_is_open(context->bus) <= 0)
-                context->bus = sd_bus_flush_close_unref(context->bus);
+        /* A worker may be older than the bus is. */
+        if (context->bus && !is_connected(context->bus))
+                context->bus = sd_bus_close_unref(context->bus);
         if (!context->bus) {
                 r = sd_bus_open_system(&context->bus);
                 if (r < 0)

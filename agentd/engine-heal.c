@@ -9,6 +9,8 @@
 #include "engine-select.h"
 #include "engine-trigger.h"
 #include "log.h"
+#include "unit-watch.h"
+#include "watch-list.h"
 
 #define NO_STATE UINT32_MAX
 
@@ -21,22 +23,27 @@ static const char *const cause_names[_HEAL_CAUSE_MAX] = {
 /* A state that was healed lately. */
 typedef struct Fight {
         uint32_t state;
-        unsigned n;        /* healings in a row */
-        usec_t first_usec; /* … since when; CLOCK_BOOTTIME, as all here */
+        unsigned n;          /* healings in a row, or attempts that have failed */
+        unsigned n_repaired; /* … of these */
+        usec_t first_usec;   /* … since when; CLOCK_BOOTTIME, as all here */
         usec_t last_usec;
         usec_t pause_usec; /* before the next; 0: no fight yet */
         bool waiting;      /* it is to be looked at when the pause is over */
+        bool told;
 } Fight;
+
+/* What is watched by the kernel's help, and by that of PID 1. */
+typedef struct Watching {
+        WatchList list; /* of the image in force; for units: these, then match rules */
+        char *error;
+        bool armed;
+} Watching;
 
 struct Heal {
         Engine *engine; /* not a reference */
-        PathWatch *watch;
-        char *error;
-
-        /* Of the image in force: path i is watched for the states from first[i] up to first[i + 1]; triggers are numbered after
-         * the states. */
-        uint32_t *first, *states;
-        uint32_t n_paths;
+        PathWatch *path_watch;
+        UnitWatch *unit_watch;
+        Watching paths, units, matches;
 
         uint8_t *is_pending; /* by state: 1 + HealCause; 0: it is not */
         uint32_t *pending, n_pending;
@@ -45,7 +52,6 @@ struct Heal {
         Fight *fights;
         size_t n_fights, n_fights_allocated;
 
-        bool armed;
         uint8_t *passed_over; /* by state: not healed for now; NULL: all are */
         uint8_t *begun;       /* by state: a run has looked at it before all was armed; NULL: none has */
         sd_event_source *arm_timer;   /* a run waits no longer */
@@ -64,20 +70,23 @@ static void add_pending(Heal *heal, uint32_t state, HealCause cause) {
         heal->pending[heal->n_pending++] = state;
 }
 
-/* Whose path that is. */
-static void path_changed(Heal *heal, uint32_t path) {
+/* Whose that is. Triggers are numbered after the states. */
+static void add_watched(Heal *heal, const Watching *watching, uint32_t index) {
+        const WatchList *list = &watching->list;
         uint32_t n = image_n_states(heal->engine->image);
 
-        for (uint32_t k = heal->first[path]; k < heal->first[path + 1]; k++)
-                if (heal->states[k] < n)
-                        add_pending(heal, heal->states[k], HEAL_DRIFT);
+        if (index >= list->n)
+                return;
+        for (uint32_t k = list->first[index]; k < list->first[index + 1]; k++)
+                if (list->states[k] < n)
+                        add_pending(heal, list->states[k], HEAL_DRIFT);
                 else
-                        triggers_path_changed(heal->engine->triggers, heal->states[k] - n);
+                        triggers_path_changed(heal->engine->triggers, list->states[k] - n);
 }
 
-static void add_all(Heal *heal) {
-        for (uint32_t i = 0; i < heal->n_paths; i++)
-                path_changed(heal, i);
+static void add_all(Heal *heal, const Watching *watching) {
+        for (uint32_t i = 0; i < watching->list.n; i++)
+                add_watched(heal, watching, i);
 }
 
 static void drop_pending(Heal *heal) {
@@ -121,7 +130,7 @@ static void arm_fight_timer(Heal *heal) {
 static void tell_fight(Heal *heal, const Fight *fight, bool begun) {
         Engine *engine = heal->engine;
         const char *id = image_state_id(engine->image, fight->state);
-        json_t *data = json_pack("{s:I, s:I}", "repaired", (json_int_t) fight->n, "pause_usec",
+        json_t *data = json_pack("{s:I, s:I}", "repaired", (json_int_t) fight->n_repaired, "pause_usec",
                 (json_int_t) (begun ? fight->pause_usec : 0));
         const EventDetails details = {
                 .state = id,
@@ -133,7 +142,7 @@ static void tell_fight(Heal *heal, const Fight *fight, bool begun) {
                 event_emit(engine->events, EVENT_FIGHT_BEGUN, &details,
                         "%s was repaired %u times within %s, and somebody changes it again each time; it is "
                         "repaired less often from now on",
-                        id, fight->n, FORMAT_TIMESPAN(fight->last_usec - fight->first_usec));
+                        id, fight->n_repaired, FORMAT_TIMESPAN(fight->last_usec - fight->first_usec));
         else
                 event_emit(
                         engine->events, EVENT_FIGHT_OVER, &details, "%s is left alone by others again", id);
@@ -151,7 +160,7 @@ static int on_fight_timer(_unused_ sd_event_source *source, _unused_ uint64_t us
                         fight->waiting = false;
                         add_pending(heal, fight->state, HEAL_DRIFT);
                 } else if (!fight->waiting && now >= end_of(fight)) {
-                        if (fight->pause_usec > 0)
+                        if (fight->told)
                                 tell_fight(heal, fight, false);
                         *fight = heal->fights[--heal->n_fights];
                         continue;
@@ -163,7 +172,7 @@ static int on_fight_timer(_unused_ sd_event_source *source, _unused_ uint64_t us
         return 0;
 }
 
-void heal_state_changed(Heal *heal, uint32_t state) {
+void heal_state_tried(Heal *heal, uint32_t state, bool repaired) {
         usec_t now = now_usec(CLOCK_BOOTTIME);
         Fight *fight = find_fight(heal, state);
 
@@ -182,11 +191,14 @@ void heal_state_changed(Heal *heal, uint32_t state) {
                 *fight = (Fight){ .state = state, .first_usec = now };
         }
         fight->n++;
+        fight->n_repaired += repaired;
         fight->last_usec = now;
         if (fight->pause_usec > 0)
                 fight->pause_usec = MIN(fight->pause_usec * 2, FIGHT_PAUSE_MAX_USEC);
-        else if (fight->n >= FIGHT_BURST) {
+        else if (fight->n >= FIGHT_BURST)
                 fight->pause_usec = FIGHT_PAUSE_USEC;
+        if (fight->n_repaired >= FIGHT_BURST && !fight->told) {
+                fight->told = true;
                 tell_fight(heal, fight, true);
         }
         arm_fight_timer(heal);
@@ -311,18 +323,38 @@ void heal_stop(Heal *heal) {
 
 /* ---- What is watched ------------------------------------------------------------------------------------------------ */
 
-static void on_changed(void *userdata, const uint32_t *indices, size_t n, bool overflow) {
+static void on_paths_changed(void *userdata, const uint32_t *indices, size_t n, bool overflow) {
         Heal *heal = userdata;
 
         if (overflow) {
                 log_notice("So much has changed at once that nobody knows what; all that is watched is "
                            "looked at");
-                add_all(heal);
+                add_all(heal, &heal->paths);
         }
         for (size_t i = 0; i < n; i++)
-                if (indices[i] < heal->n_paths)
-                        path_changed(heal, indices[i]);
+                add_watched(heal, &heal->paths, indices[i]);
         start(heal);
+}
+
+static void on_units_changed(void *userdata, const uint32_t *indices, size_t n, bool all) {
+        Heal *heal = userdata;
+        uint32_t n_units = heal->units.list.n;
+
+        log_debug("%s%zu units and signals have changed", all ? "All, and " : "", n);
+        if (all) {
+                add_all(heal, &heal->units);
+                add_all(heal, &heal->matches);
+        }
+        for (size_t i = 0; i < n; i++)
+                if (indices[i] < n_units)
+                        add_watched(heal, &heal->units, indices[i]);
+                else
+                        add_watched(heal, &heal->matches, indices[i] - n_units);
+        start(heal);
+}
+
+static bool is_armed(const Heal *heal) {
+        return heal->paths.armed && heal->units.armed;
 }
 
 static void stop_waiting(Heal *heal) {
@@ -335,144 +367,150 @@ static int on_arm_timer(_unused_ sd_event_source *source, _unused_ uint64_t usec
         return 0;
 }
 
-static void on_armed(void *userdata, const char *error) {
+/* Return: true if it is for the first time. */
+static bool become_armed(Heal *heal, Watching *watching, const char *error) {
+        if (error && !streq_ptr(error, watching->error))
+                log_warning("Some drift is seen only by the next run: %s", error);
+        free(watching->error);
+        watching->error = error ? strdup(error) : NULL;
+        if (watching->armed)
+                return false;
+        watching->armed = true;
+        if (is_armed(heal))
+                stop_waiting(heal);
+        return true;
+}
+
+/* What was looked at before it was watched may have changed in between. */
+static void add_begun(Heal *heal, const Watching *watching) {
+        const WatchList *list = &watching->list;
+        uint32_t n = image_n_states(heal->engine->image);
+
+        for (uint32_t i = 0; heal->begun && i < list->n; i++)
+                for (uint32_t k = list->first[i]; k < list->first[i + 1]; k++)
+                        if (list->states[k] < n && heal->begun[list->states[k]])
+                                add_pending(heal, list->states[k], HEAL_DRIFT);
+}
+
+static void on_paths_armed(void *userdata, const char *error) {
         Heal *heal = userdata;
 
-        if (error && !streq_ptr(error, heal->error))
-                log_warning("Some drift is seen only by the next run: %s", error);
-        free(heal->error);
-        heal->error = error ? strdup(error) : NULL;
-        if (heal->armed)
+        if (!become_armed(heal, &heal->paths, error))
                 return;
-        heal->armed = true;
-        /* What was looked at before it was watched may have changed in between. */
-        for (uint32_t i = 0; heal->begun && i < heal->n_paths; i++)
-                for (uint32_t k = heal->first[i]; k < heal->first[i + 1]; k++)
-                        if (heal->begun[heal->states[k]])
-                                add_pending(heal, heal->states[k], HEAL_DRIFT);
-        free(TAKE_PTR(heal->begun));
-        stop_waiting(heal);
+        add_begun(heal, &heal->paths);
+        if (is_armed(heal))
+                free(TAKE_PTR(heal->begun));
         start(heal);
 }
 
-static const PathWatchHandlers watch_handlers = { .on_changed = on_changed, .on_armed = on_armed };
+static void on_units_armed(void *userdata, const char *error) {
+        Heal *heal = userdata;
 
-typedef struct WatchedPath {
-        const char *path;
-        uint32_t state;
-        bool entries;   /* of a directory as well */
-        bool tree;      /* … and all that lies below */
-        uint32_t depth; /* of a tree, as in ImageWatch */
-        const char *exclude;
-} WatchedPath;
+        if (!become_armed(heal, &heal->units, error))
+                return;
+        add_begun(heal, &heal->units);
+        add_begun(heal, &heal->matches);
+        if (is_armed(heal))
+                free(TAKE_PTR(heal->begun));
+        start(heal);
+}
+
+static const PathWatchHandlers path_handlers = { .on_changed = on_paths_changed,
+        .on_armed = on_paths_armed };
+static const UnitWatchHandlers unit_handlers = { .on_changed = on_units_changed,
+        .on_armed = on_units_armed };
 
 /* A path that is one of a list already: a tree of one state is looked into as far as any other wants that. */
-static void add_tree(PathToWatch *path, const WatchedPath *tree) {
+static void add_tree(PathToWatch *path, uint32_t depth, const char *exclude) {
         if (!path->tree) {
                 path->tree = true;
-                path->depth = tree->depth;
-                path->exclude = tree->exclude;
+                path->depth = depth;
+                path->exclude = exclude;
                 return;
         }
-        path->depth = path->depth == 0 || tree->depth == 0 ? 0 : MAX(path->depth, tree->depth);
-        if (!streq_ptr(path->exclude, tree->exclude))
+        path->depth = path->depth == 0 || depth == 0 ? 0 : MAX(path->depth, depth);
+        if (!streq_ptr(path->exclude, exclude))
                 path->exclude = NULL;
 }
 
-static int compare_paths(const void *a, const void *b) {
-        const WatchedPath *x = a, *y = b;
-        int r = strcmp(x->path, y->path);
+/* watch: of a state; NULL: it is a trigger, which is about the entries of a directory as well. */
+static void add_watch(const Image *image, PathToWatch *path, uint32_t state, const ImageWatch *watch) {
+        const ImageTrigger *trigger;
 
-        return r != 0 ? r : (x->state > y->state) - (x->state < y->state);
+        if (watch) {
+                if (watch->kind == IMAGE_WATCH_TREE)
+                        add_tree(path, watch->depth, image_text(image, watch->exclude));
+                return;
+        }
+        trigger = image_trigger(image, state - image_n_states(image));
+        path->entries = true;
+        if (trigger->recursive)
+                add_tree(path, 0, image_text(image, trigger->exclude));
 }
 
-static int collect(const Image *image, WatchedPath **ret, uint32_t *ret_n) {
-        const ImageWatch *watches = image_array(image, watches, ImageWatch);
-        WatchedPath *list =
-                malloc(((size_t) image->header->watches.n + image_n_triggers(image) + 1) * sizeof(*list));
-        uint32_t n = 0;
-
-        if (!list)
-                return -ENOMEM;
-        for (uint32_t i = 0; i < image_n_states(image); i++) {
-                const ImageState *state = image_state(image, i);
-
-                if (state->flags & IMAGE_STATE_UNWATCHED)
-                        continue;
-                for (uint32_t k = 0; k < state->watches.n; k++) {
-                        const ImageWatch *watch = &watches[state->watches.offset + k];
-
-                        if (watch->kind == IMAGE_WATCH_PATH || watch->kind == IMAGE_WATCH_TREE)
-                                list[n++] = (WatchedPath){
-                                        .path = image_text(image, watch->what),
-                                        .state = i,
-                                        .tree = watch->kind == IMAGE_WATCH_TREE,
-                                        .depth = watch->depth,
-                                        .exclude = watch->kind == IMAGE_WATCH_TREE
-                                                           ? image_text(image, watch->exclude)
-                                                           : NULL,
-                                };
-                }
-        }
-        for (uint32_t i = 0; i < image_n_triggers(image); i++) {
-                const ImageTrigger *trigger = image_trigger(image, i);
-
-                if (trigger->kind == IMAGE_TRIGGER_PATH)
-                        list[n++] = (WatchedPath){
-                                .path = image_text(image, trigger->path),
-                                .state = image_n_states(image) + i,
-                                .entries = true,
-                                .tree = trigger->recursive,
-                                .exclude = trigger->recursive ? image_text(image, trigger->exclude) : NULL,
-                        };
-        }
-        qsort(list, n, sizeof(*list), compare_paths);
-        *ret = list;
-        *ret_n = n;
-        return 0;
+static void take_list(Watching *watching, WatchList *list) {
+        watch_list_done(&watching->list);
+        watching->list = *list;
+        *list = (WatchList){};
 }
 
 static int set_paths(Heal *heal, const Image *image) {
-        _cleanup_free_ WatchedPath *list = NULL;
+        _cleanup_(watch_list_done) WatchList list = {};
         _cleanup_free_ PathToWatch *paths = NULL;
-        _cleanup_free_ uint32_t *first = NULL, *states = NULL;
-        uint32_t n, n_paths = 0;
         int r;
 
-        r = collect(image, &list, &n);
+        r = watch_list_init(&list, image, 1U << IMAGE_WATCH_PATH | 1U << IMAGE_WATCH_TREE);
         if (r < 0)
                 return r;
-        paths = malloc(MAX(n, 1U) * sizeof(*paths));
-        first = malloc(((size_t) n + 1) * sizeof(*first));
-        states = malloc(MAX(n, 1U) * sizeof(*states));
-        if (!paths || !first || !states)
+        paths = malloc(MAX(list.n, 1U) * sizeof(*paths));
+        if (!paths)
                 return -ENOMEM;
-        for (uint32_t i = 0; i < n; i++) {
-                if (i == 0 || !streq(list[i].path, list[i - 1].path)) {
-                        paths[n_paths] = (PathToWatch){ .path = list[i].path };
-                        first[n_paths++] = i;
-                }
-                if (list[i].tree)
-                        add_tree(&paths[n_paths - 1], &list[i]);
-                paths[n_paths - 1].entries = paths[n_paths - 1].entries || list[i].entries;
-                states[i] = list[i].state;
+        for (uint32_t i = 0; i < list.n; i++) {
+                paths[i] = (PathToWatch){ .path = list.what[i] };
+                for (uint32_t k = list.first[i]; k < list.first[i + 1]; k++)
+                        add_watch(image, &paths[i], list.states[k], list.watches[k]);
         }
-        first[n_paths] = n;
+        r = path_watch_set(heal->path_watch, paths, list.n, heal->engine->settings.watches_max);
+        if (r >= 0)
+                take_list(&heal->paths, &list);
+        return r;
+}
 
-        r = path_watch_set(heal->watch, paths, n_paths, heal->engine->settings.watches_max);
+static int set_units(Heal *heal, const Image *image) {
+        _cleanup_(watch_list_done) WatchList units = {}, matches = {};
+        int r;
+
+        r = watch_list_init(&units, image, 1U << IMAGE_WATCH_UNIT);
+        if (r >= 0)
+                r = watch_list_init(&matches, image, 1U << IMAGE_WATCH_BUS);
         if (r < 0)
                 return r;
-        free(heal->first);
-        free(heal->states);
-        heal->first = TAKE_PTR(first);
-        heal->states = TAKE_PTR(states);
-        heal->n_paths = n_paths;
-        return 0;
+        /* It may be armed at once, and then tells so of the new lists. */
+        heal->units.armed = units.n + matches.n == 0;
+        if (heal->units.armed) {
+                free(heal->units.error);
+                heal->units.error = NULL;
+        }
+        take_list(&heal->units, &units);
+        take_list(&heal->matches, &matches);
+        return unit_watch_set(heal->unit_watch, heal->units.list.what, heal->units.list.n,
+                heal->matches.list.what, heal->matches.list.n);
 }
 
 /* The state in the image that is in force now. */
 static uint32_t state_now(const Heal *heal, const Image *old, uint32_t state) {
         return status_find(heal->engine->status, image_state_id(old, state));
+}
+
+/* What the old list would tell is not of this image. */
+static void give_up(Heal *heal, Watching *watching, int error) {
+        if (error < 0)
+                log_warning_errno(
+                        error, "Failed to watch what the roles declare; drift is seen by runs only: %m");
+        watch_list_done(&watching->list);
+        watching->armed = true;
+        if (is_armed(heal))
+                stop_waiting(heal);
 }
 
 void heal_image_changed(Heal *heal, const Image *old) {
@@ -510,30 +548,28 @@ void heal_image_changed(Heal *heal, const Image *old) {
         heal->pending = pending;
         heal->n_pending = n_pending;
 
-        heal->armed = false;
         free(TAKE_PTR(heal->begun));
         free(TAKE_PTR(heal->passed_over));
         (void) sd_event_source_set_time_relative(heal->arm_timer, HEAL_ARM_USEC);
         (void) sd_event_source_set_enabled(heal->arm_timer, SD_EVENT_ONESHOT);
-        r = heal->watch ? set_paths(heal, image) : 0;
-        if (!heal->watch) {
-                heal->armed = true;
-                stop_waiting(heal);
-        } else if (r < 0) {
-                log_warning_errno(
-                        r, "Failed to watch what the roles declare; drift is seen by runs only: %m");
-                /* What the old list would tell is not of this image. */
-                heal->n_paths = 0;
-                heal->armed = true;
-                stop_waiting(heal);
+        heal->paths.armed = false;
+        r = heal->path_watch ? set_paths(heal, image) : -EMFILE;
+        if (r < 0)
+                give_up(heal, &heal->paths, heal->path_watch ? r : 0);
+        r = set_units(heal, image);
+        if (r < 0) {
+                give_up(heal, &heal->units, r);
+                give_up(heal, &heal->matches, 0);
         }
+        if (is_armed(heal))
+                stop_waiting(heal);
 }
 
 bool heal_is_arming(const Heal *heal) {
         int enabled = SD_EVENT_OFF;
 
         (void) sd_event_source_get_enabled(heal->arm_timer, &enabled);
-        return !heal->armed && enabled != SD_EVENT_OFF;
+        return !is_armed(heal) && enabled != SD_EVENT_OFF;
 }
 
 void heal_run_begun(Heal *heal, const uint8_t *selected) {
@@ -541,7 +577,7 @@ void heal_run_begun(Heal *heal, const uint8_t *selected) {
 
         if (!selected)
                 free(TAKE_PTR(heal->passed_over));
-        if (heal->armed)
+        if (is_armed(heal))
                 return;
         if (!heal->begun)
                 heal->begun = calloc(MAX(n, 1U), 1);
@@ -554,16 +590,16 @@ void heal_run_begun(Heal *heal, const uint8_t *selected) {
 
 /* ---- The object ----------------------------------------------------------------------------------------------------- */
 
-size_t heal_n_paths(const Heal *heal) {
-        return heal->n_paths;
-}
+json_t *heal_to_json(const Heal *heal) {
+        json_t *errors = json_array();
 
-size_t heal_n_watches(const Heal *heal) {
-        return heal->watch ? path_watch_count(heal->watch) : 0;
-}
-
-const char *heal_error(const Heal *heal) {
-        return heal->error;
+        if (heal->paths.error)
+                (void) json_array_append_new(errors, json_string(heal->paths.error));
+        if (heal->units.error)
+                (void) json_array_append_new(errors, json_string(heal->units.error));
+        return json_pack("{s:I, s:I, s:I, s:o}", "paths", (json_int_t) heal->paths.list.n, "units",
+                (json_int_t) heal->units.list.n, "signals", (json_int_t) heal->matches.list.n, "errors",
+                errors);
 }
 
 int heal_new(Engine *engine, Heal **ret) {
@@ -573,7 +609,7 @@ int heal_new(Engine *engine, Heal **ret) {
         if (!heal)
                 return -ENOMEM;
         heal->engine = engine;
-        heal->armed = true;
+        heal->paths.armed = heal->units.armed = true;
         r = sd_event_add_time(
                 engine->event, &heal->arm_timer, CLOCK_MONOTONIC, 0, USEC_PER_MSEC, on_arm_timer, heal);
         if (r < 0)
@@ -588,7 +624,10 @@ int heal_new(Engine *engine, Heal **ret) {
         if (r < 0)
                 return r;
         (void) sd_event_source_set_enabled(heal->look_event, SD_EVENT_OFF);
-        r = path_watch_new(engine->event, &watch_handlers, heal, &heal->watch);
+        r = unit_watch_new(engine->event, &unit_handlers, heal, &heal->unit_watch);
+        if (r < 0)
+                return r;
+        r = path_watch_new(engine->event, &path_handlers, heal, &heal->path_watch);
         if (r < 0)
                 log_warning_errno(r,
                         "Failed to set up watches (fs.inotify.max_user_instances may be used up); drift "
@@ -597,18 +636,24 @@ int heal_new(Engine *engine, Heal **ret) {
         return 0;
 }
 
+static void done(Watching *watching) {
+        watch_list_done(&watching->list);
+        free(watching->error);
+}
+
 Heal *heal_free(Heal *heal) {
         if (!heal)
                 return NULL;
-        path_watch_free(heal->watch);
+        path_watch_free(heal->path_watch);
+        unit_watch_free(heal->unit_watch);
         sd_event_source_disable_unref(heal->arm_timer);
         sd_event_source_disable_unref(heal->fight_timer);
         sd_event_source_disable_unref(heal->look_event);
-        free(heal->error);
-        free(heal->first);
-        free(heal->states);
         free(heal->begun);
         free(heal->passed_over);
+        done(&heal->paths);
+        done(&heal->units);
+        done(&heal->matches);
         free(heal->is_pending);
         free(heal->pending);
         free(heal->fights);

@@ -6,7 +6,8 @@
  * drifted. A word too many costs a check; the interval's runs see what nobody told.
  *
  * A state that has to be healed again and again is a fight with somebody: after a burst there is a pause before each further
- * healing, twice as long each time. It is told once, and once that it is over.
+ * healing, twice as long each time. It is told once, and once that it is over. One that cannot be healed has such pauses as
+ * well, since the attempt may be what is noticed next.
  */
 
 #include "engine.h"
@@ -57,8 +58,8 @@ void heal_run_begun(Heal *heal, const uint8_t *selected);
  */
 void heal_pass_over(Heal *heal, const uint8_t *states);
 
-/* A run that heals has repaired a state; is over. */
-void heal_state_changed(Heal *heal, uint32_t state);
+/* A run that heals has repaired a state, or failed to; is over. */
+void heal_state_tried(Heal *heal, uint32_t state, bool repaired);
 void heal_run_over(Heal *heal);
 
 /* Whether somebody changes the state again each time it is repaired. */
@@ -70,7 +71,5 @@ void heal_look_at(Heal *heal, uint32_t state, HealCause cause);
 /* What waits is forgotten: the host was disabled, or agentd ends. */
 void heal_stop(Heal *heal);
 
-/* Paths that are watched, and watches that it takes, for statistics; the last error of watching, or NULL. */
-size_t heal_n_paths(const Heal *heal);
-size_t heal_n_watches(const Heal *heal);
-const char *heal_error(const Heal *heal);
+/* What is watched, and what is wrong with that: as docs/api.md says under "watches"; a new reference. */
+json_t *heal_to_json(const Heal *heal);

@@ -282,6 +282,10 @@ void engine_run_on_result(void *userdata, Run *r, uint32_t state) {
                 if (!run->apart)
                         engine_removal_result(run, state, result);
         }
+        /* That it was restarted since another has changed is nobody's doing. */
+        if (applies && run->heal && now != NO_STATE &&
+                ((result == RESULT_CHANGED && run_owed(r, state) == 0) || result == RESULT_FAILED))
+                heal_state_tried(engine->heal, now, result == RESULT_CHANGED);
         /* What is as wrong as before is no news, however often it is touched. */
         if (run->heal && change == STATUS_SAME && result != RESULT_CHANGED)
                 notable = false;
@@ -294,10 +298,6 @@ void engine_run_on_result(void *userdata, Run *r, uint32_t state) {
                 if (applies && notable) {
                         store_result_row(run, state, json);
                         run->n_notable++;
-                        /* That it was restarted since another has changed is nobody's doing. */
-                        if (run->heal && result == RESULT_CHANGED && now != NO_STATE &&
-                                run_owed(r, state) == 0)
-                                heal_state_changed(engine->heal, now);
                 } else if (notable)
                         remember_result(run, json);
                 if (applies)

@@ -245,6 +245,10 @@ void engine_apply_settings(Engine *engine, const Settings *settings) {
 
 /* ---- Disabled ---------------------------------------------------------------------------------------------------------- */
 
+json_t *engine_watches(const Engine *engine) {
+        return heal_to_json(engine->heal);
+}
+
 bool engine_is_disabled(const Engine *engine) {
         return engine->disabled;
 }

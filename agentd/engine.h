@@ -146,6 +146,9 @@ int engine_facts(Engine *engine, EngineFacts on_facts, void *userdata);
 /* The answer to these requests is no longer wanted. */
 void engine_forget(Engine *engine, void *userdata);
 
+/* What is watched, as docs/api.md says under "watches"; a new reference. */
+json_t *engine_watches(const Engine *engine);
+
 /* As docs/api.md says under "disabled"; a new reference, null if it is enabled. */
 json_t *engine_disabled(const Engine *engine);
 bool engine_is_disabled(const Engine *engine);

@@ -317,8 +317,11 @@ AGENTD_EXPORT void agentd_prepare_path_kind(AgentdPrepare *prepare, AgentdPathKi
  */
 AGENTD_EXPORT void agentd_prepare_edits(AgentdPrepare *prepare, const char *path);
 
-/* A change of this path, unit, or a bus signal that matches (a match rule of the D-Bus specification) means "check
- * me". Paths need not exist. */
+/*
+ * A change of this path, unit, or a bus signal that matches (a match rule of the D-Bus specification) means "check me".
+ * Paths and units need not exist. A unit has its full name ("a.service"; "a@.service": all instances); it has changed when it has
+ * come to rest, so not while it starts or stops. Likewise when unit files have changed, or a signal may have been lost.
+ */
 AGENTD_EXPORT void agentd_watch_path(AgentdWatch *watch, const char *path);
 AGENTD_EXPORT void agentd_watch_unit(AgentdWatch *watch, const char *unit);
 AGENTD_EXPORT void agentd_watch_bus(AgentdWatch *watch, const char *match);

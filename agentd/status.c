@@ -67,75 +67,6 @@ static void set_result(StatusTable *t, uint32_t i, Result result) {
         t->states[i].result = result;
 }
 
-/* ---- Former ids ------------------------------------------------------------------------------------------------ */
-
-static bool is_known(const StateStatus *s) {
-        return s->result != RESULT_NONE || s->changed_usec > 0;
-}
-
-static bool says_the_same(const Image *a, const ImageExtra *x, const Image *b, const ImageExtra *y) {
-        if (!y || x->was.n != y->was.n)
-                return false;
-        for (uint32_t k = 0; k < x->was.n; k++)
-                if (!streq(image_list_text(a, x->was, k), image_list_text(b, y->was, k)))
-                        return false;
-        return true;
-}
-
-/*
- * What was found under a former id is part of the history of the state that says so, if it has none of its own. It has not been
- * looked at, since it is declared otherwise: of the status, too, only the time of the last change stays.
- *
- * from: the older table; NULL: `former` has what the store knows, by id.
- */
-static void take_over(StatusTable *t, const StatusTable *from, const json_t *former, Store *store) {
-        const ImageExtra *extras = image_array(t->image, extras, ImageExtra);
-
-        for (uint32_t i = 0; i < t->image->header->extras.n; i++) {
-                const ImageExtra *extra = &extras[i];
-                const char *id = image_state_id(t->image, extra->state);
-                StateStatus *s = &t->states[extra->state];
-                uint32_t before = from && extra->was.n > 0 ? status_find(from, id) : NO_STATE;
-                bool found = false;
-
-                if (extra->was.n == 0 || is_known(s))
-                        continue;
-                /* It was done. */
-                if (before != NO_STATE &&
-                        says_the_same(t->image, extra, from->image, image_extra(from->image, before)))
-                        continue;
-                for (uint32_t k = 0; k < extra->was.n; k++) {
-                        const char *was = image_list_text(t->image, extra->was, k);
-                        uint32_t old = from ? status_find(from, was) : NO_STATE;
-                        const json_t *changed = json_object_get(former, was);
-
-                        store_rename_state(store, was, id);
-                        found = found || changed || old != NO_STATE;
-                        if (changed)
-                                s->changed_usec = MAX(s->changed_usec, (usec_t) json_integer_value(changed));
-                        if (old != NO_STATE)
-                                s->changed_usec = MAX(s->changed_usec, from->states[old].changed_usec);
-                }
-                if (found && s->changed_usec > 0)
-                        put(store, t, extra->state);
-        }
-}
-
-/* The ids that states say they had; NULL: none does. */
-static json_t *collect_former(const Image *image) {
-        const ImageExtra *extras = image_array(image, extras, ImageExtra);
-        json_t *former = NULL;
-
-        for (uint32_t i = 0; i < image->header->extras.n; i++)
-                for (uint32_t k = 0; k < extras[i].was.n; k++) {
-                        if (!former)
-                                former = json_object();
-                        (void) json_object_set_new(
-                                former, image_list_text(image, extras[i].was, k), json_null());
-                }
-        return former;
-}
-
 /* ---- What is owed ----------------------------------------------------------------------------------------------- */
 
 /* What each state listens for, one byte each; NULL: out of memory. */
@@ -190,6 +121,78 @@ static void carry_owed(
                 set_because(t, i, old->because ? old->because[k] : NULL);
         if (to->owed != from->owed || to->maybe_owed != from->maybe_owed)
                 put_owed(store, t, i);
+}
+
+/* ---- Former ids ------------------------------------------------------------------------------------------------ */
+
+static bool is_known(const StateStatus *s) {
+        return s->result != RESULT_NONE || s->changed_usec > 0;
+}
+
+static bool says_the_same(const Image *a, const ImageExtra *x, const Image *b, const ImageExtra *y) {
+        if (!y || x->was.n != y->was.n)
+                return false;
+        for (uint32_t k = 0; k < x->was.n; k++)
+                if (!streq(image_list_text(a, x->was, k), image_list_text(b, y->was, k)))
+                        return false;
+        return true;
+}
+
+/*
+ * What was found under a former id is part of the history of the state that says so, if it has none of its own. It has not been
+ * looked at, since it is declared otherwise: of the status, too, only the time of the last change stays.
+ *
+ * from: the older table; NULL: `former` has what the store knows, by id.
+ */
+static void take_over(StatusTable *t, const StatusTable *from, const uint8_t *listens, const json_t *former,
+        Store *store) {
+        const ImageExtra *extras = image_array(t->image, extras, ImageExtra);
+
+        for (uint32_t i = 0; i < t->image->header->extras.n; i++) {
+                const ImageExtra *extra = &extras[i];
+                const char *id = image_state_id(t->image, extra->state);
+                StateStatus *s = &t->states[extra->state];
+                uint32_t before = from && extra->was.n > 0 ? status_find(from, id) : NO_STATE;
+                bool found = false;
+
+                if (extra->was.n == 0 || is_known(s))
+                        continue;
+                /* It was done. */
+                if (before != NO_STATE &&
+                        says_the_same(t->image, extra, from->image, image_extra(from->image, before)))
+                        continue;
+                for (uint32_t k = 0; k < extra->was.n; k++) {
+                        const char *was = image_list_text(t->image, extra->was, k);
+                        uint32_t old = from ? status_find(from, was) : NO_STATE;
+                        const json_t *changed = json_object_get(former, was);
+
+                        store_rename_state(store, was, id);
+                        found = found || changed || old != NO_STATE;
+                        if (changed)
+                                s->changed_usec = MAX(s->changed_usec, (usec_t) json_integer_value(changed));
+                        if (old == NO_STATE)
+                                continue;
+                        s->changed_usec = MAX(s->changed_usec, from->states[old].changed_usec);
+                        carry_owed(t, extra->state, from, old, listens[extra->state], store);
+                }
+                if (found && s->changed_usec > 0)
+                        put(store, t, extra->state);
+        }
+}
+
+/* The ids that states say they had; NULL: none does. */
+static json_t *collect_former(const Image *image) {
+        const ImageExtra *extras = image_array(image, extras, ImageExtra);
+        json_t *former = NULL;
+
+        for (uint32_t i = 0; i < image->header->extras.n; i++)
+                for (uint32_t k = 0; k < extras[i].was.n; k++) {
+                        if (!former)
+                                former = json_object();
+                        (void) json_object_set_new(
+                                former, image_list_text(image, extras[i].was, k), json_null());
+                }
+        return former;
 }
 
 /* ---- Where status comes from ------------------------------------------------------------------------------------- */
@@ -265,7 +268,9 @@ static int on_owed(void *userdata, const StoreOwed *owed) {
         uint32_t i = status_find(t, owed->state);
 
         if (i == NO_STATE) {
-                store_remove_owed(loading->store, owed->state);
+                /* What is known under another name now has its row renamed. */
+                if (!json_object_get(loading->former, owed->state))
+                        store_remove_owed(loading->store, owed->state);
                 return 0;
         }
         t->states[i].owed = (uint8_t) owed->what & loading->listens[i];
@@ -305,7 +310,7 @@ int status_table_new(Image *image, const StatusTable *old, Store *store, StatusT
                 return -ENOMEM;
         if (old) {
                 carry_over(t, old, listens, store);
-                take_over(t, old, NULL, store);
+                take_over(t, old, listens, NULL, store);
         } else {
                 Loading loading = {
                         .table = t, .listens = listens, .store = store, .former = collect_former(image)
@@ -314,7 +319,7 @@ int status_table_new(Image *image, const StatusTable *old, Store *store, StatusT
                 /* What cannot be read is not known: the next run finds out. */
                 (void) store_each_owed(store, on_owed, &loading);
                 (void) store_each_status(store, on_status, &loading);
-                take_over(t, NULL, loading.former, store);
+                take_over(t, NULL, listens, loading.former, store);
                 json_decref(loading.former);
         }
 

@@ -40,6 +40,9 @@ TEST(status_says_all) {
                 "{\"none\":2,\"ok\":0,\"changed\":0,\"drifted\":0,\"unknown\":0,\"failed\":1,\"skipped\":0,"
                 "\"blocked\":0}");
         assert_json(json_object_get(status, "disabled"), "null");
+        assert_json(json_object_get(status, "watches"),
+                "{\"paths\":3,\"units\":2,\"signals\":1,"
+                "\"errors\":[\"the system bus cannot be reached: Connection refused\"]}");
         ASSERT_EQ(json_array_size(json_object_get(status, "runs")), 1);
         ASSERT_EQ(json_integer_value(json_object_get(json_object_get(status, "last_run"), "run")),
                 engine.runs[0].id);

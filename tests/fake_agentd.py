@@ -286,6 +286,7 @@ def status(**more):
             "roles": {"loaded": at(5.5 * DAY), "n_roles": 3, "n_states": 41, "errors": []},
             "states": {"none": 0, **summary(ok=41)}, "last_run": {**run(ok=41), "progress": None},
             "next_run": at(-20.5 * HOUR), "runs": [], "disabled": None,
+            "watches": {"paths": 57, "units": 15, "signals": 0, "errors": []},
             "store": {"path": "/var/lib/agentd/store.db", "error": None, "size_bytes": 81920}, **more}
 
 

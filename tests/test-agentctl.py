@@ -28,7 +28,7 @@ def test_status_shows_what_agentd_is_doing():
                  "       Roles: 3 roles, 41 states, loaded 5 days ago", "      States: 41 ok",
                  "    Next run: in 20h", "       Store: /var/lib/agentd/store.db (80.0K)"):
         assert line in done.out.splitlines(), (line, done)
-    assert "Disabled" not in done.out
+    assert "Disabled" not in done.out and "Watches" not in done.out
 
 
 def test_status_shows_trouble():
@@ -38,6 +38,7 @@ def test_status_shows_trouble():
         disabled={"reason": "holi\x1bdays", "by": "root", "since": at(4.5 * DAY), "until": None},
         runs=[{**run(8), "finished": None, "progress": {"done": 12, "total": 41, "running": ["file:/a"]}}],
         last_run={**run(7, failed=1), "error": "it was stopped"},
+        watches={"paths": 1, "units": 1, "signals": 0, "errors": ["the bus\x1b is gone", "no watches"]},
         store={"path": "/var/lib/agentd/store.db", "error": "disk full", "size_bytes": 1})
     with serve({"GET /v1/status": trouble, "GET /v1/states": pages(failed)}) as server:
         done = ctl(server, "status")
@@ -45,6 +46,7 @@ def test_status_shows_trouble():
     assert done.status == 0, done
     for text in ("holi?days (by root, 4 days ago, until it is enabled)", "the last load failed with 1 error", "36 ok, 1 failed",
                  "2 not looked at yet", "8 (apply, request)", "12 of 41 states", "it was stopped", "disk full",
+                 "     Watches: the bus? is gone\n     Watches: no watches\n",
                  DIAGNOSTIC_TEXT, "failed   file:/a\n    no such user\n", "blocked  file:/b\n"):
         assert text in done.out, (text, done)
     assert "\x1b[33mholi?days" in terminal.out and "\x1b[31mfailed  \x1b[0m file:/a" in terminal.out, terminal

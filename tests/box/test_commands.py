@@ -455,6 +455,27 @@ def test_a_worker_that_dies_takes_its_command_with_it_before_the_state_is_tried_
 
 
 @pytest.mark.timeout(120)
+def test_a_user_who_says_that_a_command_has_ended_is_not_believed(box):
+    """Signals that are sent to one connection come from anybody."""
+    with_daemon(box, {"/tmp/x": {"argv": shell("touch /tmp/begun; until [ -e /tmp/go ]; do sleep 0.05; done; echo done")}})
+    wait_until(lambda: box.exists("/tmp/begun"), 30, "it runs")
+    unit = units(box)[0].replace("-", "_2d").replace(".", "_2e")
+    pid = str(daemon.main_pid(box))
+    names = [line.split()[0] for line in box.run("busctl list --no-legend --unique").stdout.splitlines() if line.split()[1] == pid]
+    assert names
+    for name in names:
+        for interface, properties in (("Service", ["2", "ExecMainCode", "i", "1", "ExecMainStatus", "i", "7"]),
+                                      ("Unit", ["2", "ActiveState", "s", "failed", "SubState", "s", "failed"])):
+            box.run(["runuser", "-u", "nobody", "--", "busctl", "emit", f"--destination={name}",
+                     f"/org/freedesktop/systemd1/unit/{unit}", "org.freedesktop.DBus.Properties", "PropertiesChanged",
+                     "sa{sv}as", f"org.freedesktop.systemd1.{interface}", *properties, "0"])
+    box.write("/tmp/go", "")
+    wait_idle(box)
+    done = outcome(box)
+    assert (done.end, done.code, done.output) == ("exited", 0, b"done\n")
+
+
+@pytest.mark.timeout(120)
 def test_an_administrator_can_stop_a_command(box):
     begin_slow(box)
     box.run(["systemctl", "stop", units(box)[0]])

@@ -72,6 +72,19 @@ static void print_run_name(const json_t *run) {
         (void) fputs(")", stdout);
 }
 
+/* Only if there is something to say. */
+static void print_watches(const Invocation *invocation, const json_t *watches) {
+        const json_t *errors = json_object_get(watches, "errors"), *error;
+        size_t i;
+
+        json_array_foreach(errors, i, error) {
+                print_key("Watches");
+                (void) fputs(paint(invocation, COLOUR_YELLOW), stdout);
+                print_text(json_string_value(error) ?: "?");
+                (void) printf("%s\n", paint(invocation, COLOUR_OFF));
+        }
+}
+
 static void print_last_run(const Invocation *invocation, const json_t *run, usec_t now) {
         const char *error = get_text(run, "error");
 
@@ -155,6 +168,7 @@ static void print_status(const Invocation *invocation, const json_t *status) {
         print_last_run(invocation, json_object_get(status, "last_run"), now);
         print_key("Next run");
         (void) printf("%s\n", next != 0 ? FORMAT_RELATIVE(next, now) : "none is due");
+        print_watches(invocation, json_object_get(status, "watches"));
         print_key("Store");
         print_text(get_text(store, "path") ?: "?");
         (void) printf(" (%s)", FORMAT_SIZE(size > 0 ? (uint64_t) size : 0));
