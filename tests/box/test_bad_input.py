@@ -66,7 +66,7 @@ def expect_refused(box, error, n=1, prefix=ROLE):
     ('[file."/srv/a"]\nparents = { creat = true }\n', "2:13", "'creat'.*did you mean 'create'"),
     ('[file."/srv/a"]\nparents = true\n', "2:11", "must be a table"),
     ('[file."/srv/a"]\nowner = "a:b"\n', "2:9", "no name of a user"),
-    ('[file."/srv/a"]\ntriggers = []\n', "2:1", "not supported by this version"),
+    ('[file."/srv/a"]\n[job.x]\n', "2:2", "not supported by this version"),
     ('import = ["x"]\n', "1:11", "there is no role 'x' .looked for x.toml and x/main.toml in /etc/agentd/roles"),
     # modes
     ('[file."/srv/a"]\nmode = 644\n', "2:8", "is an integer.*\"0644\""),
