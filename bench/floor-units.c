@@ -37,23 +37,26 @@ static void list(sd_bus *bus, char **names) {
         const char *s[6], *path, *job_path, *type;
         uint32_t job;
 
-        check(sd_bus_message_new_method_call(bus, &message, SYSTEMD, MANAGER, INTERFACE, "ListUnitsByNames"), "ask");
+        check(sd_bus_message_new_method_call(bus, &message, SYSTEMD, MANAGER, INTERFACE, "ListUnitsByNames"),
+                "ask");
         check(sd_bus_message_append_strv(message, names), "ask");
         check(sd_bus_call(bus, message, 0, NULL, &reply), "list units");
         check(sd_bus_message_enter_container(reply, 'a', "(ssssssouso)"), "read");
-        while (sd_bus_message_read(reply, "(ssssssouso)", &s[0], &s[1], &s[2], &s[3], &s[4], &s[5], &path, &job, &type,
-                       &job_path) > 0)
+        while (sd_bus_message_read(reply, "(ssssssouso)", &s[0], &s[1], &s[2], &s[3], &s[4], &s[5], &path,
+                       &job, &type, &job_path) > 0)
                 ;
         sd_bus_message_unref(message);
         sd_bus_message_unref(reply);
 }
 
 static void run_jobs(sd_bus *bus, const char *method, char **names, unsigned n) {
-        check(sd_bus_match_signal(bus, NULL, SYSTEMD, MANAGER, INTERFACE, "JobRemoved", on_removed, NULL), "match");
-        check(sd_bus_call_method(bus, SYSTEMD, MANAGER, INTERFACE, "Subscribe", NULL, NULL, NULL), "subscribe");
+        check(sd_bus_match_signal(bus, NULL, SYSTEMD, MANAGER, INTERFACE, "JobRemoved", on_removed, NULL),
+                "match");
+        check(sd_bus_call_method(bus, SYSTEMD, MANAGER, INTERFACE, "Subscribe", NULL, NULL, NULL),
+                "subscribe");
         for (unsigned i = 0; i < n; i++)
-                check(sd_bus_call_method_async(bus, NULL, SYSTEMD, MANAGER, INTERFACE, method, on_removed, NULL, "ss",
-                              names[i], "replace"),
+                check(sd_bus_call_method_async(bus, NULL, SYSTEMD, MANAGER, INTERFACE, method, on_removed,
+                              NULL, "ss", names[i], "replace"),
                         "submit");
         /* An answer and a signal for each. */
         while (n_removed < 2 * n) {
