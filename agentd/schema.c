@@ -116,16 +116,17 @@ static json_t *new_override(const TypeEntry *entry, const json_t *state) {
         return describe(schema, "What is otherwise in a state that an import brings");
 }
 
+/* A table with others by their names. Not by `propertyNames`, of which what editors say names the pattern and not the key. */
+static json_t *new_named(const char *pattern, json_t *schema) {
+        return json_pack("{s:s, s:{s:o}, s:b}", "type", "object", "patternProperties", pattern, schema,
+                "additionalProperties", false);
+}
+
 /* [file], which has states by their names. */
 static json_t *new_states(const TypeEntry *entry) {
-        json_t *schema = json_pack("{s:s, s:o, s:o}", "type", "object", "propertyNames",
-                entry->type->flags & AGENTD_NAME_IS_PATH
-                        ? schema_parse("{'pattern':'^/|" SCHEMA_TEMPLATE
-                                       "','not':{'pattern':'(^|/)[.][.](/|$)'}}")
-                        : schema_parse("{'minLength':1}"),
-                "additionalProperties", new_reference("state.%s", entry->name));
-
-        return describe(schema, entry->type->documentation);
+        return describe(new_named(entry->type->flags & AGENTD_NAME_IS_PATH ? "^/|" SCHEMA_TEMPLATE : "^.",
+                                new_reference("state.%s", entry->name)),
+                entry->type->documentation);
 }
 
 static json_t *new_overrides(const Loader *loader, const char *description) {
@@ -161,10 +162,7 @@ static json_t *new_triggers(const char *description) {
         trigger = new_table(properties);
         (void) json_object_set_new(trigger, "oneOf", one_of);
         (void) json_object_set_new(trigger, "dependencies", needed);
-        return describe(
-                json_pack("{s:s, s:o, s:o}", "type", "object", "propertyNames",
-                        schema_parse("{'pattern':'^[A-Za-z0-9_.-]+$'}"), "additionalProperties", trigger),
-                description);
+        return describe(new_named("^[A-Za-z0-9_.-]+$", trigger), description);
 }
 
 /* ---- Roles ----------------------------------------------------------------------------------------------------- */

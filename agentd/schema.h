@@ -32,12 +32,9 @@ int schema_run(const SchemaOptions *options);
 #define SCHEMA_TEMPLATE "[{][{]"
 
 /* As parse_timespan() has it, without "infinity". It must not be ambiguous: then it takes forever for some strings. */
-#define SCHEMA_SPAN_UNIT                                                  \
-        "(us(ec)?|µs|ms(ec)?|s(ec(onds?)?)?|m(in(utes?)?)?|h(r|ours?)?|" \
-        "d(ays?)?|w(eeks?)?|M|months?|y(ears?)?)"
-#define SCHEMA_SPAN                                               \
-        "^[ \\t]*[0-9.]+([ \\t]+[0-9.]+|[ \\t]*" SCHEMA_SPAN_UNIT \
-        "[ \\t]*[0-9.]+)*[ \\t]*(" SCHEMA_SPAN_UNIT ")?[ \\t]*$"
+#define SCHEMA_SPAN                                                                    \
+        "^([0-9. \\t]+(us(ec)?|µs|ms(ec)?|s(ec(onds?)?)?|m(in(utes?)?)?|h(r|ours?)?|" \
+        "d(ays?)?|w(eeks?)?|M|months?|y(ears?)?))*[0-9. \\t]*$"
 #define SCHEMA_INFINITY "^[ \\t]*infinity$"
 #define SCHEMA_BYTES    "^[0-9]+([KMGTPE]i?)?B?$"
 
