@@ -242,6 +242,12 @@ static int parse_argv(int argc, char **argv) {
                 }
         }
 
+        if (arg_style && !arg_doc)
+                return -usage("--style goes with --doc");
+        if (arg_force && !arg_content)
+                return -usage("--force goes with --content");
+        if ((arg_role || arg_item) && !arg_eval)
+                return -usage("%s goes with --eval", arg_role ? "--role" : "--item");
         if (arg_schema) {
                 if (arg_once || arg_validate || arg_doc || arg_eval || arg_content || arg_options.explain ||
                         arg_options.plan || arg_options.check || arg_options.diff || arg_options.json ||
@@ -254,12 +260,6 @@ static int parse_argv(int argc, char **argv) {
                 arg_schema_options.module_dir = arg_options.module_dir;
                 return 1;
         }
-        if (arg_style && !arg_doc)
-                return -usage("--style goes with --doc");
-        if (arg_force && !arg_content)
-                return -usage("--force goes with --content");
-        if ((arg_role || arg_item) && !arg_eval)
-                return -usage("%s goes with --eval", arg_role ? "--role" : "--item");
         if (arg_options.explain) {
                 if (arg_eval || arg_content || arg_doc || arg_once || arg_validate || arg_options.plan ||
                         arg_options.check || arg_options.diff || arg_options.verbose)

@@ -467,7 +467,8 @@ static const struct {
                 "{'type':['string','array']," FORMER ",'items':{'type':'string'," FORMER "}}" },
         { "on_removal", set_on_removal, "`\"keep\"` or `\"absent\"`",
                 "what becomes of it when no role declares it any more; it is kept otherwise",
-                "{'type':'string','anyOf':[{'enum':['keep','absent']},{'pattern':'" SCHEMA_TEMPLATE "'}]}" },
+                "{'type':'string','anyOf':[{'enum':['keep','absent']},{'type':'string','pattern':"
+                "'" SCHEMA_TEMPLATE "'}]}" },
         { "triggers", set_triggers, "array of triggers",
                 "whenever one of those fires the state is looked at: `[\"trigger:NAME\"]`",
                 "{'type':'array','items':{'type':'string','pattern':'^trigger:.|" SCHEMA_TEMPLATE "'}}" },

@@ -49,7 +49,8 @@ static json_t *new_choice(const AgentdParameter *parameter) {
                 (void) json_array_append_new(words, json_string(*word));
         if (takes_template(parameter))
                 (void) json_object_set_new(schema, "anyOf",
-                        json_pack("[{s:o}, {s:s}]", "enum", words, "pattern", SCHEMA_TEMPLATE));
+                        json_pack("[{s:o}, {s:s, s:s}]", "enum", words, "type", "string", "pattern",
+                                SCHEMA_TEMPLATE));
         else
                 (void) json_object_set_new(schema, "enum", words);
         return schema;
@@ -138,10 +139,9 @@ static json_t *default_of(const AgentdParameter *parameter) {
 }
 
 /* "what it is (not with `template`, `source`)" */
-static json_t *describe(const AgentdParameter *parameter, const AgentdParameter *all) {
-        _cleanup_free_ char *text = NULL;
+static char *description_of(const AgentdParameter *parameter, const AgentdParameter *all) {
+        char *text = NULL;
         bool first = true;
-        json_t *string;
         size_t size;
         FILE *f = open_memstream(&text, &size);
 
@@ -155,24 +155,14 @@ static json_t *describe(const AgentdParameter *parameter, const AgentdParameter 
                 }
         if (!first)
                 (void) fputc(')', f);
-        if (parameter->flags & AGENTD_SECRET)
-                (void) fputs("; it is never shown", f);
         (void) fclose(f);
-        string = text && *text ? json_string(text) : NULL;
-        return string;
+        return text;
 }
 
 json_t *schema_parameter(const AgentdParameter *parameter, const AgentdParameter *all) {
-        json_t *schema = new_schema(parameter), *description = describe(parameter, all), *branches;
+        _cleanup_free_ char *description = description_of(parameter, all);
+        json_t *schema = schema_describe(new_schema(parameter), description);
 
-        branches = json_object_get(schema, "anyOf");
-        if (description && branches) {
-                /* An editor may look at the one or at both; what is hidden here is shown with the branch. */
-                (void) json_object_set(json_array_get(branches, 0), "description", description);
-                (void) json_object_set_new(schema, "x-taplo", json_pack("{s:{s:s}}", "docs", "main", ""));
-        }
-        if (description)
-                (void) json_object_set_new(schema, "description", description);
         if (parameter->default_value)
                 (void) json_object_set_new(schema, "default", default_of(parameter));
         if (parameter->flags & AGENTD_SECRET)

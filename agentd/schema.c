@@ -29,10 +29,17 @@ json_t *schema_parse(const char *text) {
         return schema ?: json_object();
 }
 
-/* With a description, if there is one. */
-static json_t *describe(json_t *schema, const char *description) {
-        if (description && *description)
-                (void) json_object_set_new(schema, "description", json_string(description));
+json_t *schema_describe(json_t *schema, const char *text) {
+        json_t *branch = json_array_get(json_object_get(schema, "anyOf"), 0);
+
+        if (!text || !*text)
+                return schema;
+        (void) json_object_set_new(schema, "description", json_string(text));
+        if (branch) {
+                (void) json_object_set_new(branch, "description", json_string(text));
+                /* So that it is not shown twice. */
+                (void) json_object_set_new(schema, "x-taplo", json_pack("{s:{s:s}}", "docs", "main", ""));
+        }
         return schema;
 }
 
@@ -68,7 +75,7 @@ static void add_settings(json_t *definitions) {
 
         for (size_t i = 0; (name = state_setting(i, &value, &documentation)); i++)
                 set_definition(definitions, "setting", name,
-                        describe(schema_parse(state_setting_schema(i)), documentation));
+                        schema_describe(schema_parse(state_setting_schema(i)), documentation));
 }
 
 static json_t *new_state(const TypeEntry *entry, const json_t *definitions) {
@@ -95,7 +102,7 @@ static json_t *new_state(const TypeEntry *entry, const json_t *definitions) {
         list = schema_exclusive(type->parameters);
         if (list)
                 (void) json_object_set_new(schema, "not", list);
-        return describe(schema, type->documentation);
+        return schema_describe(schema, type->documentation);
 }
 
 /* The same settings, of which none is required. */
@@ -107,13 +114,14 @@ static json_t *new_override(const TypeEntry *entry, const json_t *state) {
                 setting) if (!streq(name, "for_each"))(void) json_object_set_new(properties, name,
                 new_reference("state.%s/properties/%s", entry->name, name));
         (void) json_object_set_new(properties, "remove",
-                describe(schema_parse("{'type':['boolean','array'],'items':{'type':'string','minLength':1,"
-                                      "'not':{'const':'for_each'}}}"),
+                schema_describe(
+                        schema_parse("{'type':['boolean','array'],'items':{'type':'string','minLength':1,"
+                                     "'not':{'const':'for_each'}}}"),
                         "Take the state out, or these settings of it"));
         exclusive = json_object_get(state, "not");
         if (exclusive)
                 (void) json_object_set(schema, "not", exclusive);
-        return describe(schema, "What is otherwise in a state that an import brings");
+        return schema_describe(schema, "What is otherwise in a state that an import brings");
 }
 
 /* A table with others by their names. Not by `propertyNames`, of which what editors say names the pattern and not the key. */
@@ -124,8 +132,9 @@ static json_t *new_named(const char *pattern, json_t *schema) {
 
 /* [file], which has states by their names. */
 static json_t *new_states(const TypeEntry *entry) {
-        return describe(new_named(entry->type->flags & AGENTD_NAME_IS_PATH ? "^/|" SCHEMA_TEMPLATE : "^.",
-                                new_reference("state.%s", entry->name)),
+        return schema_describe(
+                new_named(entry->type->flags & AGENTD_NAME_IS_PATH ? "^/|" SCHEMA_TEMPLATE : "^.",
+                        new_reference("state.%s", entry->name)),
                 entry->type->documentation);
 }
 
@@ -142,7 +151,7 @@ static json_t *new_overrides(const Loader *loader, const char *description) {
         (void) json_object_set_new(patterns, SCHEMA_TEMPLATE, schema_parse("{'type':'object'}"));
         schema = json_pack("{s:s, s:o, s:b}", "type", "object", "patternProperties", patterns,
                 "additionalProperties", false);
-        return describe(schema, description);
+        return schema_describe(schema, description);
 }
 
 /* ---- Triggers -------------------------------------------------------------------------------------------------- */
@@ -153,7 +162,8 @@ static json_t *new_triggers(const char *description) {
         bool says_when;
 
         for (size_t i = 0; (name = trigger_key(i, &schema, &documentation, &says_when, &needs)); i++) {
-                (void) json_object_set_new(properties, name, describe(schema_parse(schema), documentation));
+                (void) json_object_set_new(
+                        properties, name, schema_describe(schema_parse(schema), documentation));
                 if (says_when)
                         (void) json_array_append_new(one_of, json_pack("{s:[s]}", "required", name));
                 if (needs)
@@ -162,7 +172,7 @@ static json_t *new_triggers(const char *description) {
         trigger = new_table(properties);
         (void) json_object_set_new(trigger, "oneOf", one_of);
         (void) json_object_set_new(trigger, "dependencies", needed);
-        return describe(new_named("^[A-Za-z0-9_.-]+$", trigger), description);
+        return schema_describe(new_named("^[A-Za-z0-9_.-]+$", trigger), description);
 }
 
 /* ---- Roles ----------------------------------------------------------------------------------------------------- */
@@ -181,7 +191,7 @@ static json_t *new_role(const Loader *loader) {
         }
 
         for (size_t i = 0; (name = role_key(i, &schema, &documentation)); i++) {
-                json_t *key = schema                    ? describe(schema_parse(schema), documentation)
+                json_t *key = schema ? schema_describe(schema_parse(schema), documentation)
                               : streq(name, "override") ? new_overrides(loader, documentation)
                                                         : new_triggers(documentation);
 

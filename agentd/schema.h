@@ -46,6 +46,9 @@ int schema_run(const SchemaOptions *options);
 
 /* A schema that is written in a table: JSON with ' in the place of ". */
 json_t *schema_parse(const char *text);
+/* Gives it a description, if there is one, and returns it. Of several branches the first has it as well: an editor may look at the
+ * one or at both. */
+json_t *schema_describe(json_t *schema, const char *text);
 
 /* schema-parameter.c: what one parameter takes; all: those it is one of. */
 json_t *schema_parameter(const AgentdParameter *parameter, const AgentdParameter *all);

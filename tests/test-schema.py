@@ -320,6 +320,10 @@ compare("state", kinds_dir, kinds, VALUES, lambda line: f"{VARS}\n[kinds.\"k\"]\
 compare("role", kinds_dir, kinds, ROLES, lambda line: f"{line}\n", "conf.d/a.toml")
 compare("settings", kinds_dir, settings, SETTINGS, lambda line: f"{line}\n", "agentd.toml")
 
+result("modules that are programs are in it", None if "cron" in role.json["properties"] else "cron is not")
+result("types that cannot be reloaded take no reload_on", None if
+       "reload_on" in role.json["definitions"]["state.service"]["properties"] and
+       "reload_on" not in role.json["definitions"]["state.file"]["properties"] else "they do")
 secret = kinds.json["definitions"]["state.kinds"]["properties"]
 result("secrets are write-only", None if secret["password"].get("writeOnly") and "writeOnly" not in secret["string"] else str(secret))
 result("defaults are as they are written",
@@ -335,6 +339,7 @@ for arguments, expected in {
                               "'agentd.toml'\n",
         ("--schema", "agentd.toml", "x"): "agentd: error: 'x' is one word too many; see agentd --help\n",
         ("--schema", "--doc"): "agentd: error: --schema goes with --module-dir only; see agentd --help\n",
+        ("--schema", "--style", "toml"): "agentd: error: --style goes with --doc; see agentd --help\n",
         ("--schema", "--json"): "agentd: error: --schema goes with --module-dir only; see agentd --help\n",
 }.items():
     done = run(kinds_dir, *arguments)

@@ -249,8 +249,9 @@ const Verb verbs[] = {
                 .complete = COMPLETE_WORDS,
                 .words = "agentd.toml",
                 .handle = verb_schema,
-                .help = "The JSON Schema of roles, with which editors complete and check them",
-                .more = "Needs no agentd that runs, and no root." },
+                .help = "The JSON Schema of roles, for editors",
+                .more = "Editors complete and check roles by it: docs/roles.md says how.\n"
+                        "Needs no agentd that runs, and no root." },
         { .name = "log-level",
                 .arguments = "[LEVEL]",
                 .max = 1,
