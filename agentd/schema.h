@@ -10,7 +10,7 @@
  * stands beside `$ref`, and loses the description beside `anyOf`. Hence unions are `type` arrays with a `pattern`, which says
  * something of strings only.
  *
- * The schema refuses nothing that the loader takes. The other way round it does what a schema can.
+ * The schema refuses nothing that the loader takes, but in a role that is off. The other way round it does what a schema can.
  */
 
 #include <jansson.h>
