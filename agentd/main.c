@@ -18,13 +18,15 @@
 #include "once.h"
 #include "output.h"
 #include "page.h"
+#include "schema.h"
 #include "store.h"
 #include "util.h"
 
-static bool arg_once, arg_validate, arg_doc, arg_style, arg_force;
+static bool arg_once, arg_validate, arg_doc, arg_schema, arg_style, arg_force;
 static const char *arg_content, *arg_eval, *arg_role, *arg_item;
 static int arg_log_level = -1;
 static DocOptions arg_doc_options;
+static SchemaOptions arg_schema_options;
 static OnceOptions arg_options = { .root = "/" };
 static const char **arg_vars;
 static size_t arg_n_vars;
@@ -38,11 +40,12 @@ static void help(void) {
                       "agentd --explain STATE [--json] [OPTION…]\n"
                       "agentd --eval EXPRESSION [--role NAME] [--item VALUE] [OPTION…]\n"
                       "agentd --doc [NAME]\n"
+                      "agentd --schema [agentd.toml]\n"
                       "agentd --content HASH [--force]\n"
                       "\n"
                       "Keeps this host in the state that the roles in conf.d declare. Without --once,\n"
-                      "--validate, --explain, --eval, --doc or --content it is the service, which\n"
-                      "'agentctl' talks to.\n"
+                      "--validate, --explain, --eval, --doc, --schema or --content it is the service,\n"
+                      "which 'agentctl' talks to.\n"
                       "\n"
                       "  --once             do a single run, without daemon\n"
                       "  --plan             only say what would change\n"
@@ -60,6 +63,8 @@ static void help(void) {
                       "  --doc              show what a state type or agentd.toml takes, or\n"
                       "                     list what there is\n"
                       "  --style STYLE      with --doc: text (default), markdown, roff or toml\n"
+                      "  --schema           print the JSON Schema of roles, or of agentd.toml: with it\n"
+                      "                     editors complete and check them\n"
                       "  --content HASH     write out old content that a change has replaced\n"
                       "  --force            with --content: to a terminal, even if it is no text\n"
                       "  --root DIR         manage the tree in DIR instead of this host\n"
@@ -131,6 +136,7 @@ enum {
         ARG_ROLE,
         ARG_ITEM,
         ARG_DOC,
+        ARG_SCHEMA,
         ARG_STYLE,
         ARG_CONTENT,
         ARG_FORCE,
@@ -158,6 +164,7 @@ static int parse_argv(int argc, char **argv) {
                 { "role", required_argument, NULL, ARG_ROLE },
                 { "item", required_argument, NULL, ARG_ITEM },
                 { "doc", no_argument, NULL, ARG_DOC },
+                { "schema", no_argument, NULL, ARG_SCHEMA },
                 { "style", required_argument, NULL, ARG_STYLE },
                 { "content", required_argument, NULL, ARG_CONTENT },
                 { "force", no_argument, NULL, ARG_FORCE },
@@ -193,6 +200,7 @@ static int parse_argv(int argc, char **argv) {
                 case ARG_ROLE: arg_role = optarg; break;
                 case ARG_ITEM: arg_item = optarg; break;
                 case ARG_DOC: arg_doc = true; break;
+                case ARG_SCHEMA: arg_schema = true; break;
                 case ARG_STYLE:
                         if (reference_style_from_string(optarg, &arg_doc_options.style) < 0)
                                 return -usage(
@@ -240,6 +248,18 @@ static int parse_argv(int argc, char **argv) {
                 return -usage("--force goes with --content");
         if ((arg_role || arg_item) && !arg_eval)
                 return -usage("%s goes with --eval", arg_role ? "--role" : "--item");
+        if (arg_schema) {
+                if (arg_once || arg_validate || arg_doc || arg_eval || arg_content || arg_options.explain ||
+                        arg_options.plan || arg_options.check || arg_options.diff || arg_options.json ||
+                        arg_options.verbose || arg_options.conf_dir || arg_n_vars > 0 || arg_n_tags > 0 ||
+                        !streq(arg_options.root, "/"))
+                        return -usage("--schema goes with --module-dir only");
+                if (optind + 1 < argc)
+                        return -usage("'%s' is one word too many", argv[optind + 1]);
+                arg_schema_options.name = argv[optind];
+                arg_schema_options.module_dir = arg_options.module_dir;
+                return 1;
+        }
         if (arg_options.explain) {
                 if (arg_eval || arg_content || arg_doc || arg_once || arg_validate || arg_options.plan ||
                         arg_options.check || arg_options.diff || arg_options.verbose)
@@ -356,6 +376,8 @@ int main(int argc, char **argv) {
                 return content_print(STATE_DIRECTORY, arg_content, arg_force);
         if (arg_doc)
                 return doc_run(&arg_doc_options);
+        if (arg_schema)
+                return schema_run(&arg_schema_options);
         if (arg_once)
                 return once_run(&arg_options);
         if (arg_validate)

@@ -12,6 +12,7 @@
 #include "checksum.h"
 #include "paths.h"
 #include "role.h"
+#include "template.h"
 #include "unit-property.h"
 
 const char *parameter_wants(AgentdType type) {
@@ -574,7 +575,9 @@ static int convert(Conversion *c, const AgentdParameter *parameter, const Value 
         if (value->type == VALUE_INTEGER && (uint32_t) parameter->type == AGENTD_TIMESPAN)
                 return fail(c, value, parameter, "is no number of seconds that can be; it must be %s",
                         parameter_wants(parameter->type));
-        if ((uint32_t) parameter->type == AGENTD_RECORD && parameter->fields && parameter->fields[0].name)
+        if ((uint32_t) parameter->type == AGENTD_RECORD && parameter->fields && parameter->fields[0].name &&
+                !(value->type == VALUE_STRING && !is_literal(c, parameter) &&
+                        template_has_tags(value->text, value->size)))
                 return fail(c, value, parameter, "is %s; it must be a table like { %s = … }",
                         value_kind(value), parameter->fields[0].name);
         if (value->type != VALUE_STRING)

@@ -6,6 +6,7 @@
 
 #include "paths.h"
 #include "role.h"
+#include "schema.h"
 #include "template.h"
 
 #define RETRIES_MAX         100
@@ -403,49 +404,74 @@ static void set_for_each(_unused_ Names *names, _unused_ State *state, _unused_ 
 
 /* ---- The table ------------------------------------------------------------------------------------------------- */
 
+/* What they may be, for --schema; see schema_parse(). */
+#define STATES "{'type':'array','items':{'type':'string','pattern':':|" SCHEMA_TEMPLATE "'}}"
+#define SPAN   "'type':['integer','string'],'minimum':1,'maximum':2147483646"
+#define SWITCH "{'type':['boolean','string'],'pattern':'" SCHEMA_TEMPLATE "'}"
+#define COMMAND                                                           \
+        "{'type':['array','string'],'minLength':1,'minItems':1,"          \
+        "'items':[{'type':'string','pattern':'^/|" SCHEMA_TEMPLATE "'}]," \
+        "'additionalItems':{'type':'string','minLength':1}}"
+#define FORMER "'pattern':'^[^*?\\\\[]*:[^*?\\\\[]*$|" SCHEMA_TEMPLATE "'"
+
 /* Without `set` they are of later versions, come last, and are not in the reference. */
 static const struct {
         const char *name;
         void (*set)(Names *names, State *state, const char *name, const Value *value);
-        const char *value, *documentation;
+        const char *value, *documentation, *schema;
 } settings[] = {
         { "requires", set_requires, "array of states",
-                "this state comes after those; it is `blocked` if one of them failed or is blocked" },
-        { "before", set_before, "array of states", "those come after this one, likewise" },
-        { "when", set_when, "expression", "the state is `skipped` if it is false" },
-        { "for_each", set_for_each, "expression, array or table", "one state for each item" },
+                "this state comes after those; it is `blocked` if one of them failed or is blocked",
+                STATES },
+        { "before", set_before, "array of states", "those come after this one, likewise", STATES },
+        { "when", set_when, "expression", "the state is `skipped` if it is false",
+                "{'type':'string','minLength':1}" },
+        { "for_each", set_for_each, "expression, array or table", "one state for each item",
+                "{'type':['string','array','object'],'minLength':1}" },
         { "check_on", set_check_on, "array of states",
-                "this state requires those, and is looked at again when one of them has changed" },
-        { "reload_on", set_reload_on, "array of states",
-                "likewise; it is reloaded then, if its type can be" },
-        { "restart_on", set_restart_on, "array of states", "likewise; it is restarted" },
-        { "interval", set_interval, "`\"5min\"`, or seconds", "it is looked at so often, besides all runs" },
+                "this state requires those, and is looked at again when one of them has changed", STATES },
+        { "reload_on", set_reload_on, "array of states", "likewise; it is reloaded then, if its type can be",
+                STATES },
+        { "restart_on", set_restart_on, "array of states", "likewise; it is restarted", STATES },
+        { "interval", set_interval, "`\"5min\"`, or seconds", "it is looked at so often, besides all runs",
+                "{" SPAN ",'pattern':'" SCHEMA_SPAN "|" SCHEMA_TEMPLATE "','examples':['5min']}" },
         { "timeout", set_timeout, "`\"2min 30s\"`, seconds, or `\"infinity\"`",
                 "how long check, and then apply, may be silent; the type says what it is otherwise (a "
-                "minute, if it does not)" },
-        { "retries", set_retries, "integer", "how often it is tried again in a run when it has failed" },
+                "minute, if it does not)",
+                "{" SPAN ",'pattern':'" SCHEMA_SPAN "|" SCHEMA_INFINITY "|" SCHEMA_TEMPLATE
+                "','examples':['2min 30s']}" },
+        { "retries", set_retries, "integer", "how often it is tried again in a run when it has failed",
+                "{'type':['integer','string'],'minimum':0,'maximum':100,'pattern':'" SCHEMA_TEMPLATE "'}" },
         { "retry_delay", set_retry_delay, "`\"10s\"`, or seconds",
-                "the time before each of these; 5 s otherwise" },
+                "the time before each of these; 5 s otherwise",
+                "{" SPAN ",'pattern':'" SCHEMA_SPAN "|" SCHEMA_TEMPLATE "','examples':['10s']}" },
         { "audit", set_flag, "boolean",
-                "only check: a difference is reported as `drifted`, and never repaired" },
+                "only check: a difference is reported as `drifted`, and never repaired", SWITCH },
         { "sensitive", set_flag, "boolean",
-                "show nothing of its values: not in output, diffs, journal or errors" },
-        { "check_as_root", set_flag, "boolean", "check it as root, without the sandbox" },
+                "show nothing of its values: not in output, diffs, journal or errors",
+                "{'type':'boolean'}" },
+        { "check_as_root", set_flag, "boolean", "check it as root, without the sandbox", SWITCH },
         { "watch", set_flag, "boolean",
-                "false: only runs look at it, not also whatever changes what it is about" },
-        { "tags", set_tags, "array of words", "names by which `--tag` selects states" },
+                "false: only runs look at it, not also whatever changes what it is about", SWITCH },
+        { "tags", set_tags, "array of words", "names by which `--tag` selects states", SCHEMA_TAGS },
         { "before_check", set_hook, "command",
-                "before it is checked, in the sandbox of checks; the state is `blocked` if it fails" },
-        { "after_check", set_hook, "command", "after all of it" },
-        { "before_change", set_hook, "command", "before a change; the state fails, untouched, if it does" },
-        { "after_change", set_hook, "command", "after a change, or an attempt" },
-        { "on_success", set_hook, "command", "after a change that went well" },
-        { "on_failure", set_hook, "command", "when it has failed" },
-        { "was", set_was, "state, or array of them", "its id before; it keeps the history of that" },
+                "before it is checked, in the sandbox of checks; the state is `blocked` if it fails",
+                COMMAND },
+        { "after_check", set_hook, "command", "after all of it", COMMAND },
+        { "before_change", set_hook, "command", "before a change; the state fails, untouched, if it does",
+                COMMAND },
+        { "after_change", set_hook, "command", "after a change, or an attempt", COMMAND },
+        { "on_success", set_hook, "command", "after a change that went well", COMMAND },
+        { "on_failure", set_hook, "command", "when it has failed", COMMAND },
+        { "was", set_was, "state, or array of them", "its id before; it keeps the history of that",
+                "{'type':['string','array']," FORMER ",'items':{'type':'string'," FORMER "}}" },
         { "on_removal", set_on_removal, "`\"keep\"` or `\"absent\"`",
-                "what becomes of it when no role declares it any more; it is kept otherwise" },
+                "what becomes of it when no role declares it any more; it is kept otherwise",
+                "{'type':'string','anyOf':[{'enum':['keep','absent']},{'type':'string','pattern':"
+                "'" SCHEMA_TEMPLATE "'}]}" },
         { "triggers", set_triggers, "array of triggers",
-                "whenever one of those fires the state is looked at: `[\"trigger:NAME\"]`" },
+                "whenever one of those fires the state is looked at: `[\"trigger:NAME\"]`",
+                "{'type':'array','items':{'type':'string','pattern':'^trigger:.|" SCHEMA_TEMPLATE "'}}" },
 };
 
 /* Numbers, times and switches are computed like parameters. Not whether a state is sensitive: that is known before any other
@@ -484,4 +510,15 @@ const char *state_setting(size_t i, const char **ret_value, const char **ret_doc
         *ret_value = settings[i].value;
         *ret_documentation = settings[i].documentation;
         return settings[i].name;
+}
+
+const char *state_setting_schema(size_t i) {
+        assert(i < ELEMENTSOF(settings));
+
+        return settings[i].schema;
+}
+
+bool state_setting_is_for(const char *name, const AgentdStateType *type) {
+        return (!streq(name, "reload_on") || type->flags & AGENTD_RELOADS) &&
+               (!streq(name, "restart_on") || type->flags & AGENTD_RESTARTS);
 }

@@ -6,8 +6,11 @@
 
 #include "paths.h"
 #include "role.h"
+#include "schema.h"
 
-/* Keys of a role that are no state types. Those of later versions are known, so that the message is right. */
+#define ROLE_NAME "{'type':'string','pattern':'^[^./][^/]*$','not':{'pattern':'[.]toml$'}}"
+
+/* Keys of a role that are no state types. Those of later versions are known, so that the message is right; they come last. */
 typedef enum RoleKey {
         ROLE_DESCRIPTION,
         ROLE_WHEN,
@@ -24,16 +27,26 @@ typedef enum RoleKey {
 static const struct {
         const char *name;
         RoleKey key;
+        const char *documentation;
+        const char *schema; /* for --schema; NULL: it is made there */
 } role_keys[] = {
-        { "description", ROLE_DESCRIPTION },
-        { "when", ROLE_WHEN },
-        { "vars", ROLE_VARS },
-        { "mode", ROLE_MODE },
-        { "import", ROLE_IMPORT },
-        { "hosts", ROLE_HOSTS },
-        { "override", ROLE_OVERRIDE },
-        { "tags", ROLE_TAGS },
-        { "trigger", ROLE_TRIGGER },
+        { "description", ROLE_DESCRIPTION, "What the role is for: for people", "{'type':'string'}" },
+        { "when", ROLE_WHEN, "An expression; the role is off where it is false",
+                "{'type':'string','minLength':1}" },
+        { "vars", ROLE_VARS, "Variables, and what they are if nobody else gives them", "{'type':'object'}" },
+        { "mode", ROLE_MODE, "`audit`: only check the states, and change nothing",
+                "{'enum':['apply','audit']}" },
+        { "import", ROLE_IMPORT, "Roles of `roles/` that this one builds on, with variables for them",
+                "{'type':'array','items':{'anyOf':[" ROLE_NAME
+                ",{'type':'object','properties':{'role':" ROLE_NAME
+                ",'vars':{'type':'object'}},'required':['role'],'additionalProperties':false}]}}" },
+        { "hosts", ROLE_HOSTS,
+                "Patterns for names of hosts, those with `!` excluded; the role is off elsewhere",
+                "{'type':'array','minItems':1,'items':{'type':'string','pattern':'^[^!]|^!.'}}" },
+        { "override", ROLE_OVERRIDE, "What is otherwise in states that an import brings", NULL },
+        { "tags", ROLE_TAGS, "Names by which `--tag` selects all states of the role", SCHEMA_TAGS },
+        { "trigger", ROLE_TRIGGER, "What makes states be looked at, besides what they watch themselves",
+                NULL },
         { "job", ROLE_LATER },
         { "test", ROLE_LATER },
         { "secrets", ROLE_LATER },
@@ -43,6 +56,14 @@ static const struct {
 };
 
 #define NAMES_MAX 512 /* keys that a suggestion is looked for among */
+
+const char *role_key(size_t i, const char **ret_schema, const char **ret_documentation) {
+        if (i >= ELEMENTSOF(role_keys) || role_keys[i].key == ROLE_LATER)
+                return NULL;
+        *ret_schema = role_keys[i].schema;
+        *ret_documentation = role_keys[i].documentation;
+        return role_keys[i].name;
+}
 
 State *loader_state(const Loader *loader, const char *id) {
         uint32_t i = map_get(&loader->ids, id);
@@ -100,8 +121,7 @@ static void unknown_key(Loader *loader, State *state, const Member *member) {
         for (uint32_t i = 0; i < state->type->n_parameters && n < NAMES_MAX; i++)
                 names[n++] = type->parameters[i].name;
         for (size_t i = 0; n < NAMES_MAX && (name = state_setting(i, &value, &documentation)); i++)
-                if ((!streq(name, "reload_on") || type->flags & AGENTD_RELOADS) &&
-                        (!streq(name, "restart_on") || type->flags & AGENTD_RESTARTS))
+                if (state_setting_is_for(name, type))
                         names[n++] = name;
         meant = suggest_word(member->key, names, n);
         diagnostics_add(&loader->diagnostics, member->place, "unknown key '%s' in %s state%s%s%s",

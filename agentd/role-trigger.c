@@ -4,6 +4,7 @@
 
 #include "paths.h"
 #include "role.h"
+#include "schema.h"
 
 #define TRIGGERS_MAX   10000
 #define EVERY_MIN_USEC USEC_PER_SEC
@@ -100,16 +101,23 @@ static void set_every(Names *names, Trigger *trigger, const char *name, const Va
                 trigger->every_usec = span;
 }
 
-/* Without `set` they are of later versions. */
+/* Without `set` they are of later versions, and come last. */
 static const struct {
         const char *name;
         void (*set)(Names *names, Trigger *trigger, const char *name, const Value *value);
-        bool says_when; /* exactly one of these is given */
+        bool says_when;    /* exactly one of these is given */
+        const char *needs; /* another that goes with it */
+        const char *documentation, *schema;
 } keys[] = {
-        { "path", set_path, true },
-        { "every", set_every, true },
-        { "recursive", set_recursive },
-        { "exclude", set_exclude },
+        { "path", set_path, true, NULL, "It fires when this changes, comes or goes",
+                "{'type':'string','pattern':'^/|" SCHEMA_TEMPLATE "'}" },
+        { "every", set_every, true, NULL, "It fires so often",
+                "{'type':['integer','string'],'minimum':1,'maximum':2147483646,'pattern':'" SCHEMA_SPAN
+                "|" SCHEMA_TEMPLATE "','examples':['15min']}" },
+        { "recursive", set_recursive, false, NULL, "With `path`: also for all that lies below it",
+                "{'type':'boolean'}" },
+        { "exclude", set_exclude, false, "recursive", "Patterns of names below it that do not count",
+                "{'type':'array','items':{'type':'string','minLength':1}}" },
         { "calendar" },
         { "connect" },
         { "cron" },
@@ -243,6 +251,17 @@ void role_read_triggers(Loader *loader, const Role *role, const Member *table) {
                         map_put(&loader->off_triggers, &loader->scratch, member->key, 0);
                 else
                         read_trigger(loader, role, member);
+}
+
+const char *trigger_key(size_t i, const char **ret_schema, const char **ret_documentation,
+        bool *ret_says_when, const char **ret_needs) {
+        if (i >= ELEMENTSOF(keys) || !keys[i].set)
+                return NULL;
+        *ret_schema = keys[i].schema;
+        *ret_documentation = keys[i].documentation;
+        *ret_says_when = keys[i].says_when;
+        *ret_needs = keys[i].needs;
+        return keys[i].name;
 }
 
 /* ---- States ---------------------------------------------------------------------------------------------------- */

@@ -419,6 +419,9 @@ int names_fold(Names *names, const Value *text, unsigned flags, Arena *target, E
 void role_make_states(Loader *loader, Role *role);
 void state_refer(Loader *loader, State *state, Reference reference);
 State *loader_state(const Loader *loader, const char *id);
+/* For --schema: the i-th key that roles have besides state types; NULL if there is none any more. *ret_schema is NULL for one that
+ * is made of others. */
+const char *role_key(size_t i, const char **ret_schema, const char **ret_documentation);
 /*
  * The state of a role, or of one that is gone, by settings that are taken as they are. It comes behind the others, and is not in
  * loader->ids. NULL: it cannot be, which the diagnostics say.
@@ -449,6 +452,10 @@ void removals_connect(Loader *loader);
 bool state_set_common(Names *names, State *state, const Member *member);
 /* For the reference: the i-th setting that every state has; NULL if there is none any more. */
 const char *state_setting(size_t i, const char **ret_value, const char **ret_documentation);
+/* Of the same one, what it takes, for schema_parse(). */
+const char *state_setting_schema(size_t i);
+/* Whether states of a type take it at all. */
+bool state_setting_is_for(const char *name, const AgentdStateType *type);
 /* Brings "file:/etc//motd/" into the form that ids have. Globs stay as they are. */
 const char *normalise_reference(Loader *loader, const char *text);
 /* `tags`, of a state or a role. Return: 0; -EINVAL. */
@@ -457,6 +464,10 @@ int tags_read(Names *names, const Value *value, TextList *ret);
 /* role-trigger.c: those of a role, table `trigger` of it; then which states have which. */
 void role_read_triggers(Loader *loader, const Role *role, const Member *table);
 void triggers_connect(Loader *loader);
+/* For --schema: the i-th key of triggers; NULL if there is none any more. *ret_says_when: exactly one of these is given;
+ * *ret_needs: another that goes with it, or NULL. */
+const char *trigger_key(size_t i, const char **ret_schema, const char **ret_documentation,
+        bool *ret_says_when, const char **ret_needs);
 
 /* parameter.c */
 

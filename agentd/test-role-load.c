@@ -168,6 +168,13 @@ TEST(settings_of_the_wrong_type) {
                         "a.toml:5:9: error: 'bytes' is '16E', which is more than can be\n"
                         "a.toml:6:14: error: 'list' is an integer; it must be a string" },
                 { "[kinds.x]\npoint = { y = 1 }\n", "a.toml:2:9: error: 'point' needs 'x'" },
+                { "[vars]\nt = { y = 1 }\n[kinds.x]\npoint = \"{{vars.t}}\"\n",
+                        "a.toml:4:9: error: 'point' needs 'x'" },
+                { "[vars]\nn = 1\ns = \"x\"\n[kinds.n]\npoint = \"{{vars.n}}\"\n[kinds.s]\npoint = "
+                  "\"{{vars.s}}\"\n[kinds.t]\npoint = \"x\"\n",
+                        "a.toml:5:9: error: 'point' is an integer; it must be a table like { x = … }\n"
+                        "a.toml:7:9: error: 'point' is 'x'; it must be a table\n"
+                        "a.toml:9:9: error: 'point' is a string; it must be a table like { x = … }" },
                 { "[kinds.x]\npoint = { x = \"1\", z = 1, xx = 2 }\n",
                         "a.toml:2:15: error: 'x' is a string; it must be an integer\n"
                         "a.toml:2:20: error: unknown key 'z' in 'point'\n"
@@ -1209,7 +1216,7 @@ static const AgentdValue *values_of(const char *id) {
 TEST(values) {
         const AgentdValue *v;
 
-        role_loads("[vars]\nn = 42\nyes = true\npath = \"/a//b/\"\n"
+        role_loads("[vars]\nn = 42\nyes = true\npath = \"/a//b/\"\np = { x = 4 }\n"
                    "[kinds.none]\n"
                    "[kinds.all]\nboolean = false\ninteger = -9223372036854775808\nreal = 2\nstring = "
                    "\"a\\u0000b\"\n"
@@ -1221,6 +1228,7 @@ TEST(values) {
                    "[kinds.rendered]\nboolean = \"{{vars.yes}}\"\ninteger = \"{{vars.n}}\"\nreal = "
                    "\"{{vars.n}}.5\"\n"
                    "mode = \"0{{vars.n}}0\"\nspan = \"{{vars.n}}s\"\nbytes = \"{{vars.n}}KiB\"\n"
+                   "point = \"{{vars.p}}\"\n"
                    "[kinds.numbers]\nspan = 90\nbytes = 0\n");
 
         v = values_of("kinds:none");
@@ -1257,6 +1265,9 @@ TEST(values) {
         ASSERT_STREQ(v[K_LITERAL].string, "{{vars.n}}");
 
         v = values_of("kinds:rendered");
+        ASSERT_TRUE(v[K_POINT].type == AGENTD_RECORD && v[K_POINT].n == 2);
+        ASSERT_EQ(v[K_POINT].items[0].integer, 4);
+        ASSERT_EQ(v[K_POINT].items[1].integer, -1);
         ASSERT_TRUE(v[K_BOOLEAN].boolean);
         ASSERT_EQ(v[K_INTEGER].integer, 42);
         ASSERT_TRUE(v[K_REAL].real == 42.5);

@@ -298,6 +298,16 @@ def test_eval_runs_agentd():
     assert ctl(None, "eval", "1", AGENTD_EXECUTABLE="/nonexistent/agentd").status == 3
 
 
+def test_schema_runs_agentd():
+    with fake_agentd('printf "%s|" "$@"; echo oops >&2; exit 1\n') as path:
+        for words, arguments in (([], ["--schema", "--"]), (["agentd.toml"], ["--schema", "--", "agentd.toml"]),
+                                 (["--", "-x"], ["--schema", "--", "-x"])):
+            done = ctl(None, "schema", *words, AGENTD_EXECUTABLE=path)
+            assert (done.status, done.out, done.err) == (1, "|".join([*arguments, ""]), "oops\n"), done
+        assert ctl(None, "schema", "a", "b", AGENTD_EXECUTABLE=path).status == 2
+    assert ctl(None, "schema", AGENTD_EXECUTABLE="/nonexistent/agentd").status == 3
+
+
 def test_validate_as_json():
     with fake_agentd('echo "4 states in 1 role, no errors"\n') as path:
         done = ctl(None, "validate", "--json", AGENTD_EXECUTABLE=path)

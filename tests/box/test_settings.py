@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """agentd.toml with --once and --validate, audited hosts and roles, and what --doc prints."""
 
+import json
+
 import pytest
 
 from once import AGENTD, agentd, results, said
@@ -239,3 +241,34 @@ def test_doc_passes_over_modules_that_cannot_be_used(box):
 def test_doc_that_cannot_be_written_is_an_error(box, where):
     for name in ("", "file", "agentd.toml"):
         assert box.run(f"{AGENTD} --doc {name} {where}", check=False).returncode == 1
+
+
+# ---- The schema ----
+
+def test_schema_needs_no_root_and_no_daemon(box):
+    done = box.agentctl("schema", user="nobody")
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    schema = json.loads(done.stdout)
+    assert schema["$schema"] == "http://json-schema.org/draft-07/schema#"
+    assert {"file", "service", "when", "import"} <= set(schema["properties"])
+    settings = json.loads(box.agentctl("schema", "agentd.toml", user="nobody").stdout)
+    assert {"interval", "store"} <= set(settings["properties"])
+
+
+def test_schema_has_the_types_of_other_modules(box):
+    words = {"name": "words", "required": True, "documentation": "what is said"}
+    hello = {"name": "greeting", "version": "1", "protocol": 1, "types": [{"name": "greeting", "parameters": [words]}]}
+    box.write("/etc/agentd/modules/greeting", f"#!/bin/sh\nread -r line\necho '{json.dumps(hello)}'\n", mode=0o755)
+    box.write("/etc/agentd/modules/broken.so", "nonsense")
+    done = agentd(box, "--schema")
+    assert done.returncode == 0
+    state = json.loads(done.stdout)["definitions"].get("state.greeting")
+    assert state and state["required"] == ["words"], done.stderr
+    assert state["properties"]["words"]["description"] == "what is said"
+    assert done.stderr.startswith("agentd: warning: /etc/agentd/modules/broken.so: the module cannot be used: ")
+
+
+@pytest.mark.parametrize("where", [">/dev/full", ">&-"])
+def test_schema_that_cannot_be_written_is_an_error(box, where):
+    for name in ("", "agentd.toml"):
+        assert box.run(f"{AGENTD} --schema {name} {where}", check=False).returncode == 1

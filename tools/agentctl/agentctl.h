@@ -123,6 +123,7 @@ int verb_reload(Invocation *invocation);
 int verb_disable(Invocation *invocation);
 int verb_enable(Invocation *invocation);
 int verb_doc(Invocation *invocation);
+int verb_schema(Invocation *invocation);
 int verb_log_level(Invocation *invocation);
 int verb_completion(Invocation *invocation);
 int verb_complete(Invocation *invocation);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* validate, content, eval and doc: what agentd itself does, without a daemon. */
+/* validate, content, eval, doc and schema: what agentd itself does, without a daemon. */
 
 #include <fcntl.h>
 #include <signal.h>
@@ -328,4 +328,15 @@ int verb_doc(Invocation *invocation) {
         (void) wait_for(pager_pid);
         /* The reader left before the end. */
         return status == 128 + SIGPIPE ? EXIT_FINE : status;
+}
+
+/* ---- schema ---------------------------------------------------------------------------------------------------- */
+
+int verb_schema(Invocation *invocation) {
+        const char *arguments[] = { agentd_path(), "--schema", "--",
+                invocation->n_words > 0 ? invocation->words[0] : NULL, NULL };
+
+        (void) execv(arguments[0], (char *const *) arguments);
+        (void) log_error_errno(errno, "Failed to run '%s': %m", arguments[0]);
+        return EXIT_UNREACHABLE;
 }
