@@ -80,7 +80,7 @@ error("1 = 2", "unexpected '='; write '==' to compare", "1 = 2\n  ^")
 error("1 +", "unexpected '+'; there is no arithmetic, and join(['a', name], '') makes one string of several", "1 +\n  ^")
 error("(1", "expected ')', found the end", "(1\n  ^")
 error("facts.os.idd", "undefined name 'facts.os.idd'; did you mean 'facts.os.id'?", "facts.os.idd\n         ^")
-error("vars.port", "undefined name 'vars.port'", "vars.port\n     ^")
+error("vars.port", "undefined name 'vars.port' (without --role NAME there are the variables of the host alone)", "vars.port\n     ^")
 error("item", "undefined name 'item'", "item\n^")
 error("facts.uptime > 1", "'facts.uptime' changes all the time, so roles cannot read it; what depends on it belongs into a "
       "trigger or a job", "facts.uptime > 1\n      ^")
@@ -130,7 +130,7 @@ with tempfile.TemporaryDirectory(prefix="agentd-eval-") as directory:
     value(["item.name", "--item", '{"name": "ada", "x": null}'], "ada\n")
     value(["item", "--item", "true"], "true\n")
     value(["vars.own in item", *role, "web", "--item", '["mine"]'], "true\n")
-    error("vars.port", "undefined name 'vars.port'", "vars.port\n     ^", "--conf-dir", conf)
+    error("vars.port", "undefined name 'vars.port' (without --role NAME there are the variables of the host alone)", "vars.port\n     ^", "--conf-dir", conf)
     error("vars.prot", "undefined name 'vars.prot'; did you mean 'vars.port'?", "vars.prot\n     ^", *role, "web")
     check(["item", "--item", "ada"],
           (2, "", "agentd: error: --item 'ada' is neither JSON nor a value of TOML; a string wants quotes\n"))
