@@ -207,14 +207,14 @@ def test_explain_says_why():
                      "              is told at each check: exists('/x?')",
                      "     Audited: only checked, never repaired: mode of role 'web', /etc/agentd/conf.d/web.toml:1:1",
                      "  Blocked by: user:www, failed: no? room",
-                     "       Fight: somebody changes it again each time, so it is repaired less often",
+                     "       Fight: it has to be repaired again and again, so it is repaired less often",
                      "    Disabled: nothing is changed on this host: holidays (root)",
                      '  content = "a\\n\\u001B[31m"                   /etc/agentd/conf.d/web.toml:6:1',
                      "      vars.a: an array of 3                   variable of this host, /etc/agentd/conf.d/web.toml:2:1",
                      '  user:www                                    requires "user:*", /etc/agentd/conf.d/web.toml:7:1',
                      "  … and 4 more"):
             assert line in done.out.splitlines(), (line, done)
-        assert re.search(r"^      Result: blocked: user:www failed, since .* ago$", done.out, re.MULTILINE), done
+        assert re.search(r"^      Result: blocked, since .* ago: user:www failed$", done.out, re.MULTILINE), done
         assert ctl(server, "explain", "file:/etc/motd", "--json").lines() == [EXPLANATION]
 
 
