@@ -103,25 +103,48 @@ static int put_strings(sd_bus_message *m, const char *name, const char *const *f
         return r;
 }
 
-/* No '$' in an argument means anything, hence the extended form. */
+/* No '$' in an argument means anything: "$$" is one to systemd. */
+static int put_argument(sd_bus_message *m, const char *argument) {
+        _cleanup_free_ char *text = malloc(2 * strlen(argument) + 1);
+        char *to = text;
+
+        if (!text)
+                return -ENOMEM;
+        for (const char *p = argument; *p; p++) {
+                *to++ = *p;
+                if (*p == '$')
+                        *to++ = '$';
+        }
+        *to = 0;
+        return sd_bus_message_append(m, "s", text);
+}
+
+/*
+ * Not ExecStartEx, which would leave '$' alone: systemd 252 writes that into the file of the unit as such, and does not understand
+ * it when it reads its units anew. A unit whose job has not begun by then could not be started.
+ */
 static int put_program(sd_bus_message *m, char **argv) {
         int r;
 
         r = sd_bus_message_open_container(m, 'r', "sv");
         if (r >= 0)
-                r = sd_bus_message_append(m, "s", "ExecStartEx");
+                r = sd_bus_message_append(m, "s", "ExecStart");
         if (r >= 0)
-                r = sd_bus_message_open_container(m, 'v', "a(sasas)");
+                r = sd_bus_message_open_container(m, 'v', "a(sasb)");
         if (r >= 0)
-                r = sd_bus_message_open_container(m, 'a', "(sasas)");
+                r = sd_bus_message_open_container(m, 'a', "(sasb)");
         if (r >= 0)
-                r = sd_bus_message_open_container(m, 'r', "sasas");
+                r = sd_bus_message_open_container(m, 'r', "sasb");
         if (r >= 0)
                 r = sd_bus_message_append(m, "s", argv[0]);
         if (r >= 0)
-                r = sd_bus_message_append_strv(m, argv);
+                r = sd_bus_message_open_container(m, 'a', "s");
+        for (; r >= 0 && *argv; argv++)
+                r = put_argument(m, *argv);
         if (r >= 0)
-                r = sd_bus_message_append_strv(m, (char *[]){ (char *) "no-env-expand", NULL });
+                r = sd_bus_message_close_container(m);
+        if (r >= 0)
+                r = sd_bus_message_append(m, "b", false);
         for (unsigned i = 0; i < 4 && r >= 0; i++)
                 r = sd_bus_message_close_container(m);
         return r;

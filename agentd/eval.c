@@ -63,8 +63,11 @@ static void print_excerpt(const char *text, uint32_t line, uint32_t column) {
 }
 
 static int print_error(const EvalOptions *options, uint32_t line, uint32_t column, const char *message) {
+        bool wants_role = !options->role && startswith(message, "undefined name 'vars.");
+
         (void) fflush(stdout);
-        (void) fprintf(stderr, "error: %s\n", message);
+        (void) fprintf(stderr, "error: %s%s\n", message,
+                wants_role ? " (without --role NAME there are the variables of the host alone)" : "");
         if (line > 0 && column > 0 && utf8_is_valid(options->expression, strlen(options->expression)))
                 print_excerpt(options->expression, line, column);
         return EXIT_INVALID;

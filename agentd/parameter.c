@@ -155,6 +155,17 @@ static const char *shown(const Conversion *c, const AgentdParameter *parameter, 
                                  : value->text;
 }
 
+/* What other tools say by 'ensure' or 'state', where the type has a switch for it. */
+static const char *has_switch(const Conversion *c, const AgentdParameter *parameter, const char *text) {
+        if (!streq(parameter->name, "ensure") || !(streq(text, "running") || streq(text, "started") ||
+                                                         streq(text, "stopped") || streq(text, "dead")))
+                return NULL;
+        for (const AgentdParameter *p = c->state->type->type->parameters; p && p->name; p++)
+                if (streq(p->name, "running"))
+                        return "whether it runs is said by running = true, or false";
+        return NULL;
+}
+
 static int convert(Conversion *c, const AgentdParameter *parameter, const Value *value, AgentdValue *ret);
 
 static AgentdValue string_in_image(const Conversion *c, const char *text, size_t size) {
@@ -281,6 +292,10 @@ static int convert_string(
                 }
                 if (has_nul)
                         return fail(c, value, parameter, "has a NUL in it; it must be one of %s", words);
+                meant = has_switch(c, parameter, value->text);
+                if (meant)
+                        return fail(c, value, parameter, "is '%s'; it must be one of %s; %s",
+                                shown(c, parameter, value), words, meant);
                 meant = suggest(value->text, parameter->choices, n);
                 if (meant)
                         return fail(c, value, parameter, "is '%s'; did you mean '%s'? (one of %s)",

@@ -158,6 +158,12 @@ static int lex_string(Parser *p) {
                 const char *found;
                 char c = *p->position;
 
+                /* Elsewhere in a role it would be a template. Here it would be text, and compare with nothing. */
+                if (c == '{' && peek(p, 1) == '{')
+                        return parse_error(p, p->place,
+                                "'{{' is not replaced in an expression; names are written without braces, "
+                                "and "
+                                "join(['a', name], '') makes one string of several");
                 if (c != '\\') {
                         *out++ = c;
                         advance(p, 1);
@@ -243,7 +249,8 @@ static int lex_unexpected(Parser *p) {
                 { "||", "unexpected '||'; write 'or'" },
                 { "!", "unexpected '!'; write 'not'" },
                 { "=", "unexpected '='; write '==' to compare" },
-                { "+", "unexpected '+'; there is no arithmetic" },
+                { "+", "unexpected '+'; there is no arithmetic, and join(['a', name], '') makes one string "
+                       "of several" },
                 { "-", "unexpected '-'; there is no arithmetic" },
                 { "*", "unexpected '*'; there is no arithmetic" },
                 { "/", "unexpected '/'; there is no arithmetic" },

@@ -449,8 +449,14 @@ TEST(errors) {
                 { "a || b", 3, "unexpected '||'; write 'or'" },
                 { "!a", 1, "unexpected '!'; write 'not'" },
                 { "a = b", 3, "unexpected '='; write '==' to compare" },
-                { "1 + 2", 3, "unexpected '+'; there is no arithmetic" },
+                { "1 + 2", 3,
+                        "unexpected '+'; there is no arithmetic, and join(['a', name], '') makes one string "
+                        "of several" },
                 { "1 - 2", 3, "unexpected '-'; there is no arithmetic" },
+                { "exists('/etc/{{vars.x}}')", 14,
+                        "'{{' is not replaced in an expression; names are written without braces, and "
+                        "join(['a', name], "
+                        "'') makes one string of several" },
                 { "{{vars.port}}", 1, "unexpected '{'; names are written without braces" },
                 { "a § b", 3, "unexpected character '§'" },
                 { "a \x01", 3, "unexpected character U+0001" },

@@ -136,7 +136,7 @@ def test_no_colour_if_that_is_wanted():
 
 DETAILS = {**state("file:/etc/motd", "failed", "no space"), "file": "/etc/agentd/conf.d/motd.toml", "line": 5, "column": 1,
            "audit": True, "sensitive": False, "check_as_root": False, "timeout_usec": 120000000,
-           "requires": ["user:www", "group:www"], "required_by": ["service:x"],
+           "tags": ["web", "tls"], "requires": ["user:www", "group:www"], "required_by": ["service:x"],
            "watches": [{"kind": "path", "what": "/etc/motd"}],
            "history": [{"run": 7, "time": "2026-11-21T13:32:00.123456Z", "result": "changed", "differences": [MODE],
                         "error": None},
@@ -150,7 +150,7 @@ def test_show_has_all_that_is_known():
         assert done.status == 0 and done.err == "", done
         for line in ("● file:/etc/motd", "        Role: web (/etc/agentd/conf.d/motd.toml:5:1)", "       Error: no space",
                      "     Checked: 20h ago", "     Changed: never", "     Timeout: 2min", "    Settings: audit",
-                     "    Requires: user:www", "              group:www",
+                     "        Tags: web, tls", "    Requires: user:www", "              group:www",
                      " Required by: service:x", "       About: path /etc/motd", "    mode: 0600 → 0644",
                      "TIME                 RUN  RESULT   WHAT", "2026-11-21 13:32:00    7  changed  mode",
                      "2026-11-21 13:31:00    6  failed   no? space"):
@@ -207,14 +207,14 @@ def test_explain_says_why():
                      "              is told at each check: exists('/x?')",
                      "     Audited: only checked, never repaired: mode of role 'web', /etc/agentd/conf.d/web.toml:1:1",
                      "  Blocked by: user:www, failed: no? room",
-                     "       Fight: somebody changes it again each time, so it is repaired less often",
+                     "       Fight: it has to be repaired again and again, so it is repaired less often",
                      "    Disabled: nothing is changed on this host: holidays (root)",
                      '  content = "a\\n\\u001B[31m"                   /etc/agentd/conf.d/web.toml:6:1',
                      "      vars.a: an array of 3                   variable of this host, /etc/agentd/conf.d/web.toml:2:1",
                      '  user:www                                    requires "user:*", /etc/agentd/conf.d/web.toml:7:1',
                      "  … and 4 more"):
             assert line in done.out.splitlines(), (line, done)
-        assert re.search(r"^      Result: blocked: user:www failed, since .* ago$", done.out, re.MULTILINE), done
+        assert re.search(r"^      Result: blocked, since .* ago: user:www failed$", done.out, re.MULTILINE), done
         assert ctl(server, "explain", "file:/etc/motd", "--json").lines() == [EXPLANATION]
 
 

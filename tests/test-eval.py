@@ -77,10 +77,10 @@ error("1", "a condition must be a boolean; this is an integer", "1\n^", "--check
 error("env('PATH')", "a condition must be a boolean; this is a string", "env('PATH')\n^", "--check")
 error("", "the expression is empty", "\n^")
 error("1 = 2", "unexpected '='; write '==' to compare", "1 = 2\n  ^")
-error("1 +", "unexpected '+'; there is no arithmetic", "1 +\n  ^")
+error("1 +", "unexpected '+'; there is no arithmetic, and join(['a', name], '') makes one string of several", "1 +\n  ^")
 error("(1", "expected ')', found the end", "(1\n  ^")
 error("facts.os.idd", "undefined name 'facts.os.idd'; did you mean 'facts.os.id'?", "facts.os.idd\n         ^")
-error("vars.port", "undefined name 'vars.port'", "vars.port\n     ^")
+error("vars.port", "undefined name 'vars.port' (without --role NAME there are the variables of the host alone)", "vars.port\n     ^")
 error("item", "undefined name 'item'", "item\n^")
 error("facts.uptime > 1", "'facts.uptime' changes all the time, so roles cannot read it; what depends on it belongs into a "
       "trigger or a job", "facts.uptime > 1\n      ^")
@@ -90,7 +90,7 @@ error("[1,\n\tx]", "undefined name 'x'", " x]\n ^")
 error("exists('/') and exists('x')", "exists(): wants an absolute path", "exists('/') and exists('x')\n" + " " * 23 + "^")
 error("'" + "x" * 200 + "' == x", "undefined name 'x'", "x" * 55 + "' == x\n" + " " * 60 + "^")
 error("not " * 65 + "true", "the expression nests deeper than 64 levels", None)
-error("len(split('" + "a," * 5000 + "', ',')) + 0", "unexpected '+'; there is no arithmetic", None)
+error("len(split('" + "a," * 5000 + "', ',')) + 0", "unexpected '+'; there is no arithmetic, and join(['a', name], '') makes one string of several", None)
 error("len(unique(split('" + "".join(f"{i}," for i in range(2000)) + "', ',')))", "the expression takes more than 10000 steps", None)
 
 with tempfile.TemporaryDirectory(prefix="agentd-eval-") as root:
@@ -130,7 +130,7 @@ with tempfile.TemporaryDirectory(prefix="agentd-eval-") as directory:
     value(["item.name", "--item", '{"name": "ada", "x": null}'], "ada\n")
     value(["item", "--item", "true"], "true\n")
     value(["vars.own in item", *role, "web", "--item", '["mine"]'], "true\n")
-    error("vars.port", "undefined name 'vars.port'", "vars.port\n     ^", "--conf-dir", conf)
+    error("vars.port", "undefined name 'vars.port' (without --role NAME there are the variables of the host alone)", "vars.port\n     ^", "--conf-dir", conf)
     error("vars.prot", "undefined name 'vars.prot'; did you mean 'vars.port'?", "vars.prot\n     ^", *role, "web")
     check(["item", "--item", "ada"],
           (2, "", "agentd: error: --item 'ada' is neither JSON nor a value of TOML; a string wants quotes\n"))

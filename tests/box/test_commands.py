@@ -65,6 +65,12 @@ def test_output_errors_and_status_are_what_the_program_gave(box):
     wait_no_units(box)
 
 
+def test_arguments_are_passed_on_as_they_are(box):
+    arguments = ["$HOME", "${HOME}", "$", "$$", "a$b$", "%h", "\\n", "a b", "", ";", "*"]
+    done = once(box, argv=["/usr/bin/printf", "%s\n", *arguments])
+    assert done.output.decode() == "".join(f"{argument}\n" for argument in arguments), done
+
+
 @pytest.mark.parametrize("status", [0, 1, 77, 200, 203, 243, 255])
 def test_every_status_is_told(box, status):
     # Something is written, and time passes: what systemd itself says with 203 is told apart.
@@ -328,6 +334,17 @@ def test_a_command_is_not_lost_when_the_other_side_begins_anew(box, what):
     done = outcome(box)
     assert (done.end, done.code) == ("exited", 0)
     assert done.output.endswith(b"last\n")
+
+
+def test_what_a_command_is_survives_that_systemd_reads_its_units_anew(box):
+    # Its job may not have begun by then.
+    begin_slow(box)
+    box.run("systemctl daemon-reload", timeout=30)
+    [unit] = units(box)
+    shown = box.run(["systemctl", "show", "-p", "LoadState", "-p", "ExecStart", unit]).stdout
+    assert "LoadState=loaded\n" in shown and "path=/bin/sh" in shown, shown
+    let_go(box)
+    ended_once(box)
 
 
 @pytest.mark.timeout(180)

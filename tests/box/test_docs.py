@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import daemon
+import pytest
 
 README = Path(__file__).resolve().parent.parent.parent / "README.md"
 EXAMPLES = "/usr/share/doc/agentd/examples/conf.d"
@@ -56,21 +57,55 @@ def test_the_daemon_shows_what_the_readme_says(box):
     assert without_numbers(shown) == without_numbers(session)
 
 
-def test_the_example_roles_are_applied_and_then_left_alone(box):
+# What the example roles are about, where a box has none of it: they skip it.
+SERVER = "[Service]\nExecStart=/bin/sleep infinity\nExecReload=/bin/sh -c 'echo again >>/run/reloads-%N'\n[Install]\nWantedBy=multi-user.target\n"
+SKIPPED = {"file:/srv/www/maintenance.html"}
+SKIPPED_WITHOUT_SERVERS = SKIPPED | {
+    "service:ssh.service", "service:nginx", "file:/etc/sudoers.d/60-people", "file:/etc/nginx/sites-enabled",
+    "file:/etc/nginx/sites-enabled/alpha.example.org.conf", "file:/etc/nginx/sites-enabled/beta.example.org.conf"}
+
+
+@pytest.mark.parametrize("servers", [False, True], ids=["bare", "servers"])
+def test_the_example_roles_are_applied_and_then_left_alone(box, servers):
     box.run(f"systemd-sysusers && cp {EXAMPLES}/* /etc/agentd/conf.d/")
+    if servers:
+        for name in "nginx", "visudo":
+            box.write(f"/usr/sbin/{name}", "#!/bin/sh\n", mode=0o755)
+        for name in "nginx", "ssh":
+            box.write(f"/usr/lib/systemd/system/{name}.service", SERVER)
+        box.run("mkdir -p /etc/nginx /etc/sudoers.d && systemctl daemon-reload && systemctl start ssh")
     plan = box.agentd_once("--plan")
     assert plan.returncode == 0 and plan.summary["drifted"] > 0 and plan.summary["failed"] == 0
     once = box.agentd_once()
-    assert once.returncode == 0 and once.summary["changed"] > 0
-    # No maintenance, and no web server, SSH server or sudo in a box.
+    assert once.returncode == 0 and once.summary["changed"] > 0, once
     skipped = {result["state"] for result in once.results if result["result"] == "skipped"}
-    assert skipped == {"file:/srv/www/maintenance.html", "file:/etc/sudoers.d/60-people", "service:ssh", "service:nginx",
-                       "file:/etc/nginx/sites-enabled", "file:/etc/nginx/sites-enabled/alpha.example.org.conf",
-                       "file:/etc/nginx/sites-enabled/beta.example.org.conf"}
+    assert skipped == (SKIPPED if servers else SKIPPED_WITHOUT_SERVERS)
     again = box.agentd_once()
     assert again.returncode == 0
     assert again.summary["changed"] == 0 and again.summary["ok"] == once.summary["changed"] + once.summary["ok"]
     assert not box.exists("/srv/www/maintenance.html")
+    if servers:
+        assert box.read("/run/reloads-ssh") == "again\n", "its settings have changed, and so it was told once"
+        assert box.run("systemctl is-active nginx disk-report.timer").stdout == "active\nactive\n"
+
+
+@pytest.mark.timeout(120)
+def test_the_daemon_keeps_the_example_roles_and_lets_go_of_who_leaves(box):
+    box.run(f"systemd-sysusers && cp {EXAMPLES}/* /etc/agentd/conf.d/")
+    daemon.start(box)
+    assert box.agentctl("apply").returncode == 0
+    assert box.agentctl("plan", "--check").returncode == 0
+    # Grace leaves.
+    text = box.read("/etc/agentd/conf.d/users.toml")
+    box.write("/etc/agentd/conf.d/users.toml", re.sub(r'.*name = "grace".*\n', "", text))
+    assert box.agentctl("apply").returncode == 0
+    assert box.exists("/etc/ssh/authorized_keys.d/ada") and not box.exists("/etc/ssh/authorized_keys.d/grace")
+    assert box.exists("/home/grace"), "her files stay"
+    # And the role of all hosts goes.
+    box.run("rm /etc/agentd/conf.d/base.toml")
+    assert box.agentctl("apply").returncode == 0
+    assert not box.exists("/usr/local/sbin/disk-report") and not box.exists("/etc/systemd/system/disk-report.timer")
+    assert box.exists("/etc/issue")
 
 
 def test_an_installed_agentd_brings_an_empty_conf_d_and_its_accounts(box):

@@ -88,7 +88,7 @@ def test_eval_tells_what_a_condition_would(box):
     assert evaluate(box, "--check", "exists('/etc')") == (0, "")
     done = box.agentctl("eval", "exists('/etc') and vars.x")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == ("error: undefined name 'vars.x'\n  exists('/etc') and vars.x\n" + " " * 26 + "^\n"), done.stderr
+    assert done.stderr == ("error: undefined name 'vars.x' (without --role NAME there are the variables of the host alone)\n  exists('/etc') and vars.x\n" + " " * 26 + "^\n"), done.stderr
 
 
 def test_eval_by_a_user_sees_what_the_user_may(box):

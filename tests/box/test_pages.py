@@ -48,6 +48,12 @@ def unit(name, text="ExecStart=/bin/sleep infinity", also=""):
 
 TAR, ZIP, TOOL = archive(), zipped(), b"hello\n"
 
+def unit(name, start="/bin/sleep infinity"):
+    """A shell command that puts a unit there, as a package does."""
+    return (f"cat >/usr/lib/systemd/system/{name} <<'END' && systemctl daemon-reload\n[Service]\nExecStart={start}\n"
+            "ExecReload=/bin/true\n[Install]\nWantedBy=multi-user.target\nEND\n")
+
+
 # What is there beforehand: a command for the shell, or contents of files.
 BEFORE = {
     ("file", "state.toml"): "mkdir -p /var/lib/app/cache /var/cache/app",
@@ -64,6 +70,12 @@ BEFORE = {
                                                       ' *) test -e /var/lib/postgresql/app ;; esac')
                            + program("/usr/lib/app/migrate", ":"),
     ("exec", "limits.toml"): program("/usr/bin/indexer", "touch /var/lib/index/done") + "mkdir -p /var/lib/index",
+    ("service", "web.toml"): unit("nginx.service") + unit("systemd-timesyncd.service"),
+    ("service", "app.toml"): program("/usr/bin/app", "exec sleep infinity") + program("/usr/sbin/cron", "exec sleep infinity")
+                             + unit("cron.service"),
+    ("timer", "backup.toml"): program("/usr/local/bin/backup", ":"),
+    ("cron", "jobs.toml"): "useradd -m ada; groupadd -f crontab; mkdir -p /var/spool/cron/crontabs /etc/cron.d",
+    ("quadlet", "web.toml"): unit("web.service"), # in the place of podman's generator
     ("archive", "app.toml"): {"/srv/mirror/app-1.4.tar.gz": TAR},
     ("archive", "tool.toml"): {"/srv/archives/tool.zip": ZIP},
     ("cron", "jobs.toml"): "useradd -m ada; groupadd -f crontab; mkdir -p /etc/cron.d /var/spool/cron/crontabs;"

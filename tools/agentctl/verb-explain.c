@@ -50,8 +50,15 @@ static void print_status(const json_t *status, const OutputStyle *style) {
                 return;
         }
         if (result) {
-                print_result(result, get_text(status, "error"), style);
-                (void) printf(", since %s\n", FORMAT_RELATIVE(get_time(status, "since"), now));
+                const char *error = get_text(status, "error");
+
+                print_result(result, NULL, style);
+                (void) printf(", since %s", FORMAT_RELATIVE(get_time(status, "since"), now));
+                if (error) {
+                        (void) fputs(": ", stdout);
+                        print_text(error);
+                }
+                (void) fputc('\n', stdout);
         } else
                 (void) printf("not looked at yet\n");
         print_blockers(json_object_get(status, "blocked_by"), style);
@@ -61,7 +68,7 @@ static void print_status(const json_t *status, const OutputStyle *style) {
         (void) printf("%s\n", FORMAT_RELATIVE(get_time(status, "changed"), now));
         if (json_is_true(json_object_get(status, "fight"))) {
                 explain_text_print_key(stdout, "Fight");
-                (void) printf("somebody changes it again each time, so it is repaired less often\n");
+                (void) printf("it has to be repaired again and again, so it is repaired less often\n");
         }
         if (json_is_object(disabled)) {
                 explain_text_print_key(stdout, "Disabled");

@@ -66,6 +66,20 @@ static void print_flags(const json_t *state) {
                 (void) fputc('\n', stdout);
 }
 
+static void print_tags(const json_t *tags) {
+        json_t *tag;
+        size_t i;
+
+        if (json_array_size(tags) == 0)
+                return;
+        print_key("Tags");
+        json_array_foreach(tags, i, tag) {
+                (void) fputs(i > 0 ? ", " : "", stdout);
+                print_text(json_string_value(tag) ?: "?");
+        }
+        (void) fputc('\n', stdout);
+}
+
 /* What it has still to do, and since what has changed. */
 static void print_owed(const json_t *state) {
         const json_t *owed = json_object_get(state, "owed");
@@ -204,6 +218,7 @@ static int print_state(const Invocation *invocation, const json_t *state) {
                 (void) printf("%s\n", FORMAT_SPAN((usec_t) timeout));
         }
         print_flags(state);
+        print_tags(json_object_get(state, "tags"));
         print_list("Requires", json_object_get(state, "requires"));
         print_list("Required by", json_object_get(state, "required_by"));
         print_watches(json_object_get(state, "watches"));
