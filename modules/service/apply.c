@@ -289,6 +289,11 @@ static bool is_up(const UnitStatus *status) {
         return status->active == UNIT_ACTIVE || status->active == UNIT_RELOADING;
 }
 
+/* In between two starts by systemd itself. */
+static bool is_restarting(const UnitStatus *status) {
+        return status->active == UNIT_ACTIVATING && strcmp(status->sub, "auto-restart") == 0;
+}
+
 /* Which job brings it there. Return: false: none. */
 static bool decide_job(const Item *item, UnitMethod *ret) {
         bool restart = item->state->flags & AGENTD_STATE_RESTART ||
@@ -299,6 +304,11 @@ static bool decide_job(const Item *item, UnitMethod *ret) {
 
         switch (item->service->running) {
         case YES:
+                if (is_restarting(&item->status)) {
+                        /* It is left to systemd, unless what it fails by may be repaired: to be started at once it has to be restarted. */
+                        *ret = UNIT_RESTART;
+                        return restart || reload;
+                }
                 *ret = up && restart ? UNIT_RESTART : up && reload ? UNIT_RELOAD_OR_RESTART : UNIT_START;
                 return !up || restart || reload;
         case NO:
@@ -306,11 +316,6 @@ static bool decide_job(const Item *item, UnitMethod *ret) {
                 return item->status.active != UNIT_INACTIVE && item->status.active != UNIT_FAILED;
         default: *ret = restart ? UNIT_TRY_RESTART : UNIT_RELOAD_OR_TRY_RESTART; return restart || reload;
         }
-}
-
-/* In between two starts by systemd itself, which is not to be disturbed. */
-static bool is_restarting(const UnitStatus *status) {
-        return status->active == UNIT_ACTIVATING && strcmp(status->sub, "auto-restart") == 0;
 }
 
 static int look(Apply *a) {
@@ -405,8 +410,7 @@ static void run_jobs(Apply *a, bool stops) {
         for (Item *item = a->items; item < a->items + a->n; item++) {
                 UnitMethod method;
 
-                if (item->over || item->job || !decide_job(item, &method) ||
-                        (method == UNIT_STOP) != stops || is_restarting(&item->status))
+                if (item->over || item->job || !decide_job(item, &method) || (method == UNIT_STOP) != stops)
                         continue;
                 agentd_undo(a->context, (size_t) (item - a->items), "running",
                         &(AgentdValue){ .type = AGENTD_STRING,
@@ -473,7 +477,8 @@ static uint64_t look_at_health(Apply *a) {
         for (Item *item = a->items; item < a->items + a->n; item++) {
                 uint64_t at = now + LOOK_USEC;
 
-                if (item->over || (item->healthy_at_usec == 0 && !is_restarting(&item->status)))
+                if (item->over || item->service->running != YES ||
+                        (item->healthy_at_usec == 0 && !is_restarting(&item->status)))
                         continue;
                 if (item->healthy_at_usec > 0 &&
                         (!is_up(&item->status) || count_restarts(a, item) > item->restarts)) {
@@ -627,7 +632,8 @@ static void bring_in_order(Apply *a) {
                         return;
                 }
                 for (Item *item = a->items; item < a->items + a->n; item++)
-                        item->outdated = !item->over && is_up(&item->status) &&
+                        item->outdated = !item->over &&
+                                         (is_up(&item->status) || is_restarting(&item->status)) &&
                                          service_is_outdated(a->context, a->units, item->service);
                 run_jobs(a, true);
                 run_jobs(a, false);

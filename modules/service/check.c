@@ -213,6 +213,17 @@ bool wants_activity(const Service *service) {
                (service->running != OPEN || (service->n_files > 0 && !service->absent));
 }
 
+/* systemd is about to do it, and nobody is to wait for that. */
+static bool is_under_way(const Service *service, const UnitStatus *status) {
+        if (service->wait)
+                return false;
+        if (*status->job)
+                return service->running == NO
+                               ? strcmp(status->job, "stop") == 0
+                               : strcmp(status->job, "start") == 0 || strcmp(status->job, "restart") == 0;
+        return status->active == (service->running == NO ? UNIT_DEACTIVATING : UNIT_ACTIVATING);
+}
+
 /* Return: 1: go on; 0: the state is finished. */
 static int compare_activity(
         AgentdContext *context, Units *units, size_t i, const AgentdState *state, const UnitStatus *status) {
@@ -220,7 +231,7 @@ static int compare_activity(
         const char *is = unit_active_to_string(status->active);
         UnitDetails details;
 
-        if (service->running == OPEN)
+        if (service->running == OPEN || is_under_way(service, status))
                 return 1;
         if (service->running == NO) {
                 if (status->active != UNIT_INACTIVE && status->active != UNIT_FAILED)

@@ -145,7 +145,8 @@ static int list_once(Units *units, const char *const *names, size_t n, UnitStatu
                         r = -EBADMSG;
                         break;
                 }
-                ret[i] = (UnitStatus){ .active = parse_active(active), .has_job = job != 0 };
+                ret[i] = (UnitStatus){ .active = parse_active(active) };
+                copy(ret[i].job, sizeof(ret[i].job), job != 0 ? job_type : "");
                 copy(ret[i].id, sizeof(ret[i].id), id);
                 copy(ret[i].load, sizeof(ret[i].load), load);
                 copy(ret[i].sub, sizeof(ret[i].sub), sub);

@@ -53,7 +53,7 @@ typedef struct UnitStatus {
         char load[24]; /* loaded, not-found, bad-setting, error, masked */
         char sub[32];
         UnitActive active;
-        bool has_job;
+        char job[24]; /* the job that it has: start, stop, restart, …; "": none */
 } UnitStatus;
 
 const char *unit_active_to_string(UnitActive active);
