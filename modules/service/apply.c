@@ -26,6 +26,9 @@
 /* systemd starts it again by itself (Restart=): how often we look whether it has succeeded. */
 #define LOOK_USEC (200 * UINT64_C(1000))
 
+/* How long it may take until there is a connection again. */
+#define RECONNECT_USEC (10 * USEC_PER_SEC)
+
 typedef struct Item {
         const AgentdState *state;
         const Service *service;
@@ -33,6 +36,7 @@ typedef struct Item {
         UnitFilesMethod change;   /* what is to be done to its files … */
         bool has_change, unmask;  /* … if anything; and before that */
         bool outdated;            /* it runs since before its own files were changed */
+        bool restarted;           /* it was, though we were not told */
         UnitStatus status;        /* when it was last looked at */
         UnitJob *job;             /* NULL: none */
         uint64_t begun_usec;      /* CLOCK_REALTIME */
@@ -60,10 +64,30 @@ static uint64_t clock_usec(clockid_t clock) {
         return (uint64_t) t.tv_sec * USEC_PER_SEC + (uint64_t) t.tv_nsec / 1000;
 }
 
+static void sleep_until(uint64_t usec) {
+        struct timespec t = { .tv_sec = (time_t) (usec / USEC_PER_SEC),
+                .tv_nsec = (long) (usec % USEC_PER_SEC * 1000) };
+
+        while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL) == EINTR)
+                ;
+}
+
 static void done(Apply *a, Item *item) {
         if (!item->over)
                 agentd_done(a->context, (size_t) (item - a->items));
         item->over = true;
+}
+
+static void set_deadline(Apply *a) {
+        uint64_t now = clock_usec(CLOCK_MONOTONIC), end = UINT64_MAX;
+
+        /* Those of a batch have the same timeout, which begins anew when one of them is finished. */
+        for (Item *item = a->items; item < a->items + a->n && end == UINT64_MAX; item++)
+                if (!item->over)
+                        end = agentd_deadline(a->context, (size_t) (item - a->items));
+        a->deadline_usec = end == UINT64_MAX             ? UINT64_MAX
+                           : end > now + 2 * MARGIN_USEC ? end - MARGIN_USEC
+                                                         : now + (end > now ? (end - now) / 2 : 0);
 }
 
 #define fail(a, item, ...)                                                                        \
@@ -162,7 +186,8 @@ static void put_files(Apply *a) {
 static void remove_files(Apply *a) {
         a->reload = false;
         for (Item *item = a->items; item < a->items + a->n; item++) {
-                bool stopped = !item->job || item->job->result == JOB_DONE;
+                bool stopped =
+                        !item->job || item->job->result == JOB_DONE || item->job->result == JOB_SKIPPED;
 
                 if (item->over || !item->service->absent || !stopped)
                         continue;
@@ -170,7 +195,7 @@ static void remove_files(Apply *a) {
                         item->over = true;
         }
         if (a->reload && !a->offline)
-                (void) units_reload(a->units);
+                (void) units_reload(a->units, a->deadline_usec);
 }
 
 static void note_change(void *userdata, const UnitLink *change) {
@@ -302,6 +327,8 @@ static bool decide_job(const Item *item, UnitMethod *ret) {
                       (item->outdated && item->service->on_change == ON_CHANGE_RELOAD);
         bool up = is_up(&item->status);
 
+        if (item->restarted)
+                restart = reload = false;
         switch (item->service->running) {
         case YES:
                 if (is_restarting(&item->status)) {
@@ -373,6 +400,11 @@ static void fail_job(Apply *a, Item *item) {
                 (void) snprintf(begin, sizeof(begin), "%s in time%s", begins[job->method],
                         job->result == JOB_LATE ? ", so the job was cancelled" : "");
                 break;
+        case JOB_LOST:
+                (void) snprintf(begin, sizeof(begin),
+                        "%s, as far as can be told: the connection to systemd broke again and again",
+                        begins[job->method]);
+                break;
         default: (void) snprintf(begin, sizeof(begin), "%s", begins[job->method]); break;
         }
         text = service_explain(a->units, item->service->unit, begin, item->begun_usec);
@@ -380,30 +412,61 @@ static void fail_job(Apply *a, Item *item) {
         free(text);
 }
 
-static Item *item_of(Apply *a, const UnitJob *job) {
-        for (Item *item = a->items; item < a->items + a->n; item++)
-                if (item->job == job)
-                        return item;
-        return NULL;
+static void on_over(void *userdata, UnitJob *job) {
+        Item *item = job->userdata;
+
+        (void) userdata;
+        if (job->result == JOB_DONE && item->service->healthy_usec > 0)
+                item->healthy_at_usec = clock_usec(CLOCK_MONOTONIC) + item->service->healthy_usec;
 }
 
-static void on_over(void *userdata, UnitJob *job) {
-        Apply *a = userdata;
-        Item *item = item_of(a, job);
+static bool is_as_wished(const Item *item) {
+        switch (item->service->running) {
+        case YES: return is_up(&item->status);
+        case NO: return item->status.active == UNIT_INACTIVE || item->status.active == UNIT_FAILED;
+        default: return true;
+        }
+}
 
-        /* What has failed is looked into when all are over: that asks systemd, in the middle of its answers. */
-        if (!item || job->result != JOB_DONE)
-                return;
-        /* Whether what was started is active is looked at in the end, for all in one call. */
-        if (item->service->absent || (item->service->running == YES && item->service->healthy_usec == 0))
-                return;
-        if (item->service->healthy_usec > 0)
-                item->healthy_at_usec = clock_usec(CLOCK_MONOTONIC) + item->service->healthy_usec;
-        else
-                done(a, item);
+/* Whether the job that is over has come to a good end, or does not matter: a start or a stop is for what it leads to. */
+static bool is_job_fine(const Item *item) {
+        switch (item->job->result) {
+        case JOB_DONE: return !item->service->wait || is_as_wished(item);
+        case JOB_SKIPPED: return is_as_wished(item);
+        case JOB_REFUSED: return false;
+        default:
+                return (item->job->method == UNIT_START || item->job->method == UNIT_STOP) &&
+                       is_as_wished(item);
+        }
+}
+
+/* What is over while others are not is told at once: the time of those that are left begins anew, and if something goes wrong it is not
+ * done again. What needs more patience, or more to be done, is left for later. */
+static uint64_t tell(void *userdata) {
+        Apply *a = userdata;
+        bool any = false;
+
+        if (look(a) < 0)
+                return a->deadline_usec;
+        for (Item *item = a->items; item < a->items + a->n; item++) {
+                if (item->over || !item->job || item->job->result == JOB_OPEN ||
+                        item->job->result == JOB_LOST || item->service->absent || item->healthy_at_usec > 0)
+                        continue;
+                if (is_job_fine(item))
+                        done(a, item);
+                else if (item->job->result != JOB_DONE)
+                        fail_job(a, item);
+                any = any || item->over;
+        }
+        if (any) {
+                agentd_will_change(a->context); /* sends it off */
+                set_deadline(a);
+        }
+        return a->deadline_usec;
 }
 
 static void run_jobs(Apply *a, bool stops) {
+        const UnitJobsOwner owner = { .on_over = on_over, .on_pause = tell, .userdata = a };
         size_t n = 0;
         int r;
 
@@ -422,45 +485,56 @@ static void run_jobs(Apply *a, bool stops) {
                         .name = item->service->unit,
                         .method = method,
                         .no_wait = !item->service->wait,
+                        .userdata = item,
                 };
         }
         if (n == 0)
                 return;
         agentd_will_change(a->context);
-        r = units_run_jobs(a->units, a->jobs + a->n_jobs, n, a->deadline_usec, on_over, a);
+        set_deadline(a);
+        r = units_run_jobs(a->units, a->jobs + a->n_jobs, n, a->deadline_usec, &owner);
         if (r < 0)
                 for (size_t i = 0; i < n; i++) {
-                        Item *item = item_of(a, &a->jobs[a->n_jobs + i]);
+                        Item *item = a->jobs[a->n_jobs + i].userdata;
 
-                        if (item && item->job->result == JOB_LOST)
+                        if (item->job->result == JOB_LOST)
                                 fail(a, item, "systemd cannot be asked to start or stop it: %s",
                                         a->units->error);
                 }
         a->n_jobs += n;
 }
 
-/* A connection that broke: what has become of the units is asked for, and what has not is begun once more. */
-static bool begin_again(Apply *a) {
-        bool again = false;
+static bool is_any_lost(const Apply *a) {
+        for (const Item *item = a->items; item < a->items + a->n; item++)
+                if (!item->over && item->job && item->job->result == JOB_LOST)
+                        return true;
+        return false;
+}
 
+/* A connection that broke: what has become of the units is asked for, and what has not is begun once more. Return: 0; -errno. */
+static int begin_again(Apply *a) {
+        uint64_t until = clock_usec(CLOCK_MONOTONIC) + RECONNECT_USEC;
+        int r;
+
+        /* What broke it may take a moment to be there again. */
+        while ((r = look(a)) < 0 && clock_usec(CLOCK_MONOTONIC) < until &&
+                clock_usec(CLOCK_MONOTONIC) < a->deadline_usec)
+                sleep_until(clock_usec(CLOCK_MONOTONIC) + LOOK_USEC / 2);
+        if (r < 0)
+                return r;
         for (Item *item = a->items; item < a->items + a->n; item++) {
+                UnitDetails details;
+
                 if (item->over || !item->job || item->job->result != JOB_LOST)
                         continue;
+                item->restarted = units_get_details(a->units, item->service->unit, &details) >= 0 &&
+                                  details.started_usec >= item->begun_usec;
                 item->job = NULL;
-                again = true;
         }
-        return again;
+        return 0;
 }
 
 /* ---- Health ---------------------------------------------------------------------------------------------------- */
-
-static void sleep_until(uint64_t usec) {
-        struct timespec t = { .tv_sec = (time_t) (usec / USEC_PER_SEC),
-                .tv_nsec = (long) (usec % USEC_PER_SEC * 1000) };
-
-        while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL) == EINTR)
-                ;
-}
 
 static uint32_t count_restarts(Apply *a, const Item *item) {
         UnitDetails details;
@@ -525,10 +599,14 @@ static void finish(Apply *a) {
         for (Item *item = a->items; item < a->items + a->n; item++) {
                 if (item->over)
                         continue;
-                if (item->job && item->job->result != JOB_DONE && item->job->result != JOB_LOST) {
-                        /* A job may have found nothing to do and be skipped: then the unit's own state counts. */
-                        if (item->job->result == JOB_SKIPPED &&
-                                (item->service->running != YES || is_up(&item->status)))
+                if (item->healthy_at_usec > clock_usec(CLOCK_MONOTONIC)) {
+                        fail(a, item,
+                                "its time was over before it had been active for as long as 'healthy_after' "
+                                "says; give it a longer 'timeout'");
+                        continue;
+                }
+                if (item->job && item->job->result != JOB_DONE) {
+                        if (is_job_fine(item))
                                 done(a, item);
                         else
                                 fail_job(a, item);
@@ -619,14 +697,15 @@ static void bring_in_order(Apply *a) {
                 return;
         }
         if (a->reload || needs_reload(a)) {
-                r = units_reload(a->units);
+                set_deadline(a);
+                r = units_reload(a->units, a->deadline_usec);
                 if (r < 0) {
                         fail_all(a, "systemd does not read its units", r);
                         return;
                 }
         }
-        for (unsigned attempt = 0; attempt < ATTEMPTS; attempt++) {
-                r = look(a);
+        for (unsigned attempt = 0; attempt == 0 || (attempt < ATTEMPTS && is_any_lost(a)); attempt++) {
+                r = attempt == 0 ? look(a) : begin_again(a);
                 if (r < 0) {
                         fail_all(a, "systemd cannot be asked", r);
                         return;
@@ -637,8 +716,6 @@ static void bring_in_order(Apply *a) {
                                          service_is_outdated(a->context, a->units, item->service);
                 run_jobs(a, true);
                 run_jobs(a, false);
-                if (!begin_again(a))
-                        break;
         }
         remove_files(a);
         wait_for_health(a);
@@ -653,7 +730,6 @@ static int apply_some(AgentdContext *context, const AgentdState *states, size_t 
                 .jobs = calloc(n, ATTEMPTS * sizeof(UnitJob)),
                 .n = n,
         };
-        uint64_t now = clock_usec(CLOCK_MONOTONIC), end = agentd_deadline(context, 0);
         int r;
 
         if (!a.items || !a.jobs) {
@@ -667,9 +743,7 @@ static int apply_some(AgentdContext *context, const AgentdState *states, size_t 
                         .service = service_of(&states[i]),
                         .over = !service_is_of(&states[i], user),
                 };
-        a.deadline_usec = end == UINT64_MAX             ? UINT64_MAX
-                          : end > now + 2 * MARGIN_USEC ? end - MARGIN_USEC
-                                                        : now + (end > now ? (end - now) / 2 : 0);
+        set_deadline(&a);
         r = manager_get(context, user, &a.manager);
         if (r >= 0) {
                 a.units = &a.manager->units;

@@ -179,7 +179,7 @@ int manager_start(Manager *manager, uint64_t deadline_usec) {
         r = manager_get(manager->context, NULL, &host);
         if (r < 0)
                 return r;
-        r = units_run_jobs(&host->units, &job, 1, deadline_usec, NULL, NULL);
+        r = units_run_jobs(&host->units, &job, 1, deadline_usec, NULL);
         if (r >= 0 && job.result != JOB_DONE)
                 r = -ENOTCONN;
         if (r < 0)

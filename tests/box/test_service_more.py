@@ -46,3 +46,26 @@ def test_one_that_is_still_starting_when_nobody_waits(box):
     assert result["result"] == "changed", result
     assert active(box, "slow") == "activating"
     assert one(box, text)["result"] == "ok"
+
+
+# ---- Many -------------------------------------------------------------------------------------------------------
+
+
+def test_each_is_told_when_it_is_over(box):
+    """Together they take longer than the timeout of one, which begins anew whenever one is finished."""
+    for i in range(5):
+        unit(box, f"s{i}.service", f"[Unit]\nAfter=s{i - 1}.service\n[Service]\nType=oneshot\nRemainAfterExit=yes\n"
+                                   "ExecStart=/bin/sleep 3\n")
+    reload(box)
+    done = once(box, "".join(f"[service.s{i}]\nrunning = true\ntimeout = \"10s\"\n" for i in range(5)))
+    assert results(done) == {f"service:s{i}": "changed" for i in range(5)}, errors(done)
+
+
+def test_those_that_hang_do_not_keep_others_from_beginning(box):
+    unit(box, "hangs@.service", "[Service]\nType=notify\nExecStart=/bin/sleep infinity\n")
+    unit(box, "app.service")
+    reload(box)
+    text = "".join(f"[service.\"hangs@{i}\"]\nrunning = true\ntimeout = \"8s\"\n" for i in range(70))
+    done = once(box, text + "[service.app]\nrunning = true\ntimeout = \"8s\"\n")
+    assert results(done)["service:app"] == "changed", errors(done)["service:app"]
+    assert sum(result == "failed" for result in results(done).values()) == 70
