@@ -109,7 +109,8 @@ static void undo_boolean(Apply *a, const Item *item, const char *what, bool old)
                 &(AgentdValue){ .type = AGENTD_BOOLEAN, .boolean = old });
 }
 
-static void decide_files(Apply *a) {
+/* Masks first, as nobody can tell what is below one. */
+static void decide_files(Apply *a, bool masks) {
         UnitFiles *files = NULL;
         int r = 0;
 
@@ -117,7 +118,7 @@ static void decide_files(Apply *a) {
                 UnitFileState is;
                 Wish wish;
 
-                if (!wants_files(item->service))
+                if (item->over || !wants_files(item->service) || (masks && item->service->masked != NO))
                         continue;
                 if (!files)
                         r = manager_files(a->manager, &files);
@@ -128,16 +129,19 @@ static void decide_files(Apply *a) {
                                 strerror(-r));
                         continue;
                 }
-                if (item->service->masked == NO && is_masked(is)) {
-                        item->unmask = true;
-                        undo_boolean(a, item, "masked", true);
-                } else if (item->service->masked == YES && is != UNIT_FILE_MASKED) {
+                if (masks) {
+                        item->unmask = is_masked(is);
+                        if (item->unmask)
+                                undo_boolean(a, item, "masked", true);
+                        continue;
+                }
+                if (item->service->masked == YES && is != UNIT_FILE_MASKED) {
                         item->has_change = true;
                         item->change = UNIT_FILES_MASK;
                         undo_boolean(a, item, "masked", false);
                         continue;
                 }
-                if (wish == YES && (is != UNIT_FILE_ENABLED || item->unmask)) {
+                if (wish == YES && is != UNIT_FILE_ENABLED) {
                         item->has_change = true;
                         item->change = UNIT_FILES_ENABLE;
                         undo_boolean(a, item, "enabled", false);
@@ -685,8 +689,9 @@ static void bring_in_order(Apply *a) {
         if (!a->offline)
                 verify(a);
         put_files(a);
-        decide_files(a);
+        decide_files(a, true);
         change_files(a, UNIT_FILES_UNMASK, true);
+        decide_files(a, false);
         change_files(a, UNIT_FILES_DISABLE, false);
         change_files(a, UNIT_FILES_ENABLE, false);
         change_files(a, UNIT_FILES_MASK, false);

@@ -127,6 +127,12 @@ int look_at_enablement(UnitFiles *files, const Service *service, UnitFileState *
         return 0;
 }
 
+static bool has_rules(UnitFiles *files, const char *name) {
+        const UnitFile *unit;
+
+        return unit_files_find(files, name, &unit) >= 0 && unit_file_has_rules(unit);
+}
+
 /* Return: 1: go on; 0: the state is finished. */
 static int compare_files(AgentdContext *context, size_t i, const AgentdState *state, UnitFiles *files) {
         const Service *service = service_of(state);
@@ -200,9 +206,27 @@ static int compare_files(AgentdContext *context, size_t i, const AgentdState *st
                 if (wish == YES)
                         agentd_differs_boolean(context, i, parameter, false, true);
                 return 1;
-        default:
-                /* Generated, transient, indirect: others have decided. */
-                return 1;
+        case UNIT_FILE_GENERATED:
+        case UNIT_FILE_TRANSIENT:
+                if (service->enabled != YES)
+                        return 1;
+                agentd_failed(context, i, "'%s' cannot be enabled: %s", service->unit,
+                        is == UNIT_FILE_GENERATED ? "a generator of systemd has made it, which decides that"
+                                                  : "it was made for now, and goes when it ends");
+                return 0;
+        case UNIT_FILE_INDIRECT:
+                /* Of a template: another instance than that of its DefaultInstance=. */
+                if (wish == YES && has_rules(files, service->unit)) {
+                        agentd_differs_boolean(context, i, parameter, false, true);
+                        return 1;
+                }
+                if (service->enabled != YES)
+                        return 1;
+                agentd_failed(context, i,
+                        "'%s' cannot be enabled: its [Install] names only other units (Also=); say these",
+                        service->unit);
+                return 0;
+        default: return 1;
         }
 }
 

@@ -69,3 +69,34 @@ def test_those_that_hang_do_not_keep_others_from_beginning(box):
     done = once(box, text + "[service.app]\nrunning = true\ntimeout = \"8s\"\n")
     assert results(done)["service:app"] == "changed", errors(done)["service:app"]
     assert sum(result == "failed" for result in results(done).values()) == 70
+
+
+# ---- Enablement -------------------------------------------------------------------------------------------------
+
+
+def test_a_masked_unit_follows_its_preset(box):
+    unit(box, "app.service")
+    box.run("mkdir -p /usr/local/lib/systemd/system; mv /etc/systemd/system/app.service /usr/local/lib/systemd/system")
+    box.write("/etc/systemd/system-preset/10-site.preset", "enable app.service\n")
+    reload(box)
+    box.run("systemctl mask app")
+    result = one(box, "[service.app]\nmasked = false\npreset = true\n")
+    assert result["result"] == "changed", result
+    assert enabled(box, "app") == "enabled"
+
+
+def test_what_a_generator_has_made_cannot_be_enabled(box):
+    box.write("/etc/systemd/system-generators/gen", "#!/bin/sh\nprintf '[Service]\\nExecStart=/bin/sleep infinity\\n' >$1/app.service\n",
+              mode=0o755)
+    reload(box)
+    result = one(box, "[service.app]\nenabled = true\n")
+    assert result["error"] == "'app.service' cannot be enabled: a generator of systemd has made it, which decides that"
+    assert one(box, "[service.app]\nrunning = true\n")["result"] == "changed"
+
+
+def test_one_that_only_enables_others(box):
+    unit(box, "app.service", "[Service]\nExecStart=/bin/sleep infinity\n[Install]\nAlso=other.service\n")
+    unit(box, "other.service")
+    reload(box)
+    result = one(box, "[service.app]\nenabled = true\n")
+    assert result["error"] == "'app.service' cannot be enabled: its [Install] names only other units (Also=); say these"
