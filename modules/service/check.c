@@ -301,13 +301,16 @@ static uint64_t clock_usec(clockid_t clock) {
 }
 
 bool service_is_outdated(AgentdContext *context, Units *units, const Service *service) {
-        uint64_t changed = files_changed_usec(context, service);
+        uint64_t changed = files_changed_usec(context, service), now = clock_usec(CLOCK_REALTIME);
         UnitDetails details;
 
         if (service->n_files == 0 || service->absent || service->on_change == ON_CHANGE_NOTHING)
                 return false;
         /* It was started after the boot, and so after them. */
-        if (changed <= clock_usec(CLOCK_REALTIME) - clock_usec(CLOCK_BOOTTIME))
+        if (changed <= now - clock_usec(CLOCK_BOOTTIME))
+                return false;
+        /* The clock has been set back since: no restart would make it later than that. */
+        if (changed > now)
                 return false;
         if (units_get_details(units, service->unit, &details) < 0)
                 return false;

@@ -129,7 +129,7 @@ static int quadlet_prepare(AgentdPrepare *prepare, const char *name, const Agent
         quadlet->healthy_usec =
                 is_given(&values[P_HEALTHY_AFTER]) ? (uint64_t) values[P_HEALTHY_AFTER].integer : 0;
         quadlet->wait = values[P_WAIT].boolean;
-        quadlet->on_change = service_on_change(&values[P_ON_CHANGE]);
+        quadlet->on_change = service_on_change(quadlet, &values[P_ON_CHANGE]);
         r = service_check_wishes(prepare, quadlet, P_RUNNING, P_HEALTHY_AFTER, P_WAIT);
         if (r < 0)
                 return r;

@@ -102,9 +102,9 @@ static const AgentdParameter parameters[] = {
                 .documentation = "the name of that file" },
         [P_ON_CHANGE] = { .name = "on_change",
                 .type = AGENTD_STRING,
-                .default_value = "restart",
-                .documentation = "what becomes of it, if it runs, when these files have changed: restart, "
-                                 "reload, or nothing",
+                .documentation =
+                        "what becomes of it, if it runs, when these files have changed; without it, "
+                        "restart, but nothing of a slice, scope, target or device",
                 .choices = service_on_change_words },
         [P_USER] = { .name = "user",
                 .type = AGENTD_STRING,
@@ -197,7 +197,20 @@ void service_own(AgentdPrepare *prepare, Service *service, const ServiceFile *fi
         agentd_prepare_claim(prepare, file->path);
 }
 
-OnChange service_on_change(const AgentdValue *value) {
+/* What others run in, or hang on, would take them down. */
+static bool is_shared(const char *unit) {
+        static const char *const suffixes[] = { ".slice", ".scope", ".target", ".device" };
+        const char *suffix = strrchr(unit, '.');
+
+        for (size_t i = 0; i < sizeof(suffixes) / sizeof(suffixes[0]); i++)
+                if (strcmp(suffix, suffixes[i]) == 0)
+                        return true;
+        return false;
+}
+
+OnChange service_on_change(const Service *service, const AgentdValue *value) {
+        if (value->type == AGENTD_NONE)
+                return is_shared(service->unit) ? ON_CHANGE_NOTHING : ON_CHANGE_RESTART;
         for (OnChange i = 0; service_on_change_words[i]; i++)
                 if (strcmp(service_on_change_words[i], value->string) == 0)
                         return i;
@@ -288,7 +301,7 @@ static int service_prepare(AgentdPrepare *prepare, const char *name, const Agent
         service->wait = values[P_WAIT].boolean;
         service->healthy_usec =
                 is_given(&values[P_HEALTHY_AFTER]) ? (uint64_t) values[P_HEALTHY_AFTER].integer : 0;
-        service->on_change = service_on_change(&values[P_ON_CHANGE]);
+        service->on_change = service_on_change(service, &values[P_ON_CHANGE]);
         service->verify = true;
         service->linger = wish_of(&values[P_LINGER]);
         if (service->linger != OPEN && !service->user) {

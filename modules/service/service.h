@@ -54,8 +54,8 @@ int service_init(
         AgentdPrepare *prepare, Service *service, const char *name, const char *suffix, const char *user);
 /* A file that the state owns; all strings are copied. */
 void service_own(AgentdPrepare *prepare, Service *service, const ServiceFile *file);
-/* restart, reload, nothing. */
-OnChange service_on_change(const AgentdValue *value);
+/* restart, reload, nothing; what is best for such a unit if it is not given. */
+OnChange service_on_change(const Service *service, const AgentdValue *value);
 /* What else cannot be. Return: as above. */
 int service_check_wishes(
         AgentdPrepare *prepare, const Service *service, int p_running, int p_healthy_after, int p_wait);

@@ -100,3 +100,25 @@ def test_one_that_only_enables_others(box):
     reload(box)
     result = one(box, "[service.app]\nenabled = true\n")
     assert result["error"] == "'app.service' cannot be enabled: its [Install] names only other units (Also=); say these"
+
+
+# ---- Files ------------------------------------------------------------------------------------------------------
+
+
+def test_a_slice_with_a_dropin_is_not_restarted(box):
+    unit(box, "apps.slice", "[Slice]\n")
+    unit(box, "app.service", "[Service]\nSlice=apps.slice\nExecStart=/bin/sleep infinity\n")
+    reload(box)
+    box.run("systemctl start app")
+    first = pid(box, "app")
+    text = "[service.\"apps.slice\"]\ndropin = { Slice = { TasksMax = 123 } }\n"
+    assert one(box, text)["result"] == "changed"
+    assert pid(box, "app") == first and show(box, "apps.slice", "TasksMax") == "123"
+    assert one(box, text)["result"] == "ok"
+
+
+def test_a_file_from_the_future_is_no_reason_to_restart_for_ever(box):
+    text = "[service.app]\nrunning = true\nunit = { Service = { ExecStart = \"/bin/sleep infinity\" } }\n"
+    assert one(box, text)["result"] == "changed"
+    box.run("touch -d '+1 year' /etc/systemd/system/app.service && systemctl daemon-reload")
+    assert one(box, text)["result"] == "ok"
