@@ -122,3 +122,22 @@ def test_a_file_from_the_future_is_no_reason_to_restart_for_ever(box):
     assert one(box, text)["result"] == "changed"
     box.run("touch -d '+1 year' /etc/systemd/system/app.service && systemctl daemon-reload")
     assert one(box, text)["result"] == "ok"
+
+
+def test_of_many_new_units_those_that_are_bad_are_told(box):
+    bad = {"u3", "u30"}
+    text = "".join(f"[service.{name}]\nunit = {{ Service = {{ ExecStart = \"/bin/sleep 1\"{', Typo = 1' if name in bad else ''} }} }}\n"
+                   for name in (f"u{i}" for i in range(40)))
+    done = once(box, text)
+    assert {state.partition(":")[2] for state, result in results(done).items() if result == "failed"} == bad
+    assert errors(done)["service:u3"].startswith("systemd does not accept its files: u3.service:5: Unknown key")
+
+
+def test_a_sensitive_unit(box):
+    text = "[service.app]\nsensitive = true\nunit = { Service = { ExecStart = \"/bin/sleep infinity\", Environment = \"A=hush%s\"%s } }\n"
+    assert one(box, text % ("", ""))["result"] == "changed"
+    cursor = box.cursor()
+    done = once(box, text % ("hush", ", hush = 1"), "--diff")
+    assert results(done) == {"service:app": "failed"}
+    assert "hush" not in str(done.results) + done.stderr
+    assert "hush" not in box.run(["journalctl", f"--after-cursor={cursor}"]).stdout
