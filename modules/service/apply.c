@@ -197,6 +197,9 @@ static void remove_files(Apply *a) {
                         continue;
                 if (files_remove(a->context, (size_t) (item - a->items), item->service, &a->reload) < 0)
                         item->over = true;
+                /* Or systemd would keep it in mind, and in its list of what has failed. */
+                else if (!a->offline)
+                        (void) units_reset_failed(a->units, item->service->unit);
         }
         if (a->reload && !a->offline)
                 (void) units_reload(a->units, a->deadline_usec);

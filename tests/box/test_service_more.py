@@ -141,3 +141,19 @@ def test_a_sensitive_unit(box):
     assert results(done) == {"service:app": "failed"}
     assert "hush" not in str(done.results) + done.stderr
     assert "hush" not in box.run(["journalctl", f"--after-cursor={cursor}"]).stdout
+
+
+def test_absent_leaves_a_mask_and_forgets_a_failure(box):
+    unit(box, "app.service", "[Service]\nExecStart=/bin/false\n")
+    box.run("mkdir -p /usr/local/lib/systemd/system; mv /etc/systemd/system/app.service /usr/local/lib/systemd/system")
+    box.run("systemctl daemon-reload; systemctl mask app")
+    assert one(box, "[service.app]\nensure = \"absent\"\n")["result"] == "ok"
+    assert enabled(box, "app") == "masked"
+
+    unit(box, "bad.service", "[Service]\nExecStart=/bin/false\n")
+    reload(box)
+    box.run("systemctl start bad", check=False)
+    wait_until(lambda: active(box, "bad") == "failed", 30, "bad.service fails")
+    assert one(box, "[service.bad]\nensure = \"absent\"\n")["result"] == "changed"
+    assert active(box, "bad") == "inactive"
+    assert one(box, "[service.bad]\nensure = \"absent\"\n")["result"] == "ok"
