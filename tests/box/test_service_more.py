@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The state type service: what goes wrong, and what is in between."""
 
+import base64
+
 import pytest
 
 from box import wait_until
@@ -103,6 +105,40 @@ def test_one_that_only_enables_others(box):
 
 
 # ---- Files ------------------------------------------------------------------------------------------------------
+
+
+def test_bad_values_of_settings(box):
+    def bad(value, message):
+        refused(box, f"[service.a]\nunit = {{ Service = {{ ExecStart = {value} }} }}\n", message)
+
+    bad('"a\\rb"', "ExecStart= in [Service] has a line end or NUL in it")
+    bad('"a\\u0000b"', "ExecStart= in [Service] has a line end or NUL in it")
+    bad('"a\\\\"', "ExecStart= in [Service] ends in a backslash, which would swallow the next line")
+    refused(box, '[timer.a]\nevery = "1h"\nshell = "true"\ndescription = "a\\\\"\n', "'description' ends in a backslash")
+    refused(box, '[timer.a]\nevery = "1h"\nshell = "a\\u0000b"\n', "'shell' has a NUL in it")
+    refused(box, '[timer.a]\nevery = "1h"\nexec = ["/bin/a\\u0000b"]\n', "'exec' has a NUL in it")
+    refused(box, '[timer.a]\nevery = "1h"\nshell = "true"\nenvironment = { A = "a\\u0000b" }\n', "the variable 'A' has a NUL in it")
+    refused(box, '[timer.a]\ncalendar = []\nshell = "true"\n', "timer:a needs 'calendar', 'every' or 'on_boot'")
+    refused(box, '[quadlet."a.container"]\nensure = "absent"\nrunning = true\n', "'running' makes no sense for what is to be absent")
+
+
+def test_a_command_of_a_timer_is_what_was_said(box):
+    """All bytes that TOML can say, through systemd's own quoting."""
+    odd = "".join(chr(c) for c in range(1, 128)) + "ä %h $x ${x} ; \\"
+    text = "".join(f"\\u{ord(c):04x}" for c in odd)
+    box.run("mkdir -p /srv; printf '#!/bin/sh\\nprintf \"%%s|\" \"$@\" \"$E\" >/srv/out\\n' >/srv/show; chmod +x /srv/show")
+    role = (f'[timer.job]\nevery = "1d"\nexec = ["/srv/show", "", ";", "{text}", "-x"]\nenvironment = {{ E = "{text[6 * 31:]}" }}\n')
+    assert one(box, role)["result"] == "changed"
+    box.run("systemctl start job.service")
+    assert base64.b64decode(box.run("base64 /srv/out").stdout) == f"|;|{odd}|-x|{odd[31:]}|".encode()
+
+
+def test_numbers_in_settings(box):
+    text = ("[service.app]\nunit = { Service = { ExecStart = \"/bin/sleep infinity\", TimeoutStopSec = 12345678.5, CPUWeight = 100,"
+            " RestartSec = 0.125, SyslogIdentifier = \"a\\\\\\\\\" } }\n")
+    assert one(box, text)["result"] == "changed"
+    assert box.read("/etc/systemd/system/app.service").splitlines()[3:] == [
+        "ExecStart=/bin/sleep infinity", "TimeoutStopSec=12345678.5", "CPUWeight=100", "RestartSec=0.125", "SyslogIdentifier=a\\\\"]
 
 
 def test_a_slice_with_a_dropin_is_not_restarted(box):
