@@ -275,6 +275,16 @@ static void change_files(Apply *a, UnitFilesMethod method, bool unmask) {
                 free(names);
                 return;
         }
+        if (!manager_is_there(a->manager)) {
+                for (Item *item = a->items; item < a->items + a->n; item++)
+                        if (unmask ? item->unmask : item->has_change && item->change == method)
+                                fail(a, item,
+                                        "'%s' is not logged in, and so nothing can be enabled; with linger "
+                                        "= true it can all the same",
+                                        a->manager->user);
+                free(names);
+                return;
+        }
         a->reload = true;
         agentd_will_change(a->context);
         /* Links until the next boot go as well. */
@@ -372,6 +382,11 @@ static int look(Apply *a) {
         return r;
 }
 
+static char *explain(Apply *a, const Item *item, const char *begin, uint64_t since_usec) {
+        return service_explain(a->units, *item->status.id ? item->status.id : item->service->unit,
+                a->manager->user ? &a->manager->uid : NULL, begin, since_usec);
+}
+
 static void fail_job(Apply *a, Item *item) {
         static const char *const begins[] = {
                 [UNIT_START] = "it did not start",
@@ -414,7 +429,7 @@ static void fail_job(Apply *a, Item *item) {
                 break;
         default: (void) snprintf(begin, sizeof(begin), "%s", begins[job->method]); break;
         }
-        text = service_explain(a->units, item->service->unit, begin, item->begun_usec);
+        text = explain(a, item, begin, item->begun_usec);
         fail(a, item, "%s", text ? text : begin);
         free(text);
 }
@@ -563,8 +578,8 @@ static uint64_t look_at_health(Apply *a) {
                         continue;
                 if (item->healthy_at_usec > 0 &&
                         (!is_up(&item->status) || count_restarts(a, item) > item->restarts)) {
-                        char *text = service_explain(a->units, item->service->unit,
-                                "it started, but did not stay active", item->begun_usec);
+                        char *text =
+                                explain(a, item, "it started, but did not stay active", item->begun_usec);
 
                         fail(a, item, "%s", text ? text : "it did not stay active");
                         free(text);
@@ -621,7 +636,7 @@ static void finish(Apply *a) {
                 }
                 if (item->service->running == YES && !is_up(&item->status) &&
                         !(item->job && !item->service->wait)) {
-                        char *text = service_explain(a->units, item->service->unit,
+                        char *text = explain(a, item,
                                 is_restarting(&item->status) ? "systemd restarts it again and again"
                                                              : "it did not become active",
                                 item->begun_usec ? item->begun_usec
@@ -650,7 +665,8 @@ static int bring_manager(Apply *a) {
                         continue;
                 if (item->service->linger != OPEN)
                         linger = (Wish) item->service->linger;
-                wanted = wanted || item->service->running == YES;
+                wanted = wanted || item->service->running == YES ||
+                         (item->service->linger == YES && wants_files(item->service));
         }
         if (linger != OPEN && manager_lingers(a->manager) != (linger == YES)) {
                 r = manager_set_linger(a->manager, linger == YES);

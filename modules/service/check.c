@@ -368,6 +368,7 @@ static int check_some(AgentdContext *context, const AgentdState *states, size_t 
         Manager *manager = NULL;
         UnitFiles *files = NULL;
         int r = 0, files_r = 0;
+        sd_bus *bus;
 
         if (!names || !status) {
                 free(names);
@@ -377,6 +378,15 @@ static int check_some(AgentdContext *context, const AgentdState *states, size_t 
         for (size_t i = 0; i < n; i++)
                 if (service_is_of(&states[i], user) && wants_activity(service_of(&states[i])))
                         names[n_names++] = service_of(&states[i])->unit;
+        if (user && agentd_bus(context, &bus) == -EHOSTDOWN) {
+                for (size_t i = 0; i < n; i++)
+                        if (service_is_of(&states[i], user))
+                                agentd_failed(context, i,
+                                        "'user' is for the host itself: below --root nobody is logged in");
+                free(names);
+                free(status);
+                return 0;
+        }
         r = manager_get(context, user, &manager);
         if (r >= 0 && manager_is_there(manager))
                 r = units_list(&manager->units, names, n_names, status);

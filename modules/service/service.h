@@ -86,9 +86,12 @@ bool service_is_outdated(AgentdContext *context, Units *units, const Service *se
 
 /*
  * explain.c: why a unit is not as it should be: its result, how its process ended, the last lines that it has written since
+ * @unit:       its name proper
+ * @user:       of whose systemd it is; NULL: the host's
  * @begin:      of a sentence: "it did not start"
  * @since_usec: CLOCK_REALTIME
  *
  * Return: one line, to be freed; NULL if memory is short.
  */
-char *service_explain(Units *units, const char *unit, const char *begin, uint64_t since_usec);
+char *service_explain(
+        Units *units, const char *unit, const uid_t *user, const char *begin, uint64_t since_usec);

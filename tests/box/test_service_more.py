@@ -193,3 +193,41 @@ def test_absent_leaves_a_mask_and_forgets_a_failure(box):
     assert one(box, "[service.bad]\nensure = \"absent\"\n")["result"] == "changed"
     assert active(box, "bad") == "inactive"
     assert one(box, "[service.bad]\nensure = \"absent\"\n")["result"] == "ok"
+
+
+# ---- Of users ---------------------------------------------------------------------------------------------------
+
+
+def test_what_a_unit_of_a_user_has_said(box):
+    unit(box, "app.service", "[Service]\nExecStart=/bin/echo of the host\n")
+    reload(box)
+    box.run("useradd -m ada")
+    box.write("/etc/systemd/user/app.service", "[Service]\nType=oneshot\nExecStart=/bin/sh -c 'echo of ada; exit 3'\n")
+    box.run("systemctl start app")
+    result = one(box, "[service.app]\nuser = \"ada\"\nlinger = true\nrunning = true\n")
+    assert result["error"] == "it did not start: its process exited with status 3; it said: of ada"
+
+
+def test_a_user_who_is_not_logged_in(box):
+    box.run("useradd -m ada")
+    uid = int(box.run("id -u ada").stdout)
+    box.write("/etc/systemd/user/app.service", SLEEPS)
+    result = one(box, "[service.app]\nuser = \"ada\"\nenabled = true\n")
+    assert result["error"] == ("'ada' is not logged in, and so nothing can be enabled; with linger = true it can all the same")
+    assert one(box, "[service.app]\nuser = \"ada\"\nenabled = true\nlinger = true\n")["result"] == "changed"
+    assert one(box, "[service.app]\nuser = \"ada\"\nlinger = false\n")["result"] == "changed"
+    wait_until(lambda: not box.exists(f"/run/user/{uid}/systemd/private"), 30, "ada's systemd is gone")
+    # A socket of somebody else in the user's directory is not the systemd of the user.
+    box.run(f"mkdir -p /run/user/{uid}/systemd; ln -s /run/systemd/private /run/user/{uid}/systemd/private; chown -hR ada /run/user/{uid}")
+    unit(box, "app.service")
+    box.run("systemctl daemon-reload; systemctl start app")
+    result = one(box, "[service.app]\nuser = \"ada\"\nrunning = false\n")
+    assert result["error"].endswith("there is no connection to systemd (Operation not permitted)"), result
+    assert active(box, "app") == "active"
+
+
+def test_below_a_root_there_is_no_systemd_of_users(box):
+    box.run("useradd -m ada; mkdir -p /srv/root/etc /srv/conf")
+    box.write("/srv/conf/role.toml", "[service.app]\nuser = \"ada\"\nlinger = true\n")
+    done = agentd(box, "--once", "--root", "/srv/root", "--conf-dir", "/srv/conf", "--json")
+    assert "'user' is for the host itself: below --root nobody is logged in" in done.stdout, done.stdout + done.stderr
