@@ -3,8 +3,6 @@
 
 import threading
 
-import pytest
-
 import daemon
 from box import wait_until
 from once import agentd, differences, errors, refused, results
@@ -460,22 +458,3 @@ def test_below_a_root_units_are_enabled_by_links(box):
         "/usr/lib/systemd/system/app.service\n")
     assert box.run("readlink /srv/root/etc/systemd/system/old.service").stdout == "/dev/null\n"
     assert active(box, "app") == "inactive"
-
-
-@pytest.mark.parametrize("user", ["root", "ada"])
-def test_cron(box, user):
-    if user != "root":
-        box.run("useradd -m ada")
-    box.run("groupadd -f crontab; mkdir -p /var/spool/cron/crontabs; chgrp crontab /var/spool/cron/crontabs;"
-            " chmod 1730 /var/spool/cron/crontabs")
-    path = f"/var/spool/cron/crontabs/{user}"
-    text = f"[cron.a]\nuser = \"{user}\"\nminute = \"*/5\"\ncommand = \"x\"\n[cron.b]\nuser = \"{user}\"\nspecial = \"daily\"\ncommand = \"y\"\n"
-    assert once(box, text).summary["changed"] == 2
-    assert box.read(path) == "# agentd cron: a\n*/5 * * * * x\n# agentd end: a\n# agentd cron: b\n@daily y\n# agentd end: b\n"
-    assert box.run(f"stat -c '%U %G %a' {path}").stdout == f"{user} crontab 600\n"
-    assert once(box, text).summary["ok"] == 2
-    box.write(path, "# mine\n1 1 1 1 1 z\n" + box.read(path))
-    assert once(box, f"[cron.a]\nuser = \"{user}\"\nensure = \"absent\"\n").summary["changed"] == 1
-    assert box.read(path).startswith("# mine\n1 1 1 1 1 z\n# agentd cron: b\n")
-    refused(box, "[cron.a]\nminute = 60\ncommand = \"x\"\n",
-            "'minute' must be a number from 0 to 59, or a string as crontab(5) has it, like \"*/5\" or \"1-5\"")
