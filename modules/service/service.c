@@ -126,6 +126,17 @@ static void come_after(AgentdPrepare *prepare, const char *unit) {
                 "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system" };
         char prefix[UNIT_NAME_SIZE], template[UNIT_NAME_SIZE];
         bool has_template = unit_name_template(unit, template) >= 0 && strcmp(template, unit) != 0;
+        char state[UNIT_NAME_SIZE + sizeof("service:")];
+
+        /* That which makes the file that an instance is made of; a service may be named without its suffix. */
+        if (has_template) {
+                (void) snprintf(state, sizeof(state), "service:%s", template);
+                agentd_prepare_after(prepare, state);
+                if (strcmp(strrchr(template, '.'), ".service") == 0) {
+                        *strrchr(state, '.') = '\0';
+                        agentd_prepare_after(prepare, state);
+                }
+        }
 
         if (unit_name_prefix(unit, prefix) >= 0) {
                 char id[UNIT_NAME_SIZE + sizeof("package:")];
@@ -179,6 +190,8 @@ int service_init(
                 service->user = agentd_strdup(prepare, user);
                 (void) snprintf(full, sizeof(full), "%.*s of %.200s", UNIT_NAME_SIZE, unit, user);
                 claim_unit(prepare, full);
+                (void) snprintf(full, sizeof(full), "file:/etc/systemd/user/%s", unit);
+                agentd_prepare_after(prepare, full);
                 agentd_prepare_check_as_root(prepare);
                 return 0;
         }

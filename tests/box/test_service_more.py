@@ -133,6 +133,28 @@ def test_a_command_of_a_timer_is_what_was_said(box):
     assert base64.b64decode(box.run("base64 /srv/out").stdout) == f"|;|{odd}|-x|{odd[31:]}|".encode()
 
 
+@pytest.mark.parametrize("template", ["app@", "app@.service"])
+def test_an_instance_of_a_template_of_the_role(box, template):
+    done = once(box, f"[service.\"app@1\"]\nrunning = true\n[service.\"{template}\"]\nunit = {{ Service = {{ ExecStart = \"/bin/sleep infinity\" }} }}\n")
+    assert done.summary["changed"] == 2, errors(done)
+    assert active(box, "app@1") == "active"
+
+
+def test_a_user_unit_comes_after_its_file(box):
+    box.run("useradd -m ada; loginctl enable-linger ada")
+    done = once(box, "[service.app]\nuser = \"ada\"\nlinger = true\nenabled = true\n[file.\"/etc/systemd/user/app.service\"]\n"
+                     "content = \"[Install]\\nWantedBy=default.target\\n[Service]\\nExecStart=/bin/true\\n\"\n")
+    assert done.summary["changed"] == 2, errors(done)
+
+
+def test_a_file_that_two_states_are_about(box):
+    parts = ["[file.\"/etc/systemd/system/a.timer\"]\ncontent = \"\"\n", "[timer.a]\nevery = \"1h\"\nshell = \"true\"\n"]
+    for order in parts, reversed(parts):
+        refused(box, "".join(order), "are both about /etc/systemd/system/a.timer")
+    refused(box, "[quadlet.\"a.container\"]\nunit = { Container = { Image = \"x\" } }\n[service.a]\n", "are both about a.service")
+    refused(box, "[file.\"/etc/systemd/system/a.timer/x\"]\ncontent = \"\"\n" + parts[1], "a.timer")
+
+
 def test_numbers_in_settings(box):
     text = ("[service.app]\nunit = { Service = { ExecStart = \"/bin/sleep infinity\", TimeoutStopSec = 12345678.5, CPUWeight = 100,"
             " RestartSec = 0.125, SyslogIdentifier = \"a\\\\\\\\\" } }\n")
