@@ -73,6 +73,43 @@ def test_those_that_hang_do_not_keep_others_from_beginning(box):
     assert sum(result == "failed" for result in results(done).values()) == 70
 
 
+# ---- When other states have changed ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("word", ["restart_on", "reload_on"])
+def test_what_a_unit_listens_to_has_changed(box, word):
+    unit(box, "app.service", "[Service]\nExecStart=/bin/sleep infinity\n")
+    unit(box, "off.service", "[Service]\nExecStart=/bin/sleep infinity\n")
+    reload(box)
+    text = (f"[file.\"/etc/app.conf\"]\ncontent = \"%s\"\n[service.app]\nrunning = true\n{word} = [\"file:/etc/app.conf\"]\n"
+            f"[service.off]\n{word} = [\"file:/etc/app.conf\"]\n")
+    assert once(box, text % "x").summary["failed"] == 0
+    first = pid(box, "app")
+    assert once(box, text % "x").summary["ok"] == 3
+    assert pid(box, "app") == first
+    # What cannot be reloaded is restarted; what does not run, and is not to, is left alone.
+    done = once(box, text % "y")
+    assert results(done)["service:app"] == "changed" and done.summary["failed"] == 0, errors(done)
+    second = pid(box, "app")
+    assert second != first and active(box, "off") == "inactive"
+    assert once(box, text % "y").summary["ok"] == 3
+    assert pid(box, "app") == second
+
+
+def test_a_repaired_unit_is_started_over_its_start_limit(box):
+    """Its configuration has changed: what it failed by may be gone."""
+    box.write("/usr/local/bin/app", "#!/bin/sh\ntest -e /etc/app.conf && exec sleep infinity\n", mode=0o755)
+    unit(box, "app.service", "[Unit]\nStartLimitIntervalSec=1h\nStartLimitBurst=2\n"
+                             "[Service]\nExecStart=/usr/local/bin/app\nRestart=always\nRestartSec=10ms\n")
+    reload(box)
+    box.run("systemctl start app", check=False)
+    wait_until(lambda: active(box, "app") == "failed", 30, "app.service fails")
+    done = once(box, "[service.app]\nrunning = true\nrestart_on = [\"file:/etc/app.conf\"]\n"
+                     "[file.\"/etc/app.conf\"]\ncontent = \"\"\n")
+    assert results(done)["service:app"] == "changed", errors(done)
+    assert active(box, "app") == "active"
+
+
 # ---- Enablement -------------------------------------------------------------------------------------------------
 
 
