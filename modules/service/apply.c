@@ -501,6 +501,11 @@ static void run_jobs(Apply *a, bool stops) {
                         &(AgentdValue){ .type = AGENTD_STRING,
                                 .string = unit_active_to_string(item->status.active),
                                 .size = strlen(unit_active_to_string(item->status.active)) });
+                /* What it failed by may be repaired: how often it has does not count. */
+                if (item->status.active == UNIT_FAILED && method != UNIT_STOP &&
+                        (item->outdated ||
+                                item->state->flags & (AGENTD_STATE_RESTART | AGENTD_STATE_RELOAD)))
+                        (void) units_reset_failed(a->units, item->service->unit);
                 item->job = &a->jobs[a->n_jobs + n++];
                 item->begun_usec = clock_usec(CLOCK_REALTIME);
                 *item->job = (UnitJob){
@@ -736,7 +741,8 @@ static void bring_in_order(Apply *a) {
                 }
                 for (Item *item = a->items; item < a->items + a->n; item++)
                         item->outdated = !item->over &&
-                                         (is_up(&item->status) || is_restarting(&item->status)) &&
+                                         (is_up(&item->status) || is_restarting(&item->status) ||
+                                                 item->status.active == UNIT_FAILED) &&
                                          service_is_outdated(a->context, a->units, item->service);
                 run_jobs(a, true);
                 run_jobs(a, false);
