@@ -1,12 +1,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The state type service: what goes wrong, and what is in between."""
 
-import base64
-
 import pytest
 
 from box import wait_until
-from once import agentd, differences, errors, refused, results
+from once import agentd, errors, refused, results
 from test_service import SLEEPS, active, enabled, once, one, pid, reload, unit
 
 
@@ -162,17 +160,6 @@ def test_bad_values_of_settings(box):
     refused(box, '[timer.a]\nevery = "1h"\nshell = "true"\nenvironment = { A = "a\\u0000b" }\n', "the variable 'A' has a NUL in it")
     refused(box, '[timer.a]\ncalendar = []\nshell = "true"\n', "timer:a needs 'calendar', 'every' or 'on_boot'")
     refused(box, '[quadlet."a.container"]\nensure = "absent"\nrunning = true\n', "'running' makes no sense for what is to be absent")
-
-
-def test_a_command_of_a_timer_is_what_was_said(box):
-    """All bytes that TOML can say, through systemd's own quoting."""
-    odd = "".join(chr(c) for c in range(1, 128)) + "ä %h $x ${x} ; \\"
-    text = "".join(f"\\u{ord(c):04x}" for c in odd)
-    box.run("mkdir -p /srv; printf '#!/bin/sh\\nprintf \"%%s|\" \"$@\" \"$E\" >/srv/out\\n' >/srv/show; chmod +x /srv/show")
-    role = (f'[timer.job]\nevery = "1d"\nexec = ["/srv/show", "", ";", "{text}", "-x"]\nenvironment = {{ E = "{text[6 * 31:]}" }}\n')
-    assert one(box, role)["result"] == "changed"
-    box.run("systemctl start job.service")
-    assert base64.b64decode(box.run("base64 /srv/out").stdout) == f"|;|{odd}|-x|{odd[31:]}|".encode()
 
 
 @pytest.mark.parametrize("template", ["app@", "app@.service"])
