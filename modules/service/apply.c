@@ -427,7 +427,13 @@ static void fail_job(Apply *a, Item *item) {
                         "%s, as far as can be told: the connection to systemd broke again and again",
                         begins[job->method]);
                 break;
-        default: (void) snprintf(begin, sizeof(begin), "%s", begins[job->method]); break;
+        default:
+                (void) snprintf(begin, sizeof(begin), "%s%s", begins[job->method],
+                        strcmp(job->word, "assert") == 0 ? ", since what it asserts (Assert…=) does not hold"
+                        : strcmp(job->word, "unsupported") == 0
+                                ? ", since systemd does not have units of this kind here"
+                                : "");
+                break;
         }
         text = explain(a, item, begin, item->begun_usec);
         fail(a, item, "%s", text ? text : begin);

@@ -421,6 +421,7 @@ static UnitJobResult parse_result(const char *word) {
 
 typedef struct Early {
         uint32_t id;
+        char word[24];
         UnitJobResult result;
 } Early;
 
@@ -459,12 +460,14 @@ static int on_removed(sd_bus_message *message, void *userdata, sd_bus_error *err
                 UnitJob *job = &jobs->units->jobs[i];
 
                 if (job->id == id && job->result == JOB_OPEN) {
+                        copy(job->word, sizeof(job->word), result);
                         job_over(jobs, job, parse_result(result));
                         return 0;
                 }
         }
         early = &jobs->early[jobs->n_early++ % EARLY_MAX];
         early->id = id;
+        copy(early->word, sizeof(early->word), result);
         early->result = parse_result(result);
         return 0;
 }
@@ -500,6 +503,7 @@ static int on_reply(sd_bus_message *message, void *userdata, sd_bus_error *ret_e
         }
         for (size_t i = 0; i < jobs->n_early && i < EARLY_MAX; i++)
                 if (jobs->early[i].id == job->id) {
+                        copy(job->word, sizeof(job->word), jobs->early[i].word);
                         job_over(jobs, job, jobs->early[i].result);
                         break;
                 }
@@ -617,7 +621,7 @@ int units_run_jobs(
                 jobs_[i].result = JOB_OPEN;
                 jobs_[i].id = 0;
                 jobs_[i].cancelled = false;
-                jobs_[i].error[0] = jobs_[i].error_name[0] = '\0';
+                jobs_[i].word[0] = jobs_[i].error[0] = jobs_[i].error_name[0] = '\0';
                 jobs_[i].units = units;
         }
 

@@ -124,6 +124,7 @@ typedef struct UnitJob {
 
         /* Out: */
         UnitJobResult result;
+        char word[24];       /* as systemd says it: of JOB_FAILED also assert, unsupported, … */
         char error[200];     /* of JOB_REFUSED: what systemd says */
         char error_name[96]; /* of JOB_REFUSED: "org.freedesktop.systemd1.NoSuchUnit" */
 

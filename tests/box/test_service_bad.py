@@ -48,6 +48,32 @@ def test_one_that_is_still_starting_when_nobody_waits(box):
     assert one(box, text)["result"] == "ok"
 
 
+def test_other_kinds_of_units_that_cannot_be_started(box):
+    unit(box, "no.target", "[Unit]\nRefuseManualStart=yes\n")
+    unit(box, "picky.service", "[Unit]\nAssertPathExists=/nowhere\n" + SLEEPS)
+    reload(box)
+    done = once(box, "".join(f"[service.\"{name}\"]\nrunning = true\n" for name in ("no.target", "picky", "sys-no.device")))
+    assert errors(done)["service:no.target"].startswith("systemd refuses to start it: Operation refused, unit no.target")
+    assert errors(done)["service:picky"].startswith("it did not start, since what it asserts (Assert…=) does not hold")
+    assert errors(done)["service:sys-no.device"] == "it did not start, since systemd does not have units of this kind here"
+
+
+def test_other_kinds_of_units(box):
+    unit(box, "app.service")
+    unit(box, "app.socket", "[Socket]\nListenStream=/run/app.sock\n[Install]\nWantedBy=sockets.target\n")
+    unit(box, "srv-data.mount", "[Mount]\nWhat=tmpfs\nWhere=/srv/data\nType=tmpfs\n[Install]\nWantedBy=multi-user.target\n")
+    unit(box, "p.path", "[Path]\nPathExists=/nowhere\nUnit=app.service\n[Install]\nWantedBy=paths.target\n")
+    reload(box)
+    names = ("app.socket", "srv-data.mount", "p.path")
+    text = "".join(f"[service.\"{name}\"]\nrunning = true\nenabled = true\n" for name in names)
+    assert once(box, text).summary["changed"] == 3
+    assert [active(box, name) for name in names] == ["active"] * 3
+    assert once(box, text).summary["ok"] == 3
+    text = text.replace("true", "false")
+    assert once(box, text).summary["changed"] == 3
+    assert once(box, text).summary["ok"] == 3
+
+
 # ---- Many -------------------------------------------------------------------------------------------------------
 
 
