@@ -272,6 +272,14 @@ def test_absent_leaves_a_mask_and_forgets_a_failure(box):
     assert one(box, "[service.bad]\nensure = \"absent\"\n")["result"] == "ok"
 
 
+def test_without_a_bus_nothing_is_written_half(box):
+    box.run("systemctl stop dbus.socket dbus.service; rm -f /run/dbus/system_bus_socket")
+    result = one(box, "[service.app]\nrunning = true\nunit = { Service = { ExecStart = \"/bin/sleep infinity\" } }\n")
+    assert result["error"] == ("systemd cannot be asked about 'app.service': there is no connection to systemd"
+                               " (No such file or directory)")
+    assert not box.exists("/etc/systemd/system/app.service")
+
+
 # ---- Of users ---------------------------------------------------------------------------------------------------
 
 
