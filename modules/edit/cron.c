@@ -12,11 +12,13 @@
  */
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "edit-file.h"
 
 #define CRONTABS "/var/spool/cron/crontabs"
+#define CRON_D   "/etc/cron.d"
 
 enum {
         P_ENSURE,
@@ -113,24 +115,34 @@ static const char *skip_number(const char *p, size_t i) {
         return p > start && number >= times[i].min && number <= times[i].max ? p : NULL;
 }
 
+static int64_t number_at(const char *p) {
+        return *p >= '0' && *p <= '9' ? strtol(p, NULL, 10) : -1;
+}
+
 /* crontab(5): a list of "*", numbers and ranges, each with a step or without. */
 static bool is_time(const char *text, size_t i) {
         const char *p = text;
 
         for (;;) {
+                const char *start = p;
                 bool many = *p == '*';
 
                 p = many ? p + 1 : skip_number(p, i);
                 if (p && !many && *p == '-') {
+                        int64_t last = number_at(p + 1);
+
+                        /* Cron would refuse the whole file. */
+                        if (last >= 0 && last < number_at(start))
+                                return false;
                         p = skip_number(p + 1, i);
                         many = true;
                 }
                 if (p && many && *p == '/') {
-                        const char *start = ++p;
+                        const char *step = ++p;
 
                         while (*p >= '0' && *p <= '9')
                                 p++;
-                        if (p == start || p - start > 2 || strspn(start, "0") == (size_t) (p - start))
+                        if (p == step || p - step > 2 || strspn(step, "0") == (size_t) (p - step))
                                 return false;
                 }
                 if (!p || *p == '\0')
@@ -166,20 +178,35 @@ static int add_time(AgentdPrepare *prepare, Buffer *line, const AgentdValue *val
 
 /* ---- The block ------------------------------------------------------------------------------------------------- */
 
+/* Or a NUL, which ends more than that. */
+static bool has_line_end(const AgentdValue *text) {
+        return strpbrk(text->string, "\r\n") || strlen(text->string) != text->size;
+}
+
 static int add_environment(
         AgentdPrepare *prepare, Buffer *block, const AgentdValue *table, const char *comment) {
         for (uint32_t i = 0; i < table->n; i++) {
                 const AgentdMember *member = &table->members[i];
+                char quote;
 
-                if (member->value.type != AGENTD_STRING || strpbrk(member->value.string, "\r\n") ||
-                        !*member->key || strpbrk(member->key, "=\r\n \t\"'#")) {
+                if (member->value.type != AGENTD_STRING || has_line_end(&member->value) || !*member->key ||
+                        strpbrk(member->key, "=\r\n \t\"'#")) {
                         agentd_prepare_error(prepare, P_ENVIRONMENT,
                                 "the variable '%s' must be a string without line ends, and have a name "
                                 "without blanks",
                                 member->key);
                         return -EINVAL;
                 }
-                buffer_printf(block, "%s%s=\"%s\"\n", comment, member->key, member->value.string);
+                /* There is no way to write one kind of quotes within itself. */
+                quote = strchr(member->value.string, '"') ? '\'' : '"';
+                if (strchr(member->value.string, quote)) {
+                        agentd_prepare_error(prepare, P_ENVIRONMENT,
+                                "the variable '%s' has both kinds of quotes in it, which cron cannot read",
+                                member->key);
+                        return -EINVAL;
+                }
+                buffer_printf(
+                        block, "%s%s=%c%s%c\n", comment, member->key, quote, member->value.string, quote);
         }
         return 0;
 }
@@ -192,7 +219,7 @@ static int make_block(AgentdPrepare *prepare, const AgentdValue *p, Buffer *bloc
                 agentd_prepare_error(prepare, -1, "it needs 'command'");
                 return -EINVAL;
         }
-        if (!*p[P_COMMAND].string || strpbrk(p[P_COMMAND].string, "\r\n")) {
+        if (!*p[P_COMMAND].string || has_line_end(&p[P_COMMAND])) {
                 agentd_prepare_error(prepare, P_COMMAND, "'command' must be one line, and not empty");
                 return -EINVAL;
         }
@@ -233,6 +260,18 @@ static const char *in_image(AgentdPrepare *prepare, const char *before, const ch
         return made;
 }
 
+/* Cron reads /etc/crontab, and in its directory only names without dots and the like: no "app.dpkg-old". */
+static bool is_crontab(const char *path) {
+        size_t length = strlen(CRON_D "/");
+        const char *name = path + length;
+
+        if (streq(path, "/etc/crontab"))
+                return true;
+        return strncmp(path, CRON_D "/", length) == 0 && *name &&
+               name[strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")] ==
+                       '\0';
+}
+
 static int prepare_cron(AgentdPrepare *prepare, const char *name, const AgentdValue *p,
         const void **ret_data, _unused_ unsigned flags) {
         Edit *edit = agentd_alloc(prepare, sizeof(Edit));
@@ -246,6 +285,13 @@ static int prepare_cron(AgentdPrepare *prepare, const char *name, const AgentdVa
         }
         if (!*p[P_USER].string || strpbrk(p[P_USER].string, "/ \t\r\n") || *p[P_USER].string == '.') {
                 agentd_prepare_error(prepare, P_USER, "'%s' cannot be the name of a user", p[P_USER].string);
+                return -EINVAL;
+        }
+        if (in_file && !is_crontab(p[P_FILE].string)) {
+                agentd_prepare_error(prepare, P_FILE,
+                        "cron does not read '%s'; it reads files of /etc/cron.d whose names are letters, "
+                        "digits, '-' and '_', and /etc/crontab",
+                        p[P_FILE].string);
                 return -EINVAL;
         }
         *edit = (Edit){

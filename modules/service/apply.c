@@ -26,6 +26,9 @@
 /* systemd starts it again by itself (Restart=): how often we look whether it has succeeded. */
 #define LOOK_USEC (200 * UINT64_C(1000))
 
+/* How long it may take until there is a connection again. */
+#define RECONNECT_USEC (10 * USEC_PER_SEC)
+
 typedef struct Item {
         const AgentdState *state;
         const Service *service;
@@ -33,6 +36,7 @@ typedef struct Item {
         UnitFilesMethod change;   /* what is to be done to its files … */
         bool has_change, unmask;  /* … if anything; and before that */
         bool outdated;            /* it runs since before its own files were changed */
+        bool restarted;           /* it was, though we were not told */
         UnitStatus status;        /* when it was last looked at */
         UnitJob *job;             /* NULL: none */
         uint64_t begun_usec;      /* CLOCK_REALTIME */
@@ -60,10 +64,30 @@ static uint64_t clock_usec(clockid_t clock) {
         return (uint64_t) t.tv_sec * USEC_PER_SEC + (uint64_t) t.tv_nsec / 1000;
 }
 
+static void sleep_until(uint64_t usec) {
+        struct timespec t = { .tv_sec = (time_t) (usec / USEC_PER_SEC),
+                .tv_nsec = (long) (usec % USEC_PER_SEC * 1000) };
+
+        while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL) == EINTR)
+                ;
+}
+
 static void done(Apply *a, Item *item) {
         if (!item->over)
                 agentd_done(a->context, (size_t) (item - a->items));
         item->over = true;
+}
+
+static void set_deadline(Apply *a) {
+        uint64_t now = clock_usec(CLOCK_MONOTONIC), end = UINT64_MAX;
+
+        /* Those of a batch have the same timeout, which begins anew when one of them is finished. */
+        for (Item *item = a->items; item < a->items + a->n && end == UINT64_MAX; item++)
+                if (!item->over)
+                        end = agentd_deadline(a->context, (size_t) (item - a->items));
+        a->deadline_usec = end == UINT64_MAX             ? UINT64_MAX
+                           : end > now + 2 * MARGIN_USEC ? end - MARGIN_USEC
+                                                         : now + (end > now ? (end - now) / 2 : 0);
 }
 
 #define fail(a, item, ...)                                                                        \
@@ -85,7 +109,8 @@ static void undo_boolean(Apply *a, const Item *item, const char *what, bool old)
                 &(AgentdValue){ .type = AGENTD_BOOLEAN, .boolean = old });
 }
 
-static void decide_files(Apply *a) {
+/* Masks first, as nobody can tell what is below one. */
+static void decide_files(Apply *a, bool masks) {
         UnitFiles *files = NULL;
         int r = 0;
 
@@ -93,7 +118,7 @@ static void decide_files(Apply *a) {
                 UnitFileState is;
                 Wish wish;
 
-                if (!wants_files(item->service))
+                if (item->over || !wants_files(item->service) || (masks && item->service->masked != NO))
                         continue;
                 if (!files)
                         r = manager_files(a->manager, &files);
@@ -104,16 +129,19 @@ static void decide_files(Apply *a) {
                                 strerror(-r));
                         continue;
                 }
-                if (item->service->masked == NO && is_masked(is)) {
-                        item->unmask = true;
-                        undo_boolean(a, item, "masked", true);
-                } else if (item->service->masked == YES && is != UNIT_FILE_MASKED) {
+                if (masks) {
+                        item->unmask = is_masked(is);
+                        if (item->unmask)
+                                undo_boolean(a, item, "masked", true);
+                        continue;
+                }
+                if (item->service->masked == YES && is != UNIT_FILE_MASKED) {
                         item->has_change = true;
                         item->change = UNIT_FILES_MASK;
                         undo_boolean(a, item, "masked", false);
                         continue;
                 }
-                if (wish == YES && (is != UNIT_FILE_ENABLED || item->unmask)) {
+                if (wish == YES && is != UNIT_FILE_ENABLED) {
                         item->has_change = true;
                         item->change = UNIT_FILES_ENABLE;
                         undo_boolean(a, item, "enabled", false);
@@ -162,15 +190,19 @@ static void put_files(Apply *a) {
 static void remove_files(Apply *a) {
         a->reload = false;
         for (Item *item = a->items; item < a->items + a->n; item++) {
-                bool stopped = !item->job || item->job->result == JOB_DONE;
+                bool stopped =
+                        !item->job || item->job->result == JOB_DONE || item->job->result == JOB_SKIPPED;
 
                 if (item->over || !item->service->absent || !stopped)
                         continue;
                 if (files_remove(a->context, (size_t) (item - a->items), item->service, &a->reload) < 0)
                         item->over = true;
+                /* Or systemd would keep it in mind, and in its list of what has failed. */
+                else if (!a->offline)
+                        (void) units_reset_failed(a->units, item->service->unit);
         }
         if (a->reload && !a->offline)
-                (void) units_reload(a->units);
+                (void) units_reload(a->units, a->deadline_usec);
 }
 
 static void note_change(void *userdata, const UnitLink *change) {
@@ -243,6 +275,16 @@ static void change_files(Apply *a, UnitFilesMethod method, bool unmask) {
                 free(names);
                 return;
         }
+        if (!manager_is_there(a->manager)) {
+                for (Item *item = a->items; item < a->items + a->n; item++)
+                        if (unmask ? item->unmask : item->has_change && item->change == method)
+                                fail(a, item,
+                                        "'%s' is not logged in, and so nothing can be enabled; with linger "
+                                        "= true it can all the same",
+                                        a->manager->user);
+                free(names);
+                return;
+        }
         a->reload = true;
         agentd_will_change(a->context);
         /* Links until the next boot go as well. */
@@ -289,6 +331,11 @@ static bool is_up(const UnitStatus *status) {
         return status->active == UNIT_ACTIVE || status->active == UNIT_RELOADING;
 }
 
+/* In between two starts by systemd itself. */
+static bool is_restarting(const UnitStatus *status) {
+        return status->active == UNIT_ACTIVATING && strcmp(status->sub, "auto-restart") == 0;
+}
+
 /* Which job brings it there. Return: false: none. */
 static bool decide_job(const Item *item, UnitMethod *ret) {
         bool restart = item->state->flags & AGENTD_STATE_RESTART ||
@@ -297,8 +344,15 @@ static bool decide_job(const Item *item, UnitMethod *ret) {
                       (item->outdated && item->service->on_change == ON_CHANGE_RELOAD);
         bool up = is_up(&item->status);
 
+        if (item->restarted)
+                restart = reload = false;
         switch (item->service->running) {
         case YES:
+                if (is_restarting(&item->status)) {
+                        /* It is left to systemd, unless what it fails by may be repaired: to be started at once it has to be restarted. */
+                        *ret = UNIT_RESTART;
+                        return restart || reload;
+                }
                 *ret = up && restart ? UNIT_RESTART : up && reload ? UNIT_RELOAD_OR_RESTART : UNIT_START;
                 return !up || restart || reload;
         case NO:
@@ -306,11 +360,6 @@ static bool decide_job(const Item *item, UnitMethod *ret) {
                 return item->status.active != UNIT_INACTIVE && item->status.active != UNIT_FAILED;
         default: *ret = restart ? UNIT_TRY_RESTART : UNIT_RELOAD_OR_TRY_RESTART; return restart || reload;
         }
-}
-
-/* In between two starts by systemd itself, which is not to be disturbed. */
-static bool is_restarting(const UnitStatus *status) {
-        return status->active == UNIT_ACTIVATING && strcmp(status->sub, "auto-restart") == 0;
 }
 
 static int look(Apply *a) {
@@ -331,6 +380,11 @@ static int look(Apply *a) {
         free(names);
         free(status);
         return r;
+}
+
+static char *explain(Apply *a, const Item *item, const char *begin, uint64_t since_usec) {
+        return service_explain(a->units, *item->status.id ? item->status.id : item->service->unit,
+                a->manager->user ? &a->manager->uid : NULL, begin, since_usec);
 }
 
 static void fail_job(Apply *a, Item *item) {
@@ -368,95 +422,152 @@ static void fail_job(Apply *a, Item *item) {
                 (void) snprintf(begin, sizeof(begin), "%s in time%s", begins[job->method],
                         job->result == JOB_LATE ? ", so the job was cancelled" : "");
                 break;
-        default: (void) snprintf(begin, sizeof(begin), "%s", begins[job->method]); break;
+        case JOB_LOST:
+                (void) snprintf(begin, sizeof(begin),
+                        "%s, as far as can be told: the connection to systemd broke again and again",
+                        begins[job->method]);
+                break;
+        default:
+                (void) snprintf(begin, sizeof(begin), "%s%s", begins[job->method],
+                        strcmp(job->word, "assert") == 0 ? ", since what it asserts (Assert…=) does not hold"
+                        : strcmp(job->word, "unsupported") == 0
+                                ? ", since systemd does not have units of this kind here"
+                                : "");
+                break;
         }
-        text = service_explain(a->units, item->service->unit, begin, item->begun_usec);
+        text = explain(a, item, begin, item->begun_usec);
         fail(a, item, "%s", text ? text : begin);
         free(text);
 }
 
-static Item *item_of(Apply *a, const UnitJob *job) {
-        for (Item *item = a->items; item < a->items + a->n; item++)
-                if (item->job == job)
-                        return item;
-        return NULL;
+static void on_over(void *userdata, UnitJob *job) {
+        Item *item = job->userdata;
+
+        (void) userdata;
+        if (job->result == JOB_DONE && item->service->healthy_usec > 0)
+                item->healthy_at_usec = clock_usec(CLOCK_MONOTONIC) + item->service->healthy_usec;
 }
 
-static void on_over(void *userdata, UnitJob *job) {
-        Apply *a = userdata;
-        Item *item = item_of(a, job);
+static bool is_as_wished(const Item *item) {
+        switch (item->service->running) {
+        case YES: return is_up(&item->status);
+        case NO: return item->status.active == UNIT_INACTIVE || item->status.active == UNIT_FAILED;
+        default: return true;
+        }
+}
 
-        /* What has failed is looked into when all are over: that asks systemd, in the middle of its answers. */
-        if (!item || job->result != JOB_DONE)
-                return;
-        /* Whether what was started is active is looked at in the end, for all in one call. */
-        if (item->service->absent || (item->service->running == YES && item->service->healthy_usec == 0))
-                return;
-        if (item->service->healthy_usec > 0)
-                item->healthy_at_usec = clock_usec(CLOCK_MONOTONIC) + item->service->healthy_usec;
-        else
-                done(a, item);
+/* Whether the job that is over has come to a good end, or does not matter: a start or a stop is for what it leads to. */
+static bool is_job_fine(const Item *item) {
+        switch (item->job->result) {
+        case JOB_DONE: return !item->service->wait || is_as_wished(item);
+        case JOB_SKIPPED: return is_as_wished(item);
+        case JOB_REFUSED: return false;
+        default:
+                return (item->job->method == UNIT_START || item->job->method == UNIT_STOP) &&
+                       is_as_wished(item);
+        }
+}
+
+/* What is over while others are not is told at once: the time of those that are left begins anew, and if something goes wrong it is not
+ * done again. What needs more patience, or more to be done, is left for later. */
+static uint64_t tell(void *userdata) {
+        Apply *a = userdata;
+        bool any = false;
+
+        if (look(a) < 0)
+                return a->deadline_usec;
+        for (Item *item = a->items; item < a->items + a->n; item++) {
+                if (item->over || !item->job || item->job->result == JOB_OPEN ||
+                        item->job->result == JOB_LOST || item->service->absent || item->healthy_at_usec > 0)
+                        continue;
+                if (is_job_fine(item))
+                        done(a, item);
+                else if (item->job->result != JOB_DONE)
+                        fail_job(a, item);
+                any = any || item->over;
+        }
+        if (any) {
+                agentd_will_change(a->context); /* sends it off */
+                set_deadline(a);
+        }
+        return a->deadline_usec;
 }
 
 static void run_jobs(Apply *a, bool stops) {
+        const UnitJobsOwner owner = { .on_over = on_over, .on_pause = tell, .userdata = a };
         size_t n = 0;
         int r;
 
         for (Item *item = a->items; item < a->items + a->n; item++) {
                 UnitMethod method;
 
-                if (item->over || item->job || !decide_job(item, &method) ||
-                        (method == UNIT_STOP) != stops || is_restarting(&item->status))
+                if (item->over || item->job || !decide_job(item, &method) || (method == UNIT_STOP) != stops)
                         continue;
                 agentd_undo(a->context, (size_t) (item - a->items), "running",
                         &(AgentdValue){ .type = AGENTD_STRING,
                                 .string = unit_active_to_string(item->status.active),
                                 .size = strlen(unit_active_to_string(item->status.active)) });
+                /* What it failed by may be repaired: how often it has does not count. */
+                if (item->status.active == UNIT_FAILED && method != UNIT_STOP &&
+                        (item->outdated ||
+                                item->state->flags & (AGENTD_STATE_RESTART | AGENTD_STATE_RELOAD)))
+                        (void) units_reset_failed(a->units, item->service->unit);
                 item->job = &a->jobs[a->n_jobs + n++];
                 item->begun_usec = clock_usec(CLOCK_REALTIME);
                 *item->job = (UnitJob){
                         .name = item->service->unit,
                         .method = method,
                         .no_wait = !item->service->wait,
+                        .userdata = item,
                 };
         }
         if (n == 0)
                 return;
         agentd_will_change(a->context);
-        r = units_run_jobs(a->units, a->jobs + a->n_jobs, n, a->deadline_usec, on_over, a);
+        set_deadline(a);
+        r = units_run_jobs(a->units, a->jobs + a->n_jobs, n, a->deadline_usec, &owner);
         if (r < 0)
                 for (size_t i = 0; i < n; i++) {
-                        Item *item = item_of(a, &a->jobs[a->n_jobs + i]);
+                        Item *item = a->jobs[a->n_jobs + i].userdata;
 
-                        if (item && item->job->result == JOB_LOST)
+                        if (item->job->result == JOB_LOST)
                                 fail(a, item, "systemd cannot be asked to start or stop it: %s",
                                         a->units->error);
                 }
         a->n_jobs += n;
 }
 
-/* A connection that broke: what has become of the units is asked for, and what has not is begun once more. */
-static bool begin_again(Apply *a) {
-        bool again = false;
+static bool is_any_lost(const Apply *a) {
+        for (const Item *item = a->items; item < a->items + a->n; item++)
+                if (!item->over && item->job && item->job->result == JOB_LOST)
+                        return true;
+        return false;
+}
 
+/* A connection that broke: what has become of the units is asked for, and what has not is begun once more. Return: 0; -errno. */
+static int begin_again(Apply *a) {
+        uint64_t until = clock_usec(CLOCK_MONOTONIC) + RECONNECT_USEC;
+        int r;
+
+        /* What broke it may take a moment to be there again. */
+        while ((r = look(a)) < 0 && clock_usec(CLOCK_MONOTONIC) < until &&
+                clock_usec(CLOCK_MONOTONIC) < a->deadline_usec)
+                sleep_until(clock_usec(CLOCK_MONOTONIC) + LOOK_USEC / 2);
+        if (r < 0)
+                return r;
         for (Item *item = a->items; item < a->items + a->n; item++) {
+                UnitDetails details;
+
                 if (item->over || !item->job || item->job->result != JOB_LOST)
                         continue;
+                item->restarted = units_get_details(a->units, item->service->unit, &details) >= 0 &&
+                                  details.started_usec >= item->begun_usec;
                 item->job = NULL;
-                again = true;
         }
-        return again;
+        return 0;
 }
 
 /* ---- Health ---------------------------------------------------------------------------------------------------- */
-
-static void sleep_until(uint64_t usec) {
-        struct timespec t = { .tv_sec = (time_t) (usec / USEC_PER_SEC),
-                .tv_nsec = (long) (usec % USEC_PER_SEC * 1000) };
-
-        while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL) == EINTR)
-                ;
-}
 
 static uint32_t count_restarts(Apply *a, const Item *item) {
         UnitDetails details;
@@ -473,12 +584,13 @@ static uint64_t look_at_health(Apply *a) {
         for (Item *item = a->items; item < a->items + a->n; item++) {
                 uint64_t at = now + LOOK_USEC;
 
-                if (item->over || (item->healthy_at_usec == 0 && !is_restarting(&item->status)))
+                if (item->over || item->service->running != YES ||
+                        (item->healthy_at_usec == 0 && !is_restarting(&item->status)))
                         continue;
                 if (item->healthy_at_usec > 0 &&
                         (!is_up(&item->status) || count_restarts(a, item) > item->restarts)) {
-                        char *text = service_explain(a->units, item->service->unit,
-                                "it started, but did not stay active", item->begun_usec);
+                        char *text =
+                                explain(a, item, "it started, but did not stay active", item->begun_usec);
 
                         fail(a, item, "%s", text ? text : "it did not stay active");
                         free(text);
@@ -520,10 +632,14 @@ static void finish(Apply *a) {
         for (Item *item = a->items; item < a->items + a->n; item++) {
                 if (item->over)
                         continue;
-                if (item->job && item->job->result != JOB_DONE && item->job->result != JOB_LOST) {
-                        /* A job may have found nothing to do and be skipped: then the unit's own state counts. */
-                        if (item->job->result == JOB_SKIPPED &&
-                                (item->service->running != YES || is_up(&item->status)))
+                if (item->healthy_at_usec > clock_usec(CLOCK_MONOTONIC)) {
+                        fail(a, item,
+                                "its time was over before it had been active for as long as 'healthy_after' "
+                                "says; give it a longer 'timeout'");
+                        continue;
+                }
+                if (item->job && item->job->result != JOB_DONE) {
+                        if (is_job_fine(item))
                                 done(a, item);
                         else
                                 fail_job(a, item);
@@ -531,7 +647,7 @@ static void finish(Apply *a) {
                 }
                 if (item->service->running == YES && !is_up(&item->status) &&
                         !(item->job && !item->service->wait)) {
-                        char *text = service_explain(a->units, item->service->unit,
+                        char *text = explain(a, item,
                                 is_restarting(&item->status) ? "systemd restarts it again and again"
                                                              : "it did not become active",
                                 item->begun_usec ? item->begun_usec
@@ -560,7 +676,8 @@ static int bring_manager(Apply *a) {
                         continue;
                 if (item->service->linger != OPEN)
                         linger = (Wish) item->service->linger;
-                wanted = wanted || item->service->running == YES;
+                wanted = wanted || item->service->running == YES ||
+                         (item->service->linger == YES && wants_files(item->service));
         }
         if (linger != OPEN && manager_lingers(a->manager) != (linger == YES)) {
                 r = manager_set_linger(a->manager, linger == YES);
@@ -602,8 +719,9 @@ static void bring_in_order(Apply *a) {
         if (!a->offline)
                 verify(a);
         put_files(a);
-        decide_files(a);
+        decide_files(a, true);
         change_files(a, UNIT_FILES_UNMASK, true);
+        decide_files(a, false);
         change_files(a, UNIT_FILES_DISABLE, false);
         change_files(a, UNIT_FILES_ENABLE, false);
         change_files(a, UNIT_FILES_MASK, false);
@@ -614,25 +732,26 @@ static void bring_in_order(Apply *a) {
                 return;
         }
         if (a->reload || needs_reload(a)) {
-                r = units_reload(a->units);
+                set_deadline(a);
+                r = units_reload(a->units, a->deadline_usec);
                 if (r < 0) {
                         fail_all(a, "systemd does not read its units", r);
                         return;
                 }
         }
-        for (unsigned attempt = 0; attempt < ATTEMPTS; attempt++) {
-                r = look(a);
+        for (unsigned attempt = 0; attempt == 0 || (attempt < ATTEMPTS && is_any_lost(a)); attempt++) {
+                r = attempt == 0 ? look(a) : begin_again(a);
                 if (r < 0) {
                         fail_all(a, "systemd cannot be asked", r);
                         return;
                 }
                 for (Item *item = a->items; item < a->items + a->n; item++)
-                        item->outdated = !item->over && is_up(&item->status) &&
+                        item->outdated = !item->over &&
+                                         (is_up(&item->status) || is_restarting(&item->status) ||
+                                                 item->status.active == UNIT_FAILED) &&
                                          service_is_outdated(a->context, a->units, item->service);
                 run_jobs(a, true);
                 run_jobs(a, false);
-                if (!begin_again(a))
-                        break;
         }
         remove_files(a);
         wait_for_health(a);
@@ -647,7 +766,6 @@ static int apply_some(AgentdContext *context, const AgentdState *states, size_t 
                 .jobs = calloc(n, ATTEMPTS * sizeof(UnitJob)),
                 .n = n,
         };
-        uint64_t now = clock_usec(CLOCK_MONOTONIC), end = agentd_deadline(context, 0);
         int r;
 
         if (!a.items || !a.jobs) {
@@ -661,9 +779,7 @@ static int apply_some(AgentdContext *context, const AgentdState *states, size_t 
                         .service = service_of(&states[i]),
                         .over = !service_is_of(&states[i], user),
                 };
-        a.deadline_usec = end == UINT64_MAX             ? UINT64_MAX
-                          : end > now + 2 * MARGIN_USEC ? end - MARGIN_USEC
-                                                        : now + (end > now ? (end - now) / 2 : 0);
+        set_deadline(&a);
         r = manager_get(context, user, &a.manager);
         if (r >= 0) {
                 a.units = &a.manager->units;

@@ -127,6 +127,12 @@ int look_at_enablement(UnitFiles *files, const Service *service, UnitFileState *
         return 0;
 }
 
+static bool has_rules(UnitFiles *files, const char *name) {
+        const UnitFile *unit;
+
+        return unit_files_find(files, name, &unit) >= 0 && unit_file_has_rules(unit);
+}
+
 /* Return: 1: go on; 0: the state is finished. */
 static int compare_files(AgentdContext *context, size_t i, const AgentdState *state, UnitFiles *files) {
         const Service *service = service_of(state);
@@ -200,9 +206,27 @@ static int compare_files(AgentdContext *context, size_t i, const AgentdState *st
                 if (wish == YES)
                         agentd_differs_boolean(context, i, parameter, false, true);
                 return 1;
-        default:
-                /* Generated, transient, indirect: others have decided. */
-                return 1;
+        case UNIT_FILE_GENERATED:
+        case UNIT_FILE_TRANSIENT:
+                if (service->enabled != YES)
+                        return 1;
+                agentd_failed(context, i, "'%s' cannot be enabled: %s", service->unit,
+                        is == UNIT_FILE_GENERATED ? "a generator of systemd has made it, which decides that"
+                                                  : "it was made for now, and goes when it ends");
+                return 0;
+        case UNIT_FILE_INDIRECT:
+                /* Of a template: another instance than that of its DefaultInstance=. */
+                if (wish == YES && has_rules(files, service->unit)) {
+                        agentd_differs_boolean(context, i, parameter, false, true);
+                        return 1;
+                }
+                if (service->enabled != YES)
+                        return 1;
+                agentd_failed(context, i,
+                        "'%s' cannot be enabled: its [Install] names only other units (Also=); say these",
+                        service->unit);
+                return 0;
+        default: return 1;
         }
 }
 
@@ -213,6 +237,17 @@ bool wants_activity(const Service *service) {
                (service->running != OPEN || (service->n_files > 0 && !service->absent));
 }
 
+/* systemd is about to do it, and nobody is to wait for that. */
+static bool is_under_way(const Service *service, const UnitStatus *status) {
+        if (service->wait)
+                return false;
+        if (*status->job)
+                return service->running == NO
+                               ? strcmp(status->job, "stop") == 0
+                               : strcmp(status->job, "start") == 0 || strcmp(status->job, "restart") == 0;
+        return status->active == (service->running == NO ? UNIT_DEACTIVATING : UNIT_ACTIVATING);
+}
+
 /* Return: 1: go on; 0: the state is finished. */
 static int compare_activity(
         AgentdContext *context, Units *units, size_t i, const AgentdState *state, const UnitStatus *status) {
@@ -220,7 +255,7 @@ static int compare_activity(
         const char *is = unit_active_to_string(status->active);
         UnitDetails details;
 
-        if (service->running == OPEN)
+        if (service->running == OPEN || is_under_way(service, status))
                 return 1;
         if (service->running == NO) {
                 if (status->active != UNIT_INACTIVE && status->active != UNIT_FAILED)
@@ -266,13 +301,16 @@ static uint64_t clock_usec(clockid_t clock) {
 }
 
 bool service_is_outdated(AgentdContext *context, Units *units, const Service *service) {
-        uint64_t changed = files_changed_usec(context, service);
+        uint64_t changed = files_changed_usec(context, service), now = clock_usec(CLOCK_REALTIME);
         UnitDetails details;
 
         if (service->n_files == 0 || service->absent || service->on_change == ON_CHANGE_NOTHING)
                 return false;
         /* It was started after the boot, and so after them. */
-        if (changed <= clock_usec(CLOCK_REALTIME) - clock_usec(CLOCK_BOOTTIME))
+        if (changed <= now - clock_usec(CLOCK_BOOTTIME))
+                return false;
+        /* The clock has been set back since: no restart would make it later than that. */
+        if (changed > now)
                 return false;
         if (units_get_details(units, service->unit, &details) < 0)
                 return false;
@@ -330,6 +368,7 @@ static int check_some(AgentdContext *context, const AgentdState *states, size_t 
         Manager *manager = NULL;
         UnitFiles *files = NULL;
         int r = 0, files_r = 0;
+        sd_bus *bus;
 
         if (!names || !status) {
                 free(names);
@@ -339,6 +378,15 @@ static int check_some(AgentdContext *context, const AgentdState *states, size_t 
         for (size_t i = 0; i < n; i++)
                 if (service_is_of(&states[i], user) && wants_activity(service_of(&states[i])))
                         names[n_names++] = service_of(&states[i])->unit;
+        if (user && agentd_bus(context, &bus) == -EHOSTDOWN) {
+                for (size_t i = 0; i < n; i++)
+                        if (service_is_of(&states[i], user))
+                                agentd_failed(context, i,
+                                        "'user' is for the host itself: below --root nobody is logged in");
+                free(names);
+                free(status);
+                return 0;
+        }
         r = manager_get(context, user, &manager);
         if (r >= 0 && manager_is_there(manager))
                 r = units_list(&manager->units, names, n_names, status);

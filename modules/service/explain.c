@@ -43,17 +43,22 @@ static bool read_message(sd_journal *journal, Lines *lines) {
 }
 
 /* What the unit's own processes wrote; or, of_systemd, what PID 1 has to say of it, which begins with its name. */
-static void read_lines(const char *unit, bool of_systemd, uint64_t since_usec, Lines *lines) {
+static void read_lines(
+        const char *unit, const uid_t *user, bool of_systemd, uint64_t since_usec, Lines *lines) {
         static unsigned waits = WAITS;
-        char match[sizeof("_SYSTEMD_UNIT=") + 256], prefix[256 + 3];
+        char match[sizeof("_SYSTEMD_USER_UNIT=") + 256], prefix[256 + 3], by[32] = "_PID=1";
         sd_journal *journal = NULL;
 
-        (void) snprintf(match, sizeof(match), "%s=%s", of_systemd ? "UNIT" : "_SYSTEMD_UNIT", unit);
+        if (user)
+                (void) snprintf(by, sizeof(by), "_UID=%u", (unsigned) *user);
+        (void) snprintf(match, sizeof(match), "%s=%s",
+                of_systemd ? (user ? "USER_UNIT" : "UNIT") : (user ? "_SYSTEMD_USER_UNIT" : "_SYSTEMD_UNIT"),
+                unit);
         (void) snprintf(prefix, sizeof(prefix), "%s: ", unit);
-        if (sd_journal_open(&journal, SD_JOURNAL_LOCAL_ONLY | SD_JOURNAL_SYSTEM) < 0)
+        if (sd_journal_open(&journal, SD_JOURNAL_LOCAL_ONLY | (user ? 0 : SD_JOURNAL_SYSTEM)) < 0)
                 return;
         if (sd_journal_add_match(journal, match, 0) >= 0 &&
-                (!of_systemd || sd_journal_add_match(journal, "_PID=1", 0) >= 0) &&
+                ((!of_systemd && !user) || sd_journal_add_match(journal, by, 0) >= 0) &&
                 sd_journal_seek_realtime_usec(journal, since_usec) >= 0)
                 for (unsigned i = 0; i < ENTRIES; i++) {
                         int r = sd_journal_next(journal);
@@ -114,7 +119,8 @@ static char *end(FILE *f, char **text) {
         return NULL;
 }
 
-char *service_explain(Units *units, const char *unit, const char *begin, uint64_t since_usec) {
+char *service_explain(
+        Units *units, const char *unit, const uid_t *user, const char *begin, uint64_t since_usec) {
         UnitDetails details;
         const char *by = "it said";
         Lines lines = {};
@@ -130,9 +136,9 @@ char *service_explain(Units *units, const char *unit, const char *begin, uint64_
                 if (details.conditions_fail)
                         return end(f, &text);
         }
-        read_lines(unit, false, since_usec, &lines);
+        read_lines(unit, user, false, since_usec, &lines);
         if (lines.n == 0) {
-                read_lines(unit, true, since_usec, &lines);
+                read_lines(unit, user, true, since_usec, &lines);
                 by = "systemd says";
         }
         for (size_t first = lines.n > LINES ? lines.n - LINES : 0, i = first; i < lines.n; i++) {

@@ -106,13 +106,18 @@ static int look(AgentdContext *context, const ServiceFile *file, Finding *ret, c
         return 0;
 }
 
+/* But for a mask, which is no file of the state: it keeps what is absent from coming back. */
 static bool exists(AgentdContext *context, const char *path) {
+        char target[sizeof("/dev/null")];
         const char *name;
         struct stat st;
         int dir_fd;
 
         return agentd_open_parent(context, path, &dir_fd, &name) >= 0 &&
-               fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) >= 0;
+               fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) >= 0 &&
+               !(S_ISLNK(st.st_mode) &&
+                       readlinkat(dir_fd, name, target, sizeof(target)) == strlen("/dev/null") &&
+                       memcmp(target, "/dev/null", strlen("/dev/null")) == 0);
 }
 
 int files_compare(AgentdContext *context, size_t i, const Service *service) {

@@ -33,7 +33,7 @@ int file_text(AgentdContext *context, const ServiceFile *file, char **ret, size_
  * @items: of the states that have files
  * @errors: for each, set to what is wrong with it, to be freed; or NULL
  *
- * One program for all of them, and one for each if that finds something. Where there is no systemd-analyze nothing is found.
+ * One program for all of them, and again for each half if that finds something. Where there is no systemd-analyze nothing is found.
  */
 void files_verify(AgentdContext *context, const Service *const *services, const size_t *indices, size_t n,
         char **errors);

@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "manager.h"
@@ -14,24 +16,55 @@
 
 static Manager *managers;
 
-/* A user's systemd listens on a socket of its own, and answers root. */
-static int connect_user(Manager *manager, sd_bus **ret) {
-        char address[64];
+/* The directory is the user's, who can put anything there, like a link to the socket of the host's systemd: whoever listens has to be of
+ * that user. Return: a descriptor; -EPERM; -errno. */
+static int open_socket(const char *directory, uid_t uid) {
+        struct sockaddr_un address = { .sun_family = AF_UNIX };
+        struct ucred peer = { .uid = (uid_t) -1 };
+        socklen_t size = sizeof(peer);
+        int fd, r;
+
+        (void) snprintf(address.sun_path, sizeof(address.sun_path), "%s/systemd/private", directory);
+        fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        if (fd < 0)
+                return -errno;
+        if (connect(fd, (const struct sockaddr *) &address, sizeof(address)) < 0 ||
+                getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
+                r = -errno;
+        else
+                r = peer.uid == uid ? 0 : -EPERM;
+        if (r >= 0)
+                return fd;
+        (void) close(fd);
+        return r;
+}
+
+/* systemd listens on a socket of its own, and answers root there: with no bus in between each job costs half, and a bus that is restarted
+ * is no concern. A user's is to be had in no other way. */
+static int connect_directly(Manager *manager, sd_bus **ret) {
+        char directory[64] = "/run";
+        int fd, r;
         sd_bus *bus;
-        int r;
 
         if (manager->bus && sd_bus_is_open(manager->bus) > 0) {
                 *ret = manager->bus;
                 return 0;
         }
         manager->bus = sd_bus_flush_close_unref(manager->bus);
-        (void) snprintf(
-                address, sizeof(address), "unix:path=/run/user/%u/systemd/private", (unsigned) manager->uid);
+        if (manager->user)
+                (void) snprintf(directory, sizeof(directory), "/run/user/%u", (unsigned) manager->uid);
+        fd = open_socket(directory, manager->uid);
+        if (fd < 0)
+                return fd;
         r = sd_bus_new(&bus);
-        if (r < 0)
+        if (r < 0) {
+                (void) close(fd);
                 return r;
-        r = sd_bus_set_address(bus, address);
-        if (r >= 0)
+        }
+        r = sd_bus_set_fd(bus, fd, fd);
+        if (r < 0)
+                (void) close(fd);
+        else
                 r = sd_bus_start(bus);
         if (r < 0) {
                 sd_bus_unref(bus);
@@ -43,13 +76,23 @@ static int connect_user(Manager *manager, sd_bus **ret) {
 
 static int connect_manager(void *userdata, sd_bus **ret) {
         Manager *manager = userdata;
+        sd_bus *bus;
+        int r;
 
-        return manager->user ? connect_user(manager, ret) : agentd_bus(manager->context, ret);
+        if (manager->user)
+                return connect_directly(manager, ret);
+        r = agentd_bus(manager->context, &bus);
+        if (r == -EHOSTDOWN)
+                return r;
+        if (geteuid() == 0 && connect_directly(manager, ret) >= 0)
+                return 0;
+        *ret = bus;
+        return r;
 }
 
 static int look_up(Manager *manager) {
         struct passwd buffer, *entry = NULL;
-        char text[16384];
+        char text[16384], *home;
         int r;
 
         r = getpwnam_r(manager->user, &buffer, text, sizeof(text), &entry);
@@ -57,10 +100,21 @@ static int look_up(Manager *manager) {
                 return -r;
         if (!entry)
                 return -ESRCH;
+        if (manager->home && manager->uid == entry->pw_uid && manager->gid == entry->pw_gid &&
+                strcmp(manager->home, entry->pw_dir) == 0)
+                return 0;
+        /* Another one of that name, since we have looked: nothing holds that is known of the former. */
+        home = strdup(entry->pw_dir);
+        if (!home)
+                return -ENOMEM;
+        free(manager->home);
+        units_done(&manager->units);
+        manager->files = unit_files_free(manager->files);
+        manager->bus = sd_bus_flush_close_unref(manager->bus);
         manager->uid = entry->pw_uid;
         manager->gid = entry->pw_gid;
-        manager->home = strdup(entry->pw_dir);
-        return manager->home ? 0 : -ENOMEM;
+        manager->home = home;
+        return 0;
 }
 
 static void manager_free(Manager *manager) {
@@ -78,8 +132,10 @@ int manager_get(AgentdContext *context, const char *user, Manager **ret) {
         for (manager = managers; manager; manager = manager->next)
                 if (user ? manager->user && strcmp(manager->user, user) == 0 : !manager->user) {
                         manager->context = context;
-                        *ret = manager;
-                        return 0;
+                        r = user ? look_up(manager) : 0;
+                        if (r >= 0)
+                                *ret = manager;
+                        return r;
                 }
         manager = calloc(1, sizeof(*manager));
         if (!manager)
@@ -179,7 +235,7 @@ int manager_start(Manager *manager, uint64_t deadline_usec) {
         r = manager_get(manager->context, NULL, &host);
         if (r < 0)
                 return r;
-        r = units_run_jobs(&host->units, &job, 1, deadline_usec, NULL, NULL);
+        r = units_run_jobs(&host->units, &job, 1, deadline_usec, NULL);
         if (r >= 0 && job.result != JOB_DONE)
                 r = -ENOTCONN;
         if (r < 0)

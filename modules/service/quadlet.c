@@ -122,6 +122,11 @@ static int quadlet_prepare(AgentdPrepare *prepare, const char *name, const Agent
         if (r < 0)
                 return r;
         quadlet->absent = strcmp(values[P_ENSURE].string, "absent") == 0;
+        if (quadlet->absent && values[P_RUNNING].type == AGENTD_BOOLEAN && values[P_RUNNING].boolean) {
+                agentd_prepare_error(
+                        prepare, P_RUNNING, "'running' makes no sense for what is to be absent");
+                return -EINVAL;
+        }
         quadlet->running = quadlet->absent                 ? NO
                            : !is_given(&values[P_RUNNING]) ? OPEN
                            : values[P_RUNNING].boolean     ? YES
@@ -129,7 +134,7 @@ static int quadlet_prepare(AgentdPrepare *prepare, const char *name, const Agent
         quadlet->healthy_usec =
                 is_given(&values[P_HEALTHY_AFTER]) ? (uint64_t) values[P_HEALTHY_AFTER].integer : 0;
         quadlet->wait = values[P_WAIT].boolean;
-        quadlet->on_change = service_on_change(&values[P_ON_CHANGE]);
+        quadlet->on_change = service_on_change(quadlet, &values[P_ON_CHANGE]);
         r = service_check_wishes(prepare, quadlet, P_RUNNING, P_HEALTHY_AFTER, P_WAIT);
         if (r < 0)
                 return r;

@@ -53,6 +53,26 @@ const char *rendering_end(Rendering *r) {
         return r->text;
 }
 
+bool render_continues(const char *text) {
+        size_t n = strlen(text), backslashes = 0;
+
+        while (backslashes < n && text[n - 1 - backslashes] == '\\')
+                backslashes++;
+        return backslashes % 2 == 1;
+}
+
+/* As few digits as it takes, and no exponent, which systemd does not know. */
+static void add_float(Rendering *r, const char *key, double number) {
+        char text[512];
+
+        for (int digits = 0; digits <= 20; digits++) {
+                (void) snprintf(text, sizeof(text), "%.*f", digits, number);
+                if (strtod(text, NULL) == number)
+                        break;
+        }
+        rendering_add(r, "%s=%s\n", key, text);
+}
+
 static int add_line(
         Rendering *r, int parameter, const char *section, const char *key, const AgentdValue *value) {
         switch (value->type) {
@@ -61,10 +81,12 @@ static int add_line(
         case AGENTD_FLOAT:
                 if (!isfinite(value->real))
                         break;
-                rendering_add(r, "%s=%g\n", key, value->real);
+                add_float(r, key, value->real);
                 return 0;
         case AGENTD_STRING:
-                if (memchr(value->string, '\n', value->size) || memchr(value->string, '\0', value->size)) {
+                /* All three end a line for systemd. */
+                if (memchr(value->string, '\n', value->size) || memchr(value->string, '\r', value->size) ||
+                        memchr(value->string, '\0', value->size)) {
                         agentd_prepare_error(r->prepare, parameter,
                                 "%s= in [%s] has a line end or NUL in it; several lines are an array of "
                                 "strings",
@@ -76,7 +98,7 @@ static int add_line(
                                 "%s= in [%s] is longer than systemd reads", key, section);
                         return -EINVAL;
                 }
-                if (value->size > 0 && value->string[value->size - 1] == '\\') {
+                if (render_continues(value->string)) {
                         agentd_prepare_error(r->prepare, parameter,
                                 "%s= in [%s] ends in a backslash, which would swallow the next line", key,
                                 section);

@@ -26,6 +26,9 @@ typedef struct Rendering {
 
 void rendering_add(Rendering *rendering, const char *format, ...) AGENTD_PRINTF(2, 3);
 
+/* Whether a line that ends in this text would go on in the next one. */
+bool render_continues(const char *text);
+
 /* The keys of a section. Return: 0; -EINVAL after agentd_prepare_error(). */
 int render_section(Rendering *rendering, int parameter, const char *section, const AgentdValue *table);
 /* Its text, in the image. */

@@ -102,9 +102,9 @@ static const AgentdParameter parameters[] = {
                 .documentation = "the name of that file" },
         [P_ON_CHANGE] = { .name = "on_change",
                 .type = AGENTD_STRING,
-                .default_value = "restart",
-                .documentation = "what becomes of it, if it runs, when these files have changed: restart, "
-                                 "reload, or nothing",
+                .documentation =
+                        "what becomes of it, if it runs, when these files have changed; without it, "
+                        "restart, but nothing of a slice, scope, target or device",
                 .choices = service_on_change_words },
         [P_USER] = { .name = "user",
                 .type = AGENTD_STRING,
@@ -126,6 +126,17 @@ static void come_after(AgentdPrepare *prepare, const char *unit) {
                 "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system" };
         char prefix[UNIT_NAME_SIZE], template[UNIT_NAME_SIZE];
         bool has_template = unit_name_template(unit, template) >= 0 && strcmp(template, unit) != 0;
+        char state[UNIT_NAME_SIZE + sizeof("service:")];
+
+        /* That which makes the file that an instance is made of; a service may be named without its suffix. */
+        if (has_template) {
+                (void) snprintf(state, sizeof(state), "service:%s", template);
+                agentd_prepare_after(prepare, state);
+                if (strcmp(strrchr(template, '.'), ".service") == 0) {
+                        *strrchr(state, '.') = '\0';
+                        agentd_prepare_after(prepare, state);
+                }
+        }
 
         if (unit_name_prefix(unit, prefix) >= 0) {
                 char id[UNIT_NAME_SIZE + sizeof("package:")];
@@ -179,6 +190,8 @@ int service_init(
                 service->user = agentd_strdup(prepare, user);
                 (void) snprintf(full, sizeof(full), "%.*s of %.200s", UNIT_NAME_SIZE, unit, user);
                 claim_unit(prepare, full);
+                (void) snprintf(full, sizeof(full), "file:/etc/systemd/user/%s", unit);
+                agentd_prepare_after(prepare, full);
                 agentd_prepare_check_as_root(prepare);
                 return 0;
         }
@@ -197,7 +210,20 @@ void service_own(AgentdPrepare *prepare, Service *service, const ServiceFile *fi
         agentd_prepare_claim(prepare, file->path);
 }
 
-OnChange service_on_change(const AgentdValue *value) {
+/* What others run in, or hang on, would take them down. */
+static bool is_shared(const char *unit) {
+        static const char *const suffixes[] = { ".slice", ".scope", ".target", ".device" };
+        const char *suffix = strrchr(unit, '.');
+
+        for (size_t i = 0; i < sizeof(suffixes) / sizeof(suffixes[0]); i++)
+                if (strcmp(suffix, suffixes[i]) == 0)
+                        return true;
+        return false;
+}
+
+OnChange service_on_change(const Service *service, const AgentdValue *value) {
+        if (value->type == AGENTD_NONE)
+                return is_shared(service->unit) ? ON_CHANGE_NOTHING : ON_CHANGE_RESTART;
         for (OnChange i = 0; service_on_change_words[i]; i++)
                 if (strcmp(service_on_change_words[i], value->string) == 0)
                         return i;
@@ -288,7 +314,7 @@ static int service_prepare(AgentdPrepare *prepare, const char *name, const Agent
         service->wait = values[P_WAIT].boolean;
         service->healthy_usec =
                 is_given(&values[P_HEALTHY_AFTER]) ? (uint64_t) values[P_HEALTHY_AFTER].integer : 0;
-        service->on_change = service_on_change(&values[P_ON_CHANGE]);
+        service->on_change = service_on_change(service, &values[P_ON_CHANGE]);
         service->verify = true;
         service->linger = wish_of(&values[P_LINGER]);
         if (service->linger != OPEN && !service->user) {

@@ -54,8 +54,8 @@ int service_init(
         AgentdPrepare *prepare, Service *service, const char *name, const char *suffix, const char *user);
 /* A file that the state owns; all strings are copied. */
 void service_own(AgentdPrepare *prepare, Service *service, const ServiceFile *file);
-/* restart, reload, nothing. */
-OnChange service_on_change(const AgentdValue *value);
+/* restart, reload, nothing; what is best for such a unit if it is not given. */
+OnChange service_on_change(const Service *service, const AgentdValue *value);
 /* What else cannot be. Return: as above. */
 int service_check_wishes(
         AgentdPrepare *prepare, const Service *service, int p_running, int p_healthy_after, int p_wait);
@@ -86,9 +86,12 @@ bool service_is_outdated(AgentdContext *context, Units *units, const Service *se
 
 /*
  * explain.c: why a unit is not as it should be: its result, how its process ended, the last lines that it has written since
+ * @unit:       its name proper
+ * @user:       of whose systemd it is; NULL: the host's
  * @begin:      of a sentence: "it did not start"
  * @since_usec: CLOCK_REALTIME
  *
  * Return: one line, to be freed; NULL if memory is short.
  */
-char *service_explain(Units *units, const char *unit, const char *begin, uint64_t since_usec);
+char *service_explain(
+        Units *units, const char *unit, const uid_t *user, const char *begin, uint64_t since_usec);

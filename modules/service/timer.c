@@ -141,6 +141,12 @@ static int add_plain(Rendering *r, int parameter, const char *key, const char *t
                         r->prepare, parameter, "'%s' has a line end in it", parameters[parameter].name);
                 return -EINVAL;
         }
+        if (render_continues(text)) {
+                agentd_prepare_error(r->prepare, parameter,
+                        "'%s' ends in a backslash, which would swallow the next line",
+                        parameters[parameter].name);
+                return -EINVAL;
+        }
         rendering_add(r, "%s=", key);
         for (const char *p = text; *p; p++)
                 rendering_add(r, *p == '%' ? "%%%%" : "%c", *p);
@@ -230,6 +236,11 @@ static int add_environment(Rendering *r, const AgentdValue *table) {
                                 member->key);
                         return -EINVAL;
                 }
+                if (strlen(member->value.string) != member->value.size) {
+                        agentd_prepare_error(
+                                r->prepare, P_ENVIRONMENT, "the variable '%s' has a NUL in it", member->key);
+                        return -EINVAL;
+                }
                 /* The name is part of what is quoted. */
                 rendering_add(r, "Environment=");
                 {
@@ -267,6 +278,25 @@ static const char *service_text(AgentdPrepare *prepare, const char *name, const 
         return rendering_end(&r);
 }
 
+/* Nothing in a unit file can say NUL. Return: 0; -EINVAL after agentd_prepare_error(). */
+static int refuse_nul(AgentdPrepare *prepare, const AgentdValue *values) {
+        for (int i = 0; parameters[i].name; i++) {
+                const AgentdValue *value = &values[i];
+
+                if (value->type == AGENTD_TABLE)
+                        continue; /* each of its members is looked at where it is used */
+                for (uint32_t k = 0; k < (value->type == AGENTD_LIST ? value->n : 1); k++) {
+                        const AgentdValue *item = value->type == AGENTD_LIST ? &value->items[k] : value;
+
+                        if (item->type != AGENTD_STRING || strlen(item->string) == item->size)
+                                continue;
+                        agentd_prepare_error(prepare, i, "'%s' has a NUL in it", parameters[i].name);
+                        return -EINVAL;
+                }
+        }
+        return 0;
+}
+
 /* ---- The type -------------------------------------------------------------------------------------------------- */
 
 static int timer_prepare(AgentdPrepare *prepare, const char *name, const AgentdValue *values,
@@ -277,6 +307,8 @@ static int timer_prepare(AgentdPrepare *prepare, const char *name, const AgentdV
         int r;
 
         (void) flags;
+        if (refuse_nul(prepare, values) < 0)
+                return -EINVAL;
         if (strlen(name) > UNIT_NAME_SIZE - sizeof(".service") || strchr(name, '@')) {
                 agentd_prepare_error(
                         prepare, -1, "'%.*s' cannot be the name of a timer", UNIT_NAME_SIZE, name);
@@ -295,8 +327,9 @@ static int timer_prepare(AgentdPrepare *prepare, const char *name, const AgentdV
         timer->on_change = ON_CHANGE_RESTART;
 
         if (!timer->absent) {
-                if (!is_given(&values[P_CALENDAR]) && !is_given(&values[P_EVERY]) &&
-                        !is_given(&values[P_ON_BOOT])) {
+                if ((!is_given(&values[P_CALENDAR]) ||
+                            (values[P_CALENDAR].type == AGENTD_LIST && values[P_CALENDAR].n == 0)) &&
+                        !is_given(&values[P_EVERY]) && !is_given(&values[P_ON_BOOT])) {
                         agentd_prepare_error(
                                 prepare, -1, "timer:%s needs 'calendar', 'every' or 'on_boot'", name);
                         return -EINVAL;

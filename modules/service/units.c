@@ -18,13 +18,22 @@
 #define CALL_USEC   (90 * USEC_PER_SEC)
 #define RELOAD_USEC (600 * USEC_PER_SEC)
 /* How long a job that we have cancelled may take to be over. */
-#define CANCEL_USEC (10 * USEC_PER_SEC)
+#define CANCEL_USEC USEC_PER_SEC
+/* How often the owner of jobs is told that some are over. */
+#define PAUSE_USEC (50 * UINT64_C(1000))
 
 static uint64_t now_usec(void) {
         struct timespec t;
 
         (void) clock_gettime(CLOCK_MONOTONIC, &t);
         return (uint64_t) t.tv_sec * USEC_PER_SEC + (uint64_t) t.tv_nsec / 1000;
+}
+
+/* What is left until then, at most so much, and at least something: 0 would be the default. */
+static uint64_t left_until(uint64_t deadline, uint64_t max) {
+        uint64_t now = now_usec(), left = deadline > now ? deadline - now : 1;
+
+        return left < max ? left : max;
 }
 
 static void copy(char *to, size_t size, const char *from) {
@@ -145,7 +154,8 @@ static int list_once(Units *units, const char *const *names, size_t n, UnitStatu
                         r = -EBADMSG;
                         break;
                 }
-                ret[i] = (UnitStatus){ .active = parse_active(active), .has_job = job != 0 };
+                ret[i] = (UnitStatus){ .active = parse_active(active) };
+                copy(ret[i].job, sizeof(ret[i].job), job != 0 ? job_type : "");
                 copy(ret[i].id, sizeof(ret[i].id), id);
                 copy(ret[i].load, sizeof(ret[i].load), load);
                 copy(ret[i].sub, sizeof(ret[i].sub), sub);
@@ -410,14 +420,18 @@ static UnitJobResult parse_result(const char *word) {
 #define EARLY_MAX (2 * UNITS_WINDOW)
 
 typedef struct Early {
-        char path[96];
+        uint32_t id;
+        char word[24];
         UnitJobResult result;
 } Early;
 
 typedef struct Jobs {
         Units *units;
-        void (*on_over)(void *userdata, UnitJob *job);
-        void *userdata;
+        sd_bus *bus; /* that they were asked for on */
+        UnitJobsOwner owner;
+        uint64_t deadline_usec;
+        bool any_over;       /* since the owner was told … */
+        uint64_t pause_usec; /* … which is not to be again before, CLOCK_MONOTONIC */
         Early early[EARLY_MAX];
         size_t n_early; /* ever; the last EARLY_MAX of them are kept */
 } Jobs;
@@ -428,8 +442,9 @@ static void job_over(Jobs *jobs, UnitJob *job, UnitJobResult result) {
         job->result = result;
         job->call = sd_bus_slot_unref(job->call);
         jobs->units->n_open--;
-        if (jobs->on_over)
-                jobs->on_over(jobs->userdata, job);
+        jobs->any_over = true;
+        if (jobs->owner.on_over)
+                jobs->owner.on_over(jobs->owner.userdata, job);
 }
 
 static int on_removed(sd_bus_message *message, void *userdata, sd_bus_error *error) {
@@ -444,13 +459,15 @@ static int on_removed(sd_bus_message *message, void *userdata, sd_bus_error *err
         for (size_t i = 0; i < jobs->units->n_jobs; i++) {
                 UnitJob *job = &jobs->units->jobs[i];
 
-                if (job->result == JOB_OPEN && strcmp(job->path, path) == 0) {
+                if (job->id == id && job->result == JOB_OPEN) {
+                        copy(job->word, sizeof(job->word), result);
                         job_over(jobs, job, parse_result(result));
                         return 0;
                 }
         }
         early = &jobs->early[jobs->n_early++ % EARLY_MAX];
-        copy(early->path, sizeof(early->path), path);
+        early->id = id;
+        copy(early->word, sizeof(early->word), result);
         early->result = parse_result(result);
         return 0;
 }
@@ -459,9 +476,10 @@ static int on_reply(sd_bus_message *message, void *userdata, sd_bus_error *ret_e
         UnitJob *job = userdata;
         Jobs *jobs = job->units->userdata_jobs;
         const sd_bus_error *error = sd_bus_message_get_error(message);
-        const char *path;
+        const char *path, *slash;
 
         (void) ret_error;
+        job->units->n_calls--;
         if (error) {
                 bool late = sd_bus_error_has_name(error, SD_BUS_ERROR_NO_REPLY) ||
                             sd_bus_error_has_name(error, SD_BUS_ERROR_DISCONNECTED) ||
@@ -476,13 +494,16 @@ static int on_reply(sd_bus_message *message, void *userdata, sd_bus_error *ret_e
                 job_over(jobs, job, JOB_LOST);
                 return 0;
         }
-        copy(job->path, sizeof(job->path), path);
+        /* "/org/freedesktop/systemd1/job/4711" */
+        slash = strrchr(path, '/');
+        job->id = slash ? (uint32_t) strtoul(slash + 1, NULL, 10) : 0;
         if (job->no_wait) {
                 job_over(jobs, job, JOB_DONE);
                 return 0;
         }
         for (size_t i = 0; i < jobs->n_early && i < EARLY_MAX; i++)
-                if (strcmp(jobs->early[i].path, path) == 0) {
+                if (jobs->early[i].id == job->id) {
+                        copy(job->word, sizeof(job->word), jobs->early[i].word);
                         job_over(jobs, job, jobs->early[i].result);
                         break;
                 }
@@ -491,7 +512,7 @@ static int on_reply(sd_bus_message *message, void *userdata, sd_bus_error *ret_e
 
 static int begin(Units *units, UnitJob *job, uint64_t deadline) {
         sd_bus_message *message = NULL;
-        uint64_t now = now_usec();
+        uint64_t usec = left_until(deadline, CALL_USEC);
         int r;
 
         r = sd_bus_message_new_method_call(
@@ -499,31 +520,51 @@ static int begin(Units *units, UnitJob *job, uint64_t deadline) {
         if (r >= 0)
                 r = sd_bus_message_append(message, "ss", job->name, "replace");
         if (r >= 0)
-                r = sd_bus_call_async(
-                        units->bus, &job->call, message, on_reply, job, deadline > now ? deadline - now : 1);
+                r = sd_bus_call_async(units->bus, &job->call, message, on_reply, job, usec);
         sd_bus_message_unref(message);
         return r;
 }
 
 static void cancel(Units *units, UnitJob *job) {
-        if (*job->path)
-                (void) sd_bus_call_method_async(units->bus, NULL, SYSTEMD, job->path,
-                        "org.freedesktop.systemd1.Job", "Cancel", NULL, NULL, NULL);
+        char path[64];
+
+        job->cancelled = true;
+        if (job->id == 0)
+                return;
+        (void) snprintf(path, sizeof(path), MANAGER "/job/%u", (unsigned) job->id);
+        (void) sd_bus_call_method_async(
+                units->bus, NULL, SYSTEMD, path, "org.freedesktop.systemd1.Job", "Cancel", NULL, NULL, NULL);
 }
 
 /* Processes what has come, or waits for it. Return: 0; -ETIME; -errno. */
-static int pump(Units *units, uint64_t until) {
+static int pump(sd_bus *bus, uint64_t until) {
         uint64_t now;
         int r;
 
-        r = sd_bus_process(units->bus, NULL);
+        r = sd_bus_process(bus, NULL);
         if (r != 0)
                 return r < 0 ? r : 0;
         now = now_usec();
         if (now >= until)
                 return -ETIME;
-        r = sd_bus_wait(units->bus, until - now);
+        r = sd_bus_wait(bus, until == UINT64_MAX ? UINT64_MAX : until - now);
         return r < 0 && r != -EINTR ? r : 0;
+}
+
+/* Likewise, and tells the owner of what is over. */
+static int pump_jobs(Jobs *jobs) {
+        bool tells = jobs->any_over && jobs->owner.on_pause;
+        int r;
+
+        r = pump(jobs->bus,
+                tells && jobs->pause_usec < jobs->deadline_usec ? jobs->pause_usec : jobs->deadline_usec);
+        if (r != -ETIME || !tells)
+                return r;
+        jobs->any_over = false;
+        jobs->deadline_usec = jobs->owner.on_pause(jobs->owner.userdata);
+        jobs->pause_usec = now_usec() + PAUSE_USEC;
+        /* It may have found it broken, and made a new one, on which nobody tells of these jobs. */
+        return jobs->units->bus == jobs->bus ? 0 : -ENOTCONN;
 }
 
 static int subscribe(Units *units, Jobs *jobs) {
@@ -552,46 +593,52 @@ static int end_late(Units *units, Jobs *jobs, size_t begun) {
                 if (units->jobs[i].result == JOB_OPEN)
                         cancel(units, &units->jobs[i]);
         while (r >= 0 && units->n_open > 0)
-                r = pump(units, until);
+                r = pump(jobs->bus, until);
         for (size_t i = 0; i < begun; i++)
-                if (units->jobs[i].result == JOB_CANCELED || units->jobs[i].result == JOB_OPEN) {
-                        if (units->jobs[i].result == JOB_OPEN)
-                                job_over(jobs, &units->jobs[i], JOB_LATE);
+                if (units->jobs[i].result == JOB_OPEN)
+                        job_over(jobs, &units->jobs[i], JOB_LATE);
+                else if (units->jobs[i].result == JOB_CANCELED && units->jobs[i].cancelled)
                         units->jobs[i].result = JOB_LATE;
-                }
         return r == -ETIME ? 0 : r;
 }
 
-int units_run_jobs(Units *units, UnitJob *jobs_, size_t n, uint64_t deadline_usec,
-        void (*on_over)(void *userdata, UnitJob *job), void *userdata) {
+int units_run_jobs(
+        Units *units, UnitJob *jobs_, size_t n, uint64_t deadline_usec, const UnitJobsOwner *owner) {
         Jobs *jobs = calloc(1, sizeof(*jobs));
         size_t begun = 0;
         int r;
 
         if (!jobs)
                 return -ENOMEM;
-        *jobs = (Jobs){ .units = units, .on_over = on_over, .userdata = userdata };
+        *jobs = (Jobs){ .units = units, .deadline_usec = deadline_usec };
+        if (owner)
+                jobs->owner = *owner;
         units->userdata_jobs = jobs;
         units->jobs = jobs_;
         units->n_jobs = n;
-        units->n_open = 0;
+        units->n_open = units->n_calls = 0;
         for (size_t i = 0; i < n; i++) {
                 jobs_[i].result = JOB_OPEN;
-                jobs_[i].path[0] = jobs_[i].error[0] = jobs_[i].error_name[0] = '\0';
+                jobs_[i].id = 0;
+                jobs_[i].cancelled = false;
+                jobs_[i].word[0] = jobs_[i].error[0] = jobs_[i].error_name[0] = '\0';
                 jobs_[i].units = units;
         }
 
         r = subscribe(units, jobs);
+        if (r >= 0)
+                jobs->bus = sd_bus_ref(units->bus);
         while (r >= 0 && (begun < n || units->n_open > 0)) {
-                while (r >= 0 && begun < n && units->n_open < UNITS_WINDOW) {
-                        r = begin(units, &jobs_[begun], deadline_usec);
+                while (r >= 0 && begun < n && units->n_calls < UNITS_WINDOW) {
+                        r = begin(units, &jobs_[begun], jobs->deadline_usec);
                         if (r >= 0) {
+                                units->n_calls++;
                                 units->n_open++;
                                 begun++;
                         }
                 }
                 if (r >= 0)
-                        r = pump(units, deadline_usec);
+                        r = pump_jobs(jobs);
                 if (r == -ETIME) {
                         r = end_late(units, jobs, begun);
                         break;
@@ -610,20 +657,21 @@ int units_run_jobs(Units *units, UnitJob *jobs_, size_t n, uint64_t deadline_use
         units->removed = sd_bus_slot_unref(units->removed);
         units->jobs = NULL;
         units->n_jobs = 0;
+        sd_bus_unref(jobs->bus);
         free(jobs);
         return r < 0 && !is_lost(r) ? r : 0;
 }
 
 /* ---- Files ----------------------------------------------------------------------------------------------------- */
 
-int units_reload(Units *units) {
+int units_reload(Units *units, uint64_t deadline_usec) {
         sd_bus_message *message = NULL, *reply = NULL;
         int r;
 
         r = new_call(units, "Reload", &message);
         if (r < 0)
                 return r;
-        r = call(units, message, RELOAD_USEC, &reply);
+        r = call(units, message, left_until(deadline_usec, RELOAD_USEC), &reply);
         sd_bus_message_unref(reply);
         return r < 0 ? r : 0;
 }

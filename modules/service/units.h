@@ -27,7 +27,8 @@ typedef struct Units {
         sd_bus *bus;           /* of connect; NULL before */
         sd_bus_slot *removed;  /* the match of JobRemoved */
         struct UnitJob *jobs;  /* of the call of units_run_jobs() that goes on */
-        size_t n_jobs, n_open; /* … of which so many are under way */
+        size_t n_jobs, n_open; /* … of which so many are not over */
+        size_t n_calls;        /* … of which systemd has so many not answered yet */
         void *userdata_jobs;   /* likewise */
         char error[UNITS_ERROR_SIZE];
 } Units;
@@ -53,7 +54,7 @@ typedef struct UnitStatus {
         char load[24]; /* loaded, not-found, bad-setting, error, masked */
         char sub[32];
         UnitActive active;
-        bool has_job;
+        char job[24]; /* the job that it has: start, stop, restart, …; "": none */
 } UnitStatus;
 
 const char *unit_active_to_string(UnitActive active);
@@ -123,29 +124,44 @@ typedef struct UnitJob {
 
         /* Out: */
         UnitJobResult result;
+        char word[24];       /* as systemd says it: of JOB_FAILED also assert, unsupported, … */
         char error[200];     /* of JOB_REFUSED: what systemd says */
         char error_name[96]; /* of JOB_REFUSED: "org.freedesktop.systemd1.NoSuchUnit" */
+
+        void *userdata; /* the caller's */
 
         /* Inside: */
         struct Units *units;
         sd_bus_slot *call;
-        char path[96];
+        uint32_t id;    /* 0: not known yet */
+        bool cancelled; /* by us */
 } UnitJob;
+
+/* Who waits for jobs. */
+typedef struct UnitJobsOwner {
+        /* Optional: a job is over. In the middle of what comes from systemd, which must not be asked for anything. */
+        void (*on_over)(void *userdata, UnitJob *job);
+        /* Optional: nothing else has come for now, and jobs are over since the last call. May ask systemd. Returns the deadline from now
+         * on. Not called for the last ones. */
+        uint64_t (*on_pause)(void *userdata);
+        void *userdata;
+} UnitJobsOwner;
 
 /*
  * units_run_jobs() - asks for jobs, and waits until all are over
  * @deadline_usec: CLOCK_MONOTONIC; jobs that are not over by then are cancelled
- * @on_over:       called for each as it is over, in order of time; NULL: nobody wants to know
+ * @owner:         NULL: nobody wants to know
  *
- * UNITS_WINDOW calls are under way at a time; any number of jobs. What goes wrong with one is its result.
+ * UNITS_WINDOW calls are under way at a time; any number of jobs: one that hangs keeps no other from beginning. What goes wrong with one
+ * is its result.
  *
  * Return: 0; -errno: the connection could not be had, or memory is short. Jobs that were not begun then are JOB_LOST.
  */
-int units_run_jobs(Units *units, UnitJob *jobs, size_t n, uint64_t deadline_usec,
-        void (*on_over)(void *userdata, UnitJob *job), void *userdata);
+int units_run_jobs(
+        Units *units, UnitJob *jobs, size_t n, uint64_t deadline_usec, const UnitJobsOwner *owner);
 
-/* systemd reads its units anew. Return: 0; -errno. */
-int units_reload(Units *units);
+/* systemd reads its units anew. deadline_usec: CLOCK_MONOTONIC. Return: 0; -errno. */
+int units_reload(Units *units, uint64_t deadline_usec);
 
 /* A link that was made or removed. */
 typedef struct UnitLink {

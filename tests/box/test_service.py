@@ -3,8 +3,6 @@
 
 import threading
 
-import pytest
-
 import daemon
 from box import wait_until
 from once import agentd, differences, errors, refused, results
@@ -213,47 +211,12 @@ def test_a_file_state_comes_first(box):
     assert results(done) == {"service:app": "changed", "file:/etc/systemd/system/app.service": "changed"}, done.results
 
 
-# ---- Timers, quadlets -------------------------------------------------------------------------------------------
-
-
-def test_a_timer(box):
-    text = ("[timer.job]\ncalendar = \"daily\"\npersistent = false\nexec = [\"/bin/echo\", \"a $x 100%\", \"b \\\"c\\\"\"]\n"
-            "environment = { A = \"x y\" }\n")
-    assert one(box, text)["result"] == "changed"
-    assert one(box, text)["result"] == "ok"
-    assert active(box, "job.timer") == "active" and enabled(box, "job.timer") == "enabled"
-    cursor = box.cursor()
-    box.run("systemctl start job.service")
-    box.wait_journal("_SYSTEMD_UNIT=job.service", where=lambda e: e["MESSAGE"] == 'a $x 100% b "c"', after=cursor)
-
-    result = one(box, "[timer.job]\ncalendar = \"dayly\"\nexec = [\"/bin/true\"]\n")
-    assert result["result"] == "failed" and "calendar" in result["error"], result["error"]
-    assert "OnCalendar=daily" in box.read("/etc/systemd/system/job.timer")
-
-    assert one(box, "[timer.job]\nensure = \"absent\"\n")["result"] == "changed"
-    assert not box.exists("/etc/systemd/system/job.timer") and not box.exists("/etc/systemd/system/job.service")
-    refused(box, "[timer.job]\nexec = [\"/bin/true\"]\n", "timer:job needs 'calendar', 'every' or 'on_boot'")
-    refused(box, "[timer.job]\nevery = \"1h\"\n", "timer:job needs 'exec' or 'shell'")
-
-
 def test_two_states_are_not_about_one_unit(box):
     refused(box, "[timer.job]\nevery = \"1h\"\nshell = \"true\"\n[service.\"job.timer\"]\nrunning = true\n",
             "are both about job.timer")
     refused(box, "[service.a]\n[service.\"a.service\"]\n", "are both about a.service")
     refused(box, "[service.a]\nunit = { Service = { ExecStart = \"/bin/true\" } }\n"
                  "[file.\"/etc/systemd/system/a.service\"]\n", "are both about /etc/systemd/system/a.service")
-
-
-def test_a_quadlet(box):
-    box.write("/etc/systemd/system-generators/podman-system-generator",
-              "#!/bin/sh\nfor f in /etc/containers/systemd/*.container; do n=$(basename $f .container)\n"
-              "printf '[Service]\\nExecStart=/bin/sleep infinity\\n' >$1/$n.service; done\n", mode=0o755)
-    text = "[quadlet.\"web.container\"]\nrunning = true\nunit = { Container = { Image = \"x\" } }\n"
-    assert one(box, text)["result"] == "changed"
-    assert box.read("/etc/containers/systemd/web.container").endswith("[Container]\nImage=x\n")
-    assert active(box, "web.service") == "active"
-    assert one(box, text)["result"] == "ok"
-    refused(box, "[quadlet.web]\n", "'web' is no name of a quadlet")
 
 
 # ---- Of users ---------------------------------------------------------------------------------------------------
@@ -460,22 +423,3 @@ def test_below_a_root_units_are_enabled_by_links(box):
         "/usr/lib/systemd/system/app.service\n")
     assert box.run("readlink /srv/root/etc/systemd/system/old.service").stdout == "/dev/null\n"
     assert active(box, "app") == "inactive"
-
-
-@pytest.mark.parametrize("user", ["root", "ada"])
-def test_cron(box, user):
-    if user != "root":
-        box.run("useradd -m ada")
-    box.run("groupadd -f crontab; mkdir -p /var/spool/cron/crontabs; chgrp crontab /var/spool/cron/crontabs;"
-            " chmod 1730 /var/spool/cron/crontabs")
-    path = f"/var/spool/cron/crontabs/{user}"
-    text = f"[cron.a]\nuser = \"{user}\"\nminute = \"*/5\"\ncommand = \"x\"\n[cron.b]\nuser = \"{user}\"\nspecial = \"daily\"\ncommand = \"y\"\n"
-    assert once(box, text).summary["changed"] == 2
-    assert box.read(path) == "# agentd cron: a\n*/5 * * * * x\n# agentd end: a\n# agentd cron: b\n@daily y\n# agentd end: b\n"
-    assert box.run(f"stat -c '%U %G %a' {path}").stdout == f"{user} crontab 600\n"
-    assert once(box, text).summary["ok"] == 2
-    box.write(path, "# mine\n1 1 1 1 1 z\n" + box.read(path))
-    assert once(box, f"[cron.a]\nuser = \"{user}\"\nensure = \"absent\"\n").summary["changed"] == 1
-    assert box.read(path).startswith("# mine\n1 1 1 1 1 z\n# agentd cron: b\n")
-    refused(box, "[cron.a]\nminute = 60\ncommand = \"x\"\n",
-            "'minute' must be a number from 0 to 59, or a string as crontab(5) has it, like \"*/5\" or \"1-5\"")
