@@ -177,8 +177,8 @@ static void prepare_type(Loader *loader, const TypeEntry *type, const State *onl
         _cleanup_free_ char *why = NULL;
         int r;
 
-        question.states = arena_new_array(&loader->scratch, State *, loader->n_states);
-        for (uint32_t i = 0; i < loader->n_states; i++) {
+        question.states = arena_new_array(&loader->scratch, State *, only ? 1 : loader->n_states);
+        for (uint32_t i = only ? only->index : 0; i < loader->n_states; i++) {
                 State *state = loader->states[i];
 
                 if ((only && state != only) || state->type != type || state->broken || !state->data)

@@ -211,9 +211,10 @@ typedef struct State {
         const char *edits;   /* the file that it is about a part of; or NULL */
         const char **claims; /* paths that it owns besides that of its name */
         uint32_t n_claims, n_claims_allocated;
-        bool listens; /* to another */
-        bool broken;  /* has an error: it is not prepared */
-        bool nested;  /* its name had dots without quotes: what it seems to lack is no news */
+        const struct State *taken_by; /* of what is to be removed: who claims it now; NULL: nobody */
+        bool listens;                 /* to another */
+        bool broken;                  /* has an error: it is not prepared */
+        bool nested; /* its name had dots without quotes: what it seems to lack is no news */
 } State;
 
 /* Where the parameter is given; NULL: nowhere. */
@@ -442,6 +443,11 @@ void former_check(Loader *loader);
 void removals_make(Loader *loader);
 /* Their place in the graph: before directories and files that they lie in. */
 void removals_connect(Loader *loader);
+/*
+ * Takes them out of an order that cannot be, which is better than roles that do not load. waiting: by node, 0 for those that have
+ * their place. Return: whether there were any.
+ */
+bool removals_disconnect(Loader *loader, const uint32_t *waiting);
 
 /* role-setting.c */
 
