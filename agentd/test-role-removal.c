@@ -86,8 +86,8 @@ TEST(what_cannot_be_removed) {
 
 /* ---- What is removed ------------------------------------------------------------------------------------------- */
 
-/* With what was written down: ids and recipes, ended by NULL. */
-static void load_recipes(const char *role, const char *const *recipes) {
+/* With what was written down: ids and recipes, ended by NULL. explain: a state; NULL: none. */
+static void explain_recipes(const char *explain, const char *role, const char *const *recipes) {
         LoadOptions options = usual();
         json_t *removals = json_object();
 
@@ -96,12 +96,19 @@ static void load_recipes(const char *role, const char *const *recipes) {
         for (size_t i = 0; recipes[i]; i += 2)
                 ASSERT_OK(json_object_set_new(removals, recipes[i], json_string(recipes[i + 1])));
         options.removals = removals;
+        options.explain = explain;
         load_with(&options);
         json_decref(removals);
         if (*errors || !image)
                 fail_msg("not loaded:\n%s\n%s", errors, logged);
 }
 
+static void load_recipes(const char *role, const char *const *recipes) {
+        explain_recipes(NULL, role, recipes);
+}
+
+#define EXPLAIN(id, role, ...) \
+        explain_recipes((id), (role), (const char *const[]){ __VA_ARGS__ __VA_OPT__(, ) NULL })
 #define LOAD(role, ...) load_recipes((role), (const char *const[]){ __VA_ARGS__ __VA_OPT__(, ) NULL })
 
 static bool is_removal(const char *id) {
@@ -342,6 +349,48 @@ TEST(what_it_claims_is_in_directories) {
                                        "it: quadlet:k.volume is"));
 }
 
+/* "STATE why, STATE why" of a list of the explanation. */
+static const char *order(const char *list) {
+        static char text[1024];
+        json_t *json = json_loads(explained, 0, NULL), *entry;
+        size_t i;
+
+        ASSERT_NOT_NULL(json);
+        *text = 0;
+        json_array_foreach(json_object_get(json, list), i, entry)(void)
+                snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s%s %s", i > 0 ? ", " : "",
+                        json_string_value(json_object_get(entry, "state")),
+                        json_string_value(json_object_get(entry, "why")));
+        json_decref(json);
+        return text;
+}
+
+TEST(what_comes_before_and_after_is_explained) {
+        static const char roles[] =
+                "[file.\"" UNITS "\"]\nensure = \"directory\"\n[service.a]\nunit = { Service = { "
+                "ExecStart = \"/bin/a\" } }\ncheck_on = [\"file:/x\"]\n"
+                "[file.\"" UNITS "/a.service.d/x.conf\"]\ncontent = \"x\"\n[file.\"/x\"]\n";
+
+        EXPLAIN("service:a", roles, "file:" UNITS "/a.service.d/o.conf",
+                RECIPE(UNITS "/a.service.d/o.conf"));
+        ASSERT_STREQ(order("requires"),
+                "file:/x setting, file:" UNITS " parent, file:" UNITS
+                "/a.service.d/x.conf module, file:" UNITS "/a.service.d/o.conf content");
+        ASSERT_STREQ(order("required_by"), "");
+        EXPLAIN("file:" UNITS "/a.service.d/x.conf", roles);
+        ASSERT_STREQ(order("required_by"), "service:a module");
+        EXPLAIN("file:" UNITS, roles, "timer:t", GONE("timer", "t", ));
+        ASSERT_STREQ(order("required_by"),
+                "file:" UNITS "/a.service.d/x.conf parent, service:a parent, timer:t parent");
+        /* What is removed says nothing of others any more. */
+        EXPLAIN("file:" UNITS "/t.timer.d/x", "[file.\"" UNITS "/t.timer.d/x\"]\n", "timer:t",
+                GONE("timer", "t", ));
+        ASSERT_STREQ(order("required_by"), "timer:t parent");
+        EXPLAIN("timer:t", roles, "timer:t", GONE("timer", "t", ));
+        ASSERT_STREQ(explained,
+                "there is no state 'timer:t': no role declares it any more, and it is to be removed");
+}
+
 TEST(no_cycle_is_theirs) {
         LOAD(UNIT("a.service") "[file.\"" UNITS "/a.service.d\"]\nensure = \"directory\"\nrequires = "
                                "[\"service:a.service\"]\n",
@@ -421,5 +470,5 @@ RUN_TESTS(RUN_EDIT(how_a_state_is_removed_is_in_the_image), RUN_EDIT(a_tree_goes
         RUN_EDIT(what_cannot_be_made_is_told_and_waits), RUN_EDIT(what_is_no_recipe_is_forgotten),
         RUN_EDIT(what_is_wrong_with_one_is_told_of_each), RUN_EDIT(what_is_written_down_of_units_and_jobs),
         RUN_EDIT(what_another_one_claims_is_forgotten), RUN_EDIT(who_is_not_removed_leaves_nothing_behind),
-        RUN_EDIT(what_it_claims_is_in_directories), RUN_EDIT(no_cycle_is_theirs), RUN_EDIT(many_of_them),
-        RUN_EDIT(a_former_id_is_nobodys_now))
+        RUN_EDIT(what_it_claims_is_in_directories), RUN_EDIT(what_comes_before_and_after_is_explained),
+        RUN_EDIT(no_cycle_is_theirs), RUN_EDIT(many_of_them), RUN_EDIT(a_former_id_is_nobodys_now))
