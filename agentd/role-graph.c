@@ -10,6 +10,9 @@
 /* A glob that matches no more than so many states gets an edge to each; for more a group is made. */
 #define GROUP_MIN 8
 
+/* Who listens to whom is written down for each pair: a thousand that listen to a thousand. */
+#define LISTENERS_MAX 1000000
+
 void graph_add_edge(Loader *loader, uint32_t from, uint32_t to) {
         if (from == to)
                 return;
@@ -19,8 +22,16 @@ void graph_add_edge(Loader *loader, uint32_t from, uint32_t to) {
 }
 
 static void add_listener(Loader *loader, uint32_t to, const State *state, const Reference *reference) {
-        if (reference->listens == 0 || to == state->index)
+        if (reference->listens == 0 || to == state->index || loader->too_many_listen)
                 return;
+        if (loader->n_listeners == LISTENERS_MAX) {
+                diagnostics_add(&loader->diagnostics, reference->place,
+                        "more than %d pairs of states listen to each other; let one state stand for many, "
+                        "and others listen to that one",
+                        LISTENERS_MAX);
+                loader->too_many_listen = true;
+                return;
+        }
         loader->listeners = arena_grow(&loader->scratch, loader->listeners, loader->n_listeners,
                 &loader->n_listeners_allocated, sizeof(ImageListener));
         loader->listeners[loader->n_listeners++] =

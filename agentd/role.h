@@ -280,6 +280,7 @@ struct Loader {
         uint32_t n_belows, n_belows_allocated;
         ImageListener *listeners;
         uint32_t n_listeners, n_listeners_allocated;
+        bool too_many_listen; /* which was told */
         Trigger **triggers;
         uint32_t n_triggers, n_triggers_allocated;
         Map trigger_map;     /* name → trigger */
