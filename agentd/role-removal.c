@@ -380,8 +380,6 @@ static State *make(Removals *removals, const Role *role, TypeEntry *type, const 
                 return NULL;
         state_prepare(loader, state);
         if (loader->diagnostics.n == 0)
-                foreign_prepare_one(loader, state);
-        if (loader->diagnostics.n == 0)
                 return state;
         loader->n_states--;
         return NULL;
@@ -394,6 +392,12 @@ static bool is_recipe(const json_t *json) {
                json_is_object(json_object_get(json, "parameters"));
 }
 
+static void cannot_be_removed(Removals *removals, const char *id, const char *why) {
+        say(removals, LOG_WARNING, id,
+                arena_printf(
+                        &removals->loader->scratch, "is declared no more, and cannot be removed: %s", why));
+}
+
 static void remove_state(Removals *removals, const char *id, const json_t *recipe) {
         Loader *loader = removals->loader;
         const char *type_name = json_string_value(json_object_get(recipe, "type"));
@@ -404,10 +408,8 @@ static void remove_state(Removals *removals, const char *id, const json_t *recip
 
         type = type_find(loader, arena_strdup(&loader->scratch, type_name));
         if (!type || !type_can_be_absent(type->type)) {
-                say(removals, LOG_WARNING, id,
-                        arena_printf(&loader->scratch,
-                                "is declared no more, and cannot be removed: there is no state type '%s' "
-                                "that can be absent",
+                cannot_be_removed(removals, id,
+                        arena_printf(&loader->scratch, "there is no state type '%s' that can be absent",
                                 type_name));
                 return;
         }
@@ -415,12 +417,9 @@ static void remove_state(Removals *removals, const char *id, const json_t *recip
                 recipe);
         other = state ? find_owner(removals, state) : NULL;
         if (!state) {
-                const char *why = loader->diagnostics.n > 0 ? loader->diagnostics.list[0].message
-                                                            : "there are too many states";
-
-                say(removals, LOG_WARNING, id,
-                        arena_printf(
-                                &loader->scratch, "is declared no more, and cannot be removed: %s", why));
+                cannot_be_removed(removals, id,
+                        loader->diagnostics.n > 0 ? loader->diagnostics.list[0].message
+                                                  : "there are too many states");
         } else if (!streq(state->id, id))
                 loader_tell_forget(loader, id);
         else if (other)
@@ -435,6 +434,31 @@ static void remove_state(Removals *removals, const char *id, const json_t *recip
         /* Nothing of it stays behind. */
         loader->n_states = n_states;
         loader->n_belows = n_belows;
+}
+
+/* All together, since a program that hangs may take its time once, and not for each of them. */
+static void ask_programs(Removals *removals) {
+        Loader *loader = removals->loader;
+        uint32_t first = loader->n_declared, n = first;
+        const char **refusals = arena_new_array(&loader->scratch, const char *, loader->n_states - first);
+
+        foreign_prepare_removals(loader, refusals);
+        /* What a program refuses has nothing that comes after what is below. */
+        for (uint32_t i = first, below = 0; i < loader->n_states; i++) {
+                State *state = loader->states[i];
+
+                if (refusals[i - first]) {
+                        cannot_be_removed(removals, state->id, refusals[i - first]);
+                        continue;
+                }
+                while (below < loader->n_belows && loader->belows[below].state < i)
+                        below++;
+                for (; below < loader->n_belows && loader->belows[below].state == i; below++)
+                        loader->belows[below].state = n;
+                state->index = n;
+                loader->states[n++] = state;
+        }
+        loader->n_states = n;
 }
 
 void removals_make(Loader *loader) {
@@ -461,6 +485,7 @@ void removals_make(Loader *loader) {
                         loader_tell_forget(loader, id);
                 json_decref(recipe);
         }
+        ask_programs(&removals);
         loader->diagnostics = of_roles;
 }
 

@@ -516,8 +516,8 @@ struct AgentdWatch {
 /* foreign-prepare.c: the same for types of programs; first each state, then all together. */
 void foreign_state_prepare(Loader *loader, State *state);
 void foreign_prepare_all(Loader *loader);
-/* The latter for one alone. */
-void foreign_prepare_one(Loader *loader, State *state);
+/* The latter for what is to be removed. refusals: by state, from n_declared on, set to what is wrong with it. */
+void foreign_prepare_removals(Loader *loader, const char **refusals);
 
 /* role-graph.c */
 void graph_build(Loader *loader);

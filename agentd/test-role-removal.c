@@ -349,6 +349,30 @@ TEST(what_it_claims_is_in_directories) {
                                        "it: quadlet:k.volume is"));
 }
 
+TEST(programs_are_asked_about_all_of_them) {
+        put("modules/gone",
+                "#!/bin/sh\nread -r hello\necho "
+                "'{\"name\":\"gone\",\"version\":\"1\",\"protocol\":1,\"types\":[{"
+                "\"name\":\"gone\",\"prepare\":true,\"parameters\":[{\"name\":\"ensure\",\"choices\":["
+                "\"present\",\"absent\"],\"default\":\"present\"}]}]}'\n"
+                "while read -r line; do case $line in *gone:a*) echo "
+                "'{\"results\":[{\"index\":0,\"errors\":["
+                "{\"message\":\"no\"}]},{\"index\":1}]}' ;; *) exit 1 ;; esac; done\n");
+        ASSERT_OK(chmod(in("modules/gone"), 0755));
+        LOAD("", "gone:a", GONE("gone", "a", ), "service:s", GONE("service", "s", ), "gone:b",
+                GONE("gone", "b", ), "file:" UNITS "/s.service.d/x", RECIPE(UNITS "/s.service.d/x"));
+        ASSERT_EQ(image_n_states(image), 3);
+        ASSERT_TRUE(is_removal("gone:b"));
+        ASSERT_TRUE(comes_after("service:s", "file:" UNITS "/s.service.d/x"));
+        ASSERT_NOT_NULL(strstr(logged, "gone:a is declared no more, and cannot be removed: no\n"));
+        LOAD("", "gone:c", GONE("gone", "c", ), "gone:d", GONE("gone", "d", ));
+        ASSERT_EQ(image_n_states(image), 0);
+        ASSERT_NOT_NULL(strstr(logged,
+                "gone:d is declared no more, and cannot be removed: the program was asked about it, and "));
+        ASSERT_EQ(json_array_size(forgotten), 0);
+        ASSERT_OK(unlink(in("modules/gone")));
+}
+
 /* "STATE why, STATE why" of a list of the explanation. */
 static const char *order(const char *list) {
         static char text[1024];
@@ -471,4 +495,5 @@ RUN_TESTS(RUN_EDIT(how_a_state_is_removed_is_in_the_image), RUN_EDIT(a_tree_goes
         RUN_EDIT(what_is_wrong_with_one_is_told_of_each), RUN_EDIT(what_is_written_down_of_units_and_jobs),
         RUN_EDIT(what_another_one_claims_is_forgotten), RUN_EDIT(who_is_not_removed_leaves_nothing_behind),
         RUN_EDIT(what_it_claims_is_in_directories), RUN_EDIT(what_comes_before_and_after_is_explained),
-        RUN_EDIT(no_cycle_is_theirs), RUN_EDIT(many_of_them), RUN_EDIT(a_former_id_is_nobodys_now))
+        RUN_EDIT(no_cycle_is_theirs), RUN_EDIT(programs_are_asked_about_all_of_them), RUN_EDIT(many_of_them),
+        RUN_EDIT(a_former_id_is_nobodys_now))
