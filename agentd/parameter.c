@@ -509,15 +509,6 @@ static int fail_mode(Conversion *c, const Value *value, const AgentdParameter *p
                 (uint64_t) value->integer, digits);
 }
 
-static bool is_record(const AgentdParameter *parameter) {
-        return (uint32_t) parameter->type == AGENTD_RECORD && parameter->fields && parameter->fields[0].name;
-}
-
-static int fail_record(Conversion *c, const Value *value, const AgentdParameter *parameter) {
-        return fail(c, value, parameter, "is %s; it must be a table like { %s = … }", value_kind(value),
-                parameter->fields[0].name);
-}
-
 static int convert(Conversion *c, const AgentdParameter *parameter, const Value *value, AgentdValue *ret) {
         Value rendered;
         int r;
@@ -583,9 +574,9 @@ static int convert(Conversion *c, const AgentdParameter *parameter, const Value 
         if (value->type == VALUE_INTEGER && (uint32_t) parameter->type == AGENTD_TIMESPAN)
                 return fail(c, value, parameter, "is no number of seconds that can be; it must be %s",
                         parameter_wants(parameter->type));
-        /* A string may stand for a table: "{{vars.point}}". */
-        if (is_record(parameter) && (value->type != VALUE_STRING || is_literal(c, parameter)))
-                return fail_record(c, value, parameter);
+        if ((uint32_t) parameter->type == AGENTD_RECORD && parameter->fields && parameter->fields[0].name)
+                return fail(c, value, parameter, "is %s; it must be a table like { %s = … }",
+                        value_kind(value), parameter->fields[0].name);
         if (value->type != VALUE_STRING)
                 return fail(c, value, parameter, "is %s; it must be %s", value_kind(value),
                         parameter_wants(parameter->type));
@@ -610,8 +601,6 @@ static int convert(Conversion *c, const AgentdParameter *parameter, const Value 
         }
         if ((uint32_t) parameter->type == AGENTD_STRING)
                 return convert_string(c, parameter, &rendered, ret);
-        if (is_record(parameter))
-                return fail_record(c, &rendered, parameter);
 
         if (memchr(rendered.text, 0, rendered.size))
                 return fail(c, value, parameter, "has a NUL in it; it must be %s",
