@@ -59,7 +59,20 @@ typedef struct Question {
         State **states;
         size_t n;
         bool hide; /* one of them is sensitive */
+        const char **
+                refusals; /* of what is to be removed: by state, from n_declared on, what is wrong; NULL: errors
+                                * become diagnostics */
 } Question;
+
+static void refuse_removal(const Question *question, size_t i, const char *text) {
+        const State *state = question->states[i];
+        const char **why = &question->refusals[state->index - question->loader->n_declared];
+
+        if (!*why)
+                *why = state->flags & IMAGE_STATE_SENSITIVE
+                               ? "its module refuses it; why is not shown, as the state is sensitive"
+                               : arena_strdup(&question->loader->scratch, text);
+}
 
 static void on_log(void *userdata, int level, const char *text) {
         const Question *question = userdata;
@@ -75,6 +88,10 @@ static void on_error(void *userdata, size_t i, const char *parameter, const char
         AgentdPrepare prepare = { .loader = question->loader, .state = question->states[i] };
         int index = -1;
 
+        if (question->refusals) {
+                refuse_removal(question, i, text);
+                return;
+        }
         for (uint32_t k = 0; parameter && k < question->type->n_parameters; k++)
                 if (streq(question->type->type->parameters[k].name, parameter))
                         index = (int) k;
@@ -171,17 +188,18 @@ static int ask(Question *question, char **reterr) {
         return r;
 }
 
-/* only: of this state; NULL: of all. */
-static void prepare_type(Loader *loader, const TypeEntry *type, const State *only) {
-        Question question = { .loader = loader, .type = type };
+/* refusals: of what is to be removed; NULL: of what is declared. */
+static void prepare_type(Loader *loader, const TypeEntry *type, const char **refusals) {
+        Question question = { .loader = loader, .type = type, .refusals = refusals };
+        uint32_t first = refusals ? loader->n_declared : 0;
         _cleanup_free_ char *why = NULL;
         int r;
 
-        question.states = arena_new_array(&loader->scratch, State *, loader->n_states);
-        for (uint32_t i = 0; i < loader->n_states; i++) {
+        question.states = arena_new_array(&loader->scratch, State *, loader->n_states - first);
+        for (uint32_t i = first; i < loader->n_states; i++) {
                 State *state = loader->states[i];
 
-                if ((only && state != only) || state->type != type || state->broken || !state->data)
+                if (state->type != type || state->broken || !state->data)
                         continue;
                 question.states[question.n++] = state;
                 question.hide = question.hide || state->flags & IMAGE_STATE_SENSITIVE;
@@ -189,24 +207,29 @@ static void prepare_type(Loader *loader, const TypeEntry *type, const State *onl
         if (question.n == 0)
                 return;
         r = ask(&question, &why);
-        if (r < 0)
+        for (size_t i = 0; refusals && r < 0 && i < question.n; i++)
+                refuse_removal(&question, i,
+                        arena_printf(&loader->scratch, "the program was asked about it, and %s",
+                                why ?: strerror(-r)));
+        if (r < 0 && !refusals)
                 diagnostics_add(&loader->diagnostics, (Place){ .file = type->module->path },
                         "the program was asked about the states of type '%s', and %s", type->name,
                         why ?: strerror(-r));
 }
 
-void foreign_prepare_one(Loader *loader, State *state) {
-        const Module *module = state->type->module;
-
-        if (module->foreign && foreign_type(module, state->type->type)->prepare)
-                prepare_type(loader, state->type, state);
-}
-
-void foreign_prepare_all(Loader *loader) {
+static void prepare_all(Loader *loader, const char **refusals) {
         for (uint32_t i = 0; i < loader->n_types; i++) {
                 const TypeEntry *type = loader->types[i];
 
                 if (type->module->foreign && foreign_type(type->module, type->type)->prepare)
-                        prepare_type(loader, type, NULL);
+                        prepare_type(loader, type, refusals);
         }
+}
+
+void foreign_prepare_all(Loader *loader) {
+        prepare_all(loader, NULL);
+}
+
+void foreign_prepare_removals(Loader *loader, const char **refusals) {
+        prepare_all(loader, refusals);
 }

@@ -23,6 +23,7 @@ struct Load {
         json_t *diagnostics;
         json_t *warnings;
         json_t *forgotten;
+        size_t n_forgotten_max;
         LoadFile *files;
         size_t n_files, n_files_allocated, files_bytes;
         char *explanation; /* NULL: none */
@@ -152,7 +153,7 @@ static int handle_log(Load *load, MessageReader *reader) {
 static int handle_forget(Load *load, MessageReader *reader) {
         _cleanup_free_ char *id = message_get_string(reader);
 
-        if (!id)
+        if (!id || json_array_size(load->forgotten) >= load->n_forgotten_max)
                 return -EBADMSG;
         return json_array_append_new(load->forgotten, json_string(id)) < 0 ? -ENOMEM : 0;
 }
@@ -361,6 +362,7 @@ int load_start(sd_event *event, const LoadOptions *options, const LoadHandlers *
                 .diagnostics = json_array(),
                 .warnings = json_array(),
                 .forgotten = json_array(),
+                .n_forgotten_max = json_object_size(options->removals),
         };
         if (!load->diagnostics || !load->warnings || !load->forgotten)
                 return -ENOMEM;

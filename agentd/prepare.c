@@ -79,6 +79,11 @@ void agentd_prepare_claim(AgentdPrepare *prepare, const char *thing) {
 
         if (other == state)
                 return;
+        /* What is to be removed takes nothing from anybody. */
+        if (other && state->flags & IMAGE_STATE_REMOVAL) {
+                state->taken_by = state->taken_by ?: other;
+                return;
+        }
         if (other) {
                 const char *colon = strchr(thing, ':');
 
@@ -89,7 +94,8 @@ void agentd_prepare_claim(AgentdPrepare *prepare, const char *thing) {
                 return;
         }
         thing = arena_strdup(&loader->scratch, thing);
-        map_put(map, &loader->scratch, thing, state->index);
+        if (!(state->flags & IMAGE_STATE_REMOVAL))
+                map_put(map, &loader->scratch, thing, state->index);
         if (*thing != '/')
                 return;
         state->claims = arena_grow(&loader->scratch, state->claims, state->n_claims,

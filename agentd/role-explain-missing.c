@@ -81,12 +81,12 @@ static const Override *find_removal(Loader *loader, const char *id) {
 static const char *suggestion(Loader *loader, const char *id) {
         const char **ids, *meant;
 
-        if (loader->n_states > SUGGESTED_AMONG)
+        if (loader->n_declared > SUGGESTED_AMONG)
                 return "";
-        ids = arena_new_array(&loader->scratch, const char *, loader->n_states);
-        for (uint32_t i = 0; i < loader->n_states; i++)
+        ids = arena_new_array(&loader->scratch, const char *, loader->n_declared);
+        for (uint32_t i = 0; i < loader->n_declared; i++)
                 ids[i] = loader->states[i]->id;
-        meant = suggest(id, ids, loader->n_states);
+        meant = suggest(id, ids, loader->n_declared);
         return meant ? arena_printf(&loader->scratch, "; did you mean '%s'?", meant) : "";
 }
 
@@ -118,6 +118,12 @@ const char *explain_missing(Loader *loader, const char *id) {
                                 "it%s",
                                 id, PLACE(member->place), suggestion(loader, id));
         }
+        for (uint32_t i = loader->n_declared; i < loader->n_states; i++)
+                if (streq(loader->states[i]->id, id))
+                        return arena_printf(arena,
+                                "there is no state '%s': no role declares it any more, and it is to be "
+                                "removed",
+                                id);
         if (loader->options->explain_glob && strpbrk(id, "*?["))
                 return arena_printf(arena, "no state matches '%s'", id);
         return arena_printf(arena, "there is no state '%s'%s", id, suggestion(loader, id));

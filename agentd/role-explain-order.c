@@ -11,6 +11,7 @@ typedef struct Order {
         Explain *explain;
         json_t *lists[2]; /* requires, required_by */
         uint32_t counts[2];
+        const State *last[2]; /* that was added without a setting */
         bool failed;
 } Order;
 
@@ -49,6 +50,10 @@ static void add(Order *order, bool after, const State *other, const char *why, c
         const char *setting = by ? setting_at(order->explain->loader, by, &reference->place) : NULL;
         json_t *entry;
 
+        /* One that owns several paths comes once. */
+        if (!by && order->last[!after] == other)
+                return;
+        order->last[!after] = by ? NULL : other;
         if (other == order->explain->state || order->counts[!after]++ >= EXPLAIN_ORDER_MAX)
                 return;
         entry = json_pack("{s:o, s:s, s:s?, s:o, s:o}", "state",
@@ -89,7 +94,7 @@ static void add_references(Order *order, const State *state) {
                                 add_reference(order, state, explained, reference);
                         continue;
                 }
-                for (uint32_t k = 0; k < loader->n_states; k++)
+                for (uint32_t k = 0; k < loader->n_declared; k++)
                         if (graph_is_meant(reference, loader->states[k]))
                                 add_reference(order, state, loader->states[k], reference);
         }
@@ -103,6 +108,8 @@ static void add_path(Order *order, const State *state, const char *path) {
         if (!owner || (owner != explained && state != explained))
                 return;
         gone = owner->path_kind == AGENTD_PATH_ABSENT;
+        if (!gone && owner->path_kind != AGENTD_PATH_DIRECTORY && owner->path_kind != AGENTD_PATH_TREE)
+                return;
         add(order, (state == explained) != gone, state == explained ? owner : state,
                 gone ? "content" : "parent", NULL, NULL);
 }
@@ -117,22 +124,80 @@ static void add_edited(Order *order, const State *state) {
                 add(order, state == explained, state == explained ? owner : state, "edited", NULL, NULL);
 }
 
+static bool is_below(const char *path, const char *directory) {
+        const char *rest = startswith(path, directory);
+
+        return rest && *rest == '/';
+}
+
+static bool owns_below(const State *state, const char *directory) {
+        if ((state->type->type->flags & AGENTD_NAME_IS_PATH) && is_below(state->name, directory))
+                return true;
+        for (uint32_t i = 0; i < state->n_claims; i++)
+                if (is_below(state->claims[i], directory))
+                        return true;
+        return false;
+}
+
+/* Whose module has said that it comes after all that is in a directory. */
+static void add_belows(Order *order) {
+        const Loader *loader = order->explain->loader;
+        const State *explained = order->explain->state;
+
+        for (uint32_t i = 0; i < loader->n_belows; i++) {
+                const Below *below = &loader->belows[i];
+
+                if (below->state >= loader->n_declared)
+                        continue;
+                if (below->state != explained->index) {
+                        if (owns_below(explained, below->path))
+                                add(order, false, loader->states[below->state], "module", NULL, NULL);
+                        continue;
+                }
+                for (uint32_t k = 0; k < loader->n_declared; k++)
+                        if (owns_below(loader->states[k], below->path))
+                                add(order, true, loader->states[k], "module", NULL, NULL);
+        }
+}
+
+/* What is to be removed: below the state, before it goes or after it is right. */
+static void add_removals(Order *order) {
+        const Loader *loader = order->explain->loader;
+        uint32_t explained = order->explain->state->index;
+
+        if (loader->n_declared == loader->n_states)
+                return;
+        for (uint32_t i = 0; i < loader->n_edges; i++) {
+                const Edge *edge = &loader->edges[i];
+                bool after = edge->to == explained;
+                uint32_t other = after ? edge->from : edge->to;
+
+                if ((after || edge->from == explained) && other >= loader->n_declared &&
+                        other < loader->n_states)
+                        add(order, after, loader->states[other], after ? "content" : "parent", NULL, NULL);
+        }
+}
+
 int explain_order(Explain *explain, json_t *object) {
         Order order = { .explain = explain, .lists = { json_array(), json_array() } };
         const Loader *loader = explain->loader;
         int r;
 
-        for (uint32_t i = 0; i < loader->n_states; i++) {
+        for (uint32_t i = 0; i < loader->n_declared; i++) {
                 const State *state = loader->states[i];
 
                 add_references(&order, state);
                 if (state->type->type->flags & AGENTD_NAME_IS_PATH)
                         add_path(&order, state, state->name);
+                for (uint32_t k = 0; k < state->n_claims; k++)
+                        add_path(&order, state, state->claims[k]);
                 if (state->edits) {
                         add_edited(&order, state);
                         add_path(&order, state, state->edits);
                 }
         }
+        add_belows(&order);
+        add_removals(&order);
         r = json_object_set_new(object, "requires", order.lists[0]);
         if (json_object_set_new(object, "n_requires", json_integer(order.counts[0])) < 0)
                 r = -1;

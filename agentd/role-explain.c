@@ -386,7 +386,7 @@ static int print_state(Loader *loader, FILE *f, const State *state) {
 static int print_matches(Loader *loader, FILE *f, const char *pattern, uint32_t *ret_n) {
         int r = 0;
 
-        for (uint32_t i = 0; i < loader->n_states && r >= 0; i++) {
+        for (uint32_t i = 0; i < loader->n_declared && r >= 0; i++) {
                 if (fnmatch(pattern, loader->states[i]->id, 0) != 0)
                         continue;
                 if (ftell(f) > (long) (LOAD_EXPLANATION_MAX / 2)) {

@@ -10,6 +10,9 @@
 /* A glob that matches no more than so many states gets an edge to each; for more a group is made. */
 #define GROUP_MIN 8
 
+/* Who listens to whom is written down for each pair: a thousand that listen to a thousand. */
+#define LISTENERS_MAX 1000000
+
 void graph_add_edge(Loader *loader, uint32_t from, uint32_t to) {
         if (from == to)
                 return;
@@ -19,8 +22,16 @@ void graph_add_edge(Loader *loader, uint32_t from, uint32_t to) {
 }
 
 static void add_listener(Loader *loader, uint32_t to, const State *state, const Reference *reference) {
-        if (reference->listens == 0 || to == state->index)
+        if (reference->listens == 0 || to == state->index || loader->too_many_listen)
                 return;
+        if (loader->n_listeners == LISTENERS_MAX) {
+                diagnostics_add(&loader->diagnostics, reference->place,
+                        "more than %d pairs of states listen to each other; let one state stand for many, "
+                        "and others listen to that one",
+                        LISTENERS_MAX);
+                loader->too_many_listen = true;
+                return;
+        }
         loader->listeners = arena_grow(&loader->scratch, loader->listeners, loader->n_listeners,
                 &loader->n_listeners_allocated, sizeof(ImageListener));
         loader->listeners[loader->n_listeners++] =
@@ -353,12 +364,13 @@ static void report_cycle(Loader *loader, const uint32_t *needs, uint32_t start) 
                 "the states wait for each other in a cycle: %s requires %s", text, node_name(loader, first));
 }
 
-static void find_cycles(Loader *loader) {
+/* By node, for how many others it still waits when all has been done that can be; NULL: nobody waits. */
+static const uint32_t *find_waiting(Loader *loader) {
         uint32_t n = loader->n_states + loader->n_groups, n_done = 0, top = 0;
         uint32_t *waiting = arena_new_array(&loader->scratch, uint32_t, n);
         uint32_t *first = arena_new_array(&loader->scratch, uint32_t, n + 1);
         uint32_t *next = arena_new_array(&loader->scratch, uint32_t, loader->n_edges);
-        uint32_t *stack = arena_new_array(&loader->scratch, uint32_t, n), *needs = first, *seen = stack;
+        uint32_t *stack = arena_new_array(&loader->scratch, uint32_t, n);
 
         for (uint32_t i = 0; i < loader->n_edges; i++) {
                 waiting[loader->edges[i].to]++;
@@ -387,17 +399,20 @@ static void find_cycles(Loader *loader) {
                         if (--waiting[next[k]] == 0)
                                 stack[top++] = next[k];
         }
-        if (n_done == n)
-                return;
+        return n_done == n ? NULL : waiting;
+}
 
-        /* Of those that are left, each needs another that is left: follow until a circle closes. */
-        needs = arena_new_array(&loader->scratch, uint32_t, n);
+/* Of those that wait each needs another that does: follow until a circle closes. */
+static void report_cycles(Loader *loader, const uint32_t *waiting) {
+        uint32_t n = loader->n_states + loader->n_groups;
+        uint32_t *needs = arena_new_array(&loader->scratch, uint32_t, n);
+        uint32_t *seen = arena_new_array(&loader->scratch, uint32_t, n);
+
         for (uint32_t i = 0; i < n; i++)
                 needs[i] = UINT32_MAX;
         for (uint32_t i = 0; i < loader->n_edges; i++)
                 if (waiting[loader->edges[i].from] > 0 && waiting[loader->edges[i].to] > 0)
                         needs[loader->edges[i].to] = loader->edges[i].from;
-        seen = arena_new_array(&loader->scratch, uint32_t, n);
         for (uint32_t i = 0; i < n; i++) {
                 uint32_t node = i;
 
@@ -412,6 +427,7 @@ static void find_cycles(Loader *loader) {
 
 void graph_build(Loader *loader) {
         Graph graph = { .loader = loader };
+        const uint32_t *waiting;
 
         for (uint32_t i = 0; i < loader->n_declared; i++) {
                 const State *state = loader->states[i];
@@ -429,5 +445,9 @@ void graph_build(Loader *loader) {
         }
         connect_belows(loader);
         removals_connect(loader);
-        find_cycles(loader);
+        waiting = find_waiting(loader);
+        if (waiting && removals_disconnect(loader, waiting))
+                waiting = find_waiting(loader);
+        if (waiting)
+                report_cycles(loader, waiting);
 }

@@ -224,6 +224,9 @@ typedef struct Removals {
         Loader *loader;
         Map above; /* what something declared is in: directories above it, the file that it edits → state */
         bool above_is_known;
+        Map edited; /* file → the last declared state that edits it */
+        uint32_t *
+                next; /* by state: the next one that edits the same file; NULL: nothing of that is known yet */
 } Removals;
 
 static void say(Removals *removals, int level, const char *id, const char *why) {
@@ -260,6 +263,8 @@ static const State *find_in(Removals *removals, const char *path) {
                 if ((state->type->type->flags & AGENTD_NAME_IS_PATH) &&
                         state->path_kind != AGENTD_PATH_ABSENT)
                         note_above(removals, state->name, i);
+                for (uint32_t k = 0; k < state->n_claims && !is_absent(state); k++)
+                        note_above(removals, state->claims[k], i);
                 /* Nor does a file go that others edit. */
                 if (state->edits && !is_absent(state)) {
                         map_put(&removals->above, &loader->scratch, state->edits, i);
@@ -298,7 +303,7 @@ static const Role *find_role(Removals *removals, const char *name) {
 /* Whether another state says the same line, block or section of a file, under another name. */
 static bool is_about_the_same(const State *state, const State *removal) {
         const AgentdParameter *parameters = state->type->type->parameters;
-        bool same = true;
+        bool same = true, told = false;
 
         if (state->type != removal->type || !streq_ptr(state->edits, removal->edits) || is_absent(state))
                 return false;
@@ -311,17 +316,40 @@ static bool is_about_the_same(const State *state, const State *removal) {
                 a = to_json(&parameters[i], &state->parameters[i]);
                 b = to_json(&parameters[i], &removal->parameters[i]);
                 same = json_equal(a, b);
+                told = told || !(parameters[i].flags & (AGENTD_PATH | AGENTD_USER));
                 json_decref(a);
                 json_decref(b);
         }
-        return same;
+        /* Where nothing says what in the file is meant, the name does. */
+        return same && told;
+}
+
+/* The last declared state that edits the file, as in `next`; MAP_NOT_FOUND: none does. */
+static uint32_t find_editor(Removals *removals, const char *path) {
+        Loader *loader = removals->loader;
+
+        if (!removals->next) {
+                removals->next = arena_new_array(&loader->scratch, uint32_t, loader->n_declared);
+                for (uint32_t i = 0; i < loader->n_declared; i++) {
+                        const char *edits = loader->states[i]->edits;
+
+                        if (!edits)
+                                continue;
+                        removals->next[i] = map_get(&removals->edited, edits);
+                        map_put(&removals->edited, &loader->scratch, edits, i);
+                }
+        }
+        return map_get(&removals->edited, path);
 }
 
 /* Who has it now, so that it is no longer ours to remove; NULL. */
-static const State *find_owner(const Loader *loader, const State *removal) {
-        const State *owner = NULL;
+static const State *find_owner(Removals *removals, const State *removal) {
+        const Loader *loader = removals->loader;
+        const State *owner = removal->taken_by;
         uint32_t i;
 
+        if (owner)
+                return owner;
         if (removal->type->type->flags & AGENTD_NAME_IS_PATH) {
                 i = map_get(&loader->paths, removal->name);
                 owner = i == MAP_NOT_FOUND ? NULL : loader->states[i];
@@ -329,8 +357,9 @@ static const State *find_owner(const Loader *loader, const State *removal) {
                 i = map_get(&loader->paths, removal->edits);
                 if (i != MAP_NOT_FOUND && loader->states[i]->path_kind != AGENTD_PATH_EDITABLE)
                         owner = loader->states[i];
-                for (i = 0; !owner && i < loader->n_declared; i++)
-                        if (loader->states[i]->edits && is_about_the_same(loader->states[i], removal))
+                for (i = find_editor(removals, removal->edits); !owner && i != MAP_NOT_FOUND;
+                        i = removals->next[i])
+                        if (is_about_the_same(loader->states[i], removal))
                                 owner = loader->states[i];
         }
         return owner;
@@ -341,7 +370,6 @@ static State *make(Removals *removals, const Role *role, TypeEntry *type, const 
         Loader *loader = removals->loader;
         const char *name = json_string_value(json_object_get(recipe, "name"));
         Value *settings = arena_new(&loader->scratch, Value);
-        uint32_t before = loader->diagnostics.n;
         State *state;
 
         if (loader->n_states == STATES_MAX)
@@ -351,9 +379,7 @@ static State *make(Removals *removals, const Role *role, TypeEntry *type, const 
         if (!state)
                 return NULL;
         state_prepare(loader, state);
-        if (loader->diagnostics.n == before)
-                foreign_prepare_one(loader, state);
-        if (loader->diagnostics.n == before)
+        if (loader->diagnostics.n == 0)
                 return state;
         loader->n_states--;
         return NULL;
@@ -366,66 +392,92 @@ static bool is_recipe(const json_t *json) {
                json_is_object(json_object_get(json, "parameters"));
 }
 
+static void cannot_be_removed(Removals *removals, const char *id, const char *why) {
+        say(removals, LOG_WARNING, id,
+                arena_printf(
+                        &removals->loader->scratch, "is declared no more, and cannot be removed: %s", why));
+}
+
 static void remove_state(Removals *removals, const char *id, const json_t *recipe) {
         Loader *loader = removals->loader;
         const char *type_name = json_string_value(json_object_get(recipe, "type"));
-        uint32_t before = loader->diagnostics.n;
+        uint32_t n_states = loader->n_states, n_belows = loader->n_belows;
         const State *other;
         TypeEntry *type;
         State *state;
 
         type = type_find(loader, arena_strdup(&loader->scratch, type_name));
         if (!type || !type_can_be_absent(type->type)) {
-                loader->diagnostics.n = before;
-                say(removals, LOG_WARNING, id,
-                        arena_printf(&loader->scratch,
-                                "is declared no more, and cannot be removed: there is no state type '%s' "
-                                "that can be absent",
+                cannot_be_removed(removals, id,
+                        arena_printf(&loader->scratch, "there is no state type '%s' that can be absent",
                                 type_name));
                 return;
         }
         state = make(removals, find_role(removals, json_string_value(json_object_get(recipe, "role"))), type,
                 recipe);
+        other = state ? find_owner(removals, state) : NULL;
         if (!state) {
-                const char *why = loader->diagnostics.n > before ? loader->diagnostics.list[before].message
-                                                                 : "there are too many states";
-
-                loader->diagnostics.n = before;
-                say(removals, LOG_WARNING, id,
-                        arena_printf(
-                                &loader->scratch, "is declared no more, and cannot be removed: %s", why));
-                return;
-        }
-        if (!streq(state->id, id)) {
+                cannot_be_removed(removals, id,
+                        loader->diagnostics.n > 0 ? loader->diagnostics.list[0].message
+                                                  : "there are too many states");
+        } else if (!streq(state->id, id))
                 loader_tell_forget(loader, id);
-                loader->n_states--;
-                return;
-        }
-        other = find_owner(loader, state);
-        if (other)
+        else if (other)
                 forget(removals, id, other);
         else if (type->type->flags & AGENTD_NAME_IS_PATH && (other = find_in(removals, state->name)))
                 say(removals, LOG_WARNING, id,
                         arena_printf(&loader->scratch,
                                 "is declared no more, and is removed once nothing is declared in it: %s is",
                                 other->id));
-        if (other)
-                loader->n_states--;
+        else
+                return;
+        /* Nothing of it stays behind. */
+        loader->n_states = n_states;
+        loader->n_belows = n_belows;
+}
+
+/* All together, since a program that hangs may take its time once, and not for each of them. */
+static void ask_programs(Removals *removals) {
+        Loader *loader = removals->loader;
+        uint32_t first = loader->n_declared, n = first;
+        const char **refusals = arena_new_array(&loader->scratch, const char *, loader->n_states - first);
+
+        foreign_prepare_removals(loader, refusals);
+        /* What a program refuses has nothing that comes after what is below. */
+        for (uint32_t i = first, below = 0; i < loader->n_states; i++) {
+                State *state = loader->states[i];
+
+                if (refusals[i - first]) {
+                        cannot_be_removed(removals, state->id, refusals[i - first]);
+                        continue;
+                }
+                while (below < loader->n_belows && loader->belows[below].state < i)
+                        below++;
+                for (; below < loader->n_belows && loader->belows[below].state == i; below++)
+                        loader->belows[below].state = n;
+                state->index = n;
+                loader->states[n++] = state;
+        }
+        loader->n_states = n;
 }
 
 void removals_make(Loader *loader) {
         Removals removals = { .loader = loader };
+        const Diagnostics of_roles = loader->diagnostics;
         const char *id;
         json_t *text;
 
         loader->n_declared = loader->n_states;
         if (loader->diagnostics.n > 0)
                 return;
+        /* What is wrong with one is told in the log, and is no error of the roles. */
+        loader->diagnostics = (Diagnostics){ .arena = &loader->scratch };
         json_object_foreach((json_t *) loader->options->removals, id, text) {
                 json_t *recipe;
 
                 if (loader_state(loader, id) || map_get(&loader->former, id) != MAP_NOT_FOUND)
                         continue;
+                diagnostics_clear(&loader->diagnostics);
                 recipe = json_loads(json_string_value(text) ?: "", JSON_ALLOW_NUL, NULL);
                 if (is_recipe(recipe))
                         remove_state(&removals, id, recipe);
@@ -433,6 +485,8 @@ void removals_make(Loader *loader) {
                         loader_tell_forget(loader, id);
                 json_decref(recipe);
         }
+        ask_programs(&removals);
+        loader->diagnostics = of_roles;
 }
 
 /* ---- Their order ----------------------------------------------------------------------------------------------- */
@@ -476,7 +530,27 @@ void removals_connect(Loader *loader) {
 
                 if (state->type->type->flags & AGENTD_NAME_IS_PATH)
                         connect_above(loader, &removed, state, state->name);
+                for (uint32_t k = 0; k < state->n_claims; k++)
+                        connect_above(loader, &removed, state, state->claims[k]);
                 if (state->edits && !connect_path(loader, &removed, state, state->edits))
                         connect_above(loader, &removed, state, state->edits);
         }
+}
+
+static bool is_removal(const Loader *loader, uint32_t node) {
+        return node >= loader->n_declared && node < loader->n_states;
+}
+
+bool removals_disconnect(Loader *loader, const uint32_t *waiting) {
+        uint32_t n = 0, n_before = loader->n_edges;
+
+        for (uint32_t i = 0; i < n_before; i++) {
+                const Edge edge = loader->edges[i];
+
+                if (!(is_removal(loader, edge.from) || is_removal(loader, edge.to)) ||
+                        waiting[edge.from] == 0 || waiting[edge.to] == 0)
+                        loader->edges[n++] = edge;
+        }
+        loader->n_edges = n;
+        return n < n_before;
 }

@@ -56,28 +56,35 @@ static void set_recursive(Names *names, Trigger *trigger, const char *name, cons
 /* A line each, as agentd_watch_tree() has it. */
 static void set_exclude(Names *names, Trigger *trigger, const char *name, const Value *value) {
         Loader *loader = names->loader;
-        const char *all = "";
+        const char **texts;
+        size_t size = 1;
+        char *all;
 
         if (!loader_wants(
                     loader, value, VALUE_ARRAY, name, "an array of patterns like [\"cache\", \"*.tmp\"]")) {
                 trigger->broken = true;
                 return;
         }
+        texts = arena_new_array(&loader->scratch, const char *, value->n_items);
         VALUE_FOREACH_ITEM(item, value) {
                 const char *text = get_text(names, trigger, name, item);
-                size_t n = text ? strlen(text) : 0;
 
-                if (!text)
-                        continue;
-                if (strchr(text, '\n')) {
+                if (text && strchr(text, '\n'))
                         refuse(names, trigger, item->place, "a pattern of 'exclude' has more than one line");
-                        continue;
+                else if (text) {
+                        texts[item - value->items] = text;
+                        size += strlen(text) + 1;
                 }
-                if (n > 1 && text[n - 1] == '/')
-                        n--;
-                all = arena_printf(&loader->scratch, "%s%.*s\n", all, (int) n, text);
         }
-        trigger->exclude = all;
+        trigger->exclude = all = arena_alloc(&loader->scratch, size);
+        for (uint32_t i = 0; i < value->n_items; i++) {
+                size_t n = texts[i] ? strlen(texts[i]) : 0;
+
+                if (n > 1 && texts[i][n - 1] == '/')
+                        n--;
+                if (n > 0)
+                        all += sprintf(all, "%.*s\n", (int) n, texts[i]);
+        }
         trigger->exclude_place = value->place;
 }
 
@@ -267,11 +274,15 @@ const char *trigger_key(size_t i, const char **ret_schema, const char **ret_docu
 /* ---- States ---------------------------------------------------------------------------------------------------- */
 
 static void unknown_trigger(Loader *loader, const TriggerReference *reference) {
-        const char **names = arena_new_array(&loader->scratch, const char *, loader->n_triggers), *meant;
+        const char **names, *meant = NULL;
 
-        for (uint32_t i = 0; i < loader->n_triggers; i++)
-                names[i] = loader->triggers[i]->name;
-        meant = suggest(reference->name, names, loader->n_triggers);
+        /* Of the first ones only: each is compared with all. */
+        if (loader->diagnostics.n < 100) {
+                names = arena_new_array(&loader->scratch, const char *, loader->n_triggers);
+                for (uint32_t i = 0; i < loader->n_triggers; i++)
+                        names[i] = loader->triggers[i]->name;
+                meant = suggest(reference->name, names, loader->n_triggers);
+        }
         diagnostics_add(&loader->diagnostics, reference->place, "there is no trigger '%s'%s%s%s",
                 reference->name, meant ? "; did you mean 'trigger:" : "", meant ?: "", meant ? "'?" : "");
 }

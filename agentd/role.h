@@ -211,9 +211,10 @@ typedef struct State {
         const char *edits;   /* the file that it is about a part of; or NULL */
         const char **claims; /* paths that it owns besides that of its name */
         uint32_t n_claims, n_claims_allocated;
-        bool listens; /* to another */
-        bool broken;  /* has an error: it is not prepared */
-        bool nested;  /* its name had dots without quotes: what it seems to lack is no news */
+        const struct State *taken_by; /* of what is to be removed: who claims it now; NULL: nobody */
+        bool listens;                 /* to another */
+        bool broken;                  /* has an error: it is not prepared */
+        bool nested; /* its name had dots without quotes: what it seems to lack is no news */
 } State;
 
 /* Where the parameter is given; NULL: nowhere. */
@@ -279,6 +280,7 @@ struct Loader {
         uint32_t n_belows, n_belows_allocated;
         ImageListener *listeners;
         uint32_t n_listeners, n_listeners_allocated;
+        bool too_many_listen; /* which was told */
         Trigger **triggers;
         uint32_t n_triggers, n_triggers_allocated;
         Map trigger_map;     /* name → trigger */
@@ -445,6 +447,11 @@ void former_check(Loader *loader);
 void removals_make(Loader *loader);
 /* Their place in the graph: before directories and files that they lie in. */
 void removals_connect(Loader *loader);
+/*
+ * Takes them out of an order that cannot be, which is better than roles that do not load. waiting: by node, 0 for those that have
+ * their place. Return: whether there were any.
+ */
+bool removals_disconnect(Loader *loader, const uint32_t *waiting);
 
 /* role-setting.c */
 
@@ -520,8 +527,8 @@ struct AgentdWatch {
 /* foreign-prepare.c: the same for types of programs; first each state, then all together. */
 void foreign_state_prepare(Loader *loader, State *state);
 void foreign_prepare_all(Loader *loader);
-/* The latter for one alone. */
-void foreign_prepare_one(Loader *loader, State *state);
+/* The latter for what is to be removed. refusals: by state, from n_declared on, set to what is wrong with it. */
+void foreign_prepare_removals(Loader *loader, const char **refusals);
 
 /* role-graph.c */
 void graph_build(Loader *loader);

@@ -34,7 +34,7 @@ static inline void test_image_build(Arena *arena) {
         ImagePath *paths = test_image_array(arena, &h->paths, 2, sizeof(ImagePath));
         ImageExtra *extras = test_image_array(arena, &h->extras, 1, sizeof(ImageExtra));
         ImageListener *listeners = test_image_array(arena, &h->listeners, 1, sizeof(ImageListener));
-        ImageText *texts = test_image_array(arena, &h->texts, 1, sizeof(ImageText));
+        ImageText *texts = test_image_array(arena, &h->texts, 3, sizeof(ImageText));
         ImageTrigger *triggers = test_image_array(arena, &h->triggers, 2, sizeof(ImageTrigger));
         uint32_t *triggered = test_image_array(arena, &h->triggered, 2, sizeof(uint32_t));
         static const char *const ids[] = { "file:/a", "file:/a/b", "service:c" };
@@ -85,9 +85,14 @@ static inline void test_image_build(Arena *arena) {
                 .retry_delay_usec = USEC_PER_SEC,
                 .interval_usec = USEC_PER_MINUTE,
                 .tags = { .n = 1 },
+                .was = { .offset = 1, .n = 1 },
+                .hooks = { [HOOK_ON_SUCCESS] = { .offset = 2, .n = 1 } },
+                .removal = test_image_text(arena, "{}"),
         };
         states[1].extra = 1;
         texts[0] = test_image_text(arena, "tag");
+        texts[1] = test_image_text(arena, "file:/old");
+        texts[2] = test_image_text(arena, "/nonexistent/hook");
         listeners[0] = (ImageListener){ .to = 0, .state = 1, .what = IMAGE_LISTEN_CHECK };
         triggers[0] = (ImageTrigger){
                 .name = test_image_text(arena, "deploy"),
@@ -120,6 +125,13 @@ static inline bool test_image_text_is_good(const Image *image, ImageText text) {
         return strlen(image_text(image, text)) == text.n;
 }
 
+static inline bool test_image_list_is_good(const Image *image, ImageArray list) {
+        for (uint32_t k = 0; k < list.n; k++)
+                if (!image_list_text(image, list, k) || strlen(image_list_text(image, list, k)) == SIZE_MAX)
+                        return false;
+        return true;
+}
+
 /* Reads all that the engine reads of an image. True if all of it makes sense. */
 static inline bool test_image_walk(const Image *image) {
         const ImageHeader *h = image->header;
@@ -144,6 +156,14 @@ static inline bool test_image_walk(const Image *image) {
                 const ImageState *state = image_state(image, i);
                 const char *id = image_state_id(image, i), *name = image_state_name(image, i);
 
+                const ImageExtra *extra = image_extra(image, i);
+                uint32_t n_listeners;
+                const ImageListener *listeners = image_listeners(image, i, &n_listeners);
+
+                for (uint32_t k = 0; k < n_listeners; k++)
+                        good = good && listeners[k].state < h->states.n;
+                good = good && (!extra || extra->retry_delay_usec > 0) &&
+                       image_extra_is_same(image, i, image, i);
                 good = good && startswith(id, image_state_type(image, i)) && name[-1] == ':' &&
                        name <= id + strlen(id) && image_state_role(image, i) && state->timeout_usec > 0;
                 for (uint32_t k = 0; k < state->watches.n; k++) {
@@ -172,8 +192,18 @@ static inline bool test_image_walk(const Image *image) {
 
                 good = good && test_image_text_is_good(image, path->path) && path->state < h->states.n;
         }
-        for (uint32_t i = 0; i < h->extras.n; i++)
-                good = good && image_array(image, extras, ImageExtra)[i].state < h->states.n;
+        for (uint32_t i = 0; i < h->texts.n; i++)
+                good = good && test_image_text_is_good(image, image_array(image, texts, ImageText)[i]);
+        for (uint32_t i = 0; i < h->extras.n; i++) {
+                const ImageExtra *extra = image_array(image, extras, ImageExtra) + i;
+
+                good = good && extra->state < h->states.n && test_image_list_is_good(image, extra->tags) &&
+                       test_image_list_is_good(image, extra->was) &&
+                       (extra->removal.n == 0 || test_image_text_is_good(image, extra->removal));
+                (void) image_state_has_tag(image, extra->state, "no tag");
+                for (Hook hook = 0; hook < _HOOK_MAX; hook++)
+                        good = good && test_image_list_is_good(image, extra->hooks[hook]);
+        }
         for (uint32_t i = 0; i < h->listeners.n; i++) {
                 const ImageListener *listener = image_array(image, listeners, ImageListener) + i;
 

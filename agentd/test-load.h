@@ -21,6 +21,7 @@ static Image *image;      /* of the last load; NULL if there were errors */
 static char *errors;      /* its diagnostics, one a line */
 static char *logged;      /* what it logged */
 static json_t *forgotten; /* of what was to be removed */
+static char *explained;   /* what was said of the state that the options ask about */
 
 /* ---- Files ----------------------------------------------------------------------------------------------------- */
 
@@ -102,6 +103,7 @@ static inline void forget(void) {
         json_decref(forgotten);
         forgotten = NULL;
         free(TAKE_PTR(errors));
+        free(TAKE_PTR(explained));
         free(TAKE_PTR(logged));
 }
 
@@ -136,6 +138,13 @@ static inline void load_with(const LoadOptions *options) {
         ASSERT_OK(sd_event_loop(event));
         json_decref(forgotten);
         forgotten = json_incref((json_t *) load_forgotten(load));
+        if (options->explain && image) {
+                bool found;
+                size_t size;
+                const char *text = load_explanation(load, &size, &found);
+
+                explained = strndup(text ?: "", text ? size : 0);
+        }
         load_free(load);
         sd_event_unref(event);
         assert_true(dup2(err, STDERR_FILENO) >= 0);

@@ -86,8 +86,8 @@ TEST(what_cannot_be_removed) {
 
 /* ---- What is removed ------------------------------------------------------------------------------------------- */
 
-/* With what was written down: ids and recipes, ended by NULL. */
-static void load_recipes(const char *role, const char *const *recipes) {
+/* With what was written down: ids and recipes, ended by NULL. explain: a state; NULL: none. */
+static void explain_recipes(const char *explain, const char *role, const char *const *recipes) {
         LoadOptions options = usual();
         json_t *removals = json_object();
 
@@ -96,12 +96,19 @@ static void load_recipes(const char *role, const char *const *recipes) {
         for (size_t i = 0; recipes[i]; i += 2)
                 ASSERT_OK(json_object_set_new(removals, recipes[i], json_string(recipes[i + 1])));
         options.removals = removals;
+        options.explain = explain;
         load_with(&options);
         json_decref(removals);
         if (*errors || !image)
                 fail_msg("not loaded:\n%s\n%s", errors, logged);
 }
 
+static void load_recipes(const char *role, const char *const *recipes) {
+        explain_recipes(NULL, role, recipes);
+}
+
+#define EXPLAIN(id, role, ...) \
+        explain_recipes((id), (role), (const char *const[]){ __VA_ARGS__ __VA_OPT__(, ) NULL })
 #define LOAD(role, ...) load_recipes((role), (const char *const[]){ __VA_ARGS__ __VA_OPT__(, ) NULL })
 
 static bool is_removal(const char *id) {
@@ -242,6 +249,181 @@ TEST(what_cannot_be_made_is_told_and_waits) {
                 "file:relative is declared no more, and cannot be removed: 'relative' is a relative path"));
 }
 
+TEST(what_is_wrong_with_one_is_told_of_each) {
+        LOAD("", "edit:x", EDIT("x", "\"block\":\"\",\"match\":\"y\""), "edit:y",
+                EDIT("y", "\"block\":\"\",\"match\":\"y\""), "edit:z", EDIT("z", "\"nonsense\":1"),
+                "edit:zz", EDIT("zz", "\"nonsense\":1"));
+        ASSERT_EQ(image_n_states(image), 0);
+        ASSERT_NOT_NULL(strstr(
+                logged, "edit:x is declared no more, and cannot be removed: 'match' makes no sense here"));
+        ASSERT_NOT_NULL(strstr(
+                logged, "edit:y is declared no more, and cannot be removed: 'match' makes no sense here"));
+        ASSERT_NOT_NULL(strstr(logged, "edit:z is declared no more, and cannot be removed: unknown key"));
+        ASSERT_NOT_NULL(strstr(logged, "edit:zz is declared no more, and cannot be removed: unknown key"));
+}
+
+/* ---- Units and jobs ---------------------------------------------------------------------------------------------- */
+
+#define GONE(type, name, more)                    \
+        "{\"type\":\"" type "\",\"name\":\"" name \
+        "\",\"role\":\"a\",\"parameters\":{\"ensure\":\"absent\"" more "}}"
+
+TEST(what_is_written_down_of_units_and_jobs) {
+        static const Case cases[] = {
+                { "[service.a]\nrunning = true\non_removal = \"absent\"\n",
+                        "a.toml:1:10: error: on_removal = \"absent\" is for a unit whose file is part of "
+                        "the "
+                        "state: give 'unit', 'template' or 'source'" },
+                { "[service.a]\ndropin = { Service = { Nice = 5 } }\non_removal = \"absent\"\n",
+                        "a.toml:1:10: error: on_removal = \"absent\" is for a unit whose file is part of "
+                        "the "
+                        "state: give 'unit', 'template' or 'source'" },
+                /* The host may have one of that name. */
+                { "[service.a]\nrunning = true\nuser = \"u\"\non_removal = \"absent\"\n",
+                        "a.toml:1:10: error: on_removal = \"absent\" is for a unit whose file is part of "
+                        "the "
+                        "state: give 'unit', 'template' or 'source'" },
+        };
+
+        ALL_FAIL(cases);
+        role_loads("[service.a]\nunit = { Service = { ExecStart = \"/bin/a\" } }\ndropin_name = \"x.conf\"\n"
+                   "dropin = { Service = { Nice = 5 } }\nrunning = true\non_removal = \"absent\"\n"
+                   "[timer.b]\nevery = 60\nshell = \"true\"\non_removal = \"absent\"\n"
+                   "[quadlet.\"c.volume\"]\nunit = { Volume = {} }\non_removal = \"absent\"\n"
+                   "[cron.d]\nuser = \"u\"\nspecial = \"daily\"\ncommand = \"x\"\non_removal = \"absent\"\n"
+                   "[cron.e]\nfile = \"/etc/cron.d/e\"\nspecial = \"daily\"\ncommand = \"x\"\n"
+                   "on_removal = \"absent\"\n");
+        ASSERT_STREQ(recipe_of("service:a"), GONE("service", "a", ",\"dropin_name\":\"x.conf\""));
+        ASSERT_STREQ(recipe_of("timer:b"), GONE("timer", "b", ));
+        ASSERT_STREQ(recipe_of("quadlet:c.volume"), GONE("quadlet", "c.volume", ));
+        ASSERT_STREQ(recipe_of("cron:d"), GONE("cron", "d", ",\"user\":\"u\""));
+        ASSERT_STREQ(recipe_of("cron:e"), GONE("cron", "e", ",\"file\":\"/etc/cron.d/e\""));
+}
+
+#define UNIT(name) "[service.\"" name "\"]\nunit = { Service = { ExecStart = \"/bin/a\" } }\n"
+#define UNITS      "/etc/systemd/system"
+
+TEST(what_another_one_claims_is_forgotten) {
+        LOAD(UNIT("app.service") "[file.\"" UNITS
+                                 "/c.timer\"]\ncontent = \"x\"\n[cron.k]\nspecial = \"daily\"\n"
+                                 "command = \"x\"\n",
+                "service:app", GONE("service", "app", ), "timer:c", GONE("timer", "c", ), "timer:d",
+                GONE("timer", "d", ), "cron:j", GONE("cron", "j", ));
+        ASSERT_EQ(image_n_states(image), 5);
+        ASSERT_TRUE(is_forgotten("service:app"));
+        ASSERT_TRUE(is_forgotten("timer:c"));
+        ASSERT_NOT_NULL(strstr(logged,
+                "service:app is declared no more, and not removed, as it is now what service:app.service is "
+                "about"));
+        ASSERT_NOT_NULL(
+                strstr(logged, "timer:c is declared no more, and not removed, as it is now what file:" UNITS
+                               "/c.timer is about"));
+        ASSERT_TRUE(is_removal("timer:d"));
+        /* In the same crontab, and yet another job. */
+        ASSERT_TRUE(is_removal("cron:j"));
+}
+
+TEST(who_is_not_removed_leaves_nothing_behind) {
+        /* What lies below its drop-ins would come before it. */
+        LOAD(UNIT("a.service") "[file.\"" UNITS "/a.service.d/x.conf\"]\ncontent = \"x\"\n[file.\"/x\"]\n",
+                "service:a", GONE("service", "a", ), "file:/o", RECIPE("/o"));
+        ASSERT_TRUE(is_forgotten("service:a"));
+        ASSERT_TRUE(is_removal("file:/o"));
+        ASSERT_FALSE(comes_after("file:/o", "file:" UNITS "/a.service.d/x.conf"));
+        LOAD(UNIT("a.service") "[file.\"" UNITS "/a.service.d/x.conf\"]\ncontent = \"x\"\n", "service:a",
+                GONE("service", "a", ));
+        ASSERT_EQ(image_n_states(image), 2);
+}
+
+TEST(what_it_claims_is_in_directories) {
+        LOAD("[file.\"" UNITS "\"]\nensure = \"directory\"\n[timer.t]\nevery = 60\nshell = \"x\"\n"
+             "[quadlet.\"k.volume\"]\nunit = { Volume = {} }\n",
+                "service:a", GONE("service", "a", ), "file:" UNITS "/a.service.d",
+                RECIPE(UNITS "/a.service.d"), "file:/etc/containers/systemd",
+                RECIPE("/etc/containers/systemd"));
+        ASSERT_TRUE(comes_after("service:a", "file:" UNITS));
+        ASSERT_TRUE(comes_after("file:" UNITS "/a.service.d", "service:a"));
+        ASSERT_FALSE(has_state("file:/etc/containers/systemd"));
+        ASSERT_NOT_NULL(strstr(logged, "file:/etc/containers/systemd is declared no more, and is removed "
+                                       "once nothing is declared in "
+                                       "it: quadlet:k.volume is"));
+}
+
+TEST(programs_are_asked_about_all_of_them) {
+        put("modules/gone",
+                "#!/bin/sh\nread -r hello\necho "
+                "'{\"name\":\"gone\",\"version\":\"1\",\"protocol\":1,\"types\":[{"
+                "\"name\":\"gone\",\"prepare\":true,\"parameters\":[{\"name\":\"ensure\",\"choices\":["
+                "\"present\",\"absent\"],\"default\":\"present\"}]}]}'\n"
+                "while read -r line; do case $line in *gone:a*) echo "
+                "'{\"results\":[{\"index\":0,\"errors\":["
+                "{\"message\":\"no\"}]},{\"index\":1}]}' ;; *) exit 1 ;; esac; done\n");
+        ASSERT_OK(chmod(in("modules/gone"), 0755));
+        LOAD("", "gone:a", GONE("gone", "a", ), "service:s", GONE("service", "s", ), "gone:b",
+                GONE("gone", "b", ), "file:" UNITS "/s.service.d/x", RECIPE(UNITS "/s.service.d/x"));
+        ASSERT_EQ(image_n_states(image), 3);
+        ASSERT_TRUE(is_removal("gone:b"));
+        ASSERT_TRUE(comes_after("service:s", "file:" UNITS "/s.service.d/x"));
+        ASSERT_NOT_NULL(strstr(logged, "gone:a is declared no more, and cannot be removed: no\n"));
+        LOAD("", "gone:c", GONE("gone", "c", ), "gone:d", GONE("gone", "d", ));
+        ASSERT_EQ(image_n_states(image), 0);
+        ASSERT_NOT_NULL(strstr(logged,
+                "gone:d is declared no more, and cannot be removed: the program was asked about it, and "));
+        ASSERT_EQ(json_array_size(forgotten), 0);
+        ASSERT_OK(unlink(in("modules/gone")));
+}
+
+/* "STATE why, STATE why" of a list of the explanation. */
+static const char *order(const char *list) {
+        static char text[1024];
+        json_t *json = json_loads(explained, 0, NULL), *entry;
+        size_t i;
+
+        ASSERT_NOT_NULL(json);
+        *text = 0;
+        json_array_foreach(json_object_get(json, list), i, entry)(void)
+                snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s%s %s", i > 0 ? ", " : "",
+                        json_string_value(json_object_get(entry, "state")),
+                        json_string_value(json_object_get(entry, "why")));
+        json_decref(json);
+        return text;
+}
+
+TEST(what_comes_before_and_after_is_explained) {
+        static const char roles[] =
+                "[file.\"" UNITS "\"]\nensure = \"directory\"\n[service.a]\nunit = { Service = { "
+                "ExecStart = \"/bin/a\" } }\ncheck_on = [\"file:/x\"]\n"
+                "[file.\"" UNITS "/a.service.d/x.conf\"]\ncontent = \"x\"\n[file.\"/x\"]\n";
+
+        EXPLAIN("service:a", roles, "file:" UNITS "/a.service.d/o.conf",
+                RECIPE(UNITS "/a.service.d/o.conf"));
+        ASSERT_STREQ(order("requires"),
+                "file:/x setting, file:" UNITS " parent, file:" UNITS
+                "/a.service.d/x.conf module, file:" UNITS "/a.service.d/o.conf content");
+        ASSERT_STREQ(order("required_by"), "");
+        EXPLAIN("file:" UNITS "/a.service.d/x.conf", roles);
+        ASSERT_STREQ(order("required_by"), "service:a module");
+        EXPLAIN("file:" UNITS, roles, "timer:t", GONE("timer", "t", ));
+        ASSERT_STREQ(order("required_by"),
+                "file:" UNITS "/a.service.d/x.conf parent, service:a parent, timer:t parent");
+        /* What is removed says nothing of others any more. */
+        EXPLAIN("file:" UNITS "/t.timer.d/x", "[file.\"" UNITS "/t.timer.d/x\"]\n", "timer:t",
+                GONE("timer", "t", ));
+        ASSERT_STREQ(order("required_by"), "timer:t parent");
+        EXPLAIN("timer:t", roles, "timer:t", GONE("timer", "t", ));
+        ASSERT_STREQ(explained,
+                "there is no state 'timer:t': no role declares it any more, and it is to be removed");
+}
+
+TEST(no_cycle_is_theirs) {
+        LOAD(UNIT("a.service") "[file.\"" UNITS "/a.service.d\"]\nensure = \"directory\"\nrequires = "
+                               "[\"service:a.service\"]\n",
+                "file:" UNITS "/a.service.d/x.conf", RECIPE(UNITS "/a.service.d/x.conf"), "file:/o",
+                RECIPE("/o"), "file:/o/p", RECIPE("/o/p"));
+        ASSERT_TRUE(is_removal("file:" UNITS "/a.service.d/x.conf"));
+        ASSERT_TRUE(comes_after("file:/o", "file:/o/p"));
+}
+
 TEST(what_is_no_recipe_is_forgotten) {
         static const char *const bad[] = { "", "{", "[]", "{}", "1",
                 "{\"type\":1,\"name\":\"/a\",\"role\":\"a\",\"parameters\":{}}",
@@ -299,6 +481,7 @@ static int setup_with_edit(void **state) {
         int r = setup(state);
 
         link_module("MODULE_DIR", "edit/edit");
+        link_module("MODULE_DIR", "service/service");
         return r;
 }
 
@@ -309,4 +492,8 @@ RUN_TESTS(RUN_EDIT(how_a_state_is_removed_is_in_the_image), RUN_EDIT(a_tree_goes
         RUN_EDIT(what_was_written_down_is_not_rendered_again), RUN_EDIT(what_is_in_something_goes_first),
         RUN_EDIT(nobody_can_refer_to_them), RUN_EDIT(what_is_another_ones_by_now_is_forgotten),
         RUN_EDIT(what_cannot_be_made_is_told_and_waits), RUN_EDIT(what_is_no_recipe_is_forgotten),
-        RUN_EDIT(many_of_them), RUN_EDIT(a_former_id_is_nobodys_now))
+        RUN_EDIT(what_is_wrong_with_one_is_told_of_each), RUN_EDIT(what_is_written_down_of_units_and_jobs),
+        RUN_EDIT(what_another_one_claims_is_forgotten), RUN_EDIT(who_is_not_removed_leaves_nothing_behind),
+        RUN_EDIT(what_it_claims_is_in_directories), RUN_EDIT(what_comes_before_and_after_is_explained),
+        RUN_EDIT(no_cycle_is_theirs), RUN_EDIT(programs_are_asked_about_all_of_them), RUN_EDIT(many_of_them),
+        RUN_EDIT(a_former_id_is_nobodys_now))

@@ -249,6 +249,26 @@ TEST(what_cannot_be) {
         ALL_FAIL(cases);
 }
 
+TEST(not_all_listen_to_all) {
+        enum { N = 1100 };
+        char *text = NULL;
+        size_t size;
+        FILE *f = open_memstream(&text, &size);
+
+        (void) fputs("[vars]\nn = [0", f);
+        for (unsigned i = 1; i < N; i++)
+                (void) fprintf(f, ", %u", i);
+        (void) fputs("]\n[file.\"/a/{{item}}\"]\nfor_each = \"vars.n\"\n[file.\"/b/{{item}}\"]\nfor_each = "
+                     "\"vars.n\"\n"
+                     "check_on = [\"file:/a/*\"]\n[file.\"/c\"]\ncheck_on = [\"file:/a/*\"]\n",
+                f);
+        assert_true(fclose(f) == 0);
+        role_fails(text, size,
+                "a.toml:7:13: error: more than 1000000 pairs of states listen to each other; let one state "
+                "stand for many, and others listen to that one");
+        free(text);
+}
+
 RUN_TESTS(RUN_FRESH(most_states_have_no_extras), RUN_FRESH(tags), RUN_FRESH(times_and_counts),
         RUN_FRESH(hooks), RUN_FRESH(listeners), RUN_FRESH(former_ids), RUN_FRESH(triggers),
-        RUN_FRESH(triggers_that_cannot_be), RUN_FRESH(what_cannot_be))
+        RUN_FRESH(triggers_that_cannot_be), RUN_FRESH(what_cannot_be), RUN_FRESH(not_all_listen_to_all))

@@ -110,6 +110,12 @@ static void merge_sort(Diagnostic *list, Diagnostic *scratch, size_t n) {
         memcpy(list, scratch, n * sizeof(Diagnostic));
 }
 
+void diagnostics_clear(Diagnostics *diagnostics) {
+        diagnostics->n = 0;
+        if (diagnostics->slots)
+                memset(diagnostics->slots, 0, SLOTS * sizeof(*diagnostics->slots));
+}
+
 void diagnostics_sort(Diagnostics *diagnostics) {
         if (diagnostics->n < 2)
                 return;

@@ -36,6 +36,9 @@ typedef struct Diagnostics {
 void diagnostics_add(Diagnostics *diagnostics, Place place, const char *format, ...)
         __attribute__((format(printf, 3, 4)));
 
+/* Forgets all of them. */
+void diagnostics_clear(Diagnostics *diagnostics);
+
 /* Sorts by file, line, column; stable. */
 void diagnostics_sort(Diagnostics *diagnostics);
 

@@ -98,6 +98,7 @@ static const AgentdParameter parameters[] = {
                         "a drop-in, which changes settings of a unit file of others: likewise a table" },
         [P_DROPIN_NAME] = { .name = "dropin_name",
                 .type = AGENTD_STRING,
+                .flags = AGENTD_IDENTIFIES,
                 .default_value = "agentd.conf",
                 .documentation = "the name of that file" },
         [P_ON_CHANGE] = { .name = "on_change",
@@ -301,7 +302,6 @@ static int service_prepare(AgentdPrepare *prepare, const char *name, const Agent
         char id[UNIT_NAME_SIZE + sizeof("service:")];
         int r;
 
-        (void) flags;
         r = service_init(
                 prepare, service, name, "", is_given(&values[P_USER]) ? values[P_USER].string : NULL);
         if (r < 0)
@@ -360,6 +360,14 @@ static int service_prepare(AgentdPrepare *prepare, const char *name, const Agent
         r = service_check_wishes(prepare, service, P_RUNNING, P_HEALTHY_AFTER, P_WAIT);
         if (r < 0)
                 return r;
+        if ((flags & AGENTD_ON_REMOVAL) && !is_given(&values[P_UNIT]) && !is_given(&values[P_TEMPLATE]) &&
+                !is_given(&values[P_SOURCE])) {
+                /* Of the user, or the package, whose it is; and a unit file that nobody said is not removed. */
+                agentd_prepare_error(prepare, -1,
+                        "on_removal = \"absent\" is for a unit whose file is part of the state: give 'unit', "
+                        "'template' or 'source'");
+                return -EINVAL;
+        }
         (void) snprintf(id, sizeof(id), "service:%s", name);
         r = own_files(prepare, service, id, values);
         if (r < 0)

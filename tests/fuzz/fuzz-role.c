@@ -3,7 +3,9 @@
 /*
  * Roles, by the whole loader in this process: up to three texts, with a line "%%" between them, which can import each
  * other by the names "100", "101" and "102". Of what has no errors the image must be valid, and nobody in it may wait for
- * himself. A text that begins with "# agentd.toml" is read as settings instead.
+ * himself. A text that begins with "# agentd.toml" is read as settings instead. One that begins with "# gone" is what was
+ * written down of states that are to be removed, a line with the id and one with the recipe for each: whatever it is, the roles load
+ * as without.
  */
 
 #include <fcntl.h>
@@ -21,8 +23,9 @@
 #define ROLES_MAX     3
 #define FIRST_FD      100
 #define SETTINGS_MARK "# agentd.toml\n"
+#define GONE_MARK     "# gone\n"
 
-static Module *modules[2];
+static Module *modules[4];
 static jmp_buf out_of_memory;
 static int root_fd;
 
@@ -31,7 +34,7 @@ static void full(_unused_ Arena *arena, _unused_ size_t wanted) {
 }
 
 static void open_modules(void) {
-        static const char *const paths[] = { FILE_MODULE, KINDS_MODULE };
+        static const char *const paths[] = { FILE_MODULE, KINDS_MODULE, EDIT_MODULE, SERVICE_MODULE };
 
         log_set_max_level(LOG_EMERG);
         for (size_t i = 0; i < ELEMENTSOF(paths); i++) {
@@ -66,12 +69,13 @@ static bool all_done(const Image *image) {
         return n_done == n;
 }
 
-static void load(const char *const *paths, Arena *scratch, Arena *image_arena) {
+/* Returns how many errors there were. */
+static uint32_t load(const char *const *paths, const json_t *removals, Arena *scratch, Arena *image_arena) {
         static const char facts[] =
                 "{\"os\": {\"id\": \"debian\", \"version_id\": \"12\", \"id_like\": []}, \"hostname\": "
                 "\"fuzz\", "
                 "\"cpus\": 2, \"addresses\": [\"192.0.2.1\", \"2001:db8::1\"], \"systemd\": 252}";
-        const LoadOptions options = { .root = "/", .role_files = paths };
+        const LoadOptions options = { .root = "/", .role_files = paths, .removals = removals };
         Loader loader = {
                 .options = &options, .root_fd = -EBADF, .scratch = *scratch, .image = *image_arena
         };
@@ -100,7 +104,7 @@ static void load(const char *const *paths, Arena *scratch, Arena *image_arena) {
                         fuzz_check(
                                 !startswith(loader.diagnostics.list[i].message, "the role cannot be used"));
                 }
-                return;
+                return loader.diagnostics.n;
         }
 
         fuzz_check(!image_validate(loader.image.base, loader.image.used));
@@ -108,6 +112,7 @@ static void load(const char *const *paths, Arena *scratch, Arena *image_arena) {
         image.header = (const ImageHeader *) image.base;
         fuzz_check(test_image_walk(&image));
         fuzz_check(all_done(&image));
+        return 0;
 }
 
 /* Whatever is written there, what comes of it is in range. */
@@ -119,11 +124,45 @@ static void read_settings(const char *path, Arena *scratch) {
         fuzz_check(!settings_validate(&loader.settings));
 }
 
+static json_t *read_gone(const char *text, size_t length) {
+        const char *end = text + length;
+        json_t *removals = json_object();
+
+        text += strlen(GONE_MARK);
+        while (text < end) {
+                const char *recipe = memchr(text, '\n', (size_t) (end - text)),
+                           *next = recipe ? memchr(recipe + 1, '\n', (size_t) (end - recipe - 1)) : NULL;
+                _cleanup_free_ char *id = NULL;
+
+                if (!next)
+                        break;
+                id = strndup(text, (size_t) (recipe - text));
+                fuzz_check(id);
+                (void) json_object_set_new(
+                        removals, id, json_stringn(recipe + 1, (size_t) (next - recipe - 1)));
+                text = next + 1;
+        }
+        return removals;
+}
+
+static void map_arenas(Arena *scratch, Arena *image) {
+        fuzz_check(arena_map(scratch, GIB(1), full) == 0);
+        fuzz_check(arena_map(image, MIB(256), full) == 0);
+}
+
+static void unmap_arenas(Arena *scratch, Arena *image) {
+        root_fd = safe_close(root_fd);
+        arena_unmap(scratch);
+        arena_unmap(image);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         const char *paths[ROLES_MAX + 1] = {}, *text = (const char *) data, *end = text + size;
         char names[ROLES_MAX][64];
         int fds[ROLES_MAX], fd;
         volatile size_t n = 0;
+        volatile uint32_t n_errors = UINT32_MAX;
+        json_t *volatile removals = NULL;
         Arena scratch, image;
 
         root_fd = -EBADF;
@@ -134,6 +173,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                 const char *mark = memmem(text, (size_t) (end - text), "\n%%\n", 4);
                 size_t length = (size_t) ((mark ? mark + 1 : end) - text);
 
+                if (n > 0 && !removals && length >= strlen(GONE_MARK) &&
+                        memcmp(text, GONE_MARK, strlen(GONE_MARK)) == 0) {
+                        removals = read_gone(text, length);
+                        text = mark ? mark + 4 : NULL;
+                        continue;
+                }
                 fd = memfd_create("role", MFD_CLOEXEC);
                 fuzz_check(fd >= 0);
                 fds[n] = dup3(fd, FIRST_FD + (int) n, O_CLOEXEC);
@@ -148,18 +193,22 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                 text = mark ? mark + 4 : NULL;
         }
 
-        fuzz_check(arena_map(&scratch, GIB(1), full) == 0);
-        fuzz_check(arena_map(&image, MIB(256), full) == 0);
+        map_arenas(&scratch, &image);
         if (setjmp(out_of_memory) == 0) {
                 if (size >= strlen(SETTINGS_MARK) && memcmp(data, SETTINGS_MARK, strlen(SETTINGS_MARK)) == 0)
                         read_settings(paths[0], &scratch);
                 else
-                        load(paths, &scratch, &image);
+                        n_errors = load(paths, NULL, &scratch, &image);
+        }
+        unmap_arenas(&scratch, &image);
+        if (removals && n_errors != UINT32_MAX) {
+                map_arenas(&scratch, &image);
+                if (setjmp(out_of_memory) == 0)
+                        fuzz_check(load(paths, removals, &scratch, &image) == n_errors);
+                unmap_arenas(&scratch, &image);
         }
 
-        safe_close(root_fd);
-        arena_unmap(&scratch);
-        arena_unmap(&image);
+        json_decref(removals);
         for (size_t i = 0; i < n; i++)
                 safe_close(fds[i]);
         return 0;
