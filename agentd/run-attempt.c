@@ -115,6 +115,24 @@ void run_dispatch_attempts(Run *run) {
                 wake_at(run, next);
 }
 
+/* They were about to be tried again, waited for another run, or were found to differ when the run was stopped. */
+bool run_end_all_attempts(Run *run) {
+        bool any = false;
+
+        for (uint32_t k = 0; k < run->n_selected; k++) {
+                uint32_t state = run->selected[k];
+                const Node *node = &run->nodes[state];
+
+                if (node->attempts == 0 || node->step == STEP_DONE || node->step == STEP_HOOK)
+                        continue;
+                any = true;
+                if (!node->detail || !node->detail->error)
+                        run_set_error(run, state, "it was not tried again, as the run was stopped");
+                run_end_attempts(run, state, RESULT_FAILED);
+        }
+        return any;
+}
+
 uint32_t run_paused(const Run *run, uint32_t *ret, uint32_t max) {
         uint32_t n = MIN(run->n_paused, max);
 

@@ -328,7 +328,9 @@ static void start_hooks(Run *run) {
                         continue;
                 }
                 if (hook->hook == HOOK_BEFORE_CHANGE && run->stopped) {
-                        /* Nothing was done to it, and nothing is begun any more: it has no result. */
+                        /* Nothing was done to it, and nothing is begun any more: it has no result, unless an attempt before
+                         * this one has failed. */
+                        run->nodes[hook->state].step = STEP_READY;
                         remove_hook(run, hook);
                         hook = next;
                         continue;

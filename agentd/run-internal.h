@@ -185,6 +185,9 @@ void run_free_hooks(Run *run);
 bool run_try_later(Run *run, uint32_t state);
 void run_dispatch_attempts(Run *run);
 uint32_t run_paused(const Run *run, uint32_t *ret, uint32_t max);
+/* Of a run that was stopped, when nothing of it goes on: what has failed and did not come to its next attempt has failed. True if
+ * there was any. */
+bool run_end_all_attempts(Run *run);
 /* Dispatches again after a while. */
 void run_wake_in(Run *run, usec_t delay);
 
