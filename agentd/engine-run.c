@@ -289,6 +289,7 @@ static const RunHandlers run_handlers = {
         .on_finished = on_finished,
         .may_begin = may_begin,
         .owed = engine_run_owed,
+        .has_paid = engine_run_has_paid,
         .will_apply = engine_run_will_apply,
         .number = engine_run_number,
         .on_attempt_failed = engine_run_on_attempt_failed,
@@ -299,8 +300,8 @@ static const RunHandlers run_handlers = {
 static int pass_over(const EngineRun *run) {
         const Image *now = run->engine->image;
         _cleanup_free_ uint8_t *states = calloc(MAX(image_n_states(now), 1U), 1);
-
         bool purges = false;
+
         if (!states)
                 return -ENOMEM;
         for (uint32_t i = 0; i < image_n_states(run->image); i++) {

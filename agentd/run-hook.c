@@ -149,6 +149,7 @@ void run_settle(Run *run, uint32_t state, Result result) {
         if (result == RESULT_OK && node->touched) {
                 result = RESULT_CHANGED;
                 node->applied = true;
+                node->made = true;
         }
         if (node->applied && image_hook(run->image, state, HOOK_AFTER_CHANGE))
                 push(run, state, HOOK_AFTER_CHANGE, result);
