@@ -490,6 +490,12 @@ void status_pay(StatusTable *t, Store *store, uint32_t state, uint32_t what) {
         put_owed(store, t, state);
 }
 
+void status_store_reset(const StatusTable *t, Store *store) {
+        for (uint32_t i = 0; i < image_n_states(t->image); i++)
+                if ((t->states[i].owed | t->states[i].maybe_owed) != 0)
+                        put_owed(store, t, i);
+}
+
 const char *status_owed_because(const StatusTable *t, uint32_t state) {
         const StateStatus *s = &t->states[state];
 

@@ -546,6 +546,29 @@ TEST(what_is_owed_outlives_the_daemon_and_other_roles) {
         fixture_done(&f);
 }
 
+TEST(a_store_that_begins_anew_is_told_what_is_owed) {
+        Image *image = make_image_with(abc, 3, 1, 1, b_to_a, 1);
+        StatusTable *t;
+        Fixture f;
+
+        fixture_init(&f);
+        fixture_open(&f);
+        ASSERT_OK(status_table_new(image, NULL, f.store, &t));
+        status_owe(t, f.store, 1, IMAGE_LISTEN_RELOAD, "file:/a");
+        (void) status_may_owe(t, f.store, 1, IMAGE_LISTEN_RESTART, "file:/a");
+        (void) n_queued(&f);
+        store_remove_owed(f.store, "file:/b");
+        (void) n_queued(&f);
+        status_store_reset(t, f.store);
+        ASSERT_EQ(n_queued(&f), 1);
+        status_table_free(t);
+        ASSERT_OK(status_table_new(image, NULL, f.store, &t));
+        assert_owed(t, 1, IMAGE_LISTEN_RELOAD | IMAGE_LISTEN_RESTART, "file:/a");
+        status_table_free(t);
+        image_unref(image);
+        fixture_done(&f);
+}
+
 TEST(what_is_owed_follows_another_name) {
         static const char *const was[] = { "file:/b" };
         static const char *const names[] = { "file:/a", "file:/new", "file:/c" };
@@ -600,4 +623,5 @@ RUN_TESTS(RUN(states_are_found_by_id), RUN(what_a_result_means),
         RUN(status_is_carried_over), RUN(what_was_known_under_another_name_is_carried_over),
         RUN(a_history_of_its_own_counts_more), RUN(a_store_that_cannot_be_read_is_no_obstacle),
         RUN(what_is_owed_is_written_when_it_is_another),
-        RUN(what_is_owed_outlives_the_daemon_and_other_roles), RUN(what_is_owed_follows_another_name))
+        RUN(what_is_owed_outlives_the_daemon_and_other_roles), RUN(what_is_owed_follows_another_name),
+        RUN(a_store_that_begins_anew_is_told_what_is_owed))
