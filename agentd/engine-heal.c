@@ -273,7 +273,7 @@ static void start_cause(Heal *heal, HealCause cause) {
         if (n == 0)
                 return;
         r = select_dependents(image, selected);
-        for (uint32_t i = 0; i < image_n_states(image); i++)
+        for (uint32_t i = 0; heal->passed_over && i < image_n_states(image); i++)
                 selected[i] &= !is_passed_over(heal, i);
         if (r >= 0)
                 r = engine_run_heal(engine, TAKE_PTR(selected), cause_names[cause]);
