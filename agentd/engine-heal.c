@@ -207,7 +207,7 @@ void heal_state_tried(Heal *heal, uint32_t state, bool repaired) {
 bool heal_is_fighting(const Heal *heal, uint32_t state) {
         const Fight *fight = find_fight(heal, state);
 
-        return fight && fight->pause_usec > 0;
+        return fight && fight->told;
 }
 
 bool engine_is_fighting(const Engine *engine, uint32_t state) {
