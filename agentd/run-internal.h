@@ -91,6 +91,7 @@ struct Run {
         unsigned n_hooks_begun;
         Paused *paused;
         uint32_t n_paused, n_paused_allocated;
+        usec_t next_attempt_usec; /* the first of these */
         sd_event_source *timer; /* NULL as long as nobody has waited */
         bool stopped, finished;
         bool probing; /* the first of two passes, in which nothing is told: how much would change? */
