@@ -145,8 +145,8 @@ void run_settle(Run *run, uint32_t state, Result result) {
                 return;
         }
         /* It is right by now, since an attempt before this one has changed it; what belongs to a change was not done
-         * then, or went wrong. */
-        if (result == RESULT_OK && node->touched) {
+         * then, or went wrong. A condition may be false for that very reason. */
+        if ((result == RESULT_OK && node->touched) || (result == RESULT_SKIPPED && node->made)) {
                 result = RESULT_CHANGED;
                 node->applied = true;
                 node->made = true;

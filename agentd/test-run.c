@@ -346,6 +346,15 @@ TEST(what_was_changed_before_is_changed) {
         expect_log("7 on_success changed\n");
 }
 
+TEST(what_was_changed_before_is_not_skipped) {
+        runs(FILE_A
+                "when = \"not exists('%/a')\"\nretries = 5\nretry_delay = \"10ms\"\nafter_change = \"" COUNT(
+                        "3") "\"\n" SAY("on_success"),
+                "a attempt 1 of 6\na attempt 2 of 6\na changed\n");
+        expect_log("7 on_success changed\n");
+        runs(FILE_A "when = \"not exists('%/a')\"\nretries = 5\n", "a skipped\n");
+}
+
 TEST(all_attempts_fail) {
         runs(FILE_A "retries = 2\nretry_delay = \"10ms\"\nbefore_change = \"false\"\n" SAY("on_failure"),
                 "a attempt 1 of 3\na attempt 2 of 3\n"
@@ -471,7 +480,8 @@ RUN_TESTS(RUN_IT(all_hooks_in_their_order), RUN_IT(hooks_that_fail), RUN_IT(a_pl
         RUN_IT(who_depends_on_it_waits_and_others_do_not), RUN_IT(a_state_whose_hook_runs_is_held_and_shown),
         RUN_IT(many_wait_for_each_other), RUN_IT(a_stop_completes_what_was_begun),
         RUN_IT(a_stop_begins_no_change), RUN_IT(a_run_is_given_up_while_hooks_run),
-        RUN_IT(the_third_attempt), RUN_IT(what_was_changed_before_is_changed), RUN_IT(all_attempts_fail),
+        RUN_IT(the_third_attempt), RUN_IT(what_was_changed_before_is_changed),
+        RUN_IT(what_was_changed_before_is_not_skipped), RUN_IT(all_attempts_fail),
         RUN_IT(what_is_blocked_is_not_tried_again), RUN_IT(a_stop_ends_the_waiting),
         RUN_IT(a_run_is_given_up_while_a_state_waits), RUN_IT(a_stop_begins_no_other_attempt),
         RUN_IT(a_stop_before_the_next_attempt), RUN_IT(a_change_whose_after_change_fails_is_a_change),
