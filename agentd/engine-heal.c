@@ -50,7 +50,9 @@ struct Heal {
         unsigned n_runs;
 
         Fight *fights;
-        size_t n_fights, n_fights_allocated;
+        uint32_t n_fights, n_fights_allocated;
+        uint32_t
+                *fight_of; /* by state: 1 + its place among these; 0: none. NULL as long as there are none */
 
         uint8_t *passed_over; /* by state: not healed for now; NULL: all are */
         uint8_t *begun;       /* by state: a run has looked at it before all was armed; NULL: none has */
@@ -97,11 +99,45 @@ static void drop_pending(Heal *heal) {
 
 /* ---- Fights --------------------------------------------------------------------------------------------------------- */
 
+/* A whole tree may be repaired, or fail to be, in one run. */
 static Fight *find_fight(const Heal *heal, uint32_t state) {
-        for (size_t i = 0; i < heal->n_fights; i++)
-                if (heal->fights[i].state == state)
-                        return &heal->fights[i];
-        return NULL;
+        uint32_t place = heal->fight_of ? heal->fight_of[state] : 0;
+
+        return place > 0 ? &heal->fights[place - 1] : NULL;
+}
+
+/* NULL: there is no memory. */
+static Fight *add_fight(Heal *heal, uint32_t state) {
+        if (!heal->fight_of)
+                heal->fight_of =
+                        calloc(MAX(image_n_states(heal->engine->image), 1U), sizeof(*heal->fight_of));
+        if (!heal->fight_of)
+                return NULL;
+        if (heal->n_fights == heal->n_fights_allocated) {
+                uint32_t n = MAX(heal->n_fights_allocated * 2, 8U);
+                Fight *fights = realloc(heal->fights, n * sizeof(*fights));
+
+                if (!fights)
+                        return NULL;
+                heal->fights = fights;
+                heal->n_fights_allocated = n;
+        }
+        heal->fights[heal->n_fights++] = (Fight){ .state = state, .first_usec = now_usec(CLOCK_BOOTTIME) };
+        heal->fight_of[state] = heal->n_fights;
+        return &heal->fights[heal->n_fights - 1];
+}
+
+/* The last one takes its place. */
+static void remove_fight(Heal *heal, uint32_t place) {
+        heal->fight_of[heal->fights[place].state] = 0;
+        heal->fights[place] = heal->fights[--heal->n_fights];
+        if (place < heal->n_fights)
+                heal->fight_of[heal->fights[place].state] = place + 1;
+        if (heal->n_fights > 0)
+                return;
+        free(TAKE_PTR(heal->fight_of));
+        free(TAKE_PTR(heal->fights));
+        heal->n_fights_allocated = 0;
 }
 
 /* When nothing more is to be said of it. */
@@ -111,14 +147,28 @@ static usec_t end_of(const Fight *fight) {
         return fight->last_usec + fight->pause_usec + FIGHT_PEACE_USEC;
 }
 
+static usec_t due_of(const Fight *fight) {
+        return fight->waiting ? fight->last_usec + fight->pause_usec : end_of(fight);
+}
+
+/* It may come up too early for others, and is set anew then. */
+static void arm_fight_timer_for(Heal *heal, const Fight *fight) {
+        uint64_t before;
+        int enabled = SD_EVENT_OFF;
+
+        (void) sd_event_source_get_enabled(heal->fight_timer, &enabled);
+        if (enabled != SD_EVENT_OFF && sd_event_source_get_time(heal->fight_timer, &before) >= 0 &&
+                before <= due_of(fight))
+                return;
+        (void) sd_event_source_set_time(heal->fight_timer, due_of(fight));
+        (void) sd_event_source_set_enabled(heal->fight_timer, SD_EVENT_ONESHOT);
+}
+
 static void arm_fight_timer(Heal *heal) {
         usec_t next = USEC_INFINITY;
 
-        for (size_t i = 0; i < heal->n_fights; i++) {
-                const Fight *fight = &heal->fights[i];
-
-                next = MIN(next, fight->waiting ? fight->last_usec + fight->pause_usec : end_of(fight));
-        }
+        for (uint32_t i = 0; i < heal->n_fights; i++)
+                next = MIN(next, due_of(&heal->fights[i]));
         if (next == USEC_INFINITY) {
                 (void) sd_event_source_set_enabled(heal->fight_timer, SD_EVENT_OFF);
                 return;
@@ -153,7 +203,7 @@ static int on_fight_timer(_unused_ sd_event_source *source, _unused_ uint64_t us
         Heal *heal = userdata;
         usec_t now = now_usec(CLOCK_BOOTTIME);
 
-        for (size_t i = 0; i < heal->n_fights;) {
+        for (uint32_t i = 0; i < heal->n_fights;) {
                 Fight *fight = &heal->fights[i];
 
                 if (fight->waiting && now >= fight->last_usec + fight->pause_usec) {
@@ -162,7 +212,7 @@ static int on_fight_timer(_unused_ sd_event_source *source, _unused_ uint64_t us
                 } else if (!fight->waiting && now >= end_of(fight)) {
                         if (fight->told)
                                 tell_fight(heal, fight, false);
-                        *fight = heal->fights[--heal->n_fights];
+                        remove_fight(heal, i);
                         continue;
                 }
                 i++;
@@ -174,22 +224,11 @@ static int on_fight_timer(_unused_ sd_event_source *source, _unused_ uint64_t us
 
 void heal_state_tried(Heal *heal, uint32_t state, bool repaired) {
         usec_t now = now_usec(CLOCK_BOOTTIME);
-        Fight *fight = find_fight(heal, state);
+        Fight *fight = find_fight(heal, state) ?: add_fight(heal, state);
 
-        if (!fight) {
-                if (heal->n_fights == heal->n_fights_allocated) {
-                        size_t n = MAX(heal->n_fights_allocated * 2, (size_t) 8);
-                        Fight *fights = realloc(heal->fights, n * sizeof(*fights));
-
-                        /* Then it is not slowed down. */
-                        if (!fights)
-                                return;
-                        heal->fights = fights;
-                        heal->n_fights_allocated = n;
-                }
-                fight = &heal->fights[heal->n_fights++];
-                *fight = (Fight){ .state = state, .first_usec = now };
-        }
+        /* Then it is not slowed down. */
+        if (!fight)
+                return;
         fight->n++;
         fight->n_repaired += repaired;
         fight->last_usec = now;
@@ -201,17 +240,13 @@ void heal_state_tried(Heal *heal, uint32_t state, bool repaired) {
                 fight->told = true;
                 tell_fight(heal, fight, true);
         }
-        arm_fight_timer(heal);
-}
-
-bool heal_is_fighting(const Heal *heal, uint32_t state) {
-        const Fight *fight = find_fight(heal, state);
-
-        return fight && fight->pause_usec > 0;
+        arm_fight_timer_for(heal, fight);
 }
 
 bool engine_is_fighting(const Engine *engine, uint32_t state) {
-        return heal_is_fighting(engine->heal, state);
+        const Fight *fight = find_fight(engine->heal, state);
+
+        return fight && fight->told;
 }
 
 /* True if the state has to wait; it will be looked at then. */
@@ -222,7 +257,7 @@ static bool must_wait(Heal *heal, uint32_t state) {
                 now_usec(CLOCK_BOOTTIME) >= fight->last_usec + fight->pause_usec)
                 return false;
         fight->waiting = true;
-        arm_fight_timer(heal);
+        arm_fight_timer_for(heal, fight);
         return true;
 }
 
@@ -273,7 +308,7 @@ static void start_cause(Heal *heal, HealCause cause) {
         if (n == 0)
                 return;
         r = select_dependents(image, selected);
-        for (uint32_t i = 0; i < image_n_states(image); i++)
+        for (uint32_t i = 0; heal->passed_over && i < image_n_states(image); i++)
                 selected[i] &= !is_passed_over(heal, i);
         if (r >= 0)
                 r = engine_run_heal(engine, TAKE_PTR(selected), cause_names[cause]);
@@ -317,7 +352,7 @@ void heal_look_at(Heal *heal, uint32_t state, HealCause cause) {
 
 void heal_stop(Heal *heal) {
         drop_pending(heal);
-        for (size_t i = 0; i < heal->n_fights; i++)
+        for (uint32_t i = 0; i < heal->n_fights; i++)
                 heal->fights[i].waiting = false;
 }
 
@@ -513,6 +548,24 @@ static void give_up(Heal *heal, Watching *watching, int error) {
                 stop_waiting(heal);
 }
 
+static void carry_fights(Heal *heal, const Image *old) {
+        Fight *fights = TAKE_PTR(heal->fights);
+        uint32_t n = heal->n_fights;
+
+        free(TAKE_PTR(heal->fight_of));
+        heal->n_fights = heal->n_fights_allocated = 0;
+        for (uint32_t i = 0; i < n; i++) {
+                uint32_t now = state_now(heal, old, fights[i].state);
+                Fight *fight = now != NO_STATE ? add_fight(heal, now) : NULL;
+
+                if (!fight)
+                        continue;
+                *fight = fights[i];
+                fight->state = now;
+        }
+        free(fights);
+}
+
 void heal_image_changed(Heal *heal, const Image *old) {
         const Image *image = heal->engine->image;
         uint32_t n = MAX(image_n_states(image), 1U), n_pending = 0;
@@ -534,14 +587,7 @@ void heal_image_changed(Heal *heal, const Image *old) {
                         pending[n_pending++] = now;
                 }
         }
-        for (size_t i = 0; i < heal->n_fights;) {
-                uint32_t now = state_now(heal, old, heal->fights[i].state);
-
-                if (now == NO_STATE)
-                        heal->fights[i] = heal->fights[--heal->n_fights];
-                else
-                        heal->fights[i++].state = now;
-        }
+        carry_fights(heal, old);
         free(heal->is_pending);
         free(heal->pending);
         heal->is_pending = is_pending;
@@ -657,6 +703,7 @@ Heal *heal_free(Heal *heal) {
         free(heal->is_pending);
         free(heal->pending);
         free(heal->fights);
+        free(heal->fight_of);
         free(heal);
         return NULL;
 }

@@ -62,9 +62,6 @@ void heal_pass_over(Heal *heal, const uint8_t *states);
 void heal_state_tried(Heal *heal, uint32_t state, bool repaired);
 void heal_run_over(Heal *heal);
 
-/* Whether somebody changes the state again each time it is repaired. */
-bool heal_is_fighting(const Heal *heal, uint32_t state);
-
 /* The state is to be looked at, for another reason than what it watches. */
 void heal_look_at(Heal *heal, uint32_t state, HealCause cause);
 

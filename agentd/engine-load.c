@@ -157,6 +157,28 @@ static bool listeners_differ(const Image *a, const Image *b) {
                        n * sizeof(ImageListener)) != 0;
 }
 
+static bool triggers_differ(const Image *a, const Image *b) {
+        uint32_t n = image_n_triggers(a), n_triggered = a->header->triggered.n;
+
+        if (n != image_n_triggers(b) || n_triggered != b->header->triggered.n ||
+                memcmp(image_array(a, triggered, uint32_t), image_array(b, triggered, uint32_t),
+                        n_triggered * sizeof(uint32_t)) != 0)
+                return true;
+        for (uint32_t i = 0; i < n; i++) {
+                const ImageTrigger *x = image_trigger(a, i), *y = image_trigger(b, i);
+
+                if (x->kind != y->kind || x->every_usec != y->every_usec || x->recursive != y->recursive ||
+                        x->states.n != y->states.n ||
+                        !streq(image_text(a, x->name), image_text(b, y->name)) ||
+                        (x->kind == IMAGE_TRIGGER_PATH &&
+                                (!streq(image_text(a, x->path), image_text(b, y->path)) ||
+                                        (x->recursive && !streq(image_text(a, x->exclude),
+                                                                 image_text(b, y->exclude))))))
+                        return true;
+        }
+        return false;
+}
+
 static bool modules_differ(const Image *a, const Image *b, uint32_t i) {
         const ImageModule *x = image_array(a, modules, ImageModule) + i,
                           *y = image_array(b, modules, ImageModule) + i;
@@ -171,7 +193,7 @@ static bool differ(const Image *a, const Image *b) {
         if (!a || image_n_states(a) != image_n_states(b) || a->header->nodes.n != b->header->nodes.n ||
                 a->header->dependents.n != b->header->dependents.n ||
                 a->header->modules.n != b->header->modules.n || a->header->roles.n != b->header->roles.n ||
-                listeners_differ(a, b))
+                listeners_differ(a, b) || triggers_differ(a, b))
                 return true;
         for (uint32_t i = 0; i < a->header->roles.n; i++)
                 if (roles_differ(a, b, i))

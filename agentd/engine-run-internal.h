@@ -51,6 +51,7 @@ void engine_run_on_result(void *userdata, Run *run, uint32_t state);
 void engine_run_on_attempt_failed(void *userdata, Run *run, uint32_t state, const RunAttempt *attempt);
 void engine_run_on_hook_failed(void *userdata, Run *run, uint32_t state, Hook hook, const char *explanation);
 uint32_t engine_run_owed(void *userdata, Run *run, uint32_t state);
+void engine_run_has_paid(void *userdata, Run *run, uint32_t state);
 void engine_run_will_apply(void *userdata, Run *run, const uint32_t *states, uint32_t n);
 
 /* The state of that id in the image that is in force; NO_STATE. */

@@ -156,11 +156,12 @@ static void remember_result(EngineRun *run, json_t *json) {
 
 /* ---- Listeners ------------------------------------------------------------------------------------------------------ */
 
-uint32_t engine_run_owed(void *userdata, _unused_ Run *r, uint32_t state) {
+uint32_t engine_run_owed(void *userdata, Run *r, uint32_t state) {
         const EngineRun *run = userdata;
         uint32_t now = engine_run_id_now(run, state);
 
-        return now != NO_STATE ? run->engine->status->states[now].owed : 0;
+        /* Of one that the roles in force do not have only the run itself knows. */
+        return now != NO_STATE ? run->engine->status->states[now].owed : run_owed(r, state);
 }
 
 /*
@@ -205,9 +206,11 @@ static void notice_others(const EngineRun *run, uint32_t now, uint32_t what) {
         }
 }
 
-/* A state has its result: who listens to it is owed something, or not after all. */
+/* A state has its result: who listens to it is owed something, or not after all. What was changed was changed, also if a hook has
+ * failed after it: the next run finds the state as declared, and would tell nobody. */
 static void tell_listeners(EngineRun *run, uint32_t state, Result result) {
         Engine *engine = run->engine;
+        bool changed = run_has_changed(run->run, state);
         uint32_t n;
         const ImageListener *listeners = image_listeners(run->image, state, &n);
 
@@ -216,7 +219,7 @@ static void tell_listeners(EngineRun *run, uint32_t state, Result result) {
 
                 if (now == NO_STATE)
                         continue;
-                if (result != RESULT_CHANGED) {
+                if (!changed) {
                         if (run_has_applied(run->run, state))
                                 status_is_known(engine->status, engine->store, now);
                         continue;
@@ -226,7 +229,7 @@ static void tell_listeners(EngineRun *run, uint32_t state, Result result) {
                         status_is_known(engine->status, engine->store, now);
                 notice_others(run, now, what);
                 /* Who is part of the run comes later in it. */
-                if (!run_is_open(run->run, listeners[i].state))
+                if (result == RESULT_CHANGED && !run_is_open(run->run, listeners[i].state))
                         heal_look_at(engine->heal, now, HEAL_DRIFT);
         }
 }
@@ -238,6 +241,10 @@ static void pay(EngineRun *run, uint32_t state, Result result) {
         if (now != NO_STATE && what != 0 &&
                 (result == RESULT_OK || result == RESULT_CHANGED || result == RESULT_SKIPPED))
                 status_pay(run->engine->status, run->engine->store, now, what);
+}
+
+void engine_run_has_paid(void *userdata, _unused_ Run *r, uint32_t state) {
+        pay(userdata, state, RESULT_CHANGED);
 }
 
 /* ---- Results -------------------------------------------------------------------------------------------------------- */

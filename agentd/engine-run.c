@@ -289,6 +289,7 @@ static const RunHandlers run_handlers = {
         .on_finished = on_finished,
         .may_begin = may_begin,
         .owed = engine_run_owed,
+        .has_paid = engine_run_has_paid,
         .will_apply = engine_run_will_apply,
         .number = engine_run_number,
         .on_attempt_failed = engine_run_on_attempt_failed,
@@ -299,21 +300,28 @@ static const RunHandlers run_handlers = {
 static int pass_over(const EngineRun *run) {
         const Image *now = run->engine->image;
         _cleanup_free_ uint8_t *states = calloc(MAX(image_n_states(now), 1U), 1);
+        bool purges = false;
 
         if (!states)
                 return -ENOMEM;
         for (uint32_t i = 0; i < image_n_states(run->image); i++) {
                 uint32_t k = run->now[i];
 
-                if (k == NO_STATE || (run->selected && !run->selected[i]))
+                if (run->selected && !run->selected[i])
+                        continue;
+                purges = purges || image_state(run->image, i)->flags & IMAGE_STATE_LOOKS_AT_PATHS;
+                if (k == NO_STATE)
                         continue;
                 if (image_state(now, k)->flags != image_state(run->image, i)->flags ||
                         engine_run_state_now(run, i) == NO_STATE)
                         states[k] = 1;
         }
-        /* A directory that is purged, say, would lose what is there for the first time. */
-        for (uint32_t k = 0; select_paths_differ(now, run->image) && k < image_n_states(now); k++)
-                states[k] |= !!(image_state(now, k)->flags & IMAGE_STATE_LOOKS_AT_PATHS);
+        /* A directory that is purged, say, would lose what is there for the first time; and what it takes away, since these roles
+         * do not have it, would come back. */
+        if (select_paths_differ(now, run->image))
+                for (uint32_t k = 0; k < image_n_states(now); k++)
+                        states[k] |= image_state(now, k)->flags & IMAGE_STATE_LOOKS_AT_PATHS ||
+                                     (purges && run->before[k] == NO_STATE);
         heal_pass_over(run->engine->heal, states);
         return 0;
 }

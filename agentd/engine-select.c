@@ -280,7 +280,7 @@ int select_changed(const StatusTable *table, const Image *old, uint8_t *selected
         for (uint32_t i = 0; i < image_n_states(image); i++) {
                 const ImageState *state = image_state(image, i);
 
-                if (!is_as_declared(table->states[i].result) ||
+                if (!is_as_declared(table->states[i].result) || table->states[i].owed != 0 ||
                         (paths && (state->flags & IMAGE_STATE_LOOKS_AT_PATHS)) ||
                         (conditions && state->when != 0))
                         selected[i] = 1;

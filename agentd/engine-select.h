@@ -39,7 +39,7 @@ uint32_t select_count(const Image *image, const uint8_t *selected);
  * @ret_n: how many are selected now
  *
  * That is: states that are not known to be as declared now, since they are new, declared otherwise or were not right; those
- * that are only audited, watched or hidden as they were not; those that ask what others own, if that is not the same; those
+ * that have still to do something since others have changed; those that are only audited, watched or hidden as they were not; those that ask what others own, if that is not the same; those
  * that edit a file together with them; and all that depends on these.
  *
  * Return: 0; -ENOMEM.

@@ -359,8 +359,11 @@ static void on_trouble(void *userdata, StoreTrouble trouble, const char *detail)
         event_emit(engine->events, kinds[trouble], &(EventDetails){ .data = data }, "%s: %s", texts[trouble],
                 detail);
         json_decref(data);
-        if (trouble == STORE_RESET)
+        if (trouble == STORE_RESET) {
                 engine_removal_store_reset(engine);
+                if (engine->status)
+                        status_store_reset(engine->status, engine->store);
+        }
 }
 
 static void on_store_events(void *userdata, int64_t id) {

@@ -52,6 +52,8 @@ static void handle_verdict(Run *run, Batch *batch, uint32_t state, Verdict verdi
 
         switch (verdict) {
         case VERDICT_OK:
+                if (batch->phase == PHASE_RECHECK)
+                        run_has_made(run, state);
                 run_settle(run, state, batch->phase == PHASE_RECHECK ? RESULT_CHANGED : RESULT_OK);
                 break;
         case VERDICT_SKIPPED: run_settle(run, state, RESULT_SKIPPED); break;

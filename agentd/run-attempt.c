@@ -69,6 +69,7 @@ bool run_try_later(Run *run, uint32_t state) {
                 run->n_paused_allocated = wanted;
         }
         when = now_usec(CLOCK_MONOTONIC) + MIN(extra->retry_delay_usec, (usec_t) INT64_MAX / 2);
+        run->next_attempt_usec = run->n_paused == 0 ? when : MIN(run->next_attempt_usec, when);
         run->paused[run->n_paused++] = (Paused){ .state = state, .when_usec = when };
 
         if (node->applied) {
@@ -98,6 +99,11 @@ void run_dispatch_attempts(Run *run) {
         if (n == 0)
                 return;
         now = now_usec(CLOCK_MONOTONIC);
+        /* Thousands may wait while others come and go. */
+        if (!run->stopped && now < run->next_attempt_usec) {
+                wake_at(run, run->next_attempt_usec);
+                return;
+        }
         /* None comes in the meantime but when the run goes on: not when it was stopped, and not from a queue. */
         for (uint32_t i = 0; i < n; i++) {
                 Paused paused = run->paused[i];
@@ -111,8 +117,27 @@ void run_dispatch_attempts(Run *run) {
                         run_enqueue(run, paused.state);
         }
         run->n_paused = left;
+        run->next_attempt_usec = next;
         if (next != USEC_INFINITY)
                 wake_at(run, next);
+}
+
+/* They were about to be tried again, waited for another run, or were found to differ when the run was stopped. */
+bool run_end_all_attempts(Run *run) {
+        bool any = false;
+
+        for (uint32_t k = 0; k < run->n_selected; k++) {
+                uint32_t state = run->selected[k];
+                const Node *node = &run->nodes[state];
+
+                if (node->attempts == 0 || node->step == STEP_DONE || node->step == STEP_HOOK)
+                        continue;
+                any = true;
+                if (!node->detail || !node->detail->error)
+                        run_set_error(run, state, "it was not tried again, as the run was stopped");
+                run_end_attempts(run, state, RESULT_FAILED);
+        }
+        return any;
 }
 
 uint32_t run_paused(const Run *run, uint32_t *ret, uint32_t max) {

@@ -145,10 +145,11 @@ void run_settle(Run *run, uint32_t state, Result result) {
                 return;
         }
         /* It is right by now, since an attempt before this one has changed it; what belongs to a change was not done
-         * then, or went wrong. */
-        if (result == RESULT_OK && node->touched) {
+         * then, or went wrong. A condition may be false for that very reason. */
+        if ((result == RESULT_OK && node->touched) || (result == RESULT_SKIPPED && node->made)) {
                 result = RESULT_CHANGED;
                 node->applied = true;
+                node->made = true;
         }
         if (node->applied && image_hook(run->image, state, HOOK_AFTER_CHANGE))
                 push(run, state, HOOK_AFTER_CHANGE, result);
@@ -328,7 +329,9 @@ static void start_hooks(Run *run) {
                         continue;
                 }
                 if (hook->hook == HOOK_BEFORE_CHANGE && run->stopped) {
-                        /* Nothing was done to it, and nothing is begun any more: it has no result. */
+                        /* Nothing was done to it, and nothing is begun any more: it has no result, unless an attempt before
+                         * this one has failed. */
+                        run->nodes[hook->state].step = STEP_READY;
                         remove_hook(run, hook);
                         hook = next;
                         continue;

@@ -37,6 +37,7 @@ typedef struct Node {
         bool applied : 1; /* in this attempt an apply was sent, or what goes before it is done */
         bool touched : 1; /* … or in one before */
         bool given : 1;   /* it was given to be changed */
+        bool made : 1;    /* … and was as declared after that, in one attempt at least */
         RunDetail *detail;
 } Node;
 
@@ -90,6 +91,7 @@ struct Run {
         unsigned n_hooks_begun;
         Paused *paused;
         uint32_t n_paused, n_paused_allocated;
+        usec_t next_attempt_usec; /* the first of these */
         sd_event_source *timer; /* NULL as long as nobody has waited */
         bool stopped, finished;
         bool probing; /* the first of two passes, in which nothing is told: how much would change? */
@@ -184,6 +186,9 @@ void run_free_hooks(Run *run);
 /* run-attempt.c: true if the state that has failed is tried again. */
 bool run_try_later(Run *run, uint32_t state);
 void run_dispatch_attempts(Run *run);
+/* Of a run that was stopped, when nothing of it goes on: what has failed and did not come to its next attempt has failed. True if
+ * there was any. */
+bool run_end_all_attempts(Run *run);
 uint32_t run_paused(const Run *run, uint32_t *ret, uint32_t max);
 /* Dispatches again after a while. */
 void run_wake_in(Run *run, usec_t delay);
@@ -199,6 +204,9 @@ void run_tell_listeners(Run *run, uint32_t state, Result result);
 
 /* The state is about to be looked at: what it is owed from before is given to it. */
 void run_take_owed(Run *run, uint32_t state);
+
+/* It was changed, and is as declared: what it was given is done with, whatever its hooks say. */
+void run_has_made(Run *run, uint32_t state);
 
 /* The batch goes to be applied. */
 void run_tell_apply(Run *run, const Batch *batch);

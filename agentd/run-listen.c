@@ -9,7 +9,7 @@ void run_tell_listeners(Run *run, uint32_t state, Result result) {
         const ImageListener *listeners;
         uint32_t n;
 
-        if (result != RESULT_CHANGED &&
+        if (!run_has_changed(run, state) &&
                 !(result == RESULT_DRIFTED && run_plans(run) && !run_audits(run, state)))
                 return;
         listeners = image_listeners(run->image, state, &n);
@@ -24,11 +24,25 @@ void run_tell_listeners(Run *run, uint32_t state, Result result) {
 void run_take_owed(Run *run, uint32_t state) {
         uint32_t owed;
 
+        /* What came up late in an attempt before this one is in time now. */
+        run->nodes[state].late = 0;
         if (!run->handlers->owed)
                 return;
         owed = run->handlers->owed(run->userdata, run, state);
         /* What this run has told it as well is in there, unless another run has seen to it meanwhile. */
         run->nodes[state].owed = (uint8_t) (run_plans(run) ? run->nodes[state].owed | owed : owed);
+}
+
+void run_has_made(Run *run, uint32_t state) {
+        Node *node = &run->nodes[state];
+
+        node->made = true;
+        if (node->owed == 0)
+                return;
+        if (run->handlers->has_paid)
+                run->handlers->has_paid(run->userdata, run, state);
+        else
+                node->owed = 0;
 }
 
 /*
@@ -68,6 +82,10 @@ void run_tell_apply(Run *run, const Batch *batch) {
 
 bool run_has_applied(const Run *run, uint32_t state) {
         return run->nodes[state].given;
+}
+
+bool run_has_changed(const Run *run, uint32_t state) {
+        return run->nodes[state].made;
 }
 
 uint32_t run_owed(const Run *run, uint32_t state) {

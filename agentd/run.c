@@ -533,6 +533,10 @@ static int on_dispatch(_unused_ sd_event_source *source, void *userdata) {
         }
         if (run->hooks || run->n_paused > 0)
                 return 0; /* their ends, or the timer, follow */
+        if (run->stopped && run_end_all_attempts(run)) {
+                run_schedule(run);
+                return 0;
+        }
         if (run->n_parked > 0 && !run->stopped)
                 return 0; /* for another run; run_retry() follows */
         if (!run->stopped && run->n_done < run->n_nodes)

@@ -68,6 +68,10 @@ typedef struct RunHandlers {
         /* What the state is owed from before this run, when it is about to be looked at: IMAGE_LISTEN_…. NULL: nothing. */
         uint32_t (*owed)(void *userdata, Run *run, uint32_t state);
 
+        /* The state has dealt with what it was given of that, run_owed(), though it has no result yet and may still fail. NULL:
+         * likewise. */
+        void (*has_paid)(void *userdata, Run *run, uint32_t state);
+
         /* These are about to be changed, each of them once. NULL: nobody wants to know. */
         void (*will_apply)(void *userdata, Run *run, const uint32_t *states, uint32_t n);
 
@@ -128,6 +132,9 @@ bool run_is_open(const Run *run, uint32_t state);
 
 /* True if the state was given to be changed. */
 bool run_has_applied(const Run *run, uint32_t state);
+
+/* True if the change went well, even if a hook after it did not: others may have to do something on account of it. */
+bool run_has_changed(const Run *run, uint32_t state);
 
 /* What the state was given of all that it is owed, IMAGE_LISTEN_…, less what came up again meanwhile; for on_result. */
 uint32_t run_owed(const Run *run, uint32_t state);

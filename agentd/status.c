@@ -107,8 +107,9 @@ static void put_owed(Store *store, const StatusTable *t, uint32_t i) {
                 store_remove_owed(store, owed.state);
 }
 
-static void carry_owed(
-        StatusTable *t, uint32_t i, const StatusTable *old, uint32_t k, uint8_t listens, Store *store) {
+/* renamed: under another id, of which the store has a row of its own. */
+static void carry_owed(StatusTable *t, uint32_t i, const StatusTable *old, uint32_t k, uint8_t listens,
+        bool renamed, Store *store) {
         const StateStatus *from = &old->states[k];
         StateStatus *to = &t->states[i];
 
@@ -116,10 +117,15 @@ static void carry_owed(
                 return;
         to->owed = from->owed & listens;
         to->maybe_owed = from->maybe_owed & listens;
+        if (renamed) {
+                /* Who changes something for it knows it by the other id, and will not say what came of that. */
+                to->owed |= to->maybe_owed;
+                to->maybe_owed = 0;
+        }
         to->n_maybe = to->maybe_owed != 0 ? from->n_maybe : 0;
         if ((to->owed | to->maybe_owed) != 0)
                 set_because(t, i, old->because ? old->because[k] : NULL);
-        if (to->owed != from->owed || to->maybe_owed != from->maybe_owed)
+        if ((renamed && to->owed != 0) || to->owed != from->owed || to->maybe_owed != from->maybe_owed)
                 put_owed(store, t, i);
 }
 
@@ -138,14 +144,31 @@ static bool says_the_same(const Image *a, const ImageExtra *x, const Image *b, c
         return true;
 }
 
+/* What the store says is owed under a former id; its row is renamed. */
+static void take_over_owed(
+        StatusTable *t, uint32_t i, const char *was, uint8_t listens, json_t *former_owed, Store *store) {
+        const json_t *owed = json_object_get(former_owed, was);
+        uint32_t what;
+
+        if (!owed)
+                return;
+        what = (uint32_t) json_integer_value(json_array_get(owed, 0));
+        t->states[i].owed |= (uint8_t) what & listens;
+        if (t->states[i].owed != 0)
+                set_because(t, i, json_string_value(json_array_get(owed, 1)));
+        if (t->states[i].owed != what)
+                put_owed(store, t, i);
+        (void) json_object_del(former_owed, was);
+}
+
 /*
  * What was found under a former id is part of the history of the state that says so, if it has none of its own. It has not been
  * looked at, since it is declared otherwise: of the status, too, only the time of the last change stays.
  *
- * from: the older table; NULL: `former` has what the store knows, by id.
+ * from: the older table; NULL: `former` and `former_owed` have what the store knows, by id. What is taken of the latter is removed.
  */
 static void take_over(StatusTable *t, const StatusTable *from, const uint8_t *listens, const json_t *former,
-        Store *store) {
+        json_t *former_owed, Store *store) {
         const ImageExtra *extras = image_array(t->image, extras, ImageExtra);
 
         for (uint32_t i = 0; i < t->image->header->extras.n; i++) {
@@ -170,10 +193,11 @@ static void take_over(StatusTable *t, const StatusTable *from, const uint8_t *li
                         found = found || changed || old != NO_STATE;
                         if (changed)
                                 s->changed_usec = MAX(s->changed_usec, (usec_t) json_integer_value(changed));
+                        take_over_owed(t, extra->state, was, listens[extra->state], former_owed, store);
                         if (old == NO_STATE)
                                 continue;
                         s->changed_usec = MAX(s->changed_usec, from->states[old].changed_usec);
-                        carry_owed(t, extra->state, from, old, listens[extra->state], store);
+                        carry_owed(t, extra->state, from, old, listens[extra->state], true, store);
                 }
                 if (found && s->changed_usec > 0)
                         put(store, t, extra->state);
@@ -211,7 +235,7 @@ static void carry_over(StatusTable *t, const StatusTable *old, const uint8_t *li
                                 store_remove_owed(store, id);
                         continue;
                 }
-                carry_owed(t, i, old, k, listens[i], store);
+                carry_owed(t, i, old, k, listens[i], false, store);
                 t->states[i].changed_usec = from->changed_usec;
                 if (!image_state_is_same(t->image, i, old->image, k)) {
                         if (from->result != RESULT_NONE)
@@ -229,7 +253,8 @@ typedef struct Loading {
         StatusTable *table;
         const uint8_t *listens;
         Store *store;
-        json_t *former; /* ids of before → when they were changed */
+        json_t *former;      /* ids of before → when they were changed */
+        json_t *former_owed; /* … → what is owed, and because of which state */
 } Loading;
 
 static int on_status(void *userdata, const StoreStatus *status) {
@@ -268,8 +293,10 @@ static int on_owed(void *userdata, const StoreOwed *owed) {
         uint32_t i = status_find(t, owed->state);
 
         if (i == NO_STATE) {
-                /* What is known under another name now has its row renamed. */
-                if (!json_object_get(loading->former, owed->state))
+                /* What is known under another name now is given to that, and its row renamed. */
+                if (!json_object_get(loading->former, owed->state) ||
+                        json_object_set_new(loading->former_owed, owed->state,
+                                json_pack("[i, s]", (int) owed->what, owed->because)) < 0)
                         store_remove_owed(loading->store, owed->state);
                 return 0;
         }
@@ -310,17 +337,26 @@ int status_table_new(Image *image, const StatusTable *old, Store *store, StatusT
                 return -ENOMEM;
         if (old) {
                 carry_over(t, old, listens, store);
-                take_over(t, old, listens, NULL, store);
+                take_over(t, old, listens, NULL, NULL, store);
         } else {
                 Loading loading = {
-                        .table = t, .listens = listens, .store = store, .former = collect_former(image)
+                        .table = t,
+                        .listens = listens,
+                        .store = store,
+                        .former = collect_former(image),
+                        .former_owed = json_object(),
                 };
+                const char *id;
+                json_t *left;
 
                 /* What cannot be read is not known: the next run finds out. */
                 (void) store_each_owed(store, on_owed, &loading);
                 (void) store_each_status(store, on_status, &loading);
-                take_over(t, NULL, listens, loading.former, store);
+                take_over(t, NULL, listens, loading.former, loading.former_owed, store);
+                /* The state has a history of its own. */
+                json_object_foreach(loading.former_owed, id, left) store_remove_owed(store, id);
                 json_decref(loading.former);
+                json_decref(loading.former_owed);
         }
 
         *ret = TAKE_PTR(t);
@@ -452,6 +488,12 @@ void status_pay(StatusTable *t, Store *store, uint32_t state, uint32_t what) {
                 return;
         s->owed &= (uint8_t) ~what;
         put_owed(store, t, state);
+}
+
+void status_store_reset(const StatusTable *t, Store *store) {
+        for (uint32_t i = 0; i < image_n_states(t->image); i++)
+                if ((t->states[i].owed | t->states[i].maybe_owed) != 0)
+                        put_owed(store, t, i);
 }
 
 const char *status_owed_because(const StatusTable *t, uint32_t state) {

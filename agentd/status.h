@@ -78,6 +78,9 @@ void status_owe(StatusTable *table, Store *store, uint32_t state, uint32_t what,
 bool status_may_owe(StatusTable *table, Store *store, uint32_t state, uint32_t what, const char *because);
 void status_is_known(StatusTable *table, Store *store, uint32_t state);
 
+/* The store has begun anew, without what is owed. */
+void status_store_reset(const StatusTable *table, Store *store);
+
 /* It has done so. */
 void status_pay(StatusTable *table, Store *store, uint32_t state, uint32_t what);
 

@@ -64,7 +64,22 @@ static void on_hook_failed(
         tell("%s %s: %s\n", name_of(state), hook_to_string(hook), explanation);
 }
 
+/* What states without a path as their name are owed from before. */
+static uint32_t owed;
+
+static uint32_t on_owed(_unused_ void *userdata, Run *r, uint32_t state) {
+        return strchr(image_state_id(run_image(r), state), '/') ? 0 : owed;
+}
+
+static void on_paid(_unused_ void *userdata, Run *r, uint32_t state) {
+        ASSERT_EQ(run_owed(r, state), owed);
+        tell("%s paid\n", name_of(state));
+        owed = 0;
+}
+
 static const RunHandlers handlers = {
+        .owed = on_owed,
+        .has_paid = on_paid,
         .on_result = on_result,
         .on_finished = on_finished,
         .on_attempt_failed = on_attempt_failed,
@@ -96,6 +111,7 @@ static void begin(RunMode mode, const char *text) {
 
         leave();
         over = false;
+        owed = 0;
         told[0] = 0;
         ASSERT_TRUE(sd_event_new(&event) >= 0);
         ASSERT_OK(commands_new(
@@ -330,6 +346,15 @@ TEST(what_was_changed_before_is_changed) {
         expect_log("7 on_success changed\n");
 }
 
+TEST(what_was_changed_before_is_not_skipped) {
+        runs(FILE_A
+                "when = \"not exists('%/a')\"\nretries = 5\nretry_delay = \"10ms\"\nafter_change = \"" COUNT(
+                        "3") "\"\n" SAY("on_success"),
+                "a attempt 1 of 6\na attempt 2 of 6\na changed\n");
+        expect_log("7 on_success changed\n");
+        runs(FILE_A "when = \"not exists('%/a')\"\nretries = 5\n", "a skipped\n");
+}
+
 TEST(all_attempts_fail) {
         runs(FILE_A "retries = 2\nretry_delay = \"10ms\"\nbefore_change = \"false\"\n" SAY("on_failure"),
                 "a attempt 1 of 3\na attempt 2 of 3\n"
@@ -363,17 +388,102 @@ TEST(a_run_is_given_up_while_a_state_waits) {
         ASSERT_STREQ(told, "a attempt 1 of 3\n");
 }
 
+TEST(a_stop_begins_no_other_attempt) {
+        begin(RUN_APPLY,
+                FILE_A "retries = 2\nretry_delay = \"10ms\"\nbefore_change = \"touch %/n; false\"\n"
+                       "before_check = \"! test -e %/n || { touch %/begun; while ! test -e %/go; do sleep "
+                       "0.05; done; }\"\n" SAY("on_failure"));
+        wait_file("begun");
+        run_stop(run);
+        put("go", "");
+        wait_over();
+        ASSERT_STREQ(told, "a attempt 1 of 3\na failed: it was not tried again, as the run was stopped\n");
+        expect_log("7 on_failure failed\n");
+}
+
+TEST(a_stop_before_the_next_attempt) {
+        begin(RUN_APPLY,
+                FILE_A "retries = 2\nretry_delay = \"10ms\"\nbefore_change = \"false\"\n" SAY("on_failure"));
+        wait_told("attempt 1");
+        /* It is in its queue by then, or a worker has it. */
+        while (!run_holds(run, 0))
+                turn();
+        run_stop(run);
+        wait_over();
+        ASSERT_STREQ(told, "a attempt 1 of 3\na failed: it was not tried again, as the run was stopped\n");
+        expect_log("7 on_failure failed\n");
+}
+
+/* ---- Listeners --------------------------------------------------------------------------------------------------- */
+
+#define EXEC_B "[exec.b]\nshell = \"true\"\ncheck_on = [\"file:%/a\"]\n"
+
+TEST(a_change_whose_after_change_fails_is_a_change) {
+        uint32_t a;
+
+        begin(RUN_APPLY, FILE_A "retries = 1\nretry_delay = \"10ms\"\nafter_change = \"false\"\n" EXEC_B);
+        wait_over();
+        ASSERT_NOT_NULL(strstr(told,
+                "a attempt 1 of 2\na failed: its after_change: it exited with status 1 (2 attempts)\n"));
+        ASSERT_NOT_NULL(strstr(told, "exec:b blocked: "));
+        a = index_of(image_state_id(image, 0));
+        ASSERT_TRUE(run_has_changed(run, a));
+        runs(FILE_A "before_change = \"false\"\n", "a ok\n");
+        ASSERT_FALSE(run_has_changed(run, 0));
+        (void) unlink(in("a"));
+        runs(FILE_A "before_change = \"false\"\n", "a failed: its before_change: it exited with status 1\n");
+        ASSERT_FALSE(run_has_changed(run, 0));
+}
+
+TEST(what_was_done_is_not_owed_to_the_next_attempt) {
+        begin(RUN_APPLY,
+                FILE_A "[exec.b]\nshell = \"echo did >> %/log\"\ncheck_on = [\"file:%/a\"]\nretries = 5\n"
+                       "retry_delay = \"10ms\"\nafter_change = \"" COUNT("3") "\"\n");
+        owed = IMAGE_LISTEN_CHECK;
+        wait_over();
+        ASSERT_NOT_NULL(
+                strstr(told, "exec:b paid\nexec:b attempt 1 of 6\nexec:b attempt 2 of 6\nexec:b changed\n"));
+        expect_log("did\n");
+}
+
+TEST(what_came_late_is_in_time_for_the_next_attempt) {
+        uint32_t b;
+
+        begin(RUN_APPLY,
+                FILE_A EXEC_B "retries = 5\nretry_delay = \"10ms\"\nbefore_change = \"test -e %/begun || { "
+                              "touch %/begun; while ! test -e %/go; do sleep 0.05; done; false; }\"\n");
+        owed = IMAGE_LISTEN_CHECK;
+        wait_file("begun");
+        b = index_of("exec:b");
+        run_notice(run, b, IMAGE_LISTEN_CHECK);
+        ASSERT_EQ(run_owed(run, b), 0);
+        put("go", "");
+        wait_over();
+        ASSERT_EQ(run_owed(run, b), IMAGE_LISTEN_CHECK);
+        ASSERT_EQ(owed, 0);
+}
+
+static int begin_test(void **state) {
+        (void) setup(state);
+        link_module("MODULE_DIR", "exec");
+        return 0;
+}
+
 static int done(void **state) {
         leave();
         return teardown(state);
 }
 
-#define RUN_IT(name) cmocka_unit_test_setup_teardown(test_##name, setup, done)
+#define RUN_IT(name) cmocka_unit_test_setup_teardown(test_##name, begin_test, done)
 
 RUN_TESTS(RUN_IT(all_hooks_in_their_order), RUN_IT(hooks_that_fail), RUN_IT(a_plan_has_only_the_first),
         RUN_IT(who_depends_on_it_waits_and_others_do_not), RUN_IT(a_state_whose_hook_runs_is_held_and_shown),
         RUN_IT(many_wait_for_each_other), RUN_IT(a_stop_completes_what_was_begun),
         RUN_IT(a_stop_begins_no_change), RUN_IT(a_run_is_given_up_while_hooks_run),
-        RUN_IT(the_third_attempt), RUN_IT(what_was_changed_before_is_changed), RUN_IT(all_attempts_fail),
+        RUN_IT(the_third_attempt), RUN_IT(what_was_changed_before_is_changed),
+        RUN_IT(what_was_changed_before_is_not_skipped), RUN_IT(all_attempts_fail),
         RUN_IT(what_is_blocked_is_not_tried_again), RUN_IT(a_stop_ends_the_waiting),
-        RUN_IT(a_run_is_given_up_while_a_state_waits))
+        RUN_IT(a_run_is_given_up_while_a_state_waits), RUN_IT(a_stop_begins_no_other_attempt),
+        RUN_IT(a_stop_before_the_next_attempt), RUN_IT(a_change_whose_after_change_fails_is_a_change),
+        RUN_IT(what_was_done_is_not_owed_to_the_next_attempt),
+        RUN_IT(what_came_late_is_in_time_for_the_next_attempt))

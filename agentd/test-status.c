@@ -546,9 +546,82 @@ TEST(what_is_owed_outlives_the_daemon_and_other_roles) {
         fixture_done(&f);
 }
 
+TEST(a_store_that_begins_anew_is_told_what_is_owed) {
+        Image *image = make_image_with(abc, 3, 1, 1, b_to_a, 1);
+        StatusTable *t;
+        Fixture f;
+
+        fixture_init(&f);
+        fixture_open(&f);
+        ASSERT_OK(status_table_new(image, NULL, f.store, &t));
+        status_owe(t, f.store, 1, IMAGE_LISTEN_RELOAD, "file:/a");
+        (void) status_may_owe(t, f.store, 1, IMAGE_LISTEN_RESTART, "file:/a");
+        (void) n_queued(&f);
+        store_remove_owed(f.store, "file:/b");
+        (void) n_queued(&f);
+        status_store_reset(t, f.store);
+        ASSERT_EQ(n_queued(&f), 1);
+        status_table_free(t);
+        ASSERT_OK(status_table_new(image, NULL, f.store, &t));
+        assert_owed(t, 1, IMAGE_LISTEN_RELOAD | IMAGE_LISTEN_RESTART, "file:/a");
+        status_table_free(t);
+        image_unref(image);
+        fixture_done(&f);
+}
+
+TEST(what_is_owed_follows_another_name) {
+        static const char *const was[] = { "file:/b" };
+        static const char *const names[] = { "file:/a", "file:/new", "file:/c" };
+        static const ImageListener less[] = { { .to = 0, .state = 1, .what = IMAGE_LISTEN_RESTART } };
+
+        for (unsigned restarted = 0; restarted < 2; restarted++) {
+                Image *image = make_image_with(abc, 3, 1, 1, b_to_a, 1),
+                      *next = make_image_with(names, 3, 1, 1, less, 1);
+                StatusTable *old, *t;
+                Fixture f;
+
+                say_former(next, 1, was, 1);
+                fixture_init(&f);
+                fixture_open(&f);
+                ASSERT_OK(status_table_new(image, NULL, f.store, &old));
+                (void) status_set(old, f.store, 1, RESULT_CHANGED, NULL);
+                status_owe(old, f.store, 1, IMAGE_LISTEN_RELOAD, "file:/a");
+                /* Whoever changes file:/c right now does not know the new name. */
+                (void) status_may_owe(old, f.store, 1, IMAGE_LISTEN_RESTART, "file:/c");
+                ASSERT_OK(store_flush(f.store));
+                ASSERT_OK(status_table_new(next, restarted ? NULL : old, f.store, &t));
+                assert_owed(t, 1, IMAGE_LISTEN_RESTART, "file:/a");
+                ASSERT_EQ(t->states[1].maybe_owed + t->states[1].n_maybe, 0);
+                ASSERT_OK(store_flush(f.store));
+                status_table_free(old);
+                status_table_free(t);
+
+                /* And after the next start as well. */
+                ASSERT_OK(status_table_new(next, NULL, f.store, &t));
+                assert_owed(t, 1, IMAGE_LISTEN_RESTART, "file:/a");
+                ASSERT_EQ(n_queued(&f), 0);
+
+                /* One that has a history of its own takes nothing, and nothing is left behind. */
+                status_pay(t, f.store, 1, IMAGE_LISTEN_RESTART);
+                (void) status_set(t, f.store, 1, RESULT_OK, NULL);
+                store_put_owed(f.store,
+                        &(StoreOwed){ .state = "file:/b", .what = IMAGE_LISTEN_RESTART, .because = "" });
+                (void) n_queued(&f);
+                status_table_free(t);
+                ASSERT_OK(status_table_new(next, NULL, f.store, &t));
+                assert_owed(t, 1, 0, NULL);
+                ASSERT_EQ(n_queued(&f), 1);
+                status_table_free(t);
+                image_unref(image);
+                image_unref(next);
+                fixture_done(&f);
+        }
+}
+
 RUN_TESTS(RUN(states_are_found_by_id), RUN(what_a_result_means),
         RUN(what_is_forgotten_has_not_been_looked_at), RUN(status_outlives_the_daemon),
         RUN(status_is_carried_over), RUN(what_was_known_under_another_name_is_carried_over),
         RUN(a_history_of_its_own_counts_more), RUN(a_store_that_cannot_be_read_is_no_obstacle),
         RUN(what_is_owed_is_written_when_it_is_another),
-        RUN(what_is_owed_outlives_the_daemon_and_other_roles))
+        RUN(what_is_owed_outlives_the_daemon_and_other_roles), RUN(what_is_owed_follows_another_name),
+        RUN(a_store_that_begins_anew_is_told_what_is_owed))

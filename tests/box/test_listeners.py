@@ -240,3 +240,26 @@ def test_what_changes_while_it_is_being_told_is_told_again(host):
     wait_until(lambda: len(told(host)) == 3, 30, "it is told again")
     wait_idle(host)
     assert state(host, "listener:app")["owed"] == []
+
+
+def test_what_was_changed_was_changed_also_if_its_after_change_fails(host):
+    n = last_event(host)
+    role(host, 'after_change = "false"\n' + APP, "two")
+    wait_event(host, "state-failed", after=n, state="file:/etc/app.conf", timeout=30)
+    wait_event(host, "state-blocked", after=n, state="listener:app", timeout=30)
+    # The file is as declared by now: the next look at it tells nobody anything.
+    wait_until(lambda: told(host) == ["app restart"] * 2, 30, "it is told once the file is fine")
+    wait_idle(host)
+    assert states(host)["file:/etc/app.conf"] == "ok"
+    assert told(host) == ["app restart"] * 2 and state(host, "listener:app")["owed"] == []
+
+
+def test_a_listener_of_which_only_the_run_knows(host):
+    wanted = '[listener.other]\nfor_each = "vars.others"\nrestart_on = ["file:/etc/app.conf"]\n'.replace("other]", '"{{item}}"]')
+    role(host, "watch = false\n" + wanted + "[vars]\nothers = []\n")
+    wait_until(lambda: "listener:app" not in states(host), 30, "the role is in force")
+    wait_idle(host)
+    host.run("echo drift >/etc/app.conf")
+    done = host.agentctl("apply", "--var", 'others=["b"]')
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert told(host) == ["app restart", "b restart"]

@@ -48,6 +48,15 @@ def test_a_path_fires_when_it_comes_changes_and_goes(host):
     assert (found["type"], found["path"], found["every_usec"]) == ("path", "/srv/tree", None)
 
 
+def test_another_trigger_alone_is_news(host):
+    begin(host, PATH + STATE)
+    n = last_event(host)
+    host.role("role", PATH.replace("tree", "other") + STATE)
+    wait_event(host, "roles-loaded", after=n, timeout=30)
+    wait_idle(host)
+    repaired_by(host, "touch /srv/other")
+
+
 def test_a_tree_fires_and_what_is_excluded_does_not(host):
     host.run("mkdir -p /srv/tree/a/b /srv/tree/cache")
     begin(host, PATH + 'recursive = true\nexclude = ["cache"]\n' + STATE +
