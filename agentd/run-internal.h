@@ -92,7 +92,7 @@ struct Run {
         Paused *paused;
         uint32_t n_paused, n_paused_allocated;
         usec_t next_attempt_usec; /* the first of these */
-        sd_event_source *timer; /* NULL as long as nobody has waited */
+        sd_event_source *timer;   /* NULL as long as nobody has waited */
         bool stopped, finished;
         bool probing; /* the first of two passes, in which nothing is told: how much would change? */
         bool refused;

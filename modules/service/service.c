@@ -364,7 +364,8 @@ static int service_prepare(AgentdPrepare *prepare, const char *name, const Agent
                 !is_given(&values[P_SOURCE])) {
                 /* Of the user, or the package, whose it is; and a unit file that nobody said is not removed. */
                 agentd_prepare_error(prepare, -1,
-                        "on_removal = \"absent\" is for a unit whose file is part of the state: give 'unit', "
+                        "on_removal = \"absent\" is for a unit whose file is part of the state: give "
+                        "'unit', "
                         "'template' or 'source'");
                 return -EINVAL;
         }

@@ -40,13 +40,8 @@ def zipped():
     return data.getvalue()
 
 
-def unit(name, text="ExecStart=/bin/sleep infinity", also=""):
-    """A shell command that makes a unit, which systemd knows."""
-    return f"cat >/etc/systemd/system/{name} <<'END'\n[Service]\n{text}\n[Install]\nWantedBy=multi-user.target\n{also}END\n" \
-           "systemctl daemon-reload\n"
-
-
 TAR, ZIP, TOOL = archive(), zipped(), b"hello\n"
+
 
 def unit(name, start="/bin/sleep infinity"):
     """A shell command that puts a unit there, as a package does."""
@@ -78,16 +73,6 @@ BEFORE = {
     ("quadlet", "web.toml"): unit("web.service"), # in the place of podman's generator
     ("archive", "app.toml"): {"/srv/mirror/app-1.4.tar.gz": TAR},
     ("archive", "tool.toml"): {"/srv/archives/tool.zip": ZIP},
-    ("cron", "jobs.toml"): "useradd -m ada; groupadd -f crontab; mkdir -p /etc/cron.d /var/spool/cron/crontabs;"
-                           " chmod 1730 /var/spool/cron/crontabs",
-    ("quadlet", "web.toml"): program("/etc/systemd/system-generators/podman-system-generator",
-                                     "printf '[Service]\\nExecStart=/bin/sleep infinity\\n' >$1/web.service"),
-    ("service", "app.toml"): program("/usr/bin/app", "exec sleep infinity") + program("/usr/sbin/cron", "exec sleep infinity")
-                             + unit("cron.service", "ExecStart=/usr/sbin/cron"),
-    ("service", "web.toml"): unit("nginx.service", "ExecStart=/bin/sleep infinity\nExecReload=/bin/true")
-                             + "printf '[Timer]\\nOnCalendar=weekly\\nUnit=nginx.service\\n[Install]\\nWantedBy=timers.target\\n'"
-                               " >/etc/systemd/system/fstrim.timer; systemctl daemon-reload",
-    ("timer", "backup.toml"): program("/usr/local/bin/backup", ":"),
     ("tidy", "tidy.toml"): "mkdir -p /var/log/app/audit /var/tmp/old; touch -d '100 days ago' /var/tmp/old/file;"
                            " for name in app.log.1 audit/x.log.1; do truncate -s 11M /var/log/app/$name;"
                            " touch -d '8 days ago' /var/log/app/$name; done",
