@@ -125,6 +125,14 @@ static void carry_owed(
 
 /* ---- Former ids ------------------------------------------------------------------------------------------------ */
 
+/* A run that goes on knows the listener by its old name, and will not say how it ended: told once too often rather than never. */
+static void take_over_owed(StatusTable *t, uint32_t i, uint32_t what, const char *because, uint8_t listens) {
+        if ((what & listens) == 0)
+                return;
+        t->states[i].owed |= (uint8_t) (what & listens);
+        set_because(t, i, because);
+}
+
 static bool is_known(const StateStatus *s) {
         return s->result != RESULT_NONE || s->changed_usec > 0;
 }
@@ -142,6 +150,8 @@ static bool says_the_same(const Image *a, const ImageExtra *x, const Image *b, c
  * What was found under a former id is part of the history of the state that says so, if it has none of its own. It has not been
  * looked at, since it is declared otherwise: of the status, too, only the time of the last change stays.
  *
+ * What it is owed is owed to the one of today.
+ *
  * from: the older table; NULL: `former` has what the store knows, by id.
  */
 static void take_over(StatusTable *t, const StatusTable *from, const uint8_t *listens, const json_t *former,
@@ -153,6 +163,7 @@ static void take_over(StatusTable *t, const StatusTable *from, const uint8_t *li
                 const char *id = image_state_id(t->image, extra->state);
                 StateStatus *s = &t->states[extra->state];
                 uint32_t before = from && extra->was.n > 0 ? status_find(from, id) : NO_STATE;
+                uint8_t listens_now = listens[extra->state];
                 bool found = false;
 
                 if (extra->was.n == 0 || is_known(s))
@@ -164,23 +175,33 @@ static void take_over(StatusTable *t, const StatusTable *from, const uint8_t *li
                 for (uint32_t k = 0; k < extra->was.n; k++) {
                         const char *was = image_list_text(t->image, extra->was, k);
                         uint32_t old = from ? status_find(from, was) : NO_STATE;
-                        const json_t *changed = json_object_get(former, was);
+                        const json_t *known = json_object_get(former, was);
 
                         store_rename_state(store, was, id);
-                        found = found || changed || old != NO_STATE;
-                        if (changed)
-                                s->changed_usec = MAX(s->changed_usec, (usec_t) json_integer_value(changed));
+                        found = found || known || old != NO_STATE;
+                        if (known) {
+                                s->changed_usec = MAX(s->changed_usec,
+                                        (usec_t) json_integer_value(json_object_get(known, "changed")));
+                                take_over_owed(t, extra->state,
+                                        (uint32_t) json_integer_value(json_object_get(known, "owed")),
+                                        json_string_value(json_object_get(known, "because")), listens_now);
+                        }
                         if (old == NO_STATE)
                                 continue;
                         s->changed_usec = MAX(s->changed_usec, from->states[old].changed_usec);
-                        carry_owed(t, extra->state, from, old, listens[extra->state], store);
+                        take_over_owed(t, extra->state,
+                                from->states[old].owed | from->states[old].maybe_owed,
+                                status_owed_because(from, old), listens_now);
                 }
+                /* Its row was removed with its old name, or has become its own, maybe with more than it listens for. */
+                if (s->owed != 0)
+                        put_owed(store, t, extra->state);
                 if (found && s->changed_usec > 0)
                         put(store, t, extra->state);
         }
 }
 
-/* The ids that states say they had; NULL: none does. */
+/* The ids that states say they had, each an object of what the store knows; NULL: none does. */
 static json_t *collect_former(const Image *image) {
         const ImageExtra *extras = image_array(image, extras, ImageExtra);
         json_t *former = NULL;
@@ -190,7 +211,7 @@ static json_t *collect_former(const Image *image) {
                         if (!former)
                                 former = json_object();
                         (void) json_object_set_new(
-                                former, image_list_text(image, extras[i].was, k), json_null());
+                                former, image_list_text(image, extras[i].was, k), json_object());
                 }
         return former;
 }
@@ -229,7 +250,7 @@ typedef struct Loading {
         StatusTable *table;
         const uint8_t *listens;
         Store *store;
-        json_t *former; /* ids of before → when they were changed */
+        json_t *former; /* ids of before → when they were changed, and what they are owed */
 } Loading;
 
 static int on_status(void *userdata, const StoreStatus *status) {
@@ -239,9 +260,8 @@ static int on_status(void *userdata, const StoreStatus *status) {
         Result result;
 
         if (i == NO_STATE) {
-                if (json_object_get(loading->former, status->state))
-                        (void) json_object_set_new(loading->former, status->state,
-                                json_integer((json_int_t) MIN(status->changed_usec, (usec_t) INT64_MAX)));
+                (void) json_object_set_new(json_object_get(loading->former, status->state), "changed",
+                        json_integer((json_int_t) MIN(status->changed_usec, (usec_t) INT64_MAX)));
                 store_remove_status(loading->store, status->state);
                 return 0;
         }
@@ -268,9 +288,14 @@ static int on_owed(void *userdata, const StoreOwed *owed) {
         uint32_t i = status_find(t, owed->state);
 
         if (i == NO_STATE) {
+                json_t *former = json_object_get(loading->former, owed->state);
+
                 /* What is known under another name now has its row renamed. */
-                if (!json_object_get(loading->former, owed->state))
+                if (!former)
                         store_remove_owed(loading->store, owed->state);
+                (void) json_object_set_new(former, "owed", json_integer(owed->what));
+                if (*owed->because)
+                        (void) json_object_set_new(former, "because", json_string(owed->because));
                 return 0;
         }
         t->states[i].owed = (uint8_t) owed->what & loading->listens[i];

@@ -546,9 +546,49 @@ TEST(what_is_owed_outlives_the_daemon_and_other_roles) {
         fixture_done(&f);
 }
 
+/* What is due to who has another name now is due under that: in the table at once, and in the store. */
+TEST(what_is_owed_goes_with_a_name) {
+        static const char *const was[] = { "file:/b" };
+        static const char *const other[] = { "file:/a", "file:/new", "file:/c" };
+
+        for (unsigned restarted = 0; restarted < 2; restarted++) {
+                Image *image = make_image_with(abc, 3, 1, 1, b_to_a, 1),
+                      *next = make_image_with(other, 3, 1, 1, b_to_a, 1);
+                StatusTable *old, *t;
+                Fixture f;
+
+                say_former(next, 1, was, 1);
+                fixture_init(&f);
+                fixture_open(&f);
+                ASSERT_OK(status_table_new(image, NULL, f.store, &old));
+                status_owe(old, f.store, 1, IMAGE_LISTEN_RESTART, "file:/a");
+                (void) n_queued(&f);
+
+                ASSERT_OK(status_table_new(next, restarted ? NULL : old, f.store, &t));
+                assert_owed(t, 1, IMAGE_LISTEN_RESTART, "file:/a");
+                (void) n_queued(&f);
+                status_table_free(old);
+                status_table_free(t);
+
+                fixture_crash(&f);
+                fixture_open(&f);
+                ASSERT_OK(status_table_new(next, NULL, f.store, &t));
+                assert_owed(t, 1, IMAGE_LISTEN_RESTART, "file:/a");
+                status_pay(t, f.store, 1, IMAGE_LISTEN_RESTART);
+                (void) n_queued(&f);
+                status_table_free(t);
+                ASSERT_OK(status_table_new(next, NULL, f.store, &t));
+                assert_owed(t, 1, 0, NULL);
+                status_table_free(t);
+                image_unref(image);
+                image_unref(next);
+                fixture_done(&f);
+        }
+}
+
 RUN_TESTS(RUN(states_are_found_by_id), RUN(what_a_result_means),
         RUN(what_is_forgotten_has_not_been_looked_at), RUN(status_outlives_the_daemon),
         RUN(status_is_carried_over), RUN(what_was_known_under_another_name_is_carried_over),
         RUN(a_history_of_its_own_counts_more), RUN(a_store_that_cannot_be_read_is_no_obstacle),
         RUN(what_is_owed_is_written_when_it_is_another),
-        RUN(what_is_owed_outlives_the_daemon_and_other_roles))
+        RUN(what_is_owed_outlives_the_daemon_and_other_roles), RUN(what_is_owed_goes_with_a_name))
