@@ -286,4 +286,4 @@ enabled = {json.dumps(self.here(g))}
 
     def repeated(self, g):
         """How often what is done once in a quiet round was done, at most; for the figures."""
-        return max(lines.count(f"conf {g} ") for lines in self.lines().values())
+        return max(sum(line.startswith(f"conf {g} ") for line in lines) for lines in self.lines().values())
