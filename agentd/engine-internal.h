@@ -91,9 +91,10 @@ struct Engine {
         Commands *commands; /* engine-command.c */
 
         /* engine-removal.c */
-        json_t *removals; /* id → recipe, as the store has them */
-        bool removed;     /* the next load has another state of these, or one less */
-        bool noted;       /* one was written down since the load began */
+        json_t *removals;     /* id → recipe, as the store has them */
+        bool removals_unread; /* it could not be opened, and may have more */
+        bool removed;         /* the next load has another state of these, or one less */
+        bool noted;           /* one was written down since the load began */
 
         /* engine-run.c */
         WorkerPool *pool;
@@ -160,6 +161,7 @@ void engine_removal_done(Engine *engine);
 void engine_removal_adopted(Engine *engine, const Load *load);
 /* The store is a fresh one. */
 void engine_removal_store_reset(Engine *engine);
+void engine_removal_read_late(Engine *engine);
 /* A run that applies has found this of one of its states. */
 void engine_removal_result(EngineRun *run, uint32_t state, Result result);
 void engine_removal_run_over(Engine *engine);

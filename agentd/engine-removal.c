@@ -14,8 +14,9 @@
 static int on_removal(void *userdata, const char *state, const char *recipe) {
         Engine *engine = userdata;
 
-        /* One that is no text is nobody's. */
-        (void) json_object_set_new(engine->removals, state, json_string(recipe));
+        /* One that is no text is nobody's; and what is known by now is newer. */
+        if (!json_object_get(engine->removals, state))
+                (void) json_object_set_new(engine->removals, state, json_string(recipe));
         return 0;
 }
 
@@ -26,10 +27,21 @@ int engine_removal_init(Engine *engine) {
         if (!engine->removals)
                 return -ENOMEM;
         r = store_each_removal(engine->store, on_removal, engine);
-        if (r < 0)
+        if (r < 0) {
+                engine->removals_unread = true;
                 log_warning_errno(
                         r, "Failed to read what is to be removed once it is declared no more; it stays: %m");
+        }
         return 0;
+}
+
+void engine_removal_read_late(Engine *engine) {
+        if (!engine->removals_unread || store_each_removal(engine->store, on_removal, engine) < 0)
+                return;
+        engine->removals_unread = false;
+        /* The next load makes states of them, or forgets them. */
+        if (json_object_size(engine->removals) > 0)
+                settle_poke(engine->settle);
 }
 
 void engine_removal_done(Engine *engine) {

@@ -341,6 +341,12 @@ int engine_enable(Engine *engine, const char *by) {
 
 /* ---- The store ----------------------------------------------------------------------------------------------------------- */
 
+static void on_owed_late(void *userdata, uint32_t state) {
+        const Engine *engine = userdata;
+
+        heal_look_at(engine->heal, state, HEAL_DRIFT);
+}
+
 static void on_trouble(void *userdata, StoreTrouble trouble, const char *detail) {
         static const EventKind kinds[] = {
                 [STORE_RESET] = EVENT_STORE_RESET,
@@ -363,6 +369,12 @@ static void on_trouble(void *userdata, StoreTrouble trouble, const char *detail)
                 engine_removal_store_reset(engine);
                 if (engine->status)
                         status_store_reset(engine->status, engine->store);
+        }
+        if (trouble == STORE_RECOVERED && !engine->stopping) {
+                /* Where it could not be opened at the start. */
+                engine_removal_read_late(engine);
+                if (engine->status)
+                        status_read_late(engine->status, engine->store, on_owed_late, engine);
         }
 }
 

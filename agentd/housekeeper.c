@@ -456,8 +456,8 @@ int housekeeper_main(
                 return EXIT_FAILURE;
         }
 
-        rc = sqlite3_open_v2(
-                path, &k.db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, NULL);
+        rc = sqlite3_open_v2(path, &k.db,
+                SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, store_vfs());
         if (rc == SQLITE_OK)
                 rc = keep_house(&k);
         switch (rc & 0xff) {

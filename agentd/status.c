@@ -321,7 +321,7 @@ int status_table_new(Image *image, const StatusTable *old, Store *store, StatusT
         t = malloc(sizeof(*t));
         if (!t)
                 return -ENOMEM;
-        *t = (StatusTable){ .image = image_ref(image) };
+        *t = (StatusTable){ .image = image_ref(image), .owed_unread = old && old->owed_unread };
 
         n = image_n_states(image);
         t->states = calloc(MAX(n, UINT32_C(1)), sizeof(*t->states));
@@ -350,7 +350,7 @@ int status_table_new(Image *image, const StatusTable *old, Store *store, StatusT
                 json_t *left;
 
                 /* What cannot be read is not known: the next run finds out. */
-                (void) store_each_owed(store, on_owed, &loading);
+                t->owed_unread = store_each_owed(store, on_owed, &loading) < 0;
                 (void) store_each_status(store, on_status, &loading);
                 take_over(t, NULL, listens, loading.former, loading.former_owed, store);
                 /* The state has a history of its own. */
@@ -500,4 +500,45 @@ const char *status_owed_because(const StatusTable *t, uint32_t state) {
         const StateStatus *s = &t->states[state];
 
         return t->because && (s->owed | s->maybe_owed) != 0 ? t->because[state] : NULL;
+}
+
+typedef struct Late {
+        StatusTable *table;
+        const uint8_t *listens;
+        Store *store;
+        void (*on_owed)(void *userdata, uint32_t state);
+        void *userdata;
+} Late;
+
+static int on_late_owed(void *userdata, const StoreOwed *owed) {
+        const Late *late = userdata;
+        uint32_t i = status_find(late->table, owed->state);
+        StateStatus *s;
+        uint8_t what;
+
+        if (i == NO_STATE) {
+                store_remove_owed(late->store, owed->state);
+                return 0;
+        }
+        s = &late->table->states[i];
+        /* What is there of us is known. */
+        what = (uint8_t) owed->what & late->listens[i] & (uint8_t) ~(s->owed | s->maybe_owed);
+        if (what == 0)
+                return 0;
+        if ((s->owed | s->maybe_owed) == 0)
+                set_because(late->table, i, *owed->because ? owed->because : NULL);
+        s->owed |= what;
+        late->on_owed(late->userdata, i);
+        return 0;
+}
+
+void status_read_late(
+        StatusTable *t, Store *store, void (*on_owed_more)(void *userdata, uint32_t state), void *userdata) {
+        _cleanup_free_ uint8_t *listens = t->owed_unread ? listens_for(t->image) : NULL;
+        Late late = {
+                .table = t, .listens = listens, .store = store, .on_owed = on_owed_more, .userdata = userdata
+        };
+
+        if (listens && store_each_owed(store, on_late_owed, &late) >= 0)
+                t->owed_unread = false;
 }

@@ -28,6 +28,7 @@ typedef struct StatusTable {
         uint32_t
                 *slots; /* of the index by id: each a state, or UINT32_MAX; their number is a power of two */
         uint32_t slots_mask;
+        bool owed_unread; /* the store has not said yet what was owed before the start */
         char **because; /* by state: id of the one by which it is owed something; NULL before there was any */
 } StatusTable;
 
@@ -83,6 +84,14 @@ void status_store_reset(const StatusTable *table, Store *store);
 
 /* It has done so. */
 void status_pay(StatusTable *table, Store *store, uint32_t state, uint32_t what);
+
+/*
+ * What the store knew and could not be read when the table was made, as it could not be opened then. Does nothing otherwise.
+ *
+ * @on_owed: told of each state that is owed more than before
+ */
+void status_read_late(
+        StatusTable *table, Store *store, void (*on_owed)(void *userdata, uint32_t state), void *userdata);
 
 /* Id of the state that has changed; NULL if it is owed nothing, or memory was short. */
 const char *status_owed_because(const StatusTable *table, uint32_t state);

@@ -233,7 +233,7 @@ static int open_database(Store *s, char **ret_error) {
         rc = sqlite3_open_v2(s->path, &s->db,
                 SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE |
                         SQLITE_OPEN_PRIVATECACHE,
-                NULL);
+                store_vfs());
         if (rc != SQLITE_OK)
                 return rc;
         /* When the last one that has it open goes, SQLite would stop to move the log into the database. */

@@ -2,7 +2,7 @@
 #pragma once
 
 /* What the files of the store share: store.c (queue, flush, trouble, numbers), store-file.c (opening, closing,
- * setting aside), store-schema.c, store-read.c, store-housekeeper.c (the engine's side of housekeeper.c). */
+ * setting aside), store-schema.c, store-read.c, store-vfs.c, store-housekeeper.c (the engine's side of housekeeper.c). */
 
 #include <sqlite3.h>
 #include <sys/stat.h>
@@ -135,6 +135,11 @@ int store_handle_error(Store *store, int rc);
 
 /* Sees to it that what is due is done by the event loop. */
 void store_schedule(Store *store);
+
+/* ---- store-vfs.c ----------------------------------------------------------------------------------------------- */
+
+/* The name of SQLite's access to files that says SQLITE_FULL where SQLite's own would die of SIGBUS; NULL: use that. */
+const char *store_vfs(void);
 
 /* ---- store-file.c ---------------------------------------------------------------------------------------------- */
 

@@ -976,7 +976,7 @@ typedef struct FailingMethods {
         const sqlite3_io_methods *real;
 } FailingMethods;
 
-static sqlite3_vfs failing_vfs, *real_vfs;
+static sqlite3_vfs real_vfs;
 static FailingMethods failing[4];    /* databases and journals have different ones */
 static int writes_left, write_error; /* < 0: none fails */
 static bool fails_for_good;
@@ -1017,7 +1017,7 @@ static int failing_open(
         file->pMethods = NULL;
         if (fails_now())
                 return SQLITE_CANTOPEN;
-        rc = real_vfs->xOpen(real_vfs, name, file, flags, ret_flags);
+        rc = real_vfs.xOpen(&real_vfs, name, file, flags, ret_flags);
         if (rc != SQLITE_OK || !file->pMethods)
                 return rc;
         while (f->real && f->real != file->pMethods)
@@ -1033,13 +1033,12 @@ static int failing_open(
 }
 
 static void fail_writes(void) {
-        if (real_vfs)
+        sqlite3_vfs *vfs = sqlite3_vfs_find(store_vfs());
+
+        if (real_vfs.xOpen)
                 return;
-        real_vfs = sqlite3_vfs_find(NULL);
-        failing_vfs = *real_vfs;
-        failing_vfs.zName = "failing";
-        failing_vfs.xOpen = failing_open;
-        ASSERT_OK(sqlite3_vfs_register(&failing_vfs, 1));
+        real_vfs = *vfs;
+        vfs->xOpen = failing_open;
 }
 
 TEST(every_write_may_fail_once_or_for_long) {

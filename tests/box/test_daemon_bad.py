@@ -69,6 +69,29 @@ def test_a_full_disk_of_the_store_does_not_stop_the_work(box):
     assert events(box, after=n, kind="store-recovered")
 
 
+def test_it_starts_on_a_full_disk_too(box):
+    """Blocks that are smaller than pages: SQLite's shared memory has holes there, which cannot be filled any more."""
+    try:
+        box.loop_ext4("/var/lib/agentd", 16, "-b", "1024")
+    except OSError as e:
+        pytest.skip(f"no loop devices here: {e}")
+    role = "".join(f'[file."/srv/{i}"]\ncontent = "%s"\n' for i in range(300))
+    box.role("many", role.replace("%s", "one"))
+    daemon.settings(box, 'interval = "infinity"\n')
+    start(box)
+    wait_idle(box)
+    box.run("cat /dev/zero >/var/lib/agentd/ballast", check=False)
+    box.role("many", role.replace("%s", "two"))
+    daemon.reload(box)
+    apply(box)
+    # What is in the log has to be indexed anew.
+    daemon.restart(box)
+    wait_idle(box)
+    assert box.read("/srv/299") == "two"
+    box.run("rm /var/lib/agentd/ballast")
+    daemon.wait_status(box, lambda s: s["store"]["error"] is None, 60, "the store works again")
+
+
 def test_a_read_only_state_directory_does_not_stop_the_work(box):
     box.role("motd", MOTD)
     box.run("mkdir -p /var/lib/agentd && mount -t tmpfs -o ro none /var/lib/agentd")

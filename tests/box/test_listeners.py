@@ -263,3 +263,30 @@ def test_a_listener_of_which_only_the_run_knows(host):
     done = host.agentctl("apply", "--var", 'others=["b"]')
     assert done.returncode == 0, done.stdout + done.stderr
     assert told(host) == ["app restart", "b restart"]
+
+
+def test_what_cannot_be_read_at_start_is_done_once_it_can(box):
+    """On a full disk agentd cannot open its store: what was due, and what is to be removed, is known when there is space again."""
+    box.run("mkdir -p /var/lib/agentd && mount -t tmpfs -o size=2m,mode=0700 none /var/lib/agentd")
+    gone = '[file."/srv/gone"]\ncontent = "x"\non_removal = "absent"\n'
+    role(box, APP + gone)
+    daemon.settings(box, 'interval = "infinity"\n')
+    start(box, module_dir=True)
+    wait_event(box, "run-finished", timeout=30)
+    wait_idle(box)
+    box.write("/run/listener.fail", "")
+    change(box, APP + gone)
+    assert state(box, "listener:app")["owed"] == ["restart"]
+    daemon.stop(box)
+    box.run("dd if=/dev/zero of=/var/lib/agentd/ballast bs=4k; rm /run/listener.fail", check=False)
+    role(box, APP, "two")
+    start(box)
+    wait_idle(box)
+    assert daemon.status(box)["store"]["error"] and told(box) == ["app restart"] and box.exists("/srv/gone")
+    box.run("rm /var/lib/agentd/ballast")
+    wait_until(lambda: told(box) == ["app restart"] * 2 and not box.exists("/srv/gone"), 45, "it is known again")
+    wait_idle(box)
+    assert state(box, "listener:app")["owed"] == []
+    daemon.restart(box)
+    wait_idle(box)
+    assert told(box) == ["app restart"] * 2

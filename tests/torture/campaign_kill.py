@@ -15,17 +15,22 @@ START_STEPS = {"engine": 210, "apply": 110, "load*": 75, "housekeeper": 180}
 
 
 class Campaign(Base):
+    steps = STEPS
+    start_steps = START_STEPS
+    ways = {"step": 6, "start": 3, "heard": 2, "time": 1}
+    disturbing = ("heard",)  # ways after which not all files may be there
+
     def start(self):
         self.first_generation("/srv/torture")
 
     def round(self, rng, seed):
         box = self.box
         self.g = seed
-        way = rng.choices(["step", "start", "heard", "time"], [6, 3, 2, 1])[0]
+        way = rng.choices(list(self.ways), list(self.ways.values()))[0]
         self.count(f"by {way}")
         if rng.random() < 0.2:
             self.note.append("files are gone")
-            box.run(f"rm -rf {self.files.top}/*")
+            self.files.wipe()
             fresh = True
         else:
             fresh = False
@@ -33,7 +38,7 @@ class Campaign(Base):
         self.listener.after = daemon.last_event(box)
         self.listener.open()
         getattr(self, f"by_{way}")(rng, fresh)
-        fresh = fresh or way == "heard"
+        fresh = fresh or way in self.disturbing
         self.files.check(self.allowed, fresh)
         if self.dead():
             self.start_again()
@@ -50,8 +55,8 @@ class Campaign(Base):
 
     def by_step(self, rng, fresh):
         """One that runs, when it is told to load and apply the next generation."""
-        kind = rng.choices(list(STEPS), [4, 4, 2, 2, 1])[0]
-        n = rng.randint(1, STEPS[kind])
+        kind = rng.choices(list(self.steps), [4, 4, 2, 2, 1])[0]
+        n = rng.randint(1, self.steps[kind])
         self.note.append(f"step {n} of {kind}")
         with daemon.background(self.box, [STEP, "-", kind, str(n), "kill",
                                          str(daemon.main_pid(self.box))]) as step:
@@ -62,8 +67,8 @@ class Campaign(Base):
 
     def by_start(self, rng, fresh):
         """While it starts, after a kill of the one before."""
-        kind = rng.choices(list(START_STEPS), [4, 3, 2, 4])[0]
-        n = rng.randint(1, START_STEPS[kind])
+        kind = rng.choices(list(self.start_steps), [4, 3, 2, 4])[0]
+        n = rng.randint(1, self.start_steps[kind])
         self.note.append(f"step {n} of {kind} at start")
         self.box.run(["rm", "-f", STEP_REPORT])
         self.box.write(STEP_PLAN, f"{STEP_REPORT} {kind} {n} kill\n")
@@ -103,7 +108,7 @@ class Campaign(Base):
                             return
                         if any(e["kind"] == "run-finished" for e in got):
                             # Another run, while the store still waits for more.
-                            self.box.run(f"rm -f {self.files.top}/content*")
+                            self.files.disturb()
                             more = "/v1/runs"
         finally:
             kill_session(killer)

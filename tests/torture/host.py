@@ -93,6 +93,13 @@ class Files:
         old = f"/srv/sources/*.{g - 2} {self.top}/deep-{g - 2} {self.top}/directory-{g - 2}"
         self.box.run(f"rm -rf {old}", check=False)  # it may be read-only by now
 
+    def wipe(self):
+        self.box.run(f"rm -rf {self.top}/*")
+
+    def disturb(self):
+        """So much that a run has something to do."""
+        self.box.run(f"rm -f {self.top}/content*")
+
     def read(self, name):
         """Content, mode and owner of one file at one moment; None: it is not there."""
         try:
@@ -158,6 +165,7 @@ class Listener:
         self.heard = {}
         self.after = 0
         self._context = self._stream = None
+        self.words = dict  # what of an event has to stay as it was
 
     def open(self):
         self.close()
@@ -189,8 +197,8 @@ class Listener:
         """Those events that the store does not have as they were told."""
         if not self.heard:
             return []
-        kept = {e["event"]: e for e in daemon.events(self.box, after=min(self.heard) - 1)}
-        return [e for i, e in self.heard.items() if kept.get(i) != e]
+        kept = {e["event"]: self.words(e) for e in daemon.events(self.box, after=min(self.heard) - 1)}
+        return [e for i, e in self.heard.items() if kept.get(i) != self.words(e)]
 
     def forget(self):
         self.heard = {}
@@ -216,9 +224,9 @@ class Base:
         self.listener.close()
         return ", ".join(f"{n} {what}" for what, n in sorted(self.n.items()))
 
-    def first_generation(self, top):
-        self.files = Files(self.box, top)
+    def first_generation(self, top, files=Files):
         self.box.run(["mkdir", "-p", top])
+        self.files = files(self.box, top)
         self.box.write("/etc/agentd/agentd.toml", 'interval = "infinity"\n')
         daemon.write_drop_in(self.box, f"ExecStart=\nExecStart={STEP} --from {STEP_PLAN} {daemon.AGENTD}\nRestart=no\n")
         self.files.write_role(self.g)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from box import Box
 
-DEFAULT_ROUNDS = {"kill": 500, "power": 100, "hostile": 10000, "faults": 100}
+DEFAULT_ROUNDS = {"kill": 500, "power": 100, "hostile": 10000, "faults": 100, "ties": 500}
 FAILURES_MAX = 5
 
 
@@ -37,7 +37,7 @@ def attempt(campaign, seed):
 def main():
     parser = argparse.ArgumentParser(prog="tests/torture/run")
     parser.add_argument("campaign", choices=DEFAULT_ROUNDS)
-    parser.add_argument("--rounds", type=int, help="default: 500, power and faults 100, hostile 10000")
+    parser.add_argument("--rounds", type=int, help="default: kill and ties 500, power and faults 100, hostile 10000")
     parser.add_argument("--seed", type=int, default=1, help="of the first round; the next ones count on from there")
     parser.add_argument("--verbose", action="store_true", help="say what each round does")
     options = parser.parse_args()
