@@ -11,9 +11,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "files.h"
-#include "look.h"
-#include "unit-change.h"
+#include "apply.h"
 
 #define USEC_PER_SEC UINT64_C(1000000)
 
@@ -28,34 +26,6 @@
 
 /* How long it may take until there is a connection again. */
 #define RECONNECT_USEC (10 * USEC_PER_SEC)
-
-typedef struct Item {
-        const AgentdState *state;
-        const Service *service;
-        bool over;                /* done or failed */
-        UnitFilesMethod change;   /* what is to be done to its files … */
-        bool has_change, unmask;  /* … if anything; and before that */
-        bool outdated;            /* it runs since before its own files were changed */
-        bool restarted;           /* it was, though we were not told */
-        UnitStatus status;        /* when it was last looked at */
-        UnitJob *job;             /* NULL: none */
-        uint64_t begun_usec;      /* CLOCK_REALTIME */
-        uint64_t healthy_at_usec; /* CLOCK_MONOTONIC; 0: it need not be waited for */
-        uint32_t restarts;        /* by systemd, when it had been started */
-} Item;
-
-typedef struct Apply {
-        AgentdContext *context;
-        Manager *manager;
-        Units *units; /* of that */
-        Item *items;
-        size_t n;
-        UnitJob *jobs;
-        size_t n_jobs;
-        uint64_t deadline_usec;
-        bool reload;  /* systemd has to read its units anew */
-        bool offline; /* with --root: there is no systemd that these units are of */
-} Apply;
 
 static uint64_t clock_usec(clockid_t clock) {
         struct timespec t;
@@ -72,7 +42,7 @@ static void sleep_until(uint64_t usec) {
                 ;
 }
 
-static void done(Apply *a, Item *item) {
+void apply_done(Apply *a, Item *item) {
         if (!item->over)
                 agentd_done(a->context, (size_t) (item - a->items));
         item->over = true;
@@ -90,239 +60,9 @@ static void set_deadline(Apply *a) {
                                                          : now + (end > now ? (end - now) / 2 : 0);
 }
 
-#define fail(a, item, ...)                                                                        \
-        do {                                                                                      \
-                if (!(item)->over)                                                                \
-                        agentd_failed((a)->context, (size_t) ((item) - (a)->items), __VA_ARGS__); \
-                (item)->over = true;                                                              \
-        } while (0)
-
 static void fail_all(Apply *a, const char *what, int r) {
         for (Item *item = a->items; item < a->items + a->n; item++)
-                fail(a, item, "%s: %s", what, *a->units->error ? a->units->error : strerror(-r));
-}
-
-/* ---- Files ----------------------------------------------------------------------------------------------------- */
-
-static void undo_boolean(Apply *a, const Item *item, const char *what, bool old) {
-        agentd_undo(a->context, (size_t) (item - a->items), what,
-                &(AgentdValue){ .type = AGENTD_BOOLEAN, .boolean = old });
-}
-
-/* Masks first, as nobody can tell what is below one. */
-static void decide_files(Apply *a, bool masks) {
-        UnitFiles *files = NULL;
-        int r = 0;
-
-        for (Item *item = a->items; item < a->items + a->n; item++) {
-                UnitFileState is;
-                Wish wish;
-
-                if (item->over || !wants_files(item->service) || (masks && item->service->masked != NO))
-                        continue;
-                if (!files)
-                        r = manager_files(a->manager, &files);
-                if (r >= 0)
-                        r = look_at_enablement(files, item->service, &is, &wish);
-                if (r < 0) {
-                        fail(a, item, "Failed to see whether '%s' is enabled: %s", item->service->unit,
-                                strerror(-r));
-                        continue;
-                }
-                if (masks) {
-                        item->unmask = is_masked(is);
-                        if (item->unmask)
-                                undo_boolean(a, item, "masked", true);
-                        continue;
-                }
-                if (item->service->masked == YES && is != UNIT_FILE_MASKED) {
-                        item->has_change = true;
-                        item->change = UNIT_FILES_MASK;
-                        undo_boolean(a, item, "masked", false);
-                        continue;
-                }
-                if (wish == YES && is != UNIT_FILE_ENABLED) {
-                        item->has_change = true;
-                        item->change = UNIT_FILES_ENABLE;
-                        undo_boolean(a, item, "enabled", false);
-                } else if (wish == NO && is_enabled(is)) {
-                        item->has_change = true;
-                        item->change = UNIT_FILES_DISABLE;
-                        undo_boolean(a, item, "enabled", true);
-                }
-        }
-}
-
-/* Files that systemd would not take are not put in place. */
-static void verify(Apply *a) {
-        const Service **services = calloc(a->n, sizeof(*services));
-        size_t *indices = calloc(a->n, sizeof(*indices)), n = 0;
-        char **errors = calloc(a->n, sizeof(*errors));
-
-        if (services && indices && errors) {
-                for (size_t i = 0; i < a->n; i++)
-                        if (a->items[i].service->verify && !a->items[i].service->absent &&
-                                files_differ(a->context, a->items[i].service)) {
-                                services[n] = a->items[i].service;
-                                indices[n++] = i;
-                        }
-                files_verify(a->context, services, indices, n, errors);
-                for (size_t i = 0; i < n; i++) {
-                        if (errors[i])
-                                fail(a, &a->items[indices[i]], "systemd does not accept its files: %s",
-                                        errors[i]);
-                        free(errors[i]);
-                }
-        }
-        free(services);
-        free(indices);
-        free(errors);
-}
-
-static void put_files(Apply *a) {
-        for (Item *item = a->items; item < a->items + a->n; item++)
-                if (!item->over && item->service->n_files > 0 && !item->service->absent &&
-                        files_put(a->context, (size_t) (item - a->items), item->service, &a->reload) < 0)
-                        item->over = true;
-}
-
-/* What is to be absent runs no more by now. */
-static void remove_files(Apply *a) {
-        a->reload = false;
-        for (Item *item = a->items; item < a->items + a->n; item++) {
-                bool stopped =
-                        !item->job || item->job->result == JOB_DONE || item->job->result == JOB_SKIPPED;
-
-                if (item->over || !item->service->absent || !stopped)
-                        continue;
-                if (files_remove(a->context, (size_t) (item - a->items), item->service, &a->reload) < 0)
-                        item->over = true;
-                /* Or systemd would keep it in mind, and in its list of what has failed. */
-                else if (!a->offline)
-                        (void) units_reset_failed(a->units, item->service->unit);
-        }
-        if (a->reload && !a->offline)
-                (void) units_reload(a->units, a->deadline_usec);
-}
-
-static void note_change(void *userdata, const UnitLink *change) {
-        Apply *a = userdata;
-
-        agentd_log(a->context, 7, "%s %s %s", change->type, change->path, change->target);
-}
-
-/* Without systemd: as `systemctl --root` does. */
-static int change_link(Apply *a, UnitVerb verb, unsigned flags, const char *name,
-        char error[static UNIT_CHANGE_ERROR_MAX]) {
-        UnitChanges *changes;
-        UnitFiles *files;
-        int r;
-
-        (void) snprintf(error, UNIT_CHANGE_ERROR_MAX, "the directories of units cannot be read");
-        r = manager_files(a->manager, &files);
-        if (r < 0)
-                return r;
-        r = unit_changes_plan(files, NULL, verb, &name, 1, flags, &changes, error);
-        if (r < 0)
-                return r;
-        r = unit_changes_apply(files, changes, error);
-        unit_changes_free(changes);
-        return r;
-}
-
-static void change_links(Apply *a, UnitFilesMethod method, bool unmask) {
-        static const UnitVerb verbs[] = {
-                [UNIT_FILES_ENABLE] = UNIT_VERB_ENABLE,
-                [UNIT_FILES_DISABLE] = UNIT_VERB_DISABLE,
-                [UNIT_FILES_MASK] = UNIT_VERB_MASK,
-                [UNIT_FILES_UNMASK] = UNIT_VERB_UNMASK,
-                [UNIT_FILES_PRESET] = UNIT_VERB_PRESET,
-        };
-
-        agentd_will_change(a->context);
-        for (Item *item = a->items; item < a->items + a->n; item++) {
-                char error[UNIT_CHANGE_ERROR_MAX];
-
-                if (item->over || !(unmask ? item->unmask : item->has_change && item->change == method))
-                        continue;
-                if (method == UNIT_FILES_DISABLE || method == UNIT_FILES_UNMASK)
-                        (void) change_link(
-                                a, verbs[method], UNIT_CHANGE_RUNTIME, item->service->unit, error);
-                if (change_link(a, verbs[method], 0, item->service->unit, error) < 0)
-                        fail(a, item, "Failed to %s '%s': %s", units_files_method_to_string(method),
-                                item->service->unit, error);
-        }
-}
-
-/* One call for all; if that is refused, one each, so that only those fail that have to. */
-static void change_files(Apply *a, UnitFilesMethod method, bool unmask) {
-        const char **names = calloc(a->n, sizeof(*names));
-        size_t n = 0;
-
-        if (!names) {
-                fail_all(a, "Failed to change unit files", -ENOMEM);
-                return;
-        }
-        for (Item *item = a->items; item < a->items + a->n; item++)
-                if (!item->over && (unmask ? item->unmask : item->has_change && item->change == method))
-                        names[n++] = item->service->unit;
-        if (n == 0) {
-                free(names);
-                return;
-        }
-        if (a->offline) {
-                change_links(a, method, unmask);
-                free(names);
-                return;
-        }
-        if (!manager_is_there(a->manager)) {
-                for (Item *item = a->items; item < a->items + a->n; item++)
-                        if (unmask ? item->unmask : item->has_change && item->change == method)
-                                fail(a, item,
-                                        "'%s' is not logged in, and so nothing can be enabled; with linger "
-                                        "= true it can all the same",
-                                        a->manager->user);
-                free(names);
-                return;
-        }
-        a->reload = true;
-        agentd_will_change(a->context);
-        /* Links until the next boot go as well. */
-        if (method == UNIT_FILES_DISABLE || method == UNIT_FILES_UNMASK)
-                (void) units_change_files(a->units, method, true, names, n, note_change, a);
-        if (units_change_files(a->units, method, false, names, n, note_change, a) < 0)
-                for (Item *item = a->items; item < a->items + a->n; item++) {
-                        const char *name = item->service->unit;
-
-                        if (item->over ||
-                                !(unmask ? item->unmask : item->has_change && item->change == method))
-                                continue;
-                        if (units_change_files(a->units, method, false, &name, 1, note_change, a) < 0)
-                                fail(a, item, "Failed to %s '%s': %s", units_files_method_to_string(method),
-                                        name, a->units->error);
-                }
-        free(names);
-}
-
-/* Somebody has changed files of units that are about to be started, and told systemd nothing. systemd is asked only about those whose
- * files are newer than its last reading of all of them. */
-static bool needs_reload(Apply *a) {
-        uint64_t read_usec = 0;
-        UnitFiles *files;
-
-        if (manager_files(a->manager, &files) < 0)
-                return false;
-        (void) units_get_reload_time(a->units, &read_usec);
-        for (Item *item = a->items; item < a->items + a->n; item++) {
-                UnitDetails details;
-
-                if (!item->over && wants_activity(item->service) &&
-                        look_at_age(files, item->service->unit) > read_usec &&
-                        units_get_details(a->units, item->service->unit, &details) >= 0 &&
-                        details.needs_reload)
-                        return true;
-        }
-        return false;
+                apply_fail(a, item, "%s: %s", what, *a->units->error ? a->units->error : strerror(-r));
 }
 
 /* ---- Jobs ------------------------------------------------------------------------------------------------------ */
@@ -402,7 +142,7 @@ static void fail_job(Apply *a, Item *item) {
 
         switch (job->result) {
         case JOB_REFUSED:
-                fail(a, item, "systemd refuses to %s it: %s",
+                apply_fail(a, item, "systemd refuses to %s it: %s",
                         job->method == UNIT_STOP                                         ? "stop"
                         : job->method == UNIT_START                                      ? "start"
                         : job->method == UNIT_RESTART || job->method == UNIT_TRY_RESTART ? "restart"
@@ -436,7 +176,7 @@ static void fail_job(Apply *a, Item *item) {
                 break;
         }
         text = explain(a, item, begin, item->begun_usec);
-        fail(a, item, "%s", text ? text : begin);
+        apply_fail(a, item, "%s", text ? text : begin);
         free(text);
 }
 
@@ -481,7 +221,7 @@ static uint64_t tell(void *userdata) {
                         item->job->result == JOB_LOST || item->service->absent || item->healthy_at_usec > 0)
                         continue;
                 if (is_job_fine(item))
-                        done(a, item);
+                        apply_done(a, item);
                 else if (item->job->result != JOB_DONE)
                         fail_job(a, item);
                 any = any || item->over;
@@ -531,7 +271,7 @@ static void run_jobs(Apply *a, bool stops) {
                         Item *item = a->jobs[a->n_jobs + i].userdata;
 
                         if (item->job->result == JOB_LOST)
-                                fail(a, item, "systemd cannot be asked to start or stop it: %s",
+                                apply_fail(a, item, "systemd cannot be asked to start or stop it: %s",
                                         a->units->error);
                 }
         a->n_jobs += n;
@@ -592,12 +332,12 @@ static uint64_t look_at_health(Apply *a) {
                         char *text =
                                 explain(a, item, "it started, but did not stay active", item->begun_usec);
 
-                        fail(a, item, "%s", text ? text : "it did not stay active");
+                        apply_fail(a, item, "%s", text ? text : "it did not stay active");
                         free(text);
                         continue;
                 }
                 if (item->healthy_at_usec > 0 && now >= item->healthy_at_usec) {
-                        done(a, item);
+                        apply_done(a, item);
                         continue;
                 }
                 if (item->healthy_at_usec > 0 && item->healthy_at_usec < at)
@@ -633,14 +373,14 @@ static void finish(Apply *a) {
                 if (item->over)
                         continue;
                 if (item->healthy_at_usec > clock_usec(CLOCK_MONOTONIC)) {
-                        fail(a, item,
+                        apply_fail(a, item,
                                 "its time was over before it had been active for as long as 'healthy_after' "
                                 "says; give it a longer 'timeout'");
                         continue;
                 }
                 if (item->job && item->job->result != JOB_DONE) {
                         if (is_job_fine(item))
-                                done(a, item);
+                                apply_done(a, item);
                         else
                                 fail_job(a, item);
                         continue;
@@ -653,11 +393,11 @@ static void finish(Apply *a) {
                                 item->begun_usec ? item->begun_usec
                                                  : clock_usec(CLOCK_REALTIME) - 60 * USEC_PER_SEC);
 
-                        fail(a, item, "%s", text ? text : "it did not become active");
+                        apply_fail(a, item, "%s", text ? text : "it did not become active");
                         free(text);
                         continue;
                 }
-                done(a, item);
+                apply_done(a, item);
         }
 }
 
@@ -698,7 +438,7 @@ static int bring_manager(Apply *a) {
         for (Item *item = a->items; r >= 0 && item < a->items + a->n; item++)
                 if (!wants_activity(item->service) && !wants_files(item->service) &&
                         !(item->state->flags & (AGENTD_STATE_RESTART | AGENTD_STATE_RELOAD)))
-                        done(a, item);
+                        apply_done(a, item);
         return r;
 }
 
@@ -717,21 +457,15 @@ static void bring_in_order(Apply *a) {
         if (!a->offline && (bring_manager(a) < 0 || is_over(a)))
                 return;
         if (!a->offline)
-                verify(a);
-        put_files(a);
-        decide_files(a, true);
-        change_files(a, UNIT_FILES_UNMASK, true);
-        decide_files(a, false);
-        change_files(a, UNIT_FILES_DISABLE, false);
-        change_files(a, UNIT_FILES_ENABLE, false);
-        change_files(a, UNIT_FILES_MASK, false);
+                apply_verify(a);
+        apply_files(a);
         if (a->offline || !manager_is_there(a->manager)) {
-                remove_files(a);
+                apply_remove_files(a);
                 for (Item *item = a->items; item < a->items + a->n; item++)
-                        done(a, item);
+                        apply_done(a, item);
                 return;
         }
-        if (a->reload || needs_reload(a)) {
+        if (a->reload || apply_needs_reload(a)) {
                 set_deadline(a);
                 r = units_reload(a->units, a->deadline_usec);
                 if (r < 0) {
@@ -753,7 +487,7 @@ static void bring_in_order(Apply *a) {
                 run_jobs(a, true);
                 run_jobs(a, false);
         }
-        remove_files(a);
+        apply_remove_files(a);
         wait_for_health(a);
         finish(a);
 }
@@ -787,8 +521,8 @@ static int apply_some(AgentdContext *context, const AgentdState *states, size_t 
                 units_done(a.units);
         } else
                 for (Item *item = a.items; item < a.items + n; item++)
-                        fail(&a, item, r == -ESRCH ? "there is no user '%s'" : "Failed to look up user '%s'",
-                                user);
+                        apply_fail(&a, item,
+                                r == -ESRCH ? "there is no user '%s'" : "Failed to look up user '%s'", user);
         free(a.items);
         free(a.jobs);
         return 0;
