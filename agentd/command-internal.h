@@ -165,6 +165,9 @@ void unit_unescape(char *text);
 /* The call that starts it. Return: 0; -errno, and why for people in the command's detail. */
 int unit_start_message(const Command *command, sd_bus *bus, sd_bus_message **ret, char *detail, size_t size);
 
+/* True if agentd-exec has said that it cannot execute the program. */
+bool unit_exec_failed(const Command *command);
+
 /* What the exit status means that systemd gives when it could not start a program; NULL: none of these. */
 const char *unit_step_failed(int status);
 

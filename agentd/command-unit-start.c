@@ -103,52 +103,150 @@ static int put_strings(sd_bus_message *m, const char *name, const char *const *f
         return r;
 }
 
-/* No '$' in an argument means anything: "$$" is one to systemd. */
-static int put_argument(sd_bus_message *m, const char *argument) {
-        _cleanup_free_ char *text = malloc(2 * strlen(argument) + 1);
-        char *to = text;
+/* ---- The program ------------------------------------------------------------------------------------------------- */
 
-        if (!text)
+/* What systemd 252 writes into the file of a unit and reads back as it was. */
+static bool is_safe(char c) {
+        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+               (c && strchr("-./:=,@+ _!#&()*<>?[]^{|}~", c));
+}
+
+static bool is_text_safe(const char *text) {
+        while (is_safe(*text))
+                text++;
+        return !*text;
+}
+
+static bool are_texts_safe(char *const *list) {
+        for (; list && *list; list++)
+                if (!is_text_safe(*list))
+                        return false;
+        return true;
+}
+
+/* As agentd-exec takes it. */
+static int put_encoded(sd_bus_message *m, char kind, const char *text) {
+        _cleanup_free_ char *encoded = malloc(3 * strlen(text) + 2);
+        char *to = encoded;
+
+        if (!encoded)
                 return -ENOMEM;
-        for (const char *p = argument; *p; p++) {
-                *to++ = *p;
-                if (*p == '$')
-                        *to++ = '$';
-        }
+        *to++ = kind;
+        for (; *text; text++)
+                if (is_safe(*text) && *text != '_')
+                        *to++ = *text;
+                else
+                        to += sprintf(to, "_%02x", (unsigned) (unsigned char) *text);
         *to = 0;
-        return sd_bus_message_append(m, "s", text);
+        return sd_bus_message_append(m, "s", encoded);
+}
+
+/* Where the unit does not see the files of the host, agentd-exec may not be there. */
+static bool sees_other_files(const Command *command) {
+        static const char *const names[] = { "RootDirectory", "RootImage", "InaccessiblePaths",
+                "NoExecPaths", "TemporaryFileSystem", "BindPaths", "BindReadOnlyPaths", "MountImages",
+                "ExtensionImages", "SystemCallFilter", "SELinuxContext", "AppArmorProfile" };
+
+        FOREACH_ELEMENT(name, names)
+                if (json_object_get(command->properties, *name))
+                        return true;
+        return false;
+}
+
+/* A program of which no argument can become too long when it is encoded. Source: MAX_ARG_STRLEN of Linux, 128 KiB. */
+static bool are_short(char *const *list) {
+        for (; list && *list; list++)
+                if (strlen(*list) > KIB(40))
+                        return false;
+        return true;
 }
 
 /*
- * Not ExecStartEx, which would leave '$' alone: systemd 252 writes that into the file of the unit as such, and does not understand
- * it when it reads its units anew. A unit whose job has not begun by then could not be started.
+ * systemd may read its units anew before the job of this one has begun, as a state of type service makes it do. Then what counts is what
+ * it has written into the unit's file, which 252 does not read back as it was: '$' and ';' come back with a backslash, line ends
+ * cut the line off. What has such characters is executed by agentd-exec, encoded. Where that cannot be, it is an ExecStartEx,
+ * which 252 does not read back at all: then it is not run, rather than another program.
  */
-static int put_program(sd_bus_message *m, char **argv) {
+typedef enum ProgramForm {
+        PROGRAM_PLAIN,
+        PROGRAM_ENCODED,
+        PROGRAM_UNREADABLE,
+} ProgramForm;
+
+static ProgramForm form_of(const Command *command) {
+        if (are_texts_safe(command->argv) && are_texts_safe(command->environment))
+                return PROGRAM_PLAIN;
+        if (sees_other_files(command) || !are_short(command->argv) || !are_short(command->environment) ||
+                access(EXEC_PROGRAM, X_OK) < 0)
+                return PROGRAM_UNREADABLE;
+        return PROGRAM_ENCODED;
+}
+
+bool unit_exec_failed(const Command *command) {
+        static const char words[] = "Failed to execute '";
+
+        return !command->found && command->unit.status == 203 && command->errors.used > strlen(words) &&
+               memcmp(command->errors.data, words, strlen(words)) == 0 &&
+               form_of(command) == PROGRAM_ENCODED;
+}
+
+static int put_program(sd_bus_message *m, const Command *command, ProgramForm form) {
+        bool unreadable = form == PROGRAM_UNREADABLE;
         int r;
 
         r = sd_bus_message_open_container(m, 'r', "sv");
         if (r >= 0)
-                r = sd_bus_message_append(m, "s", "ExecStart");
+                r = sd_bus_message_append(m, "s", unreadable ? "ExecStartEx" : "ExecStart");
         if (r >= 0)
-                r = sd_bus_message_open_container(m, 'v', "a(sasb)");
+                r = sd_bus_message_open_container(m, 'v', unreadable ? "a(sasas)" : "a(sasb)");
         if (r >= 0)
-                r = sd_bus_message_open_container(m, 'a', "(sasb)");
+                r = sd_bus_message_open_container(m, 'a', unreadable ? "(sasas)" : "(sasb)");
         if (r >= 0)
-                r = sd_bus_message_open_container(m, 'r', "sasb");
+                r = sd_bus_message_open_container(m, 'r', unreadable ? "sasas" : "sasb");
         if (r >= 0)
-                r = sd_bus_message_append(m, "s", argv[0]);
+                r = sd_bus_message_append(m, "s", form == PROGRAM_ENCODED ? EXEC_PROGRAM : command->argv[0]);
         if (r >= 0)
                 r = sd_bus_message_open_container(m, 'a', "s");
-        for (; r >= 0 && *argv; argv++)
-                r = put_argument(m, *argv);
+        if (r >= 0 && form == PROGRAM_ENCODED)
+                r = sd_bus_message_append(m, "s", EXEC_PROGRAM);
+        for (char **variable = command->environment;
+                r >= 0 && form == PROGRAM_ENCODED && variable && *variable; variable++)
+                if (!is_text_safe(*variable))
+                        r = put_encoded(m, 'e', *variable);
+        for (char **argument = command->argv; r >= 0 && *argument; argument++)
+                r = form == PROGRAM_ENCODED ? put_encoded(m, 'a', *argument)
+                                            : sd_bus_message_append(m, "s", *argument);
         if (r >= 0)
                 r = sd_bus_message_close_container(m);
         if (r >= 0)
-                r = sd_bus_message_append(m, "b", false);
+                r = unreadable ? sd_bus_message_append(m, "as", 1, "no-env-expand")
+                               : sd_bus_message_append(m, "b", false);
         for (unsigned i = 0; i < 4 && r >= 0; i++)
                 r = sd_bus_message_close_container(m);
         return r;
 }
+
+/* Those that are not passed on by agentd-exec. */
+static int put_environment(sd_bus_message *m, const Command *command, ProgramForm form) {
+        static const char *const fixed[] = { COMMAND_PATH, COMMAND_LANG, NULL };
+        _cleanup_free_ char **list = NULL;
+        size_t n = 0;
+
+        if (form != PROGRAM_ENCODED)
+                return put_strings(m, "Environment", fixed, command->environment);
+        for (char **variable = command->environment; variable && *variable; variable++)
+                n++;
+        list = calloc(n + 1, sizeof(*list));
+        if (!list)
+                return -ENOMEM;
+        n = 0;
+        for (char **variable = command->environment; variable && *variable; variable++)
+                if (is_text_safe(*variable))
+                        list[n++] = *variable;
+        return put_strings(m, "Environment", fixed, list);
+}
+
+/* ---- Other properties --------------------------------------------------------------------------------------------- */
 
 /*
  * Whatever status the program has, the unit has not failed: it would be counted among the units that need somebody's attention,
@@ -225,11 +323,20 @@ static int put_fd(sd_bus_message *m, const char *name, int fd) {
 
 /* What an author may want otherwise, then what the author wants, then what makes it ours. */
 static int put_properties(sd_bus_message *m, const Command *command, char *detail, size_t detail_size) {
-        static const char *const environment[] = { COMMAND_PATH, COMMAND_LANG, NULL };
+        ProgramForm form = form_of(command);
         const char *name;
         json_t *value;
         int r;
 
+        /* Otherwise it is that of what is executed first. */
+        if (form == PROGRAM_ENCODED) {
+                const char *slash = strrchr(command->argv[0], '/');
+
+                r = sd_bus_message_append(
+                        m, "(sv)", "SyslogIdentifier", "s", slash ? slash + 1 : command->argv[0]);
+                if (r < 0)
+                        return r;
+        }
         r = sd_bus_message_append(m, "(sv)(sv)(sv)(sv)", "Description", "s", command->description,
                 "TimeoutStopUSec", "t", (uint64_t) COMMAND_STOP_USEC, "KillMode", "s", "control-group",
                 "Slice", "s", COMMAND_SLICE);
@@ -262,7 +369,7 @@ static int put_properties(sd_bus_message *m, const Command *command, char *detai
         if (r >= 0 && command->directory)
                 r = sd_bus_message_append(m, "(sv)", "WorkingDirectory", "s", command->directory);
         if (r >= 0)
-                r = put_strings(m, "Environment", environment, command->environment);
+                r = put_environment(m, command, form);
         if (r >= 0)
                 r = put_statuses(m);
         if (r >= 0)
@@ -274,7 +381,7 @@ static int put_properties(sd_bus_message *m, const Command *command, char *detai
                         command->output_fd >= 0 ? command->output_fd : command->write_ends[0]);
         if (r >= 0)
                 r = put_fd(m, "StandardErrorFileDescriptor", command->write_ends[1]);
-        return r < 0 ? r : put_program(m, command->argv);
+        return r < 0 ? r : put_program(m, command, form);
 }
 
 int unit_start_message(

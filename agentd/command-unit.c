@@ -121,6 +121,8 @@ static int read_cgroup(const Command *command, const char *file, char *buffer, s
 static bool was_run(Command *command) {
         command_stream_finish(&command->output);
         command_stream_finish(&command->errors);
+        if (unit_exec_failed(command))
+                return false;
         return command->unit.active_usec != 0 || command->output.used > 0 || command->errors.used > 0 ||
                command->output.truncated || command->errors.truncated ||
                (!command->found &&

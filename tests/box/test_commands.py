@@ -336,15 +336,29 @@ def test_a_command_is_not_lost_when_the_other_side_begins_anew(box, what):
     assert done.output.endswith(b"last\n")
 
 
-def test_what_a_command_is_survives_that_systemd_reads_its_units_anew(box):
-    # Its job may not have begun by then.
-    begin_slow(box)
-    box.run("systemctl daemon-reload", timeout=30)
-    [unit] = units(box)
-    shown = box.run(["systemctl", "show", "-p", "LoadState", "-p", "ExecStart", unit]).stdout
-    assert "LoadState=loaded\n" in shown and "path=/bin/sh" in shown, shown
-    let_go(box)
-    ended_once(box)
+ODD = ["$HOME", "${HOME}", "$$", "a;b", ";", "'q' \"d\"", "back\\slash", "two\nlines", "%h", "_", "\u00e4"]
+
+
+@pytest.mark.parametrize("what", ["daemon-reload", "daemon-reexec"])
+@pytest.mark.parametrize("arguments", [["plain", "a-b=c"], ODD], ids=["plain", "odd"])
+def test_a_command_is_what_it_was_when_systemd_reads_its_units_before_it_begins(box, what, arguments):
+    """Its job waits for another one, so that it has not begun by then."""
+    box.write("/etc/systemd/system/slow.service",
+              "[Service]\nType=oneshot\nExecStart=/bin/sh -c 'until test -e /tmp/go; do sleep 0.05; done'\n")
+    box.run("systemctl daemon-reload && systemctl start --no-block slow")
+    with_daemon(box, {"/tmp/x": {"argv": ["/usr/bin/printf", "%s\n" if arguments is ODD else "%s:", *arguments],
+                                 "environment": ["ODD=$x;y"] if arguments is ODD else [],
+                                 "unit": {"After": ["slow.service"]}}})
+    wait_until(lambda: units(box), 30, "the unit of the command")
+    box.run(["systemctl", what], timeout=30)
+    box.write("/tmp/go", "")
+    wait_until(lambda: box.exists("/tmp/x"), 30, "its outcome")
+    done = outcome(box)
+    if arguments is ODD:
+        assert (done.end, done.code) == ("exited", 0) and done.output.decode() == "".join(f"{a}\n" for a in ODD), done
+    else:
+        assert (done.end, done.code) == ("exited", 0), done
+    wait_no_units(box)
 
 
 @pytest.mark.timeout(180)
