@@ -403,7 +403,7 @@ int agentd_bus(AgentdContext *context, struct sd_bus **ret) {
 uint64_t agentd_deadline(AgentdContext *context, size_t i) {
         usec_t timeout = i < context->n ? image_state(context->image, context->states[i])->timeout_usec : 0;
 
-        return timeout < USEC_INFINITY - context->since_usec ? context->since_usec + timeout : USEC_INFINITY;
+        return usec_add(context->since_usec, timeout);
 }
 
 static int userdb(AgentdContext *context, UserDb **ret) {

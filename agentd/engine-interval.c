@@ -15,17 +15,13 @@ struct Intervals {
         bool usable; /* it is of the image in force */
 };
 
-static usec_t add_usec(usec_t a, usec_t b) {
-        return a > USEC_INFINITY - b ? USEC_INFINITY : a + b;
-}
-
 static const ImageExtra *extras(const Image *image) {
         return image_array(image, extras, ImageExtra);
 }
 
 static void put_off(Intervals *intervals, uint32_t extra) {
         schedule_set(intervals->schedule, extra,
-                add_usec(now_usec(CLOCK_BOOTTIME), extras(intervals->engine->image)[extra].interval_usec));
+                usec_add(now_usec(CLOCK_BOOTTIME), extras(intervals->engine->image)[extra].interval_usec));
 }
 
 static void on_due(void *userdata, uint32_t extra) {
@@ -76,7 +72,7 @@ void intervals_image_changed(Intervals *intervals, const Image *old) {
                 extra = now != UINT32_MAX ? image_extra(image, now) : NULL;
                 if (extra && extra->interval_usec > 0)
                         schedule_set(intervals->schedule, (uint32_t) (extra - extras(image)),
-                                add_usec(looked_at[k], extra->interval_usec));
+                                usec_add(looked_at[k], extra->interval_usec));
         }
 }
 

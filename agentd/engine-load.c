@@ -21,18 +21,18 @@
 
 /* ---- What is watched ------------------------------------------------------------------------------------------------ */
 
-typedef struct WatchList {
+typedef struct FileList {
         PathToWatch *paths;
         PathIdentity *identities;
         size_t n, n_allocated;
-} WatchList;
+} FileList;
 
-static void watch_list_done(WatchList *list) {
+static void file_list_done(FileList *list) {
         free(list->paths);
         free(list->identities);
 }
 
-static int watch_list_add(WatchList *list, const char *path, const PathIdentity *identity, bool entries) {
+static int file_list_add(FileList *list, const char *path, const PathIdentity *identity, bool entries) {
         if (list->n == list->n_allocated) {
                 size_t wanted = MAX(list->n_allocated * 2, (size_t) 64);
                 PathToWatch *paths = realloc(list->paths, wanted * sizeof(PathToWatch));
@@ -68,7 +68,7 @@ static PathIdentity identity_of(const ImageFile *file) {
 }
 
 /* What the load has read or looked for, and the program itself. */
-static int collect_watches(Engine *engine, const Image *image, const Load *load, WatchList *list) {
+static int collect_watches(Engine *engine, const Image *image, const Load *load, FileList *list) {
         const LoadFile *files = NULL;
         size_t n_files = image ? 0 : load_files(load, &files);
         int r = 0;
@@ -77,12 +77,12 @@ static int collect_watches(Engine *engine, const Image *image, const Load *load,
                 const ImageFile *file = image_array(image, files, ImageFile) + i;
                 PathIdentity identity = identity_of(file);
 
-                r = watch_list_add(list, image_text(image, file->path), &identity, file->is_directory);
+                r = file_list_add(list, image_text(image, file->path), &identity, file->is_directory);
         }
         for (size_t i = 0; i < n_files && r >= 0; i++)
-                r = watch_list_add(list, files[i].path, &files[i].identity, files[i].is_directory);
+                r = file_list_add(list, files[i].path, &files[i].identity, files[i].is_directory);
         if (r >= 0 && engine->options->executable)
-                r = watch_list_add(list, engine->options->executable, NULL, false);
+                r = file_list_add(list, engine->options->executable, NULL, false);
         for (size_t i = 0; i < list->n; i++)
                 if (list->paths[i].identity)
                         list->paths[i].identity = &list->identities[i];
@@ -90,7 +90,7 @@ static int collect_watches(Engine *engine, const Image *image, const Load *load,
 }
 
 static void watch(Engine *engine, const Image *image, const Load *load) {
-        WatchList list = {};
+        FileList list = {};
         int r;
 
         if (!engine->watch)
@@ -101,7 +101,7 @@ static void watch(Engine *engine, const Image *image, const Load *load) {
         if (r < 0)
                 log_warning_errno(
                         r, "Failed to watch the roles, so that changes are seen at the next run: %m");
-        watch_list_done(&list);
+        file_list_done(&list);
 }
 
 static void on_watch_changed(

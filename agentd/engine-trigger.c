@@ -26,10 +26,6 @@ struct Triggers {
         Schedule *schedule;
 };
 
-static usec_t add_usec(usec_t a, usec_t b) {
-        return a > USEC_INFINITY - b ? USEC_INFINITY : a + b;
-}
-
 static const char *name_of(const Image *image, uint32_t i) {
         return image_text(image, image_trigger(image, i)->name);
 }
@@ -51,7 +47,7 @@ static void tell(Triggers *triggers, uint32_t i, usec_t now) {
         };
         json_t *data;
 
-        if (status->told_usec > 0 && now < add_usec(status->told_usec, TRIGGER_TELL_USEC))
+        if (status->told_usec > 0 && now < usec_add(status->told_usec, TRIGGER_TELL_USEC))
                 return;
         data = json_pack("{s:s, s:I, s:I}", "trigger", name, "fired", (json_int_t) n, "states",
                 (json_int_t) trigger->states.n);
@@ -90,7 +86,7 @@ static void on_due(void *userdata, uint32_t i) {
                 return;
         trigger = image_trigger(triggers->engine->image, i);
         if (trigger->kind == IMAGE_TRIGGER_EVERY)
-                schedule_set(triggers->schedule, i, add_usec(now_usec(CLOCK_BOOTTIME), trigger->every_usec));
+                schedule_set(triggers->schedule, i, usec_add(now_usec(CLOCK_BOOTTIME), trigger->every_usec));
         if (may_fire(triggers))
                 fire(triggers, i);
 }
@@ -100,7 +96,7 @@ void triggers_path_changed(Triggers *triggers, uint32_t i) {
 
         if (i >= triggers->n || !may_fire(triggers) || schedule_get(triggers->schedule, i) != USEC_INFINITY)
                 return;
-        next = add_usec(triggers->status[i].fired_usec, TRIGGER_PAUSE_USEC);
+        next = usec_add(triggers->status[i].fired_usec, TRIGGER_PAUSE_USEC);
         if (triggers->status[i].fired_usec > 0 && now < next)
                 schedule_set(triggers->schedule, i, next);
         else
@@ -188,7 +184,7 @@ void triggers_image_changed(Triggers *triggers, const Image *old) {
 
         for (uint32_t i = 0; when && i < n; i++)
                 when[i] = image_trigger(image, i)->kind == IMAGE_TRIGGER_EVERY
-                                  ? add_usec(now, image_trigger(image, i)->every_usec)
+                                  ? usec_add(now, image_trigger(image, i)->every_usec)
                                   : USEC_INFINITY;
         r = status && when ? carry_over(triggers, old, status, when) : -ENOMEM;
         if (r < 0) {

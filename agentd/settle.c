@@ -14,13 +14,9 @@ struct Settle {
         sd_event_source *timer;
 };
 
-static usec_t add_usec(usec_t a, usec_t b) {
-        return a > USEC_INFINITY - b ? USEC_INFINITY : a + b;
-}
-
 static usec_t due_usec(const Settle *settle) {
-        return MIN(add_usec(settle->last_usec, settle->quiet_usec),
-                add_usec(settle->first_usec, settle->longest_usec));
+        return MIN(usec_add(settle->last_usec, settle->quiet_usec),
+                usec_add(settle->first_usec, settle->longest_usec));
 }
 
 static int on_timer(_unused_ sd_event_source *source, _unused_ uint64_t usec, void *userdata) {

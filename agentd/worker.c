@@ -92,10 +92,6 @@ static void arm_timer(Worker *worker, usec_t usec) {
         (void) sd_event_source_set_enabled(worker->timer, SD_EVENT_ONESHOT);
 }
 
-static usec_t add_usec(usec_t a, usec_t b) {
-        return a > USEC_INFINITY - b ? USEC_INFINITY : a + b;
-}
-
 /* A check worker with all that it has started. What an apply worker has started may be half of some change: a package
  * manager is not shot. */
 static void kill_worker(const Worker *worker) {
@@ -193,9 +189,9 @@ static void worker_kill_unreachable(Worker *worker) {
 static void go_on_after_command(Worker *worker) {
         usec_t now = now_usec(CLOCK_MONOTONIC), timeout = worker->batch->timeout_usec;
 
-        if (add_usec(worker->heard_usec, timeout) < now + WORKER_AFTER_COMMAND_USEC)
+        if (usec_add(worker->heard_usec, timeout) < now + WORKER_AFTER_COMMAND_USEC)
                 worker->heard_usec = now + WORKER_AFTER_COMMAND_USEC - MIN(timeout, now);
-        arm_timer(worker, add_usec(worker->heard_usec, timeout));
+        arm_timer(worker, usec_add(worker->heard_usec, timeout));
 }
 
 static void on_command_finished(void *userdata, _unused_ Command *command, const CommandResult *result) {
@@ -223,7 +219,7 @@ static int worker_handle_command(Worker *worker, MessageReader *reader, const in
 
         if (!worker->batch || worker->command)
                 return -EBADMSG;
-        deadline = add_usec(worker->heard_usec, worker->batch->timeout_usec);
+        deadline = usec_add(worker->heard_usec, worker->batch->timeout_usec);
         r = worker_command_start(worker->pool->options.commands, worker->image, worker->batch, reader, fds,
                 n_fds, deadline == USEC_INFINITY ? deadline : MAX(deadline, now) - now, &command_handlers,
                 worker, &worker->command, &timeout);
@@ -235,7 +231,7 @@ static int worker_handle_command(Worker *worker, MessageReader *reader, const in
                 return 0;
         }
         worker->command_usec =
-                add_usec(now, add_usec(timeout, COMMAND_STOP_USEC + WORKER_AFTER_COMMAND_USEC));
+                usec_add(now, usec_add(timeout, COMMAND_STOP_USEC + WORKER_AFTER_COMMAND_USEC));
         return 0;
 }
 
@@ -435,10 +431,10 @@ static int on_worker_timer(_unused_ sd_event_source *source, _unused_ uint64_t u
                 return 0;
 
         now = now_usec(CLOCK_MONOTONIC);
-        deadline = add_usec(worker->heard_usec, worker->batch->timeout_usec);
+        deadline = usec_add(worker->heard_usec, worker->batch->timeout_usec);
         if (worker->command)
                 deadline = MAX(deadline, worker->command_usec);
-        warning = add_usec(worker->heard_usec, worker->batch->timeout_usec / 3);
+        warning = usec_add(worker->heard_usec, worker->batch->timeout_usec / 3);
         if (now >= deadline) {
                 worker_kill(worker, WORKER_LOSS_HUNG);
                 return 0;
@@ -606,7 +602,7 @@ int worker_pool_dispatch(WorkerPool *pool, Image *image, Batch *batch) {
         }
         worker->slow = false;
         worker->heard_usec = now_usec(CLOCK_MONOTONIC);
-        arm_timer(worker, add_usec(worker->heard_usec, batch->timeout_usec / 3));
+        arm_timer(worker, usec_add(worker->heard_usec, batch->timeout_usec / 3));
         return 0;
 }
 

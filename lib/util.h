@@ -75,6 +75,11 @@ typedef uint64_t usec_t; /* microseconds */
 #define NSEC_PER_USEC   ((usec_t) 1000)
 #define USEC_INFINITY   UINT64_MAX
 
+/* What would be later than ever is USEC_INFINITY. */
+static inline usec_t usec_add(usec_t a, usec_t b) {
+        return a > USEC_INFINITY - b ? USEC_INFINITY : a + b;
+}
+
 /* Now in microseconds on a clock of clock_gettime(2). */
 usec_t now_usec(int clock);
 

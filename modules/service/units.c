@@ -197,106 +197,61 @@ static int get_all(Units *units, const char *path, const char *interface, sd_bus
         return call(units, message, CALL_USEC, ret);
 }
 
+/* Where a property goes; the type of the member follows from the signature. */
 typedef struct Property {
         const char *name, *signature;
-        int (*read)(sd_bus_message *message, UnitDetails *details);
+        size_t offset, size;
 } Property;
 
-static int read_text(sd_bus_message *message, char *to, size_t size) {
-        const char *text;
-        int r;
-
-        r = sd_bus_message_read_basic(message, 's', &text);
-        if (r >= 0)
-                copy(to, size, text);
-        return r;
-}
-
-static int read_result(sd_bus_message *message, UnitDetails *details) {
-        return read_text(message, details->result, sizeof(details->result));
-}
-
-static int read_fragment(sd_bus_message *message, UnitDetails *details) {
-        return read_text(message, details->fragment, sizeof(details->fragment));
-}
-
-static int read_load_error(sd_bus_message *message, UnitDetails *details) {
-        const char *name, *text;
-        int r;
-
-        r = sd_bus_message_read(message, "(ss)", &name, &text);
-        if (r >= 0)
-                copy(details->load_error, sizeof(details->load_error), text);
-        return r;
-}
-
-static int read_invocation(sd_bus_message *message, UnitDetails *details) {
-        const void *bytes;
-        size_t size;
-        int r;
-
-        r = sd_bus_message_read_array(message, 'y', &bytes, &size);
-        for (size_t i = 0; r >= 0 && size == 16 && i < size; i++)
-                (void) snprintf(details->invocation + 2 * i, 3, "%02x", ((const uint8_t *) bytes)[i]);
-        return r;
-}
-
-static int read_exit_code(sd_bus_message *message, UnitDetails *details) {
-        return sd_bus_message_read_basic(message, 'i', &details->exit_code);
-}
-
-static int read_exit_status(sd_bus_message *message, UnitDetails *details) {
-        return sd_bus_message_read_basic(message, 'i', &details->exit_status);
-}
-
-static int read_restarts(sd_bus_message *message, UnitDetails *details) {
-        return sd_bus_message_read_basic(message, 'u', &details->restarts);
-}
-
-static int read_state_usec(sd_bus_message *message, UnitDetails *details) {
-        return sd_bus_message_read_basic(message, 't', &details->state_usec);
-}
-
-static int read_conditions(sd_bus_message *message, UnitDetails *details) {
-        int value, r;
-
-        r = sd_bus_message_read_basic(message, 'b', &value);
-        if (r >= 0)
-                details->conditions_fail = !value;
-        return r;
-}
-
-static int read_condition_usec(sd_bus_message *message, UnitDetails *details) {
-        return sd_bus_message_read_basic(message, 't', &details->condition_usec);
-}
-
-static int read_started_usec(sd_bus_message *message, UnitDetails *details) {
-        return sd_bus_message_read_basic(message, 't', &details->started_usec);
-}
-
-static int read_needs_reload(sd_bus_message *message, UnitDetails *details) {
-        int value, r;
-
-        r = sd_bus_message_read_basic(message, 'b', &value);
-        if (r >= 0)
-                details->needs_reload = value;
-        return r;
-}
+#define PROPERTY(name_, signature_, member)                                                          \
+        {                                                                                            \
+                .name = (name_), .signature = (signature_), .offset = offsetof(UnitDetails, member), \
+                .size = sizeof((UnitDetails){}.member)                                               \
+        }
 
 static const Property properties[] = {
-        { "Result", "s", read_result },
-        { "FragmentPath", "s", read_fragment },
-        { "LoadError", "(ss)", read_load_error },
-        { "InvocationID", "ay", read_invocation },
-        { "ExecMainCode", "i", read_exit_code },
-        { "ExecMainStatus", "i", read_exit_status },
-        { "NRestarts", "u", read_restarts },
-        { "StateChangeTimestamp", "t", read_state_usec },
-        { "ConditionResult", "b", read_conditions },
-        { "ConditionTimestamp", "t", read_condition_usec },
-        { "InactiveExitTimestamp", "t", read_started_usec },
-        { "NeedDaemonReload", "b", read_needs_reload },
+        PROPERTY("Result", "s", result),
+        PROPERTY("FragmentPath", "s", fragment),
+        PROPERTY("LoadError", "(ss)", load_error),
+        PROPERTY("InvocationID", "ay", invocation),
+        PROPERTY("ExecMainCode", "i", exit_code),
+        PROPERTY("ExecMainStatus", "i", exit_status),
+        PROPERTY("NRestarts", "u", restarts),
+        PROPERTY("StateChangeTimestamp", "t", state_usec),
+        PROPERTY("ConditionResult", "b", conditions_hold),
+        PROPERTY("ConditionTimestamp", "t", condition_usec),
+        PROPERTY("InactiveExitTimestamp", "t", started_usec),
+        PROPERTY("NeedDaemonReload", "b", needs_reload),
 };
+
+static int read_value(sd_bus_message *message, const Property *property, void *to) {
+        const char *name, *text;
+        const void *bytes;
+        size_t size;
+        int value, r;
+
+        switch (*property->signature) {
+        case 's':
+        case '(':
+                /* Of an error the text, not the name. */
+                r = *property->signature == 's' ? sd_bus_message_read_basic(message, 's', &text)
+                                                : sd_bus_message_read(message, "(ss)", &name, &text);
+                if (r >= 0)
+                        copy(to, property->size, text);
+                return r;
+        case 'a':
+                r = sd_bus_message_read_array(message, 'y', &bytes, &size);
+                for (size_t i = 0; r >= 0 && 2 * size < property->size && i < size; i++)
+                        (void) snprintf((char *) to + 2 * i, 3, "%02x", ((const uint8_t *) bytes)[i]);
+                return r;
+        case 'b':
+                r = sd_bus_message_read_basic(message, 'b', &value);
+                if (r >= 0)
+                        *(bool *) to = value;
+                return r;
+        default: return sd_bus_message_read_basic(message, *property->signature, to);
+        }
+}
 
 static int read_property(sd_bus_message *reply, const char *name, UnitDetails *details) {
         for (size_t i = 0; i < sizeof(properties) / sizeof(properties[0]); i++) {
@@ -307,7 +262,7 @@ static int read_property(sd_bus_message *reply, const char *name, UnitDetails *d
                         continue;
                 r = sd_bus_message_enter_container(reply, 'v', property->signature);
                 if (r > 0)
-                        r = property->read(reply, details);
+                        r = read_value(reply, property, (char *) details + property->offset);
                 return r < 0 ? r : sd_bus_message_exit_container(reply);
         }
         return sd_bus_message_skip(reply, "v");
@@ -357,7 +312,7 @@ int units_get_details(Units *units, const char *name, UnitDetails *ret) {
         }
         sd_bus_message_unref(reply);
         /* Of a unit that was never to be started it says the same. */
-        ret->conditions_fail = ret->conditions_fail && ret->condition_usec > 0;
+        ret->conditions_fail = !ret->conditions_hold && ret->condition_usec > 0;
         return r < 0 ? r : 0;
 }
 

@@ -80,6 +80,7 @@ typedef struct UnitDetails {
         uint64_t state_usec;     /* CLOCK_REALTIME: when it came into the state in which it is */
         uint64_t started_usec;   /* likewise: when it last began to start; 0: never */
         uint64_t condition_usec; /* likewise: when that was last looked at; 0: never */
+        bool conditions_hold;    /* when that was last looked at */
         bool conditions_fail;    /* it was not started since its conditions did not hold */
         bool needs_reload;       /* its files have changed since systemd has read them */
 } UnitDetails;
