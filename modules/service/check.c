@@ -15,6 +15,13 @@
 #include "look.h"
 #include "unit-name.h"
 
+static uint64_t clock_usec(clockid_t clock) {
+        struct timespec t;
+
+        (void) clock_gettime(clock, &t);
+        return (uint64_t) t.tv_sec * 1000000 + (uint64_t) t.tv_nsec / 1000;
+}
+
 static uint64_t mtime_usec(const struct stat *st) {
         return (uint64_t) st->st_mtim.tv_sec * 1000000 + (uint64_t) st->st_mtim.tv_nsec / 1000;
 }
@@ -248,9 +255,28 @@ static bool is_under_way(const Service *service, const UnitStatus *status) {
         return status->active == (service->running == NO ? UNIT_DEACTIVATING : UNIT_ACTIVATING);
 }
 
-/* Return: 1: go on; 0: the state is finished. */
-static int compare_activity(
-        AgentdContext *context, Units *units, size_t i, const AgentdState *state, const UnitStatus *status) {
+/* Its file is no good. since_usec: when systemd was asked. */
+static void fail_bad(AgentdContext *context, Manager *manager, size_t i, const UnitStatus *status,
+        const char *unit, const char *load_error, uint64_t since_usec) {
+        const uid_t *user = manager->user ? &manager->uid : NULL;
+        char begin[700], *text;
+        uint64_t read_usec;
+
+        (void) snprintf(begin, sizeof(begin), "systemd cannot load '%s': %s", unit,
+                *load_error ? load_error : status->load);
+        text = service_explain_refusal(status->id, user, begin, since_usec, true);
+        /* It may have looked at it before, and say nothing now. */
+        if (text && strcmp(text, begin) == 0 && units_get_reload_time(&manager->units, &read_usec) >= 0) {
+                free(text);
+                text = service_explain_refusal(status->id, user, begin, read_usec, false);
+        }
+        agentd_failed(context, i, "%s", text ? text : begin);
+        free(text);
+}
+
+/* since_usec: when systemd was asked. Return: 1: go on; 0: the state is finished. */
+static int compare_activity(AgentdContext *context, Manager *manager, size_t i, const AgentdState *state,
+        const UnitStatus *status, uint64_t since_usec) {
         const Service *service = service_of(state);
         const char *is = unit_active_to_string(status->active);
         UnitDetails details;
@@ -282,22 +308,14 @@ static int compare_activity(
         }
         if (strcmp(status->load, "bad-setting") == 0 || strcmp(status->load, "error") == 0) {
                 /* Its file may be right by now, and only not read. */
-                if (service->n_files == 0 &&
-                        (units_get_details(units, status->id, &details) < 0 || !details.needs_reload)) {
-                        agentd_failed(context, i, "systemd cannot load '%s': %s", service->unit,
-                                *details.load_error ? details.load_error : status->load);
+                if (service->n_files == 0 && (units_get_details(&manager->units, status->id, &details) < 0 ||
+                                                     !details.needs_reload)) {
+                        fail_bad(context, manager, i, status, service->unit, details.load_error, since_usec);
                         return 0;
                 }
         }
         agentd_differs_string(context, i, "running", is, "active");
         return 1;
-}
-
-static uint64_t clock_usec(clockid_t clock) {
-        struct timespec t;
-
-        (void) clock_gettime(clock, &t);
-        return (uint64_t) t.tv_sec * 1000000 + (uint64_t) t.tv_nsec / 1000;
 }
 
 bool service_is_outdated(AgentdContext *context, Units *units, const Service *service) {
@@ -367,6 +385,7 @@ static int check_some(AgentdContext *context, const AgentdState *states, size_t 
         size_t n_names = 0, next = 0;
         Manager *manager = NULL;
         UnitFiles *files = NULL;
+        uint64_t since_usec = clock_usec(CLOCK_REALTIME);
         int r = 0, files_r = 0;
         sd_bus *bus;
 
@@ -427,7 +446,7 @@ static int check_some(AgentdContext *context, const AgentdState *states, size_t 
                 own = wants_activity(service) && n_names > 0 ? &status[next++] : NULL;
                 if (compare_manager(context, manager, i, &states[i]) == 0 ||
                         compare_own_files(context, &manager->units, i, &states[i], own) == 0 ||
-                        (own && compare_activity(context, &manager->units, i, &states[i], own) == 0) ||
+                        (own && compare_activity(context, manager, i, &states[i], own, since_usec) == 0) ||
                         (wants_files(service) && compare_files(context, i, &states[i], files) == 0))
                         continue;
                 agentd_done(context, i);
