@@ -60,6 +60,28 @@ static void decide_files(Apply *a, bool masks) {
         }
 }
 
+/* With a unit also what it names in Also= is disabled: not if that is to be enabled. */
+static void decide_again(Apply *a) {
+        UnitFiles *files = NULL;
+        bool any = false;
+
+        for (const Item *item = a->items; item < a->items + a->n && !any; item++)
+                any = !item->over && item->has_change && item->change == UNIT_FILES_DISABLE;
+        if (!any)
+                return;
+        for (Item *item = a->items; item < a->items + a->n; item++) {
+                UnitFileState is;
+                Wish wish;
+
+                if (item->over || item->has_change || !wants_files(item->service) ||
+                        (!files && manager_files(a->manager, &files) < 0) ||
+                        look_at_enablement(files, item->service, &is, &wish) < 0)
+                        continue;
+                item->has_change = wish == YES && is != UNIT_FILE_ENABLED;
+                item->change = UNIT_FILES_ENABLE;
+        }
+}
+
 /* Files that systemd would not take are not put in place. */
 void apply_verify(Apply *a) {
         const Service **services = calloc(a->n, sizeof(*services));
@@ -212,8 +234,19 @@ static void change_files(Apply *a, UnitFilesMethod method, bool unmask) {
         free(names);
 }
 
-/* Somebody has changed files of units that are about to be started, and told systemd nothing. systemd is asked only about those whose
- * files are newer than its last reading of all of them. */
+/* Whether somebody has changed the files of a unit since systemd has read all of them. */
+static bool is_stale(Apply *a, UnitFiles *files, const char *unit, uint64_t read_usec) {
+        UnitDetails details;
+
+        /* systemd does not see a new directory of drop-ins, and says that there is no need to read anything. */
+        if (look_at_age_of_dropins(files, unit) > read_usec)
+                return true;
+        /* What it had not loaded, it has read since. */
+        return look_at_age(files, unit) > read_usec && units_get_details(a->units, unit, &details) >= 0 &&
+               details.needs_reload;
+}
+
+/* Somebody has changed files of units that are about to be started or restarted, and told systemd nothing. */
 bool apply_needs_reload(Apply *a) {
         uint64_t read_usec = 0;
         UnitFiles *files;
@@ -222,12 +255,12 @@ bool apply_needs_reload(Apply *a) {
                 return false;
         (void) units_get_reload_time(a->units, &read_usec);
         for (Item *item = a->items; item < a->items + a->n; item++) {
-                UnitDetails details;
+                bool acts = wants_activity(item->service) ||
+                            item->state->flags & (AGENTD_STATE_RESTART | AGENTD_STATE_RELOAD);
 
-                if (!item->over && wants_activity(item->service) &&
-                        look_at_age(files, item->service->unit) > read_usec &&
-                        units_get_details(a->units, item->service->unit, &details) >= 0 &&
-                        details.needs_reload)
+                if (!item->over && acts &&
+                        (is_stale(a, files, item->service->unit, read_usec) ||
+                                look_is_to_be_made(files, item->service->unit, read_usec)))
                         return true;
         }
         return false;
@@ -239,6 +272,7 @@ void apply_files(Apply *a) {
         change_files(a, UNIT_FILES_UNMASK, true);
         decide_files(a, false);
         change_files(a, UNIT_FILES_DISABLE, false);
+        decide_again(a);
         change_files(a, UNIT_FILES_ENABLE, false);
         change_files(a, UNIT_FILES_MASK, false);
 }

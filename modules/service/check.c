@@ -53,23 +53,68 @@ static uint64_t newest(int root_fd, const char *path, bool directory) {
 }
 
 uint64_t look_at_age(UnitFiles *files, const char *name) {
-        const UnitPaths *paths = unit_files_paths(files);
-        char template[UNIT_NAME_SIZE], path[PATH_MAX];
-        const char *names[] = { name, unit_name_template(name, template) >= 0 ? template : NULL };
-        uint64_t usec = 0, other;
         const UnitFile *unit;
 
         if (unit_files_find(files, name, &unit) < 0)
                 return UINT64_MAX;
-        if (unit->path)
-                usec = newest(unit_files_root(files), unit->path, false);
-        for (size_t i = 0; i < paths->n; i++)
-                for (size_t k = 0; k < 2 && names[k]; k++) {
-                        (void) snprintf(path, sizeof(path), "%s/%s.d", paths->list[i].path, names[k]);
-                        other = newest(unit_files_root(files), path, true);
-                        usec = other > usec ? other : usec;
-                }
+        return unit->path ? newest(unit_files_root(files), unit->path, false) : 0;
+}
+
+static uint64_t age_of_dropins(UnitFiles *files, const char *name) {
+        const UnitPaths *paths = unit_files_paths(files);
+        char path[PATH_MAX];
+        uint64_t usec = 0;
+
+        for (size_t i = 0; i < paths->n; i++) {
+                uint64_t other;
+
+                (void) snprintf(path, sizeof(path), "%s/%s.d", paths->list[i].path, name);
+                other = newest(unit_files_root(files), path, true);
+                usec = other > usec ? other : usec;
+        }
         return usec;
+}
+
+uint64_t look_at_age_of_dropins(UnitFiles *files, const char *name) {
+        const char *suffix = strrchr(name, '.');
+        char other[UNIT_NAME_SIZE];
+        uint64_t usec, age = age_of_dropins(files, name);
+
+        /* Those of its template, of all of its kind, and of all whose names begin likewise: a-b-c, a-b-, a-. */
+        if (unit_name_template(name, other) >= 0 && (usec = age_of_dropins(files, other)) > age)
+                age = usec;
+        if ((usec = age_of_dropins(files, suffix + 1)) > age)
+                age = usec;
+        for (const char *p = suffix; p > name && !strchr(name, '@'); p--)
+                if (p[-1] == '-' && p < suffix) {
+                        (void) snprintf(other, sizeof(other), "%.*s%s", (int) (p - name), name, suffix);
+                        if ((usec = age_of_dropins(files, other)) > age)
+                                age = usec;
+                }
+        return age;
+}
+
+bool look_is_to_be_made(UnitFiles *files, const char *name, uint64_t read_usec) {
+        static const struct {
+                const char *path;
+                bool directory;
+                const char *suffix;
+        } sources[] = {
+                { "/etc/fstab", false, ".mount" },
+                { "/etc/fstab", false, ".automount" },
+                { "/etc/fstab", false, ".swap" },
+                { "/etc/crypttab", false, ".service" },
+                { "/etc/containers/systemd", true, ".service" },
+        };
+        const UnitFile *unit;
+
+        if (unit_files_find(files, name, &unit) < 0 || unit->path)
+                return false;
+        for (size_t i = 0; i < sizeof(sources) / sizeof(sources[0]); i++)
+                if (strcmp(strrchr(name, '.'), sources[i].suffix) == 0 &&
+                        newest(unit_files_root(files), sources[i].path, sources[i].directory) > read_usec)
+                        return true;
+        return false;
 }
 
 bool is_masked(UnitFileState state) {
@@ -274,6 +319,15 @@ static void fail_bad(AgentdContext *context, Manager *manager, size_t i, const U
         free(text);
 }
 
+static bool is_to_be_made(Manager *manager, const char *unit) {
+        uint64_t read_usec;
+        UnitFiles *files;
+
+        return !manager->user && manager_files(manager, &files) >= 0 &&
+               units_get_reload_time(&manager->units, &read_usec) >= 0 &&
+               look_is_to_be_made(files, unit, read_usec);
+}
+
 /* since_usec: when systemd was asked. Return: 1: go on; 0: the state is finished. */
 static int compare_activity(AgentdContext *context, Manager *manager, size_t i, const AgentdState *state,
         const UnitStatus *status, uint64_t since_usec) {
@@ -291,7 +345,8 @@ static int compare_activity(AgentdContext *context, Manager *manager, size_t i, 
         if (status->active == UNIT_ACTIVE || status->active == UNIT_RELOADING)
                 return 1;
 
-        if (strcmp(status->load, "not-found") == 0 && service->n_files > 0) {
+        if (strcmp(status->load, "not-found") == 0 &&
+                (service->n_files > 0 || is_to_be_made(manager, service->unit))) {
                 /* It is about to be made. */
                 agentd_differs_string(context, i, "running", is, "active");
                 return 1;

@@ -139,6 +139,31 @@ def test_a_repaired_unit_is_started_over_its_start_limit(box, by_listening):
     assert active(box, "app") == "active"
 
 
+def test_a_listener_is_restarted_with_the_files_that_others_wrote_for_it(box):
+    """Of a drop-in that is a state of its own systemd does not know yet."""
+    unit(box, "app.service", "[Service]\nExecStart=/bin/sleep infinity\n")
+    box.run("systemctl daemon-reload; systemctl start app")
+    path = "/etc/systemd/system/app.service.d/site.conf"
+    text = (f"[file.\"{path}\"]\ncontent = \"[Service]\\nEnvironment=A=1\\n\"\nparents = {{ create = true }}\n"
+            f"[service.app]\nrestart_on = [\"file:{path}\"]\n")
+    first = pid(box, "app")
+    assert once(box, text).summary["changed"] == 2
+    assert pid(box, "app") != first and show(box, "app", "Environment") == "A=1"
+    assert show(box, "app", "NeedDaemonReload") == "no"
+
+
+def test_a_mount_that_was_added_to_fstab_is_known(box):
+    """systemd does not say of it that it has to be read."""
+    text = ("[file.\"/etc/fstab\"]\ncontent = \"tmpfs /srv/new tmpfs size=1m 0 0\\n\"\n"
+            "[service.\"srv-new.mount\"]\nrunning = true\nrequires = [\"file:/etc/fstab\"]\n")
+    done = once(box, text)
+    assert done.summary["changed"] == 2, errors(done)
+    assert active(box, "srv-new.mount") == "active"
+    assert once(box, text).summary["ok"] == 2
+    # What has nothing to do with that is not there, as before.
+    assert one(box, "[service.\"srv-other.mount\"]\nrunning = true\n")["error"] == "there is no unit 'srv-other.mount'"
+
+
 # ---- Enablement -------------------------------------------------------------------------------------------------
 
 
@@ -168,6 +193,17 @@ def test_one_that_only_enables_others(box):
     reload(box)
     result = one(box, "[service.app]\nenabled = true\n")
     assert result["error"] == "'app.service' cannot be enabled: its [Install] names only other units (Also=); say these"
+
+
+def test_what_another_names_in_also_stays_enabled(box):
+    unit(box, "app.service", SLEEPS + "Also=app.socket\n")
+    unit(box, "app.socket", "[Socket]\nListenStream=/run/app.sock\n[Install]\nWantedBy=sockets.target\n")
+    box.run("systemctl daemon-reload; systemctl enable app")
+    text = "[service.app]\nenabled = false\n[service.\"app.socket\"]\nenabled = true\nrunning = true\n"
+    done = once(box, text)
+    assert done.summary["changed"] == 2, errors(done)
+    assert enabled(box, "app") == "disabled" and enabled(box, "app.socket") == "enabled"
+    assert once(box, text).summary["ok"] == 2
 
 
 # ---- Files ------------------------------------------------------------------------------------------------------
