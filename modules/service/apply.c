@@ -268,6 +268,29 @@ static uint64_t tell(void *userdata) {
         return a->deadline_usec;
 }
 
+/* systemd would stop the socket, and then not start it while its service runs: that is told before. Return: the state has failed. */
+static bool is_blocked_socket(Apply *a, Item *item, UnitMethod method) {
+        const char *suffix = strrchr(item->service->unit, '.');
+        UnitStatus user;
+
+        if (strcmp(suffix, ".socket") != 0 || method == UNIT_START || method == UNIT_STOP ||
+                !is_up(&item->status) || units_find_socket_user(a->units, id_of(item), &user) <= 0)
+                return false;
+        for (Item *other = a->items; other < a->items + a->n; other++) {
+                UnitMethod also;
+
+                /* It is restarted together with it. */
+                if (!other->over && strcmp(id_of(other), user.id) == 0 && decide_job(other, &also) &&
+                        also != UNIT_START)
+                        return false;
+        }
+        apply_fail(a, item,
+                "it cannot be restarted while '%s' runs, as systemd does not start a socket then: stop that "
+                "first, or have it restarted with the socket, by Requires=%s in its unit file",
+                user.id, id_of(item));
+        return true;
+}
+
 static void run_jobs(Apply *a, bool stops) {
         const UnitJobsOwner owner = { .on_over = on_over, .on_pause = tell, .userdata = a };
         size_t n = 0;
@@ -276,7 +299,8 @@ static void run_jobs(Apply *a, bool stops) {
         for (Item *item = a->items; item < a->items + a->n; item++) {
                 UnitMethod method;
 
-                if (item->over || item->job || !decide_job(item, &method) || (method == UNIT_STOP) != stops)
+                if (item->over || item->job || !decide_job(item, &method) ||
+                        (method == UNIT_STOP) != stops || is_blocked_socket(a, item, method))
                         continue;
                 agentd_undo(a->context, (size_t) (item - a->items), "running",
                         &(AgentdValue){ .type = AGENTD_STRING,

@@ -60,8 +60,9 @@ static bool knows_exit(const UnitDetails *details) {
         return details->failed_usec > 0 || details->exit_code != 0;
 }
 
-static void describe(
-        FILE *f, const UnitDetails *details, const UnitSaid *said, uint64_t since_usec, unsigned flags) {
+static void describe(FILE *f, const char *unit, const UnitDetails *details, const UnitSaid *said,
+        uint64_t since_usec, unsigned flags) {
+        bool is_service = is(strrchr(unit, '.') ?: "", ".service");
         bool stops = flags & EXPLAIN_STOP;
         bool failed = *details->result && !is(details->result, "success");
 
@@ -87,7 +88,7 @@ static void describe(
         else if (said->has_exit)
                 /* systemd has forgotten it, as it has started it again, or does without the unit now. */
                 describe_exit(f, said->command, said->by_signal, said->status);
-        else if (!failed && !stops &&
+        else if (!failed && !stops && is_service &&
                  (said->has_ended || (details->exit_code == CLD_EXITED && details->exit_status == 0)))
                 (void) fputs(
                         ": it has run to its end; what is to stay active after that has RemainAfterExit=yes",
@@ -141,7 +142,7 @@ char *service_explain(Units *units, const char *unit, const uid_t *user, const c
         journal_read_own(unit, user, since_usec, &lines);
         if (!forgotten && (lines.n == 0 || !knows_exit(&details)))
                 journal_read_systemd(unit, user, since_usec, false, &said);
-        describe(f, &details, &said, since_usec, flags);
+        describe(f, unit, &details, &said, since_usec, flags);
         if (lines.n > 0)
                 tell_lines(f, "it said", &lines);
         else if (*said.reason)

@@ -237,22 +237,33 @@ static int find_culprit_among(Units *units, char **names, UnitStatus *ret) {
         return r < 0 ? r : found < n;
 }
 
-int units_find_culprit(Units *units, const char *name, UnitStatus *ret) {
-        static const char *const properties_[] = { "Requires", "Requisite", "BindsTo" };
-        char *path = NULL;
-        int found = 0, r;
+/* The units that one names. Return: 0, and a list to be freed by strv_free(); -errno. */
+static int get_names(Units *units, const char *name, const char *property, char ***ret) {
+        char *path;
+        int r;
 
         r = sd_bus_path_encode(MANAGER "/unit", name, &path);
-        for (size_t i = 0; r >= 0 && i < sizeof(properties_) / sizeof(properties_[0]) &&
+        if (r < 0)
+                return r;
+        r = units_connect(units);
+        if (r >= 0)
+                r = sd_bus_get_property_strv(
+                        units->bus, SYSTEMD, path, "org.freedesktop.systemd1.Unit", property, NULL, ret);
+        free(path);
+        return r < 0 ? r : 0;
+}
+
+int units_find_culprit(Units *units, const char *name, UnitStatus *ret) {
+        static const char *const names_of[] = { "Requires", "Requisite", "BindsTo" };
+        int found = 0, r = 0;
+
+        for (size_t i = 0; r >= 0 && i < sizeof(names_of) / sizeof(names_of[0]) &&
                            !(found > 0 && ret->active == UNIT_FAILED);
                 i++) {
                 char **names = NULL;
                 UnitStatus status;
 
-                r = units_connect(units);
-                if (r >= 0)
-                        r = sd_bus_get_property_strv(units->bus, SYSTEMD, path,
-                                "org.freedesktop.systemd1.Unit", properties_[i], NULL, &names);
+                r = get_names(units, name, names_of[i], &names);
                 if (r >= 0)
                         r = find_culprit_among(units, names, &status);
                 if (r > 0 && (found == 0 || status.active == UNIT_FAILED)) {
@@ -261,6 +272,37 @@ int units_find_culprit(Units *units, const char *name, UnitStatus *ret) {
                 }
                 strv_free(names);
         }
-        free(path);
         return r < 0 ? r : found;
+}
+
+int units_find_socket_user(Units *units, const char *socket, UnitStatus *ret) {
+        static const char *const names_of[] = { "RequiredBy", "BoundBy", "ConsistsOf" };
+        char **names = NULL;
+        int r;
+
+        r = get_names(units, socket, "Triggers", &names);
+        /* There is at most one. */
+        if (r >= 0 && names && names[0])
+                r = units_list(units, (const char *const *) names, 1, ret);
+        if (r < 0 || !names || !names[0]) {
+                strv_free(names);
+                return r;
+        }
+        strv_free(names);
+        if (ret->active == UNIT_INACTIVE || ret->active == UNIT_FAILED ||
+                strcmp(ret->sub, "auto-restart") == 0)
+                return 0;
+        for (size_t i = 0; i < sizeof(names_of) / sizeof(names_of[0]); i++) {
+                bool along = false;
+
+                r = get_names(units, socket, names_of[i], &names);
+                if (r < 0)
+                        return r;
+                for (char **p = names; p && *p; p++)
+                        along = along || strcmp(*p, ret->id) == 0;
+                strv_free(names);
+                if (along)
+                        return 0;
+        }
+        return 1;
 }

@@ -98,6 +98,13 @@ int units_get_details(Units *units, const char *name, UnitDetails *ret);
  * none; -errno. */
 int units_find_culprit(Units *units, const char *name, UnitStatus *ret);
 
+/*
+ * units_find_socket_user() - the unit that keeps a socket from being started: the one that it starts, which runs
+ *
+ * Not one that is restarted together with it, as it requires the socket, or is a part of it. Return: 1; 0: there is none; -errno.
+ */
+int units_find_socket_user(Units *units, const char *socket, UnitStatus *ret);
+
 /* When systemd has last read all units, CLOCK_REALTIME. Return: 0; -errno. */
 int units_get_reload_time(Units *units, uint64_t *ret_usec);
 

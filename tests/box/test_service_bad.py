@@ -164,6 +164,23 @@ def test_a_mount_that_was_added_to_fstab_is_known(box):
     assert one(box, "[service.\"srv-other.mount\"]\nrunning = true\n")["error"] == "there is no unit 'srv-other.mount'"
 
 
+def test_a_socket_whose_service_runs_is_left_as_it_is(box):
+    text = ("[service.\"app.socket\"]\nrunning = true\nunit = { Socket = { ListenStream = \"/run/app.%d\" } }\n"
+            "[service.app]\nrunning = true\nunit = { %sService = { ExecStart = \"/bin/sleep infinity\" } }\n")
+    assert once(box, text % (1, "")).summary["changed"] == 2
+    first = pid(box, "app")
+    done = once(box, text % (2, ""))
+    assert errors(done)["service:app.socket"] == (
+        "it cannot be restarted while 'app.service' runs, as systemd does not start a socket then: stop that first, or have it"
+        " restarted with the socket, by Requires=app.socket in its unit file")
+    assert active(box, "app.socket") == "active" and pid(box, "app") == first
+    done = once(box, text % (3, "Unit = { Requires = \"app.socket\" }, "))
+    assert done.summary["changed"] == 2, errors(done)
+    assert pid(box, "app") != first and "/run/app.3" in show(box, "app.socket", "Listen")
+    assert once(box, text % (4, "Unit = { Requires = \"app.socket\" }, ")).summary["failed"] == 0
+    assert "/run/app.4" in show(box, "app.socket", "Listen") and active(box, "app") == "active"
+
+
 # ---- Enablement -------------------------------------------------------------------------------------------------
 
 
@@ -220,6 +237,7 @@ def test_bad_values_of_settings(box):
     refused(box, '[timer.a]\nevery = "1h"\nshell = "a\\u0000b"\n', "'shell' has a NUL in it")
     refused(box, '[timer.a]\nevery = "1h"\nexec = ["/bin/a\\u0000b"]\n', "'exec' has a NUL in it")
     refused(box, '[timer.a]\nevery = "1h"\nshell = "true"\nenvironment = { A = "a\\u0000b" }\n', "the variable 'A' has a NUL in it")
+    refused(box, '[timer.a]\nevery = 0\nshell = "true"\n', "'every' must be more than 0")
     refused(box, '[timer.a]\ncalendar = []\nshell = "true"\n', "timer:a needs 'calendar', 'every' or 'on_boot'")
     refused(box, '[quadlet."a.container"]\nensure = "absent"\nrunning = true\n', "'running' makes no sense for what is to be absent")
 
