@@ -16,6 +16,11 @@ static void undo_boolean(Apply *a, const Item *item, const char *what, bool old)
                 &(AgentdValue){ .type = AGENTD_BOOLEAN, .boolean = old });
 }
 
+/* Which instances of a template are meant is for the presets to say. */
+static UnitFilesMethod enabling(const Service *service) {
+        return service->is_template && service->preset == YES ? UNIT_FILES_PRESET : UNIT_FILES_ENABLE;
+}
+
 /* Masks first, as nobody can tell what is below one. */
 static void decide_files(Apply *a, bool masks) {
         UnitFiles *files = NULL;
@@ -50,7 +55,7 @@ static void decide_files(Apply *a, bool masks) {
                 }
                 if (wish == YES && is != UNIT_FILE_ENABLED) {
                         item->has_change = true;
-                        item->change = UNIT_FILES_ENABLE;
+                        item->change = enabling(item->service);
                         undo_boolean(a, item, "enabled", false);
                 } else if (wish == NO && is_enabled(is)) {
                         item->has_change = true;
@@ -78,7 +83,7 @@ static void decide_again(Apply *a) {
                         look_at_enablement(files, item->service, &is, &wish) < 0)
                         continue;
                 item->has_change = wish == YES && is != UNIT_FILE_ENABLED;
-                item->change = UNIT_FILES_ENABLE;
+                item->change = enabling(item->service);
         }
 }
 
@@ -143,6 +148,7 @@ static void note_change(void *userdata, const UnitLink *change) {
 /* Without systemd: as `systemctl --root` does. */
 static int change_link(Apply *a, UnitVerb verb, unsigned flags, const char *name,
         char error[static UNIT_CHANGE_ERROR_MAX]) {
+        Presets *presets = NULL;
         UnitChanges *changes;
         UnitFiles *files;
         int r;
@@ -151,7 +157,11 @@ static int change_link(Apply *a, UnitVerb verb, unsigned flags, const char *name
         r = manager_files(a->manager, &files);
         if (r < 0)
                 return r;
-        r = unit_changes_plan(files, NULL, verb, &name, 1, flags, &changes, error);
+        if (verb == UNIT_VERB_PRESET)
+                r = presets_new(unit_files_root(files), UNIT_SCOPE_SYSTEM, &presets);
+        if (r >= 0)
+                r = unit_changes_plan(files, presets, verb, &name, 1, flags, &changes, error);
+        presets_free(presets);
         if (r < 0)
                 return r;
         r = unit_changes_apply(files, changes, error);
@@ -274,5 +284,6 @@ void apply_files(Apply *a) {
         change_files(a, UNIT_FILES_DISABLE, false);
         decide_again(a);
         change_files(a, UNIT_FILES_ENABLE, false);
+        change_files(a, UNIT_FILES_PRESET, false);
         change_files(a, UNIT_FILES_MASK, false);
 }

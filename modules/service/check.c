@@ -143,7 +143,30 @@ static int state_of_real(UnitFiles *files, const char *name, UnitFileState *ret)
         return unit_files_states(files, &unit->real->name, 1, ret);
 }
 
-static int ask_presets(UnitFiles *files, const char *unit, Wish *ret) {
+static bool has_rules(UnitFiles *files, const char *name) {
+        const UnitFile *unit;
+
+        return unit_files_find(files, name, &unit) >= 0 && unit_file_has_rules(unit);
+}
+
+/* Of a template for which a preset names instances it is about these. */
+static int look_at_instances(UnitFiles *files, const Names *instances, UnitFileState *ret) {
+        UnitFileState state, all = UNIT_FILE_ENABLED;
+        int r = 0;
+
+        for (size_t i = 0; r >= 0 && i < instances->n; i++) {
+                r = unit_files_states(files, &instances->list[i], 1, &state);
+                if (r >= 0 && state != UNIT_FILE_ENABLED)
+                        all = UNIT_FILE_DISABLED;
+        }
+        if (r >= 0 && instances->n > 0)
+                *ret = all;
+        return r;
+}
+
+static int ask_presets(UnitFiles *files, const char *unit, UnitFileState *state, Wish *ret) {
+        Names instances = {};
+        Pool pool = {};
         Presets *presets;
         PresetAction action;
         int r;
@@ -151,8 +174,11 @@ static int ask_presets(UnitFiles *files, const char *unit, Wish *ret) {
         r = presets_new(unit_files_root(files), UNIT_SCOPE_SYSTEM, &presets);
         if (r < 0)
                 return r;
-        r = presets_query(presets, unit, NULL, NULL, &action);
+        r = presets_query(presets, unit, &pool, &instances, &action);
         presets_free(presets);
+        if (r >= 0 && action == PRESET_ENABLE)
+                r = look_at_instances(files, &instances, state);
+        pool_done(&pool);
         if (r >= 0)
                 *ret = action == PRESET_IGNORE ? OPEN : action == PRESET_ENABLE ? YES : NO;
         return r;
@@ -166,23 +192,22 @@ int look_at_enablement(UnitFiles *files, const Service *service, UnitFileState *
         if (r < 0)
                 return r;
         if (service->preset == YES && *ret != UNIT_FILE_NOT_FOUND) {
-                r = ask_presets(files, service->unit, &wish);
+                UnitFileState state = *ret;
+
+                r = ask_presets(files, service->unit, &state, &wish);
                 if (r < 0)
                         return r;
                 /* What has no [Install] has nothing to be preset. */
                 if (*ret != UNIT_FILE_ENABLED && *ret != UNIT_FILE_ENABLED_RUNTIME &&
                         *ret != UNIT_FILE_DISABLED && *ret != UNIT_FILE_LINKED &&
-                        *ret != UNIT_FILE_LINKED_RUNTIME)
+                        *ret != UNIT_FILE_LINKED_RUNTIME &&
+                        !(*ret == UNIT_FILE_INDIRECT && has_rules(files, service->unit)))
                         wish = OPEN;
+                else if (!is_masked(*ret))
+                        *ret = state;
         }
         *ret_wish = wish;
         return 0;
-}
-
-static bool has_rules(UnitFiles *files, const char *name) {
-        const UnitFile *unit;
-
-        return unit_files_find(files, name, &unit) >= 0 && unit_file_has_rules(unit);
 }
 
 /* Return: 1: go on; 0: the state is finished. */

@@ -195,6 +195,23 @@ def test_a_masked_unit_follows_its_preset(box):
     assert enabled(box, "app") == "enabled"
 
 
+@pytest.mark.parametrize("below", [False, True])
+def test_a_preset_that_names_instances_of_a_template(box, below):
+    top = "/srv/root" if below else ""
+    box.write(f"{top}/usr/lib/systemd/system/app@.service", SLEEPS)
+    box.write(f"{top}/etc/systemd/system-preset/10-site.preset", "enable app@.service one two\n")
+    text = "[service.\"app@\"]\npreset = true\n"
+    box.write("/srv/conf/role.toml", text)
+    for result in "changed", "ok":
+        if below:
+            done = agentd(box, "--once", "--root", top, "--conf-dir", "/srv/conf", "--json")
+            assert f'"result":"{result}"' in done.stdout, done
+        else:
+            assert one(box, text)["result"] == result
+    for name in "one", "two":
+        assert box.exists(f"{top}/etc/systemd/system/multi-user.target.wants/app@{name}.service")
+
+
 def test_what_a_generator_has_made_cannot_be_enabled(box):
     box.write("/etc/systemd/system-generators/gen", "#!/bin/sh\nprintf '[Service]\\nExecStart=/bin/sleep infinity\\n' >$1/app.service\n",
               mode=0o755)
