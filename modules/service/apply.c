@@ -194,8 +194,10 @@ static void fail_job(Apply *a, Item *item) {
                 break;
         case JOB_TIMEOUT:
         case JOB_LATE:
-                (void) snprintf(begin, sizeof(begin), "%s in time%s", begins[job->method],
-                        job->result == JOB_LATE ? ", so the job was cancelled" : "");
+                (void) snprintf(begin, sizeof(begin), "%s in time%s%s%s%s", begins[job->method],
+                        job->result == JOB_LATE ? ", so the job was cancelled" : "",
+                        *job->waited_for ? ": it has to wait for '" : "", job->waited_for,
+                        *job->waited_for ? "', which is not over" : "");
                 break;
         case JOB_LOST:
                 (void) snprintf(begin, sizeof(begin),

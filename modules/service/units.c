@@ -389,11 +389,39 @@ static int subscribe(Units *units, Jobs *jobs) {
         return 0;
 }
 
+/* What a job that is about to be cancelled has waited for. Return: 0; -errno: systemd has not told in time. */
+static int ask_waited_for(Units *units, UnitJob *job) {
+        sd_bus_message *message = NULL, *reply = NULL;
+        const char *unit;
+        int r;
+
+        r = sd_bus_message_new_method_call(
+                units->bus, &message, SYSTEMD, MANAGER, INTERFACE, "GetJobBefore");
+        if (r >= 0)
+                r = sd_bus_message_append(message, "u", job->id);
+        if (r >= 0)
+                r = sd_bus_call(units->bus, message, CANCEL_USEC / 2, NULL, &reply);
+        sd_bus_message_unref(message);
+        if (r < 0)
+                return r;
+        if (sd_bus_message_enter_container(reply, 'a', "(usssoo)") > 0 &&
+                sd_bus_message_enter_container(reply, 'r', "usssoo") > 0 &&
+                sd_bus_message_skip(reply, "u") >= 0 && sd_bus_message_read_basic(reply, 's', &unit) > 0)
+                copy_text(job->waited_for, sizeof(job->waited_for), unit);
+        sd_bus_message_unref(reply);
+        return 0;
+}
+
 /* At the deadline: what is under way is cancelled, and let be over. */
 static int end_late(Units *units, Jobs *jobs, size_t begun) {
         uint64_t until = now_usec() + CANCEL_USEC;
         int r = 0;
 
+        /* All are asked about first: what was waited for may be one of them. */
+        for (size_t i = 0; i < begun; i++)
+                if (units->jobs[i].result == JOB_OPEN && units->jobs[i].id != 0 &&
+                        ask_waited_for(units, &units->jobs[i]) == -ETIMEDOUT)
+                        break;
         for (size_t i = 0; i < begun; i++)
                 if (units->jobs[i].result == JOB_OPEN)
                         cancel(units, &units->jobs[i]);
@@ -426,7 +454,8 @@ int units_run_jobs(
                 jobs_[i].result = JOB_OPEN;
                 jobs_[i].id = 0;
                 jobs_[i].cancelled = false;
-                jobs_[i].word[0] = jobs_[i].error[0] = jobs_[i].error_name[0] = '\0';
+                jobs_[i].word[0] = jobs_[i].error[0] = jobs_[i].error_name[0] = jobs_[i].waited_for[0] =
+                        '\0';
                 jobs_[i].units = units;
         }
 

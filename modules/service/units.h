@@ -142,9 +142,10 @@ typedef struct UnitJob {
 
         /* Out: */
         UnitJobResult result;
-        char word[24];       /* as systemd says it: of JOB_FAILED also assert, unsupported, … */
-        char error[200];     /* of JOB_REFUSED: what systemd says */
-        char error_name[96]; /* of JOB_REFUSED: "org.freedesktop.systemd1.NoSuchUnit" */
+        char word[24];        /* as systemd says it: of JOB_FAILED also assert, unsupported, … */
+        char error[200];      /* of JOB_REFUSED: what systemd says */
+        char error_name[96];  /* of JOB_REFUSED: "org.freedesktop.systemd1.NoSuchUnit" */
+        char waited_for[256]; /* of JOB_LATE, if it had not begun: the unit whose job had to be over first */
 
         void *userdata; /* the caller's */
 

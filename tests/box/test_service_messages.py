@@ -60,6 +60,17 @@ def test_what_is_ready_in_no_time_is_told_what_it_lacks(box):
                                " it said: here")
 
 
+def test_a_job_that_waits_for_another_says_for_which(box):
+    unit(box, "long.service", "[Service]\nType=oneshot\nTimeoutStartSec=infinity\nExecStart=/bin/sleep infinity\n")
+    unit(box, "app.service", "[Unit]\nAfter=long.service\n" + SLEEPS)
+    reload(box)
+    box.run("systemctl start --no-block long")
+    result = one(box, "[service.app]\nrunning = true\ntimeout = \"4s\"\n")
+    assert result["error"] == "it did not start in time, so the job was cancelled: it has to wait for 'long.service', which is not over"
+    # The job of the other is not ours.
+    assert box.run("systemctl show -P ActiveState long").stdout == "activating\n"
+
+
 def test_one_that_has_run_to_its_end(box):
     """systemd has forgotten it by the time that it is looked at."""
     unit(box, "ends.service", "[Service]\nType=oneshot\nExecStart=/bin/echo done\n")
