@@ -3,6 +3,7 @@
 
 import pytest
 
+import daemon
 from box import wait_until
 from once import agentd, errors, refused, results
 from test_service import SLEEPS, active, enabled, once, one, pid, reload, unit
@@ -179,6 +180,34 @@ def test_a_socket_whose_service_runs_is_left_as_it_is(box):
     assert pid(box, "app") != first and "/run/app.3" in show(box, "app.socket", "Listen")
     assert once(box, text % (4, "Unit = { Requires = \"app.socket\" }, ")).summary["failed"] == 0
     assert "/run/app.4" in show(box, "app.socket", "Listen") and active(box, "app") == "active"
+
+
+# ---- The end of the host ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.timeout(180)
+def test_nothing_is_started_while_the_host_goes_down(box):
+    """What had to come after what was just being started is left to the next boot."""
+    unit(box, "slow.service", "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/sh -c 'echo begun; sleep infinity'\n")
+    unit(box, "later.service")
+    unit(box, "app.service")
+    reload(box)
+    box.role("role", "[service.app]\nrunning = true\n[service.slow]\nrunning = true\n"
+                     "[service.later]\nrunning = true\nrequires = [\"file:/etc/later.conf\"]\n"
+                     "[file.\"/etc/later.conf\"]\ncontent = \"\"\nrequires = [\"service:slow\"]\n")
+    daemon.start(box)
+    box.wait_journal("_SYSTEMD_UNIT=slow.service", where=lambda e: e["MESSAGE"] == "begun", timeout=30)
+    box.poweroff(timeout=60)
+    unit(box, "slow.service", "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/true\n")
+    box.start()
+    said = box.run("journalctl -b -1 -o cat UNIT=later.service + UNIT=app.service").stdout
+    assert "later.service" not in said and said.count("Started app.service") == 1, said
+    assert not box.exists("/etc/later.conf")
+
+    daemon.start(box)
+    daemon.wait_idle(box, timeout=60)
+    assert set(daemon.states(box).values()) <= {"ok", "changed"}, daemon.states(box)
+    assert active(box, "later") == "active"
 
 
 # ---- Enablement -------------------------------------------------------------------------------------------------
