@@ -206,7 +206,7 @@ static void connect(Graph *graph, const State *state, const Reference *reference
                 add_listener(loader, other->index, state, reference);
                 return;
         }
-        if (reference->weak || map_get(&loader->off_ids, reference->pattern) != MAP_NOT_FOUND)
+        if (reference->weak || loader_is_off(loader, reference->pattern))
                 return;
         if (is_glob(reference->pattern)) {
                 connect_group(graph, state, reference);

@@ -156,20 +156,21 @@ static const char *get_text(Names *names, const Value *value, const char *name, 
         return text.text;
 }
 
+/* One for each item, NULL for those that are none; so that others can still be looked at. */
 static int get_list(Names *names, const Value *value, const char *name, const char *what, TextList *ret) {
         const char **texts;
         int r = 0;
 
+        *ret = (TextList){};
         if (!loader_wants(names->loader, value, VALUE_ARRAY, name, what))
                 return -EINVAL;
         texts = arena_new_array(&names->loader->scratch, const char *, value->n_items);
-        *ret = (TextList){ .texts = texts };
+        *ret = (TextList){ .texts = texts, .n = value->n_items };
         VALUE_FOREACH_ITEM(item, value) {
                 const char *text = get_text(names, item, name, "an array of strings");
 
-                if (text)
-                        texts[ret->n++] = text;
-                else
+                texts[item - value->items] = text;
+                if (!text)
                         r = -EINVAL;
         }
         return r;
@@ -180,16 +181,17 @@ int tags_read(Names *names, const Value *value, TextList *ret) {
         int r;
 
         r = get_list(names, value, "tags", "an array of words like [\"web\", \"tls\"]", ret);
-        if (r < 0)
-                return r;
         for (uint32_t i = 0; i < ret->n; i++)
-                if (ret->texts[i][strspn(ret->texts[i],
-                            "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")]) {
+                if (ret->texts[i] &&
+                        ret->texts[i][strspn(ret->texts[i],
+                                "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")]) {
                         diagnostics_add(&loader->diagnostics, value->items[i].place,
                                 "'%s' is no tag: letters, digits, '_', '.' and '-' are what one is made of",
                                 ret->texts[i]);
                         r = -EINVAL;
                 }
+        if (r < 0)
+                *ret = (TextList){};
         return r;
 }
 
@@ -207,6 +209,7 @@ static void set_was(Names *names, State *state, const char *name, const Value *v
 
         if (get_list(names, value->type == VALUE_STRING ? &one : value, name,
                     "a state like \"file:/old\", or an array of them", &extra->was) < 0) {
+                extra->was = (TextList){};
                 state->broken = true;
                 return;
         }
@@ -228,15 +231,15 @@ static void set_triggers(Names *names, State *state, const char *name, const Val
         StateExtra *extra = extra_of(loader, state);
         TextList list = {};
 
-        if (get_list(names, value, name, "an array of triggers like [\"trigger:deploy\"]", &list) < 0) {
+        if (get_list(names, value, name, "an array of triggers like [\"trigger:deploy\"]", &list) < 0)
                 state->broken = true;
-                return;
-        }
         extra->triggers = arena_new_array(&loader->scratch, TriggerReference, list.n);
         extra->n_triggers = 0;
         for (uint32_t i = 0; i < list.n; i++) {
-                const char *trigger = startswith(list.texts[i], "trigger:");
+                const char *trigger = list.texts[i] ? startswith(list.texts[i], "trigger:") : NULL;
 
+                if (!list.texts[i])
+                        continue;
                 if (trigger && *trigger)
                         extra->triggers[extra->n_triggers++] =
                                 (TriggerReference){ .name = trigger, .place = value->items[i].place };
@@ -274,9 +277,10 @@ static void set_hook(Names *names, State *state, const char *name, const Value *
                     "a program with its arguments like [\"/usr/bin/systemctl\", \"daemon-reload\"], or a "
                     "string for "
                     "the shell",
-                    hook) < 0)
+                    hook) < 0) {
+                *hook = (TextList){};
                 state->broken = true;
-        else if (hook->n == 0)
+        } else if (hook->n == 0)
                 refuse(loader, state, value, arena_printf(&loader->scratch, "'%s' names no program", name));
         else if (hook->texts[0][0] != '/')
                 refuse(loader, state, value,

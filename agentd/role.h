@@ -267,12 +267,14 @@ struct Loader {
 
         State **states;
         uint32_t n_states, n_states_allocated;
-        uint32_t n_declared; /* behind them are those that are to be removed */
-        Map ids;             /* id → state */
-        Map former;          /* ids of `was` → state */
-        Map paths;           /* path that a state owns → state */
-        Map claims;          /* other things that only one state can be about → state */
-        Map off_ids;         /* ids in roles that are off, and of states that were taken out */
+        uint32_t n_declared;    /* behind them are those that are to be removed */
+        Map ids;                /* id → state */
+        Map former;             /* ids of `was` → state */
+        Map paths;              /* path that a state owns → state */
+        Map claims;             /* other things that only one state can be about → state */
+        Map off_ids;            /* ids in roles that are off, and of states that were taken out */
+        const char **off_globs; /* ids in roles that are off whose names have templates */
+        uint32_t n_off_globs, n_off_globs_allocated;
 
         Edge *edges;
         uint32_t n_edges, n_edges_allocated;
@@ -411,6 +413,9 @@ int names_render(Names *names, const Value *string, Value *ret);
 /* Likewise; but where the whole of the string is one {{name}}, *ret is the value of that name, of whatever type. */
 int names_evaluate(Names *names, const Value *string, Value *ret);
 
+/* Likewise, in all strings of a value. Keys of tables stay as they are. */
+int names_evaluate_deep(Names *names, const Value *value, Value *ret);
+
 /* Reads and renders a template file beside the role. */
 int names_render_file(Names *names, const Value *file, Value *ret);
 
@@ -421,6 +426,10 @@ int names_fold(Names *names, const Value *text, unsigned flags, Arena *target, E
 void role_make_states(Loader *loader, Role *role);
 void state_refer(Loader *loader, State *state, Reference reference);
 State *loader_state(const Loader *loader, const char *id);
+/* Whether a state that is not there may be one of a role that is off, or was taken out: nobody waits for it. */
+bool loader_is_off(const Loader *loader, const char *id);
+/* "file:{{x}}/a" as a glob: "file:*\/a". What means something in a glob is itself here. */
+const char *loader_name_glob(Loader *loader, const char *name);
 /* For --schema: the i-th key that roles have besides state types; NULL if there is none any more. *ret_schema is NULL for one that
  * is made of others. */
 const char *role_key(size_t i, const char **ret_schema, const char **ret_documentation);

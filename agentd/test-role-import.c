@@ -155,14 +155,21 @@ TEST(imports_that_cannot_be) {
                         "a.toml:1:29: error: 'b' is no name of a role: that is the file's in roles/, "
                         "without "
                         "'.toml'" },
-                { "import = [\"a\"]\n", "a.toml:1:11: error: there is no role 'a' (looked for a.toml and "
-                                        "a/main.toml in " PLACES ")" },
+                { "import = [\"a\"]\n",
+                        "a.toml:1:11: error: there is no role 'a'; a.toml is applied by itself, and only "
+                        "what "
+                        "lies in a directory of roles can be imported (looked for a.toml and a/main.toml "
+                        "in " PLACES ")" },
         };
 
         ALL_FAIL(cases);
         FAILS("a.toml:1:11: error: there is no role 'bsae'; did you mean 'base'? (looked for bsae.toml and "
               "bsae/main.toml in " PLACES ")",
                 "a.toml", "import = [\"bsae\"]\n", "roles/base.toml", "");
+        /* Neither what has no main.toml nor the name itself is meant. */
+        FAILS("a.toml:1:11: error: there is no role 'base' (looked for base.toml and base/main.toml "
+              "in " PLACES ")",
+                "a.toml", "import = [\"base\"]\n", "roles/base/page.mustache", "", "roles/bare/x.toml", "");
         FAILS("roles/b.toml: error: role 'b' is also 'roles/b/main.toml'; remove one of them", "a.toml",
                 "import = [\"b\"]\n", "roles/b.toml", "", "roles/b/main.toml", "");
 
@@ -204,6 +211,14 @@ TEST(roles_that_are_off) {
                 "roles/b.toml", "when = \"vars.on\"\nimport = [\"c\"]\n[vars]\non = true\n[file.\"/b\"]\n",
                 "roles/c.toml", "[file.\"/c\"]\n");
         ASSERT_EQ(image_n_states(image), 0);
+        /* What names a template would make cannot be told. */
+        LOADS("a.toml",
+                "import = [\"b\"]\n[override.\"file:/b/one\"]\nmode = \"0600\"\n"
+                "[file.\"/a\"]\nrequires = [\"file:/b/two\", \"file:/c/x\"]\n",
+                "roles/b.toml",
+                "when = \"false\"\n[vars]\nc = \"/c\"\n[file.\"/b/{{item}}\"]\nfor_each = \"vars.nothing\"\n"
+                "[file.\"{{vars.c}}/x\"]\n");
+        HAS("file:/a");
 }
 
 TEST(audited_roles) {
@@ -577,6 +592,10 @@ TEST(overrides_that_cannot_be) {
                         "mean 'content'?" },
                 { "[override.\"plain:b\"]\nremove = [\"one\"]\n",
                         "a.toml:3:11: error: 'one' cannot be taken out: a plain state needs it" },
+                { "[override.\"file:/b\"]\ncontent = \"x\"\n[override.\"file:/b/\"]\ncontent = \"y\"\n",
+                        "a.toml:5:11: error: 'content' of file:/b is overridden twice in this role; first "
+                        "at "
+                        "a.toml:3:11" },
                 { "[override.\"file:/b\"]\nremove = [\"content\"]\ncontent = \"\"\n",
                         "a.toml:4:11: error: 'content' of file:/b is both taken out and set" },
                 { "[override.\"file:{{vars.x}}\"]\n", "a.toml:2:17: error: undefined name 'vars.x'" },
