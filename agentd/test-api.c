@@ -928,13 +928,14 @@ static Answer explain(const char *text, bool found, const json_t *diagnostics) {
 }
 
 TEST(states_are_explained) {
-        static const char text[] = "{\"state\":\"file:/a/b\",\"type\":\"file\",\"name\":\"/a/"
-                                   "b\",\"role\":{\"name\":\"web\",\"path\":"
-                                   "\"/w\",\"applied\":true,\"imported\":[]},\"place\":null,\"module\":\"/"
-                                   "m\",\"sensitive\":false,"
-                                   "\"audit\":null,\"for_each\":null,\"when\":null,\"settings\":[],"
-                                   "\"requires\":[],\"n_requires\":0,"
-                                   "\"required_by\":[],\"n_required_by\":0}\n";
+        static const char text[] =
+                "{\"state\":\"file:/a/b\",\"type\":\"file\",\"name\":\"/a/"
+                "b\",\"role\":{\"name\":\"web\",\"path\":"
+                "\"/w\",\"applied\":true,\"imported\":[]},\"place\":null,\"names\":[],\"module\":\"/"
+                "m\",\"sensitive\":false,"
+                "\"audit\":null,\"for_each\":null,\"when\":null,\"settings\":[],"
+                "\"requires\":[],\"n_requires\":0,"
+                "\"required_by\":[],\"n_required_by\":0}\n";
         _cleanup_answer_ Answer answer = {};
         json_t *none = json_array(),
                *errors = json_pack(

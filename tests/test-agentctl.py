@@ -178,7 +178,7 @@ def place(line):
 
 def explanation(name, **more):
     return {"state": name, "status": None, "explanation": {
-        "state": name, "type": "file", "name": name.split(":", 1)[1], "place": place(5), "module": "/m/file.so",
+        "state": name, "type": "file", "name": name.split(":", 1)[1], "place": place(5), "names": [], "module": "/m/file.so",
         "role": {"name": "web", "path": "/etc/agentd/conf.d/web.toml", "applied": True, "imported": []}, "sensitive": False,
         "audit": None, "for_each": None, "when": None, "settings": [], "requires": [], "n_requires": 0, "required_by": [],
         "n_required_by": 0, **more}}
@@ -418,6 +418,14 @@ def test_a_failed_state_has_its_place():
         done = ctl(server, "apply")
     assert done.status == 1 and done.out == (
         "failed   file:/etc/motd\n    /etc/agentd/conf.d/motd.toml:5:1\n    no ?[2Jspace\n1 state: 1 failed (34ms)\n"), done
+
+
+def test_a_failed_removal_is_written_nowhere():
+    objects = [result("file:/etc/motd", "failed", "no space"), run(failed=1)]
+    gone = {**DETAILS, "file": "", "line": 0, "column": 0, "removal": True}
+    with serve({**follow(*objects), "GET /v1/states/file:/etc/motd": gone}) as server:
+        done = ctl(server, "apply")
+    assert done.status == 1 and done.out == "failed   file:/etc/motd\n    no space\n1 state: 1 failed (34ms)\n", done
 
 
 def test_refusals_of_runs():

@@ -95,6 +95,7 @@ static void leave_signals(Follow *follow) {
 /* "FILE:LINE:COLUMN" of a state; NULL if it cannot be had. A result does not say it. */
 static char *find_place(Follow *follow, const char *id) {
         _cleanup_free_ char *path = path_with("/v1/states/", id);
+        const char *file;
         json_t *state = NULL;
         char *place = NULL;
 
@@ -102,10 +103,10 @@ static char *find_place(Follow *follow, const char *id) {
                 return NULL;
         follow->n_places++;
         follow->control.silent = true;
-        if (client_get(&follow->control, path, &state) == 0 && get_text(state, "file") &&
-                asprintf(&place, "%s:%" JSON_INTEGER_FORMAT ":%" JSON_INTEGER_FORMAT,
-                        get_text(state, "file"), get_integer(state, "line"),
-                        get_integer(state, "column")) < 0)
+        /* What is to be removed is in no role any more. */
+        if (client_get(&follow->control, path, &state) == 0 && (file = get_text(state, "file")) && *file &&
+                asprintf(&place, "%s:%" JSON_INTEGER_FORMAT ":%" JSON_INTEGER_FORMAT, file,
+                        get_integer(state, "line"), get_integer(state, "column")) < 0)
                 place = NULL;
         /* One that hangs is enough. */
         if (!state)
