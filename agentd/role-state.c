@@ -422,7 +422,7 @@ static void tell_items(Loader *loader, const Value *items, uint32_t start, uint3
         uint32_t n = keyed ? items->n_members : items->n_items;
 
         for (uint32_t i = start; i < diagnostics->n; i++) {
-                Diagnostic *diagnostic = &diagnostics->list[i];
+                Diagnostic *diagnostic = &diagnostics->list[i], told;
                 const Place *place;
                 const char *which, *where = "";
                 uint32_t item = diagnostic->first_item - 1;
@@ -436,8 +436,9 @@ static void tell_items(Loader *loader, const Value *items, uint32_t start, uint3
                 if (place->file && place->line > 0)
                         where = arena_printf(
                                 &loader->scratch, ", %s:%u:%u", place->file, place->line, place->column);
-                diagnostic->message = arena_printf(
-                        &loader->scratch, "%s (item %s of the loop%s)", diagnostic->message, which, where);
+                diagnostic_set(&told, diagnostics->arena, diagnostic->place, "%s (item %s of the loop%s)",
+                        diagnostic->message, which, where);
+                diagnostic->message = told.message;
         }
 }
 

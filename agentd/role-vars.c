@@ -519,6 +519,8 @@ static void check_argument(Loader *loader, const char *argument) {
                                 names[n_names++] = member->key;
         }
         meant = suggest(name, names, n_names);
+        if (streq(name, "vars") && argument[n] == '.')
+                meant = arena_strndup(&loader->scratch, argument + n + 1, strcspn(argument + n + 1, "="));
         loader_log(loader, LOG_WARNING,
                 arena_printf(&loader->scratch, "--var %.*s: no role reads it%s%s%s",
                         (int) strcspn(argument, "="), argument, meant ? "; did you mean '" : "", meant ?: "",

@@ -280,12 +280,13 @@ TEST(arguments_that_no_role_reads) {
         options.vars = (const char *const[]){ "prot=1", "q.s=1", "q.r.s=true", "xyz=1", NULL };
         load_with(&options);
         ASSERT_STREQ(errors, "a.toml:7:9: error: a condition must be a boolean; this is a table");
-        options.vars = (const char *const[]){ "prot=1", "q.s=1", "xyz=1", NULL };
+        options.vars = (const char *const[]){ "prot=1", "q.s=1", "xyz=1", "vars.port=1", NULL };
         load_with(&options);
         ASSERT_STREQ(errors, "");
         ASSERT_NOT_NULL(strstr(logged, "--var prot: no role reads it; did you mean 'port'?"));
         ASSERT_NOT_NULL(strstr(logged, "--var q.s: no role reads it"));
         ASSERT_NOT_NULL(strstr(logged, "--var xyz: no role reads it"));
+        ASSERT_NOT_NULL(strstr(logged, "--var vars.port: no role reads it; did you mean 'port'?"));
 }
 
 TEST(variables_of_the_importer_of_the_importer) {

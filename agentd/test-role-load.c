@@ -999,6 +999,9 @@ TEST(which_item_is_wrong) {
                         "a.toml:2:11: error: 'integer' is 'x'; it must be an integer (item 'b c' of the "
                         "loop, "
                         "a.toml:3:21)" },
+                { "[plain.\"{{item.value.a}}\"]\none = \"\"\nfor_each = { \"a\\nb\" = 1, c = { a = 1 } }\n",
+                        "a.toml:1:9: error: undefined name 'item.value.a': 'item.value' is an integer (item "
+                        "'a?b' of the loop, a.toml:3:14)" },
                 /* Those of an expression are nowhere written. */
                 { "[kinds.\"{{item}}\"]\ninteger = \"{{item}}\"\nfor_each = \"split('1,b', ',')\"\n",
                         "a.toml:2:11: error: 'integer' is 'b'; it must be an integer (item 1 of the loop)" },
