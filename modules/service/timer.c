@@ -334,6 +334,10 @@ static int timer_prepare(AgentdPrepare *prepare, const char *name, const AgentdV
                                 prepare, -1, "timer:%s needs 'calendar', 'every' or 'on_boot'", name);
                         return -EINVAL;
                 }
+                if (is_given(&values[P_EVERY]) && values[P_EVERY].integer <= 0) {
+                        agentd_prepare_error(prepare, P_EVERY, "'every' must be more than 0");
+                        return -EINVAL;
+                }
                 if (!is_given(&values[P_EXEC]) && !is_given(&values[P_SHELL])) {
                         agentd_prepare_error(prepare, -1, "timer:%s needs 'exec' or 'shell'", name);
                         return -EINVAL;

@@ -320,7 +320,7 @@ def test_a_dependency_that_fails(box):
     unit(box, "app.service", "[Unit]\nRequires=bad.service\nAfter=bad.service\n" + SLEEPS)
     reload(box)
     result = one(box, "[service.app]\nrunning = true\n")
-    assert result["error"].startswith("it did not start, since something that it requires failed"), result["error"]
+    assert result["error"] == "it did not start, since 'bad.service', which it requires, failed: its process exited with status 1"
 
 
 def test_a_syntax_error_in_a_unit(box):
