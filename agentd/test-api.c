@@ -854,7 +854,8 @@ TEST(a_run_with_variables_waits_for_a_load_of_its_own) {
         static const char body[] = "{\"vars\": [\"port=81\", \"name=x=y\"]}";
         json_t *errors = json_pack(
                        "[{s:s, s:i, s:i, s:s}]", "file", "/x", "line", 1, "column", 2, "message", "wrong"),
-               *none = json_array();
+               *none = json_array(), *warnings = json_pack("[s, s]", "--var prot: no role reads it", "b"),
+               *line;
         Request request;
         Client client;
         Answer answer;
@@ -871,7 +872,7 @@ TEST(a_run_with_variables_waits_for_a_load_of_its_own) {
                         settle();
                 }
                 request.on_image(request.userdata, round == 0 || round == 3 ? engine.image : NULL,
-                        round == 1 ? errors : none);
+                        round == 1 ? errors : none, round == 0 ? warnings : NULL);
                 if (round == 3) {
                         settle();
                         break;
@@ -880,6 +881,8 @@ TEST(a_run_with_variables_waits_for_a_load_of_its_own) {
                 if (round == 0) {
                         ASSERT_EQ(answer.status, 202);
                         ASSERT_TRUE(engine.request.image == engine.image);
+                        assert_json(json_object_get(answer.json, "warnings"),
+                                "[\"--var prot: no role reads it\",\"b\"]");
                 } else if (round == 1) {
                         assert_problem(&answer, 422, "invalid-roles",
                                 "with these variables the roles have 1 error;");
@@ -891,8 +894,32 @@ TEST(a_run_with_variables_waits_for_a_load_of_its_own) {
         }
         ASSERT_EQ(engine.n_runs, 1);
         ASSERT_NULL(api->clients);
+
+        /* Who follows is warned first, and not at all if there is nothing to say. */
+        for (int round = 0; round < 2; round++) {
+                client_init(&client);
+                client_send(&client, "POST", "/v1/runs?follow=true", NULL, body);
+                wait_for_waiting(&client);
+                request = engine.waiting[--engine.n_waiting];
+                request.on_image(request.userdata, engine.image, none, round == 0 ? warnings : none);
+                line = result_of("file:/a", "changed");
+                engine.follower.on_line(engine.follower.userdata, line);
+                json_decref(line);
+                engine.follower.on_end(engine.follower.userdata);
+                line = next_line(&client, "/v1/runs");
+                if (round == 0) {
+                        assert_json(line, "{\"warnings\":[\"--var prot: no role reads it\",\"b\"]}");
+                        json_decref(line);
+                        line = next_line(&client, "/v1/runs");
+                }
+                ASSERT_STREQ(json_string_value(json_object_get(line, "result")), "changed");
+                json_decref(line);
+                ASSERT_NULL(next_line(&client, "/v1/runs"));
+                client_done(&client);
+        }
         json_decref(errors);
         json_decref(none);
+        json_decref(warnings);
 
         engine.r = -EBUSY;
         expect_problem("POST", "/v1/runs", body, 429, "too-many", "too many loads");

@@ -366,6 +366,21 @@ def test_roles_that_are_wrong_with_variables_are_shown():
         assert (done.status, done.err) == (2, DIAGNOSTIC_TEXT), done
 
 
+def test_variables_that_nobody_reads_are_warned_of():
+    warnings = {"warnings": ["--var prot: no role reads it; did you mean 'port'?", "b\x1bd"]}
+    with serve(follow(warnings, result("file:/a"), run(ok=1))) as server:
+        for verb in ("plan", "apply"):
+            done = ctl(server, verb, "--var", "prot=1")
+            assert (done.status, done.out) == (0, "1 state: 1 ok (34ms)\n"), done
+            assert done.err == "warning: --var prot: no role reads it; did you mean 'port'?\nwarning: b?d\n", done
+        done = ctl(server, "plan", "--var", "prot=1", "--json")
+        assert [list(line)[0] for line in done.lines()] == ["state", "run"] and done.err.startswith("warning: --var prot"), done
+        done = ctl(server, "plan", "--var", "prot=1", "-q")
+        assert (done.status, done.out, done.err) == (0, "", ""), done
+    with serve(follow({"warnings": "x"}, run(ok=1))) as server:
+        assert ctl(server, "plan").status == 3
+
+
 def test_runs_show_the_names_of_variables():
     with serve({"GET /v1/runs": {"items": [run(vars=("port", "name"), ok=3)], "next": None},
                 "GET /v1/runs/7": run(vars=("port",), ok=3), "GET /v1/runs/7/results": {"items": [], "next": None}}) as server:
