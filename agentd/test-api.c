@@ -230,6 +230,14 @@ TEST(a_state_is_shown_with_its_neighbours) {
         assert_json(json_object_get(shown, "requires"), "[\"file:/a\"]");
         assert_json(json_object_get(shown, "required_by"), "[\"service:c\"]");
         assert_json(json_object_get(shown, "watches"), "[{\"kind\":\"bus\",\"what\":\"\"}]");
+        assert_json(json_object_get(shown, "interval_usec"), "60000000");
+        assert_json(json_object_get(shown, "retries"), "0");
+        assert_json(json_object_get(shown, "retry_delay_usec"), "null");
+        assert_json(json_object_get(shown, "hooks"),
+                "[{\"hook\":\"on_success\",\"command\":[\"/nonexistent/hook\"]}]");
+        assert_json(json_object_get(shown, "check_on"), "[\"file:/a\"]");
+        assert_json(json_object_get(shown, "reload_on"), "[]");
+        assert_json(json_object_get(shown, "restart_on"), "[]");
         assert_json(json_object_get(shown, "history"),
                 "[{\"run\":7,\"time\":\"2026-11-21T13:32:00.123456Z\",\"result\":\"changed\","
                 "\"differences\":[{\"attribute\":\"mode\",\"is\":\"0600\",\"should\":null}],\"undo\":[],"
@@ -242,6 +250,9 @@ TEST(a_state_is_shown_with_its_neighbours) {
         assert_json(json_object_get(shown, "since"), "null");
         assert_json(json_object_get(shown, "requires"), "[\"file:/a/b\"]");
         assert_json(json_object_get(shown, "required_by"), "[]");
+        assert_json(json_object_get(shown, "interval_usec"), "null");
+        assert_json(json_object_get(shown, "hooks"), "[]");
+        assert_json(json_object_get(shown, "check_on"), "[]");
         json_decref(shown);
 
         /* Encoded or not. */

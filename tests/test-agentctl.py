@@ -158,6 +158,26 @@ def test_show_has_all_that_is_known():
         assert ctl(server, "show", "file:/etc/motd", "--json").lines() == [DETAILS]
 
 
+def test_show_has_what_was_set_and_no_defaults():
+    hooks = [{"hook": "before_check", "command": ["/bin/sh", "-c", "echo \x1b \"a\""]}, {"hook": "on_failure", "command": None}]
+    name = "file:/etc/motd"
+    with serve({f"GET /v1/states/{name}": {
+            **DETAILS, "interval_usec": 300000000, "retries": 3, "retry_delay_usec": 10000000, "hooks": hooks, "watch": False,
+            "check_on": ["user:a", "user:b"], "reload_on": ["file:/r"], "restart_on": ["file:/s"]}}) as server:
+        done = ctl(server, "show", name)
+    assert done.status == 0 and (
+        "     Timeout: 2min\n    Interval: 5min\n     Retries: 3, each after 10s\n    Settings: audit, watch = false\n") in done.out, done
+    assert ("    Check on: user:a\n              user:b\n   Reload on: file:/r\n  Restart on: file:/s\n"
+            '       Hooks: before_check ["/bin/sh", "-c", "echo \\u001B \\"a\\""]\n              on_failure <sensitive>\n'
+            "       About: ") in done.out, done
+    defaults = {"interval_usec": None, "retries": 0, "retry_delay_usec": None, "hooks": [], "watch": True, "check_on": [],
+                "reload_on": [], "restart_on": []}
+    with serve({f"GET /v1/states/{name}": {**DETAILS, **defaults}}) as server:
+        done = ctl(server, "show", name)
+    for word in ("Interval", "Retries", "watch", "Check on", "Reload on", "Restart on", "Hooks"):
+        assert word not in done.out, (word, done)
+
+
 def test_show_of_an_id_with_anything_in_it():
     name = "file:/a b/ä%2f?x=1&y#z;[1]/../.."
     with serve({f"GET /v1/states/{name}": state(name)}) as server:
