@@ -899,6 +899,15 @@ AGENTD_EXPORT uint64_t agentd_deadline(AgentdContext *context, size_t i);
 /* For prepare: true if the state has check_on, reload_on or restart_on, so that it may be told AGENTD_STATE_NOTICED. */
 AGENTD_EXPORT bool agentd_prepare_listens(AgentdPrepare *prepare);
 
+/*
+ * agentd_differs_file() - a difference between two texts of one of several files of a state
+ * @path: heads the diff; NULL: what the state is about does, as of agentd_differs_text()
+ *
+ * All else is as of agentd_differs_text().
+ */
+AGENTD_EXPORT void agentd_differs_file(AgentdContext *context, size_t i, const char *attribute,
+        const char *path, const void *is, size_t is_size, const void *should, size_t should_size);
+
 #ifdef __cplusplus
 }
 #endif

@@ -565,6 +565,8 @@ int service_each_user(AgentdContext *context, const AgentdState *states, size_t 
 }
 
 int service_check(AgentdContext *context, const AgentdState *states, size_t n, unsigned flags) {
-        (void) flags;
+        /* In a run apply says so, and more. */
+        if (flags & AGENTD_PLAN)
+                calendars_verify(context, states, n);
         return service_each_user(context, states, n, check_some);
 }

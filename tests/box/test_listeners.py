@@ -145,6 +145,23 @@ def test_who_is_not_part_of_the_run_is_told_after_it(host):
     assert told(host) == ["app restart"] * 3 and state(host, "listener:app")["owed"] == []
 
 
+def test_show_says_who_is_listened_to_and_what_else_was_set(host):
+    change(host, role_of("listener", {"app": {
+        "restart_on": ["file:/etc/*"], "check_on": ["listener:b"], "interval": "5min", "retries": 3, "on_success": "echo 'a b'"},
+        "b": {"sensitive": True, "on_failure": ["/bin/false", "hunter2"]}}) + '[file."/etc/b"]\ncontent = ""\n')
+    shown = host.agentctl("show", "listener:app").stdout
+    for line in ("    Interval: 5min", "     Retries: 3, each after 5s", "    Check on: listener:b", "  Restart on: file:/etc/app.conf",
+                 "              file:/etc/b", '       Hooks: on_success ["/bin/sh", "-c", "echo \'a b\'"]'):
+        assert line in shown.splitlines(), (line, shown)
+    found = state(host, "listener:app")
+    assert (found["interval_usec"], found["retries"], found["retry_delay_usec"]) == (300000000, 3, 5000000)
+    assert found["restart_on"] == ["file:/etc/app.conf", "file:/etc/b"] and found["reload_on"] == []
+    shown = host.agentctl("show", "listener:b").stdout
+    assert "       Hooks: on_failure <sensitive>\n" in shown and "hunter2" not in shown
+    for key in ("Interval", "Retries", "Check on", "Restart on"):
+        assert key not in shown
+
+
 def test_who_fails_is_owed_until_it_succeeds(host):
     host.write("/run/listener.fail", "")
     change(host)

@@ -263,10 +263,18 @@ def test_a_plan_shows_what_would_be_removed(box):
     daemon.reload(box)
     plan = daemon.plan(box)
     assert {id_: r["result"] for id_, r in plan.results.items() if r["result"] != "ok"} == {"file:/etc/a": "drifted"}
+    assert {id_: r["removal"] for id_, r in plan.results.items()} == {"file:/etc/a": True, "file:/etc/b": False}
+    said = box.agentctl("plan").stdout
+    assert said.startswith("drifted  file:/etc/a (to be removed: no longer in any role)\n"), said
     assert box.exists("/etc/a")  # the host is disabled
+    n = last_event(box)
     box.agentctl("enable")
+    event = wait_event(box, "state-changed", after=n, state="file:/etc/a", timeout=30)
     gone(box, "file:/etc/a")
-    assert not box.exists("/etc/a")
+    assert not box.exists("/etc/a") and event["data"]["removal"] is True
+    daemon.restart(box)  # from the store
+    said = box.agentctl("run", str(event["run"])).stdout
+    assert "changed  file:/etc/a (removed: no longer in any role)\n" in said, said
 
 
 def test_a_run_with_variables_of_its_own_removes_nothing(box):

@@ -185,6 +185,18 @@ def test_a_dropin(box):
     assert one(box, text.replace("1000", "2000") + "on_change = \"nothing\"\n")["result"] == "ok"
 
 
+def test_a_diff_is_headed_by_the_path_that_is_written(box):
+    text = "[service.app]\nunit = { Service = { ExecStart = \"/bin/sleep infinity\" } }\ndropin = { Service = { Nice = 5 } }\n"
+    at = "/etc/systemd/system/app.service"
+    made = {d["attribute"]: d["diff"] for d in one(box, text, "--plan", "--diff")["differences"]}
+    assert made["unit"].startswith(f"--- /dev/null\n+++ {at}\n@@ "), made
+    assert made["dropin"].startswith(f"--- /dev/null\n+++ {at}.d/agentd.conf\n@@ "), made
+    assert one(box, text)["result"] == "changed"
+    changed = {d["attribute"]: d["diff"] for d in one(box, text.replace("infinity", "1000"), "--plan", "--diff")["differences"]
+               if "diff" in d}
+    assert changed["unit"].startswith(f"--- {at}\n+++ {at}\n@@ ") and "+ExecStart=/bin/sleep 1000\n" in changed["unit"], changed
+
+
 def test_what_systemd_does_not_accept_is_not_put_in_place(box):
     done = once(box, "[service.a]\nrunning = true\nunit = { Service = { ExecStart = \"/bin/sleep infinity\", Typo = 1 } }\n"
                      "[service.b]\nrunning = true\nunit = { Service = { ExecStart = \"/bin/nothing\" } }\n"
