@@ -12,7 +12,7 @@ import tempfile
 
 import pytest
 
-from box import wait_until
+from box import PATIENCE, wait_until
 from once import AGENTD, agentd, changes, errors, need_plain_build, results, said, snapshot, temporaries
 
 GOOD = '[file."/srv/good"]\ncontent = "x"\n'
@@ -347,7 +347,7 @@ class Run:
                                        "sh", AGENTD, "--once", *arguments],
             stdin=subprocess.DEVNULL, stdout=self.output[0], stderr=self.output[1], env=box.ENVIRONMENT,
             start_new_session=True)
-        wait_until(lambda: box.exists("/run/pid"), 10, "the start of the run")
+        wait_until(lambda: box.exists("/run/pid"), PATIENCE, "the start of the run")
 
     @staticmethod
     def prepare(box):
@@ -370,8 +370,8 @@ class Run:
                       f"    os.kill({-pid if group else pid}, {int(number)})"])
 
     def end(self):
-        status = self.process.wait(30)
-        self.box.run("while pgrep '^agentd'; do :; done", timeout=10)
+        status = self.process.wait(PATIENCE)
+        self.box.run("while pgrep '^agentd'; do :; done")
         texts = []
         for file in self.output:
             file.seek(0)
@@ -389,7 +389,6 @@ class Run:
         return files.count(new)
 
 
-@pytest.mark.timeout(180)
 def test_sigkill_at_any_moment_leaves_whole_files_and_the_next_run_converges(box):
     Run.prepare(box)
     middles = 0
@@ -407,7 +406,6 @@ def test_sigkill_at_any_moment_leaves_whole_files_and_the_next_run_converges(box
     assert middles >= 3, "the middle was hardly ever hit"
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 @pytest.mark.parametrize("group", [False, True], ids=["agentd", "group"])
 def test_signal_to_end_finishes_what_is_under_way_and_says_interrupted(box, number, group):
@@ -436,12 +434,12 @@ def test_signal_twice_ends_at_once(box, loop_ext4):
         process = subprocess.Popen(box.nsenter(box.leader) + ["sh", "-c", f"echo $$ >/run/pid; exec {AGENTD} --once"],
                                    stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                    env=box.ENVIRONMENT)
-        box.run("until pgrep -x agentd-apply; do :; done", timeout=10)
+        box.run("until pgrep -x agentd-apply; do :; done")
         box.run("kill $(cat /run/pid)")
         while b"once more" not in process.stderr.readline():
             assert process.poll() is None
         box.run("kill $(cat /run/pid)")
-        assert process.wait(5) == 1
+        assert process.wait(PATIENCE) == 1
     finally:
         box.run("fsfreeze --unfreeze /srv/disk")
     process.communicate(timeout=20)

@@ -230,7 +230,7 @@ class Held:
 
     def __exit__(self, *_):
         self.process.stdin.close()
-        assert self.process.wait(10) == 0
+        assert self.process.wait(PATIENCE) == 0
         self.process.stdout.close()
 
 

@@ -8,7 +8,7 @@ import collections
 import re
 
 import daemon
-from box import wait_until
+from box import PATIENCE, wait_until
 from hostile import by_name, once, states
 
 Told = collections.namedtuple("Told", "end code output errors explanation truncated")
@@ -234,14 +234,14 @@ def begin_slow_check(box):
     """A daemon, a worker of which waits for a command; returns when that has begun."""
     box.role("slow", states("decide", {"slow": {"shell": "(sleep 4321 &) & sleep 4321", "timeout": "10min"}}))
     daemon.start(box, module_dir=True)
-    wait_until(lambda: box.run(["pgrep", "-xc", "sleep"], check=False).stdout == "2\n", 30, "two of sleep")
+    wait_until(lambda: box.run(["pgrep", "-xc", "sleep"], check=False).stdout == "2\n", PATIENCE, "two of sleep")
 
 
 def test_commands_end_with_the_daemon(box):
     begin_slow_check(box)
     daemon.set_unit(box, Restart="no")
     daemon.kill(box)
-    wait_until(lambda: not box.run(["pgrep", "-x", "sleep"], check=False).stdout, 30, "end of sleep")
+    wait_until(lambda: not box.run(["pgrep", "-x", "sleep"], check=False).stdout, PATIENCE, "end of sleep")
 
 
 def test_commands_end_with_the_worker(box):
@@ -249,4 +249,4 @@ def test_commands_end_with_the_worker(box):
     before = set(box.run(["pgrep", "-x", "sleep"]).stdout.split())
     box.run("kill -KILL $(pgrep -x agentd-check)")
     # The state is asked again, by another worker, which has commands of its own.
-    wait_until(lambda: not before & set(box.run(["pgrep", "-x", "sleep"], check=False).stdout.split()), 30, "end of sleep")
+    wait_until(lambda: not before & set(box.run(["pgrep", "-x", "sleep"], check=False).stdout.split()), PATIENCE, "end of sleep")

@@ -8,7 +8,7 @@ import time
 import pytest
 
 import daemon
-from box import wait_until
+from box import PATIENCE, wait_until
 from hostile import MODULES, by_name, once, quote, states
 from once import differences
 from test_workers import processes
@@ -218,7 +218,7 @@ def test_a_check_cannot_change_the_host(box):
     wanted = {f"{i} {where}": told[k] for i, told in enumerate(attempts.values()) for k, where in enumerate(("in", "out"))
               if told[k] is not None}
     assert got == wanted
-    wait_until(lambda: processes(box) == [], 10, "all have ended")
+    wait_until(lambda: processes(box) == [], PATIENCE, "all have ended")
 
 
 def test_programs_end_with_their_workers(box):
@@ -226,7 +226,7 @@ def test_programs_end_with_their_workers(box):
     for do in ("good", "hang", "leave-a-child", "close"):
         wrong(box, do)
         # Who was killed may wait for a moment until somebody looks at how he ended.
-        wait_until(lambda: processes(box, "wrong") == processes(box, "sleep") == [], 10, f"all have ended after '{do}'")
+        wait_until(lambda: processes(box, "wrong") == processes(box, "sleep") == [], PATIENCE, f"all have ended after '{do}'")
 
 
 def test_a_load_runs_programs_in_the_sandbox(box):
@@ -358,7 +358,7 @@ def test_only_the_guilty_state_fails(box, do):
     assert re.match(ONE[do], results["guilty"]["error"]), results["guilty"]["error"]
     assert (done.returncode, len(results)) == (1, GOOD + 1)
     assert time.monotonic() - begin < 20
-    wait_until(lambda: processes(box) == [], 10, "all have ended")
+    wait_until(lambda: processes(box) == [], PATIENCE, "all have ended")
 
 
 @pytest.mark.parametrize("do", ALL)
@@ -373,7 +373,7 @@ def test_an_answer_that_cannot_be_read_fails_the_batch(box, do):
     else:
         assert {r["result"] for r in results.values()} == {"failed"}
     assert re.match(SAID + ALL[do], results["guilty"]["error"]), results["guilty"]["error"]
-    wait_until(lambda: processes(box) == [], 10, "all have ended")
+    wait_until(lambda: processes(box) == [], PATIENCE, "all have ended")
 
 
 def test_a_second_answer_is_not_taken_for_that_of_the_next_request(box):
@@ -495,4 +495,4 @@ def test_a_program_that_became_bad_leaves_the_roles_in_force(running):
 
 def test_no_program_is_left_when_nothing_runs(running):
     box = running
-    wait_until(lambda: not processes(box, "ini-value") and not processes(box, "python"), 10, "programs end with their workers")
+    wait_until(lambda: not processes(box, "ini-value") and not processes(box, "python"), PATIENCE, "programs end with their workers")

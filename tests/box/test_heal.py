@@ -184,14 +184,14 @@ def test_a_fight_is_told_once_and_slows_down(host):
                "            open('/etc/motd', 'w').write('mine\\n')\n"
                "    except OSError: pass\n"
                "    time.sleep(0.01)\n")
-    host.run(["python3", "-c", fighter], timeout=30)
+    host.run(["python3", "-c", fighter])
     fights = events(host, after=n, kind="fight-begun")
     assert len(fights) == 1 and fights[0]["state"] == "file:/etc/motd"
     assert "somebody changes it again" in fights[0]["message"]
     changed = events(host, after=n, kind="state-changed")
     assert 5 <= len(changed) <= 12, len(changed)
     # It is not given up.
-    wait_event(host, "state-changed", after=changed[-1]["event"], timeout=30)
+    wait_event(host, "state-changed", after=changed[-1]["event"])
     assert host.read("/etc/motd") == "hello\n"
 
 

@@ -206,7 +206,7 @@ def test_in_a_tree_hooks_are_confined_to_it(box):
             "ldd /usr/bin/dash | grep -o '/lib[^ ]*' | xargs cp -L --parents -t .")
     box.write("/srv/tree/etc/agentd/conf.d/role.toml", file("/f", more=hooks(
         before_check="test ! -e /srv/tree", after_change="echo here > /by-hook")))
-    done = box.agentd_once("--root", "/srv/tree", timeout=60)
+    done = box.agentd_once("--root", "/srv/tree")
     assert one(done)["result"] == "changed", done
     assert box.read("/srv/tree/by-hook") == "here\n" and not box.exists("/by-hook")
 
