@@ -79,6 +79,7 @@ struct Engine {
         bool load_again;
         LoadCause load_again_cause;
         LoadWaiter *waiters, *waiters_again;
+        LoadWaiter *waiters_watch; /* who has to know whether a load is due: until all is watched */
         bool load_failed;
         json_t *load_errors;
         sd_event_source *load_event; /* deferred: the next load begins, the last one is freed */
