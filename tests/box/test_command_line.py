@@ -5,6 +5,7 @@ import subprocess
 
 import pytest
 
+from box import PATIENCE
 from once import AGENTD, agentd, changes, results, said, snapshot
 
 MOTD = '[file."/etc/motd"]\ncontent = "hello\\n"\n'

@@ -174,9 +174,9 @@ def test_output_can_go_to_a_file(box):
 
 
 def test_a_program_that_takes_too_long_is_killed_however_it_resists(box):
-    done = once(box, argv=shell("trap '' TERM; echo begun; while :; do sleep 1; done"), deadline="1s")
+    done = once(box, argv=shell("trap '' TERM; echo begun; while :; do sleep 1; done"), deadline="5s")
     assert (done.end, done.output) == ("timed-out", b"begun\n")
-    assert done.fields["explanation"] == "it did not end within 1s and was killed"
+    assert done.fields["explanation"] == "it did not end within 5s and was killed"
     wait_no_units(box)
 
 
@@ -268,7 +268,7 @@ def test_without_systemd_a_command_is_a_child(bare):
 
 
 def test_without_systemd_a_program_that_takes_too_long_is_killed_however_it_resists(bare):
-    done = bare_once(bare, argv=shell("trap '' TERM; sleep 1000 & echo $!; while :; do sleep 0.1; done"), deadline="500ms")
+    done = bare_once(bare, argv=shell("trap '' TERM; sleep 1000 & echo $!; while :; do sleep 0.1; done"), deadline="5s")
     assert done.end == "timed-out" and done.code == 9
     assert not bare.exists(f"/proc/{int(done.output)}")
 
@@ -381,7 +381,7 @@ def test_the_state_of_a_command_that_goes_on_is_held_and_others_are_not(box):
     daemon.wait_status(box, lambda s: True)
     wait_until(lambda: box.exists("/tmp/other"), 60, "the other state is applied")
     assert box.read("/tmp/log") == "begun\n" and not box.exists("/tmp/x")
-    assert len(units(box)) == 1
+    wait_until(lambda: len(units(box)) == 1, PATIENCE, "the unit of the other one is gone")
     let_go(box)
     wait_until(lambda: box.exists("/tmp/x"), 60, "its outcome")
     assert box.read("/tmp/log") == "begun\nended\nbegun\nended\n"
@@ -528,5 +528,4 @@ def test_a_thousand_commands_leave_nothing_open(box):
         wait_no_units(box)
         before = before or descriptors()
     wait_until(lambda: len(descriptors()) <= len(before), 60, "as many descriptors as after the first round")
-    stored = box.run(["systemctl", "show", "-P", "NFileDescriptorStore", "agentd.service"]).stdout.strip()
-    assert stored == "0", "the service manager keeps none either"
+    wait_until(lambda: daemon.prop(box, "NFileDescriptorStore") == "0", PATIENCE, "the service manager keeps none either")

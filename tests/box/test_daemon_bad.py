@@ -176,13 +176,16 @@ def test_programs_of_facts_that_misbehave(box, program):
 
 
 def test_a_loader_that_is_killed_leaves_the_old_roles_in_force(host):
-    host.write("/etc/agentd/facts.d/slow", "#!/bin/sh\nsleep 4\necho '{}'\n", mode=0o755)
+    daemon.settings(host, 'facts_deadline = "30s"\n')
+    daemon.reload(host)
+    host.write("/etc/agentd/facts.d/slow", "#!/bin/sh\nuntil test -e /run/go; do sleep 0.1; done\necho '{}'\n", mode=0o755)
     n = last_event(host)
     host.role("slow", '[file."/srv/slow"]\ncontent = "{{facts.hostname}}"\n')
     daemon.wait_until(lambda: host.run("pgrep -x agentd-load", check=False).stdout, PATIENCE, "a loader runs")
     host.run("kill -KILL $(pgrep -x agentd-load)")
     wait_event(host, "roles-refused", after=n)
     assert states(host).keys() == {"file:/etc/motd"}
+    host.write("/run/go", "")
     heals(host)
     assert daemon.reload(host)["n_states"] == 2
 
@@ -196,7 +199,7 @@ def test_workers_that_are_killed_while_idle_and_at_work(host):
 def test_an_unprivileged_user_is_refused_before_a_byte_is_read(host):
     host.run("useradd -m eve || adduser --disabled-password --gecos '' eve", check=False)
     for request in ("GET /v1/status HTTP/1.1\r\nHost: x\r\n\r\n", "garbage", ""):
-        answer = host.run(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "nc", "-q", "2", "-w", "3",
+        answer = host.run(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "nc", "-q", "30", "-w", "30",
                            "-U", daemon.SOCKET], input=request)
         assert answer.stdout.startswith("HTTP/1.1 403 "), (request, answer)
     ctl = host.run(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "agentctl", "status"], check=False)

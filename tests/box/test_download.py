@@ -296,16 +296,22 @@ def test_a_tree_is_filled_by_a_child(box):
     """For --root there are no units; who fetches has no rights all the same."""
     serve(box)
     box.run("mkdir -p /tree/srv")
-    box.write("/conf/download.toml", file_role(f"{URL}/once/1000", more='timeout = "20s"\ndownload = { timeout = "3s" }\n'))
+    box.write("/conf/download.toml", file_role(f"{URL}/once/1000", more='timeout = "1min"\ndownload = { timeout = "8s" }\n'))
     command = ["systemd-run", "--quiet", "--unit=fill", "--property=Type=oneshot", "--no-block", "--remain-after-exit",
                "agentd", "--once", "--root", "/tree", "--conf-dir", "/conf"]
     box.run(command)
-    wait_until(lambda: fetcher(box), PATIENCE, "agentd-fetch runs")
-    status = box.run(f"cat /proc/{fetcher(box)}/status", check=False).stdout
+    status = ""
+
+    def is_there():
+        nonlocal status
+        status = box.run("cat /proc/$(pgrep -xo agentd-fetch)/status", check=False).stdout
+        return "NoNewPrivs:" in status
+
+    wait_until(is_there, PATIENCE, "agentd-fetch runs")
     uid = box.run("id -u agentd-fetch").stdout.strip()
     for line in (f"Uid:\t{uid}\t{uid}\t{uid}\t{uid}", "CapEff:\t0000000000000000", "CapBnd:\t0000000000000000", "NoNewPrivs:\t1"):
         assert line in status, (line, status)
-    wait_until(lambda: box.exists(f"/tree{TARGET}"), PATIENCE, "it was fetched")
+    wait_until(lambda: box.run("systemctl is-active fill", check=False).stdout == "active\n", PATIENCE, "it was fetched")
     assert read_bytes(box, f"/tree{TARGET}") == CONTENT
     assert not box.exists(DOWNLOADS) and box.run(f"ls /tree{DOWNLOADS}").stdout == ""
 

@@ -3,7 +3,6 @@
 
 import json
 import re
-import time
 
 import pytest
 
@@ -19,8 +18,9 @@ GOOD = 20
 
 def wrong(box, do, *arguments, n=GOOD, extra=None, **options):
     """agentd with good states, and in their midst one that is told to go wrong."""
-    everybody = {f"good{i:03}": {"timeout": "3s"} for i in range(n)}  # of one timeout, so that they are one batch
-    everybody = dict([*everybody.items()][:n // 2] + [("guilty", {"do": do, "timeout": "3s"} | (extra or {}))] +
+    timeout = "4s" if do == "hang" else "1min"
+    everybody = {f"good{i:03}": {"timeout": timeout} for i in range(n)}  # of one timeout, so that they are one batch
+    everybody = dict([*everybody.items()][:n // 2] + [("guilty", {"do": do, "timeout": timeout} | (extra or {}))] +
                      [*everybody.items()][n // 2:])
     return once(box, states("wrong", everybody), *arguments, **options)
 
@@ -349,15 +349,12 @@ ALL = {
 
 @pytest.mark.parametrize("do", ONE)
 def test_only_the_guilty_state_fails(box, do):
-    box.start()
-    begin = time.monotonic()
     done = wrong(box, do)
     results = by_name(done.results)
     assert {r["result"] for name, r in results.items() if name != "guilty"} == {"ok"}, results
     assert results["guilty"]["result"] == "failed"
     assert re.match(ONE[do], results["guilty"]["error"]), results["guilty"]["error"]
     assert (done.returncode, len(results)) == (1, GOOD + 1)
-    assert time.monotonic() - begin < 20
     wait_until(lambda: processes(box) == [], PATIENCE, "all have ended")
 
 
@@ -489,7 +486,7 @@ def test_a_program_that_became_bad_leaves_the_roles_in_force(running):
     box = running
     after = daemon.last_event(box)
     box.write("/etc/agentd/modules/ini-value", "#!/bin/sh\nexit 1\n")
-    daemon.wait_event(box, "load-failed", after=after)
+    daemon.wait_event(box, "roles-refused", after=after)
     assert daemon.states(box).keys() == {"ini-value:x"}
 
 
