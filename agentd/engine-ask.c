@@ -234,6 +234,8 @@ void engine_ask_stop(Engine *engine) {
 }
 
 bool engine_is_asked(const Engine *engine) {
+        if (engine->waiters_watch)
+                return true;
         for (size_t i = 0; i < ENGINE_VALIDATIONS_MAX; i++)
                 if (engine->validations[i] &&
                         (engine->validations[i]->on_loaded || engine->validations[i]->on_image ||

@@ -272,6 +272,8 @@ static void finish(EngineRun *run, const char *error) {
         wake_others(engine);
         if (run->heal)
                 heal_run_over(engine->heal);
+        else
+                heal_retry(engine->heal);
 }
 
 static void on_finished(void *userdata, Run *r) {
@@ -681,6 +683,25 @@ void engine_run_stop_applies(Engine *engine) {
                 if (run->mode == RUN_APPLY)
                         engine_run_stop(engine, run);
         }
+}
+
+bool engine_run_will_come_to(const Engine *engine, uint32_t state) {
+        unsigned n = 0;
+
+        for (const EngineRun *run = engine->runs; run; run = run->next) {
+                bool begins = run->heal || n < RUNS_AT_ONCE;
+                uint32_t theirs = run->image == engine->image ? state
+                                  : run->before               ? run->before[state]
+                                                              : NO_STATE;
+
+                n += !run->heal;
+                if (run->mode != RUN_APPLY || theirs == NO_STATE)
+                        continue;
+                if (run->run ? run_waits(run->run, theirs)
+                             : begins && (!run->selected || run->selected[theirs]))
+                        return true;
+        }
+        return false;
 }
 
 /* ---- Looking -------------------------------------------------------------------------------------------------------- */

@@ -700,6 +700,10 @@ bool run_holds(const Run *run, uint32_t state) {
         return run->nodes[state].held;
 }
 
+bool run_waits(const Run *run, uint32_t state) {
+        return run->nodes[state].inside && run->nodes[state].step == STEP_WAITING;
+}
+
 bool run_is_open(const Run *run, uint32_t state) {
         const Node *node = &run->nodes[state];
 
