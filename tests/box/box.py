@@ -275,8 +275,14 @@ class Box:
         return ["runuser", "-u", user, "--", *argv] if user else argv
 
     def role(self, name, text):
-        """Writes the role /etc/agentd/conf.d/NAME.toml."""
-        self.write(f"/etc/agentd/conf.d/{name}.toml", text)
+        """Writes the role /etc/agentd/conf.d/NAME.toml, at once: agentd never sees a part of it."""
+        directory = "/etc/agentd/conf.d"
+        self.write(f"{directory}/.{name}.new", text)
+        fd = self._open(directory, os.O_PATH | os.O_DIRECTORY)
+        try:
+            os.rename(f".{name}.new", f"{name}.toml", src_dir_fd=fd, dst_dir_fd=fd)
+        finally:
+            os.close(fd)
 
     # ---- files, as the box sees them: its mounts, its symlinks ----
 
