@@ -41,7 +41,7 @@ static const AgentdParameter parameters[] = {
         [P_PATH] = { .name = "path",
                 .type = AGENTD_STRING,
                 .default_value = "/",
-                .documentation = "is opened and held" },
+                .documentation = "is opened and held; wait and wait-in-apply: as long as it is there" },
         [P_TELL] = { .name = "tell",
                 .type = AGENTD_BOOLEAN,
                 .default_value = "false",
@@ -59,6 +59,12 @@ static bool is(const AgentdState *state, const char *word) {
 
 static void milliseconds(int64_t n) {
         (void) nanosleep(&(struct timespec){ .tv_sec = n / 1000, .tv_nsec = n % 1000 * 1000000 }, NULL);
+}
+
+/* Until the test has removed it. */
+static void wait_for(const AgentdState *state) {
+        while (access(((const AgentdValue *) state->data)[P_PATH].string, F_OK) == 0)
+                milliseconds(10);
 }
 
 __attribute__((noinline)) static int eat_stack(volatile char *above) {
@@ -140,6 +146,8 @@ static int misbehave(AgentdContext *c, const AgentdState *state, size_t i) {
                 (void) printf("not for you\n"), (void) fflush(stdout), (void) fprintf(stderr, "nor this\n");
         if (is(state, "slow"))
                 milliseconds(values[P_INDEX].integer);
+        if (is(state, "wait"))
+                wait_for(state);
         if (is(state, "leave-a-child") || is(state, "leave-a-daemon"))
                 leave_a_child(is(state, "leave-a-daemon"));
         if (is(state, "block-signals")) {
@@ -233,6 +241,8 @@ static int apply(AgentdContext *c, const AgentdState *states, size_t n, unsigned
                         milliseconds(3600000);
                 if (is(state, "slow-in-apply"))
                         milliseconds(((const AgentdValue *) state->data)[P_INDEX].integer);
+                if (is(state, "wait-in-apply"))
+                        wait_for(state);
                 if (is(state, "error-in-apply"))
                         return -EIO;
                 if (is(state, "exit-in-apply"))
