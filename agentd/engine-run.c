@@ -108,13 +108,6 @@ static int on_progress_timer(sd_event_source *source, _unused_ uint64_t usec, vo
 
 /* ---- Who may begin -------------------------------------------------------------------------------------------------- */
 
-static uint32_t find_state(const EngineRun *run, const char *id) {
-        for (uint32_t i = 0; i < image_n_states(run->image); i++)
-                if (streq(image_state_id(run->image, i), id))
-                        return i;
-        return NO_STATE;
-}
-
 /* A state of one run in the image of another; NO_STATE. */
 static uint32_t state_of_other(const EngineRun *run, uint32_t state, const EngineRun *other) {
         uint32_t now;
@@ -129,7 +122,7 @@ static uint32_t state_of_other(const EngineRun *run, uint32_t state, const Engin
         if (now != NO_STATE && other->before)
                 return other->before[now];
         /* Only roles that are not in force have it, which is rare. */
-        return find_state(other, image_state_id(run->image, state));
+        return select_find(run->engine, other->image, image_state_id(run->image, state));
 }
 
 /* Whether another run holds the state, or a command of before. */
