@@ -266,7 +266,8 @@ static const char *validate_extras(const Validation *v, const ImageHeader *h) {
                             ARRAY(v, h->states, ImageState)[extra->state].extra == i + 1 &&
                             extra->retry_delay_usec > 0 && slice_fits(extra->tags, h->texts.n) &&
                             slice_fits(extra->was, h->texts.n) &&
-                            (extra->removal.n == 0 || name_fits(v, extra->removal));
+                            (extra->removal.n == 0 || name_fits(v, extra->removal)) &&
+                            (extra->name.n == 0 || name_fits(v, extra->name));
 
                 for (Hook hook = 0; hook < _HOOK_MAX; hook++)
                         good = good && slice_fits(extra->hooks[hook], h->texts.n);

@@ -177,6 +177,7 @@ static void write_extras(Loader *loader, ImageHeader *header, ImageRole *roles) 
                         .tags = write_list(loader, header, texts, &extra->tags),
                         .was = write_list(loader, header, texts, &extra->was),
                         .removal = extra->removal ? text(loader, extra->removal) : (ImageText){},
+                        .name = extra->name ? text(loader, extra->name) : (ImageText){},
                 };
                 for (Hook hook = 0; hook < _HOOK_MAX; hook++)
                         extras[n].hooks[hook] = write_list(loader, header, texts, &extra->hooks[hook]);

@@ -160,7 +160,7 @@ static void add_belows(Order *order) {
         }
 }
 
-/* What is to be removed: below the state, before it goes or after it is right. */
+/* What is to be removed: below the state, before it goes or after it is right; what the state was about before, after it. */
 static void add_removals(Order *order) {
         const Loader *loader = order->explain->loader;
         uint32_t explained = order->explain->state->index;
@@ -172,9 +172,14 @@ static void add_removals(Order *order) {
                 bool after = edge->to == explained;
                 uint32_t other = after ? edge->from : edge->to;
 
-                if ((after || edge->from == explained) && other >= loader->n_declared &&
-                        other < loader->n_states)
-                        add(order, after, loader->states[other], after ? "content" : "parent", NULL, NULL);
+                if ((!after && edge->from != explained) || other < loader->n_declared ||
+                        other >= loader->n_states)
+                        continue;
+                add(order, after, loader->states[other],
+                        loader->states[other]->instead == order->explain->state ? "former"
+                        : after                                                 ? "content"
+                                                                                : "parent",
+                        NULL, NULL);
         }
 }
 

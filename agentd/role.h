@@ -176,6 +176,7 @@ typedef struct StateExtra {
         Place was_place;
         Place removal_place; /* on_removal = "absent"; no file: "keep" */
         const char *removal; /* the recipe, as JSON; NULL: none */
+        const char *name;    /* what modules know it as; NULL: its name is that of the id */
 } StateExtra;
 
 typedef struct State {
@@ -212,9 +213,12 @@ typedef struct State {
         const char **claims; /* paths that it owns besides that of its name */
         uint32_t n_claims, n_claims_allocated;
         const struct State *taken_by; /* of what is to be removed: who claims it now; NULL: nobody */
-        bool listens;                 /* to another */
-        bool broken;                  /* has an error: it is not prepared */
-        bool nested; /* its name had dots without quotes: what it seems to lack is no news */
+        const char *of;               /* likewise: the id that it was declared under */
+        const struct State
+                *instead; /* … and the state that is declared under it now, about something else; NULL */
+        bool listens;     /* to another */
+        bool broken;      /* has an error: it is not prepared */
+        bool nested;      /* its name had dots without quotes: what it seems to lack is no news */
 } State;
 
 /* Where the parameter is given; NULL: nowhere. */
@@ -455,6 +459,8 @@ bool removals_disconnect(Loader *loader, const uint32_t *waiting);
 
 /* role-setting.c */
 
+/* What few states have; made if there is none yet. */
+StateExtra *state_extra(Loader *loader, State *state);
 /* Sets what every state has; false: it is no such setting. Errors become diagnostics. */
 bool state_set_common(Names *names, State *state, const Member *member);
 /* For the reference: the i-th setting that every state has; NULL if there is none any more. */
