@@ -362,7 +362,7 @@ const char *image_validate(const uint8_t *base, size_t size) {
                 if (!name_fits(&v, state->id) || state->type >= h->types.n || state->role >= h->roles.n ||
                         !slice_fits(state->watches, h->watches.n) || state->timeout_usec == 0 ||
                         state->when >= size || state->data >= size || state->batch_key > h->n_batch_keys ||
-                        state->extra > h->extras.n)
+                        state->extra > h->extras.n || (state->listens & ~_IMAGE_LISTEN_ALL) != 0)
                         return "a state is not well-formed";
 
                 type = ARRAY(&v, h->types, ImageType) + state->type;

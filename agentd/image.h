@@ -103,7 +103,8 @@ typedef struct ImageState {
         uint64_t timeout_usec;         /* > 0 */
         uint8_t hash[IMAGE_HASH_SIZE]; /* of all that prepare was given, and of `when` */
         uint32_t extra;                /* index into extras, + 1; 0: it has none of that */
-        uint32_t padding;
+        uint32_t
+                listens; /* IMAGE_LISTEN_…: what it listens for, also if there is nothing to listen to now */
 } ImageState;
 
 /* Commands of a role that go with a state. */

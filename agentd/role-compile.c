@@ -214,6 +214,7 @@ static void write_states(Loader *loader, ImageHeader *header) {
                         .watches = { .offset = n_watches, .n = state->n_watches },
                         .batch_key = batch_key(loader, header, &keys, state),
                         .timeout_usec = state->timeout_usec,
+                        .listens = state->listens,
                 };
                 memcpy(states[i].hash, state->hash, sizeof(states[i].hash));
                 for (uint32_t k = 0; k < state->n_watches; k++)

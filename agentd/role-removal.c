@@ -15,6 +15,7 @@
  * owner by now is forgotten.
  */
 
+#include <fnmatch.h>
 #include <inttypes.h>
 #include <syslog.h>
 
@@ -598,8 +599,88 @@ static void connect_above(Loader *loader, const Map *removed, const State *state
         }
 }
 
+bool removal_is_meant(Loader *loader, const Reference *reference, const State *removal) {
+        const char *pattern = reference->pattern;
+
+        if (reference->listens == 0)
+                return false;
+        /* Its items are not known any more. */
+        if (reference->loop)
+                return removal->role == reference->role &&
+                       fnmatch(graph_glob_of(loader, normalise_reference(loader, pattern)), removal->of,
+                               0) == 0;
+        return streq(pattern, removal->of) ||
+               (strpbrk(pattern, "*?[") && fnmatch(pattern, removal->of, 0) == 0);
+}
+
+/* Of what is to be removed, that which a reference means. */
+typedef struct Meant {
+        uint32_t *states, n, n_allocated;
+} Meant;
+
+typedef struct MeantList {
+        Map map;
+        Meant *list;
+        uint32_t n_allocated;
+} MeantList;
+
+static const Meant *find_meant(Loader *loader, MeantList *all, const Reference *reference) {
+        /* A line end is in no name, nor in that of a role. */
+        const char *key = reference->loop ? arena_printf(&loader->scratch, "%s\n%s", reference->role->name,
+                                                    reference->pattern)
+                                          : reference->pattern;
+        uint32_t n = map_get(&all->map, key);
+        Meant *meant;
+
+        if (n != MAP_NOT_FOUND)
+                return &all->list[n];
+        n = all->map.n;
+        all->list = arena_grow(&loader->scratch, all->list, n, &all->n_allocated, sizeof(Meant));
+        map_put(&all->map, &loader->scratch, key, n);
+        meant = &all->list[n];
+        *meant = (Meant){};
+        for (uint32_t i = loader->n_declared; i < loader->n_states; i++)
+                if (removal_is_meant(loader, reference, loader->states[i])) {
+                        meant->states = arena_grow(&loader->scratch, meant->states, meant->n,
+                                &meant->n_allocated, sizeof(uint32_t));
+                        meant->states[meant->n++] = i;
+                }
+        return meant;
+}
+
+/* Who listens to what matches a pattern is told also when that goes, and so comes after it. */
+static void connect_listeners(Loader *loader) {
+        MeantList all = {};
+
+        for (uint32_t i = 0; i < loader->n_declared; i++) {
+                const State *state = loader->states[i];
+
+                for (uint32_t k = 0; state->listens != 0 && k < state->n_references; k++) {
+                        const Reference *reference = &state->references[k];
+                        const Meant *meant =
+                                reference->listens != 0 ? find_meant(loader, &all, reference) : NULL;
+
+                        for (uint32_t m = 0; meant && m < meant->n; m++) {
+                                if (loader->states[meant->states[m]]->instead == state)
+                                        continue;
+                                if (!graph_add_listener(loader, meant->states[m], i, reference->listens)) {
+                                        loader_log(loader, LOG_WARNING,
+                                                "So many states listen to others that not all of them are "
+                                                "told of "
+                                                "what is removed");
+                                        return;
+                                }
+                                graph_add_edge(loader, meant->states[m], i);
+                        }
+                }
+        }
+}
+
 void removals_connect(Loader *loader) {
         Map removed = {};
+
+        if (loader->n_declared < loader->n_states)
+                connect_listeners(loader);
 
         for (uint32_t i = loader->n_declared; i < loader->n_states; i++)
                 if (loader->states[i]->type->type->flags & AGENTD_NAME_IS_PATH)
@@ -634,5 +715,12 @@ bool removals_disconnect(Loader *loader, const uint32_t *waiting) {
                         loader->edges[n++] = edge;
         }
         loader->n_edges = n;
-        return n < n_before;
+        /* Nor is anybody told of one after which it does not come. */
+        n = 0;
+        for (uint32_t i = 0; i < loader->n_listeners; i++)
+                if (!is_removal(loader, loader->listeners[i].to) || waiting[loader->listeners[i].to] == 0 ||
+                        waiting[loader->listeners[i].state] == 0)
+                        loader->listeners[n++] = loader->listeners[i];
+        loader->n_listeners = n;
+        return loader->n_edges < n_before;
 }

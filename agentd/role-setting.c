@@ -81,8 +81,9 @@ static void set_references(
                         continue;
                 }
                 reference.place = item->place;
-                state->listens = state->listens || reference.listens != 0;
+                state->listens |= reference.listens;
                 reference.loop = find_loop(names, item);
+                reference.role = names->role;
                 if (reference.loop) {
                         reference.pattern = item->text;
                         state_refer(loader, state, reference);

@@ -136,6 +136,7 @@ typedef struct Reference {
         const char *pattern; /* an id, or a glob over ids */
         const Member *
                 loop; /* a declaration with for_each, all states of which are meant; NULL: the pattern says it */
+        const Role *role; /* that says so; NULL: the module does */
         Place place;
         uint32_t listens; /* IMAGE_LISTEN_…: it also listens to that */
         bool before;
@@ -205,6 +206,7 @@ typedef struct State {
                 *removal; /* by parameter: what the module says it is then; NULL: nothing was said */
         const void *data;
         uint32_t flags;
+        uint32_t listens; /* IMAGE_LISTEN_…: for what it listens to others */
         usec_t timeout_usec;
         bool timeout_given; /* by the role */
         uint8_t hash[IMAGE_HASH_SIZE];
@@ -216,7 +218,6 @@ typedef struct State {
         const char *of;               /* likewise: the id that it was declared under */
         const struct State
                 *instead; /* … and the state that is declared under it now, about something else; NULL */
-        bool listens;     /* to another */
         bool broken;      /* has an error: it is not prepared */
         bool nested;      /* its name had dots without quotes: what it seems to lack is no news */
 } State;
@@ -449,8 +450,10 @@ void removals_write(Loader *loader);
 void former_check(Loader *loader);
 /* States of which it was written down, and which are declared no more. Whatever is wrong with one is no error of the roles. */
 void removals_make(Loader *loader);
-/* Their place in the graph: before directories and files that they lie in. */
+/* Their place in the graph: before directories and files that they lie in, and before those that listen to them. */
 void removals_connect(Loader *loader);
+/* Whether a reference by which a state listens also means what is to be removed. */
+bool removal_is_meant(Loader *loader, const Reference *reference, const State *removal);
 /*
  * Takes them out of an order that cannot be, which is better than roles that do not load. waiting: by node, 0 for those that have
  * their place. Return: whether there were any.
@@ -544,6 +547,10 @@ void graph_add_edge(Loader *loader, uint32_t from, uint32_t to);
 const State *graph_owner(const Loader *loader, const char *path);
 /* Whether a state is one of the loop, or matches the glob, that a reference says. */
 bool graph_is_meant(const Reference *reference, const State *state);
+/* The state listens to another. Return: false if there is no room for more of these. */
+bool graph_add_listener(Loader *loader, uint32_t to, uint32_t state, uint32_t what);
+/* "file:{{x}}/a" as a glob: "file:*\/a". What means something in a glob is itself there. */
+const char *graph_glob_of(Loader *loader, const char *name);
 
 /* role-explain.c: what there is to be said of the state that the options name, or of all that match it, in the form of
  * docs/api.md, one a line; *ret_found is false if there is none, and then the text says why. Return: 0; -ENOMEM. */

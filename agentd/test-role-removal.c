@@ -94,12 +94,11 @@ static const char *watched(const char *id) {
 
 /* ---- What is removed ------------------------------------------------------------------------------------------- */
 
-/* With what was written down: ids and recipes, ended by NULL. explain: a state; NULL: none. */
-static void explain_recipes(const char *explain, const char *role, const char *const *recipes) {
+/* With what was written down: ids and recipes, ended by NULL. explain: a state; NULL: none. In conf there may be other roles. */
+static void load_with_recipes(const char *explain, const char *role, const char *const *recipes) {
         LoadOptions options = usual();
         json_t *removals = json_object();
 
-        clear("conf");
         put("conf/a.toml", role);
         for (size_t i = 0; recipes[i]; i += 2)
                 ASSERT_OK(json_object_set_new(removals, recipes[i], json_string(recipes[i + 1])));
@@ -109,6 +108,11 @@ static void explain_recipes(const char *explain, const char *role, const char *c
         json_decref(removals);
         if (*errors || !image)
                 fail_msg("not loaded:\n%s\n%s", errors, logged);
+}
+
+static void explain_recipes(const char *explain, const char *role, const char *const *recipes) {
+        clear("conf");
+        load_with_recipes(explain, role, recipes);
 }
 
 static void load_recipes(const char *role, const char *const *recipes) {
@@ -460,8 +464,6 @@ TEST(many_of_them) {
                 free(recipes[i]);
 }
 
-/* ---- What a state was about before ------------------------------------------------------------------------------ */
-
 /* Under which id that is removed; good until the next call but three. */
 static const char *former(const char *id, const char *recipe) {
         static char ids[4][256];
@@ -473,6 +475,80 @@ static const char *former(const char *id, const char *recipe) {
         free(text);
         return ret;
 }
+
+/* ---- Who listens -------------------------------------------------------------------------------------------------- */
+
+/* What a state is told if another changes: IMAGE_LISTEN_…; 0 if it does not come after that. */
+static uint32_t told_of(const char *id, const char *other) {
+        uint32_t n, what = 0;
+        const ImageListener *listeners = image_listeners(image, index_of(other), &n);
+
+        for (uint32_t i = 0; i < n; i++)
+                if (listeners[i].state == index_of(id))
+                        what |= listeners[i].what;
+        return comes_after(id, other) ? what : 0;
+}
+
+TEST(who_listens_is_told_of_what_is_removed) {
+        static const char role[] =
+                "[file.\"/glob\"]\ncheck_on = [\"file:/d/*\", \"file:/[d]/a\"]\n"
+                "[file.\"/other\"]\ncheck_on = [\"file:/e/*\"]\nrequires = [\"file:/d/*\"]\n"
+                "[file.\"/d/{{item}}\"]\nfor_each = [\"b\"]\n"
+                "[file.\"/loop\"]\ncheck_on = [\"file:/d/{{item}}\"]\n"
+                "[service.s]\nreload_on = [\"file:/d/a\", \"file:/d/b\"]\n"
+                "restart_on = [\"file:/d/*\"]\n";
+
+        clear("conf");
+        put("conf/off.toml", "hosts = [\"other\"]\n[file.\"/d/a\"]\n");
+        load_with_recipes(NULL, role,
+                (const char *const[]){ "file:/d/a", RECIPE("/d/a"), "file:/d/c",
+                        "{\"type\":\"file\",\"name\":\"/d/c\",\"role\":\"other\","
+                        "\"parameters\":{\"ensure\":\"absent\"}}",
+                        NULL });
+        ASSERT_TRUE(is_removal("file:/d/a"));
+        ASSERT_EQ(told_of("file:/glob", "file:/d/a"), IMAGE_LISTEN_CHECK);
+        ASSERT_EQ(told_of("file:/glob", "file:/d/c"), IMAGE_LISTEN_CHECK);
+        ASSERT_EQ(told_of("file:/loop", "file:/d/a"), IMAGE_LISTEN_CHECK);
+        /* Of another role's loop that was not an item. */
+        ASSERT_EQ(told_of("file:/loop", "file:/d/c"), 0);
+        ASSERT_EQ(told_of("service:s", "file:/d/a"), IMAGE_LISTEN_RELOAD | IMAGE_LISTEN_RESTART);
+        ASSERT_EQ(told_of("service:s", "file:/d/c"), IMAGE_LISTEN_RESTART);
+        ASSERT_FALSE(comes_after("file:/other", "file:/d/a"));
+        /* What is owed is not forgotten since there is nothing left to listen to. */
+        ASSERT_EQ(state_of("file:/other")->listens, IMAGE_LISTEN_CHECK);
+        ASSERT_EQ(state_of("service:s")->listens, IMAGE_LISTEN_RELOAD | IMAGE_LISTEN_RESTART);
+        ASSERT_EQ(state_of("file:/d/b")->listens, 0);
+}
+
+TEST(who_listens_is_told_of_what_was_before) {
+        const char *before = EDIT("x", "\"line\":\"b\""), *id = former("edit:x", before);
+
+        LOAD("[edit.x]\npath = \"/f\"\nline = \"a\"\non_removal = \"absent\"\n"
+             "[service.s]\nrestart_on = [\"edit:x\"]\n",
+                "edit:x", before);
+        ASSERT_EQ(told_of("service:s", id), IMAGE_LISTEN_RESTART);
+        ASSERT_EQ(told_of("service:s", "edit:x"), IMAGE_LISTEN_RESTART);
+}
+
+TEST(who_cannot_come_after_it_is_not_told) {
+        static const char role[] = "[file.\"/d\"]\nensure = \"directory\"\ncheck_on = [\"file:/d/*\"]\n";
+
+        LOAD(role, "file:/d/a", RECIPE("/d/a"));
+        ASSERT_TRUE(is_removal("file:/d/a"));
+        ASSERT_EQ(image->header->listeners.n, 0);
+        /* Nor does a state wait for itself. */
+        LOAD("[edit.x]\npath = \"/f\"\nline = \"a\"\non_removal = \"absent\"\ncheck_on = [\"edit:x*\"]\n",
+                "edit:x", EDIT("x", "\"line\":\"b\""));
+        ASSERT_EQ(image_n_states(image), 2);
+        ASSERT_EQ(image->header->listeners.n, 0);
+}
+
+TEST(who_is_told_is_explained) {
+        EXPLAIN("file:/w", "[file.\"/w\"]\ncheck_on = [\"file:/d/*\"]\n", "file:/d/a", RECIPE("/d/a"));
+        ASSERT_STREQ(order("requires"), "file:/d/a setting");
+}
+
+/* ---- What a state was about before ------------------------------------------------------------------------------ */
 
 #define CRON(user)         "[cron.d]\nuser = \"" user "\"\n" CRON_
 #define CRON_              "special = \"daily\"\ncommand = \"x\"\non_removal = \"absent\"\n"
@@ -673,6 +749,8 @@ RUN_TESTS(RUN_EDIT(how_a_state_is_removed_is_in_the_image), RUN_EDIT(a_tree_goes
         RUN_EDIT(what_another_one_claims_is_forgotten), RUN_EDIT(who_is_not_removed_leaves_nothing_behind),
         RUN_EDIT(what_it_claims_is_in_directories), RUN_EDIT(what_comes_before_and_after_is_explained),
         RUN_EDIT(no_cycle_is_theirs), RUN_EDIT(programs_are_asked_about_all_of_them), RUN_EDIT(many_of_them),
+        RUN_EDIT(who_listens_is_told_of_what_is_removed), RUN_EDIT(who_listens_is_told_of_what_was_before),
+        RUN_EDIT(who_cannot_come_after_it_is_not_told), RUN_EDIT(who_is_told_is_explained),
         RUN_EDIT(what_a_state_was_about_before_is_removed),
         RUN_EDIT(what_is_only_declared_otherwise_is_not_removed),
         RUN_EDIT(what_was_before_waits_under_an_id_of_its_own),
