@@ -236,7 +236,8 @@ static void connect(Graph *graph, const State *state, const Reference *reference
                 connect_group(graph, state, reference);
                 if (find_group(graph, reference)->n > 0 || glob_type_exists(loader, reference->pattern))
                         return;
-        }
+        } else if (loader_state_is_off(loader, reference->pattern))
+                return;
         unknown_reference(loader, reference);
 }
 

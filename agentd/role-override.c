@@ -326,7 +326,7 @@ void overrides_check(Loader *loader) {
                 const State *state = loader_state(loader, override->id);
                 const char *meant;
 
-                if (override->used || map_get(&loader->off_ids, override->id) != MAP_NOT_FOUND)
+                if (override->used || loader_state_is_off(loader, override->id))
                         continue;
                 if (state && state->role == override->role)
                         diagnostics_add(&loader->diagnostics, *place,

@@ -3,10 +3,12 @@
 /* From the tables of a role to its states: which keys there are, loops, settings that every state has. */
 
 #include <assert.h>
+#include <fnmatch.h>
 
 #include "paths.h"
 #include "role.h"
 #include "schema.h"
+#include "template.h"
 
 #define ROLE_NAME "{'type':'string','pattern':'^[^./][^/]*$','not':{'pattern':'[.]toml$'}}"
 
@@ -424,15 +426,33 @@ static void make_states(
                         "'for_each' is over %s; it must be over an array or a table", value_kind(items));
 }
 
-/* Of a role that is off only the ids are kept, so that others may refer to them: who is not there holds nobody up. */
+/*
+ * Of a role that is off only the ids are kept, so that others may refer to them: who is not there holds nobody up. What the names of
+ * a loop would be is not known, since what it is over need make no sense on this host; so all that look like them are meant.
+ */
 static void note_off_states(Loader *loader, const Member *table) {
         if (table->value.type != VALUE_TABLE)
                 return;
-        VALUE_FOREACH_MEMBER(member, &table->value)
-                map_put(&loader->off_ids, &loader->scratch,
-                        normalise_reference(
-                                loader, arena_printf(&loader->scratch, "%s:%s", table->key, member->key)),
-                        0);
+        VALUE_FOREACH_MEMBER(member, &table->value) {
+                const char *id = normalise_reference(
+                        loader, arena_printf(&loader->scratch, "%s:%s", table->key, member->key));
+
+                map_put(&loader->off_ids, &loader->scratch, id, 0);
+                if (!template_has_tags(member->key, member->key_size))
+                        continue;
+                loader->off_patterns = arena_grow(&loader->scratch, loader->off_patterns,
+                        loader->n_off_patterns, &loader->n_off_patterns_allocated, sizeof(char *));
+                loader->off_patterns[loader->n_off_patterns++] = graph_glob_of(loader, id);
+        }
+}
+
+bool loader_state_is_off(const Loader *loader, const char *id) {
+        if (map_get(&loader->off_ids, id) != MAP_NOT_FOUND)
+                return true;
+        for (uint32_t i = 0; i < loader->n_off_patterns; i++)
+                if (fnmatch(loader->off_patterns[i], id, 0) == 0)
+                        return true;
+        return false;
 }
 
 static size_t add_types(const Loader *loader, const char *names[NAMES_MAX], size_t n) {

@@ -272,12 +272,14 @@ struct Loader {
 
         State **states;
         uint32_t n_states, n_states_allocated;
-        uint32_t n_declared; /* behind them are those that are to be removed */
-        Map ids;             /* id → state */
-        Map former;          /* ids of `was` → state */
-        Map paths;           /* path that a state owns → state */
-        Map claims;          /* other things that only one state can be about → state */
-        Map off_ids;         /* ids in roles that are off, and of states that were taken out */
+        uint32_t n_declared;       /* behind them are those that are to be removed */
+        Map ids;                   /* id → state */
+        Map former;                /* ids of `was` → state */
+        Map paths;                 /* path that a state owns → state */
+        Map claims;                /* other things that only one state can be about → state */
+        Map off_ids;               /* ids in roles that are off, and of states that were taken out */
+        const char **off_patterns; /* … of which a part is not known: globs */
+        uint32_t n_off_patterns, n_off_patterns_allocated;
 
         Edge *edges;
         uint32_t n_edges, n_edges_allocated;
@@ -426,6 +428,8 @@ int names_fold(Names *names, const Value *text, unsigned flags, Arena *target, E
 void role_make_states(Loader *loader, Role *role);
 void state_refer(Loader *loader, State *state, Reference reference);
 State *loader_state(const Loader *loader, const char *id);
+/* Whether a role that is off may have a state of that id, or an override took it out. */
+bool loader_state_is_off(const Loader *loader, const char *id);
 /* For --schema: the i-th key that roles have besides state types; NULL if there is none any more. *ret_schema is NULL for one that
  * is made of others. */
 const char *role_key(size_t i, const char **ret_schema, const char **ret_documentation);
