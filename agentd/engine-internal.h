@@ -183,6 +183,10 @@ int64_t engine_run_some(Engine *engine, const char *cause, uint8_t *selected, ui
 /* A run over states that may have drifted, one byte for each; takes the array. cause: a literal. Beyond all limits. */
 int engine_run_heal(Engine *engine, uint8_t *selected, const char *cause);
 void engine_run_stop_all(Engine *engine);
+/* Ends runs that only wait for a state to be tried again. */
+void engine_run_stop_waiting(Engine *engine);
+/* engine_touch() is called again in a moment. */
+void engine_run_look_again(Engine *engine);
 void engine_run_stop_applies(Engine *engine);
 /* Those that are still there when there is no more time. */
 void engine_run_give_up(Engine *engine);
