@@ -108,9 +108,10 @@ struct AgentdMember {
 #define AGENTD_SYMBOLIC \
         (1u << 10) /* of a mode: what is not octal digits ("u=rwX,go-w") is given on as AGENTD_STRING */
 #define AGENTD_IDENTIFIES \
-        (1u << 11) /* says what the state is about, or how that is removed: it goes with ensure = "absent" when the state
-                    * itself is declared no more. What is AGENTD_REQUIRED does so anyway. Of a type with `ensure`. Never a
-                    * secret: it is written down in clear */
+        (1u << 11) /* says what the state is about: it goes with ensure = "absent" when the state itself is declared no
+                    * more, and if it changes, what was there before is removed. What is AGENTD_REQUIRED goes with it as
+                    * well. Of a type with `ensure`. Never a secret: it is written down in clear. Of AGENTD_NAME_IS_PATH
+                    * it may also say how that is removed; see also agentd_prepare_removal() */
 
 typedef struct AgentdParameter AgentdParameter;
 

@@ -14,8 +14,7 @@
 #define INTERVAL_MIN_USEC   USEC_PER_SEC
 #define SHELL               "/bin/sh"
 
-/* What few states have. */
-static StateExtra *extra_of(Loader *loader, State *state) {
+StateExtra *state_extra(Loader *loader, State *state) {
         if (!state->extra) {
                 state->extra = arena_new(&loader->scratch, StateExtra);
                 *state->extra = (StateExtra){ .retry_delay_usec = RETRY_DELAY_DEFAULT };
@@ -82,8 +81,9 @@ static void set_references(
                         continue;
                 }
                 reference.place = item->place;
-                state->listens = state->listens || reference.listens != 0;
+                state->listens |= reference.listens;
                 reference.loop = find_loop(names, item);
+                reference.role = names->role;
                 if (reference.loop) {
                         reference.pattern = item->text;
                         state_refer(loader, state, reference);
@@ -196,13 +196,13 @@ int tags_read(Names *names, const Value *value, TextList *ret) {
 }
 
 static void set_tags(Names *names, State *state, _unused_ const char *name, const Value *value) {
-        if (tags_read(names, value, &extra_of(names->loader, state)->tags) < 0)
+        if (tags_read(names, value, &state_extra(names->loader, state)->tags) < 0)
                 state->broken = true;
 }
 
 static void set_was(Names *names, State *state, const char *name, const Value *value) {
         Loader *loader = names->loader;
-        StateExtra *extra = extra_of(loader, state);
+        StateExtra *extra = state_extra(loader, state);
         const Value one = {
                 .type = VALUE_ARRAY, .place = value->place, .items = (Value *) value, .n_items = 1
         };
@@ -228,7 +228,7 @@ static void set_was(Names *names, State *state, const char *name, const Value *v
 
 static void set_triggers(Names *names, State *state, const char *name, const Value *value) {
         Loader *loader = names->loader;
-        StateExtra *extra = extra_of(loader, state);
+        StateExtra *extra = state_extra(loader, state);
         TextList list = {};
 
         if (get_list(names, value, name, "an array of triggers like [\"trigger:deploy\"]", &list) < 0)
@@ -258,7 +258,7 @@ static void set_hook(Names *names, State *state, const char *name, const Value *
 
         for (Hook i = 0; i < _HOOK_MAX; i++)
                 if (streq(hook_to_string(i), name))
-                        hook = &extra_of(loader, state)->hooks[i];
+                        hook = &state_extra(loader, state)->hooks[i];
         assert(hook);
 
         if (value->type == VALUE_STRING) {
@@ -324,14 +324,14 @@ static void set_interval(Names *names, State *state, _unused_ const char *name, 
                 refuse(names->loader, state, value,
                         "'interval' must be a time span like \"5min\", one second at least");
         else
-                extra_of(names->loader, state)->interval_usec = span;
+                state_extra(names->loader, state)->interval_usec = span;
 }
 
 static void set_retries(Names *names, State *state, _unused_ const char *name, const Value *value) {
         if (value->type != VALUE_INTEGER || value->integer < 0 || value->integer > RETRIES_MAX)
                 refuse(names->loader, state, value, "'retries' must be a number from 0 to 100");
         else
-                extra_of(names->loader, state)->retries = (uint32_t) value->integer;
+                state_extra(names->loader, state)->retries = (uint32_t) value->integer;
 }
 
 static void set_retry_delay(Names *names, State *state, _unused_ const char *name, const Value *value) {
@@ -341,7 +341,7 @@ static void set_retry_delay(Names *names, State *state, _unused_ const char *nam
                 refuse(names->loader, state, value,
                         "'retry_delay' must be a time span above 0 like \"10s\"");
         else
-                extra_of(names->loader, state)->retry_delay_usec = span;
+                state_extra(names->loader, state)->retry_delay_usec = span;
 }
 
 /* ---- Switches -------------------------------------------------------------------------------------------------- */
@@ -379,7 +379,7 @@ static void set_on_removal(Names *names, State *state, const char *name, const V
                                 "'on_removal' is for types with ensure = \"absent\", and %s has none",
                                 state->type->type->name));
         else if (streq(what, "absent"))
-                extra_of(loader, state)->removal_place = value->place;
+                state_extra(loader, state)->removal_place = value->place;
         else if (!streq(what, "keep"))
                 refuse(loader, state, value,
                         arena_printf(&loader->scratch,
