@@ -2,7 +2,7 @@
 
 #include <sys/inotify.h>
 
-#include "enablement.h"
+#include "enablement-internal.h"
 #include "test-tree.h"
 
 static const UnitOwner system_owner = { .scope = UNIT_SCOPE_SYSTEM };
@@ -444,5 +444,21 @@ TEST(what_is_no_file_is_not_opened) {
         tree_done(&tree);
 }
 
-RUN_TESTS(RUN(what_is_no_file_is_not_opened), RUN(states), RUN(nothing_leads_out_of_the_root),
-        RUN(what_is_known_of_a_unit), RUN(refresh), RUN(what_is_young_is_read_again), RUN(users))
+/* Of names that are all in one chain 90000 took half a minute. */
+TEST(nobody_knows_the_hash_of_a_name) {
+        Tree tree = tree_make((const TreeFile[]){ { LIB "a.service", WANTED }, {} });
+        UnitFiles *one = read_tree(&tree), *other = read_tree(&tree);
+        const Entry *a = entry_get(one, "a.service", false), *b = entry_get(other, "a.service", false);
+
+        ASSERT_NOT_NULL(a);
+        ASSERT_NOT_NULL(b);
+        ASSERT_TRUE(one->seed != other->seed);
+        ASSERT_TRUE(a->hash != b->hash);
+        unit_files_free(one);
+        unit_files_free(other);
+        tree_done(&tree);
+}
+
+RUN_TESTS(RUN(what_is_no_file_is_not_opened), RUN(nobody_knows_the_hash_of_a_name), RUN(states),
+        RUN(nothing_leads_out_of_the_root), RUN(what_is_known_of_a_unit), RUN(refresh),
+        RUN(what_is_young_is_read_again), RUN(users))
