@@ -157,9 +157,12 @@ int manager_get(AgentdContext *context, const char *user, Manager **ret) {
 
 void manager_let_go(Manager *manager) {
         units_done(&manager->units);
-        /* The user's systemd may have said any number of things that nobody wanted to hear: they are kept for as long as there is a
-         * connection, and the next states are somebody else's. */
-        manager->bus = manager->user ? sd_bus_close_unref(manager->bus) : manager->bus;
+        if (!manager->user)
+                return;
+        /* The user's systemd may have said any number of things that nobody wanted to hear, and they are kept for as long as there is a
+         * connection; and unit files of a user may be of any size. The next states are somebody else's. */
+        manager->bus = sd_bus_close_unref(manager->bus);
+        manager->files = unit_files_free(manager->files);
 }
 
 int manager_files(Manager *manager, UnitFiles **ret) {

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Units of users who mean harm: a program of theirs answers in the place of their systemd."""
 
+import threading
+
 import pytest
 from box import wait_until
-from once import errors
+from once import errors, results
 from test_service import once
 
 # Says what it should not, and in the end that it refuses. Notes when nobody listens any more; "waits" waits for that of another.
@@ -55,6 +57,7 @@ def talk(peer):
         for _ in range(20):
             peer.sendall(message(4, MANAGER + [(3, "s", "UnitNew"), (8, "g", "s")], text("x" * (1 << 20))))
     if behaviour == "waits":
+        open("/tmp/bob-is-asked", "w").close()
         end = time.monotonic() + 20
         while not os.path.exists("/tmp/ada-is-alone") and time.monotonic() < end:
             time.sleep(0.01)
@@ -94,3 +97,20 @@ def test_what_one_user_has_said_is_let_go_before_another_is_asked(box, behaviour
     done = once(box, "".join(f"[service.{user}]\nuser = \"{user}\"\nrunning = true\n" for user in ("ada", "bob")))
     assert errors(done)["service:ada"].startswith("systemd cannot be asked about 'ada.service': "), errors(done)
     assert errors(done)["service:bob"] == "systemd cannot be asked about 'bob.service': no"
+
+
+def test_what_is_known_of_the_units_of_one_user_is_let_go_before_another_is_asked(box):
+    """It may be 256 MiB, of which a worker cannot have many."""
+    box.run("useradd -m ada")
+    box.write("/home/ada/.config/systemd/user/app.service", "[Install]\nWantedBy=default.target\n")
+    manager(box, "bob", "waits")
+    box.role("role", '[service.app]\nuser = "ada"\nenabled = false\n[service.bob]\nuser = "bob"\nrunning = true\n')
+    done = []
+    thread = threading.Thread(target=lambda: done.append(box.agentd_once(timeout=60)))
+    thread.start()
+    wait_until(lambda: box.exists("/tmp/bob-is-asked"), 30, "bob is asked")
+    held = box.run("find /proc/[0-9]*/fd -lname '/home/ada/*' 2>/dev/null", check=False).stdout
+    box.write("/tmp/ada-is-alone", "")
+    thread.join()
+    assert held == ""
+    assert results(done[0]) == {"service:app": "ok", "service:bob": "failed"}, done[0]
