@@ -557,7 +557,7 @@ static int check_some(
                 agentd_done(context, i);
         }
         if (manager)
-                units_done(&manager->units);
+                manager_let_go(manager);
         free(names);
         free(status);
         return 0;
@@ -591,5 +591,8 @@ int service_each_user(AgentdContext *context, const AgentdState *states, size_t 
 }
 
 int service_check(AgentdContext *context, const AgentdState *states, size_t n, unsigned flags) {
+        /* In a run apply says so, and more. */
+        if (flags & AGENTD_PLAN)
+                calendars_verify(context, states, n);
         return service_each_user(context, states, n, flags, check_some);
 }

@@ -41,6 +41,8 @@ typedef struct Service {
         int8_t running, enabled, masked, preset; /* Wish */
         bool wait;                               /* until jobs are over */
         uint64_t healthy_usec;                   /* it has to stay active for so long after a start */
+        const char *const
+                *calendars; /* of a timer: its times as systemd is to read them, ended by NULL; NULL: none */
 } Service;
 
 static inline const Service *service_of(const AgentdState *state) {

@@ -403,7 +403,9 @@ def test_a_user_who_is_not_logged_in(box):
     assert result["error"] == ("'ada' is not logged in, and so nothing can be enabled; with linger = true it can all the same")
     assert one(box, "[service.app]\nuser = \"ada\"\nenabled = true\nlinger = true\n")["result"] == "changed"
     assert one(box, "[service.app]\nuser = \"ada\"\nlinger = false\n")["result"] == "changed"
-    wait_until(lambda: not box.exists(f"/run/user/{uid}/systemd/private"), 30, "ada's systemd is gone")
+    # With all that is hers: her directory goes last.
+    wait_until(lambda: not box.exists(f"/run/user/{uid}") and active(box, f"user-runtime-dir@{uid}") == "inactive", 30,
+               "ada's systemd is gone")
     # A socket of somebody else in the user's directory is not the systemd of the user.
     box.run(f"mkdir -p /run/user/{uid}/systemd; ln -s /run/systemd/private /run/user/{uid}/systemd/private; chown -hR ada /run/user/{uid}")
     unit(box, "app.service")
