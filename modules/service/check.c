@@ -337,11 +337,15 @@ static void fail_bad(AgentdContext *context, Manager *manager, size_t i, const U
 
         (void) snprintf(begin, sizeof(begin), "systemd cannot load '%s': %s", unit,
                 *load_error ? load_error : status->load);
-        text = service_explain_refusal(status->id, user, begin, since_usec, true);
-        /* It may have looked at it before, and say nothing now. */
+        text = service_explain_refusal(status->id, user, begin, since_usec, false);
+        /* It may have looked at it before, and say nothing now; or what it says is on its way. */
         if (text && strcmp(text, begin) == 0 && units_get_reload_time(&manager->units, &read_usec) >= 0) {
                 free(text);
                 text = service_explain_refusal(status->id, user, begin, read_usec, false);
+        }
+        if (text && strcmp(text, begin) == 0) {
+                free(text);
+                text = service_explain_refusal(status->id, user, begin, since_usec, true);
         }
         agentd_failed(context, i, "%s", text ? text : begin);
         free(text);

@@ -280,6 +280,10 @@ void journal_read_complaints(
 
         if (begin_reading(&reading, unit, user, true, since_usec) < 0)
                 return;
+        if (wait) {
+                reading.patience = &long_patience_usec;
+                reading.wait_usec = least(long_patience_usec, LONG_WAIT_USEC);
+        }
         length = (size_t) snprintf(prefix, sizeof(prefix), "%.256s: ", unit);
         /* What it says again each time that it reads the file is said once. */
         while (read_next(&reading, wait && lines->n == 0)) {

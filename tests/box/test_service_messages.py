@@ -97,8 +97,8 @@ def test_one_that_dies_after_it_was_started_says_why(box):
                                "ExecStart=/bin/sh -c 'sleep 1; touch /run/die; while systemctl -q is-active dies; do sleep 0.05; done'\n")
     reload(box)
     done = errors(once(box, "[service.dies]\nrunning = true\n[service.kills]\nrunning = true\n"))
-    why = ": its process exited with status 4; it said: gone"
-    assert done["service:dies"] in ("it started, but did not stay active" + why, "it did not become active" + why), done
+    why = ": its process exited with status 4"
+    assert done["service:dies"].startswith(("it started, but did not stay active" + why, "it did not become active" + why)), done
     assert done["service:kills"] is None
 
 
