@@ -7,10 +7,10 @@
 #include <limits.h>
 #include <linux/openat2.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 
 #include "fact.h"
 #include "log.h"
+#include "paths.h"
 #include "role.h"
 #include "template.h"
 #include "toml.h"
@@ -25,12 +25,10 @@ typedef struct Text {
 
 int loader_open(Loader *loader, bool in_root, const char *path, int flags) {
         struct open_how how = { .flags = (uint64_t) (flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY) };
-        int fd;
 
         if (in_root && !streq(loader->options->root, "/"))
                 how.resolve = RESOLVE_IN_ROOT;
-        fd = (int) syscall(SYS_openat2, in_root ? loader->root_fd : AT_FDCWD, path, &how, sizeof(how));
-        return fd < 0 ? -errno : fd;
+        return path_openat2(in_root ? loader->root_fd : AT_FDCWD, path, &how);
 }
 
 void loader_remember_file(Loader *loader, const char *path, const struct stat *st) {

@@ -521,17 +521,20 @@ bool loader_is_off(const Loader *loader, const char *id) {
         return false;
 }
 
-/* Of a role that is off only the ids are kept, so that others may refer to them: who is not there holds nobody up. */
+/*
+ * Of a role that is off only the ids are kept, so that others may refer to them: who is not there holds nobody up. What the names of
+ * a loop would be is not known, since what it is over need make no sense on this host; so all that look like them are meant.
+ */
 static void note_off_states(Loader *loader, const Member *table) {
         if (table->value.type != VALUE_TABLE)
                 return;
         VALUE_FOREACH_MEMBER(member, &table->value) {
-                const char *id = arena_printf(&loader->scratch, "%s:%s", table->key, member->key);
+                const char *id = normalise_reference(
+                        loader, arena_printf(&loader->scratch, "%s:%s", table->key, member->key));
 
-                map_put(&loader->off_ids, &loader->scratch, normalise_reference(loader, id), 0);
+                map_put(&loader->off_ids, &loader->scratch, id, 0);
                 if (!template_has_tags(member->key, member->key_size))
                         continue;
-                /* Which states those would be cannot be told: items and variables may make no sense here. */
                 loader->off_globs = arena_grow(&loader->scratch, loader->off_globs, loader->n_off_globs,
                         &loader->n_off_globs_allocated, sizeof(char *));
                 loader->off_globs[loader->n_off_globs++] = loader_name_glob(loader, id);

@@ -671,6 +671,33 @@ TEST(hosts) {
         ASSERT_STREQ(errors, "");
         ASSERT_EQ(image_n_states(image), 0);
 
+        /* Nor is it known what its loops would make; who refers to that need not know whether the role is on. */
+        put("conf/a.toml",
+                "hosts = ['db']\n[file.\"/srv//{{item}}/x\"]\nfor_each = \"facts.local.db.nowhere\"\n"
+                "[file.\"/{{vars.y}}-[1]\"]\n");
+        put("conf/b.toml", "import = ['c']\n[file.\"/b\"]\nrequires = ['file:/srv/a/x']\n"
+                           "before = ['file:/srv/b/x']\ncheck_on = ['file:/srv/c//x']\n"
+                           "[override.\"file:/opt/a\"]\nmode = '0600'\n");
+        put("conf/roles/c.toml", "hosts = ['db']\n[file.\"/opt/{{item}}\"]\nfor_each = ['a']\n");
+        load_with(&options);
+        ASSERT_STREQ(errors, "");
+        ASSERT_EQ(image_n_states(image), 1);
+        /* What does not look like them is still a mistake. */
+        put("conf/b.toml",
+                "import = ['c']\n[file.\"/b\"]\nrequires = ['file:/srv/a/y', 'file:/y-2', 'exec:/srv/a/x']\n"
+                "[override.\"file:/op/a\"]\nmode = '0600'\n");
+        load_with(&options);
+        ASSERT_STREQ(errors, "b.toml:3:13: error: there is no state 'file:/srv/a/y'\n"
+                             "b.toml:3:30: error: there is no state 'file:/y-2'; did you mean 'file:/b'?\n"
+                             "b.toml:3:43: error: there is no state 'exec:/srv/a/x'\n"
+                             "b.toml:4:11: error: there is no state 'file:/op/a' to override");
+        /* Patterns are not taken for one of them. */
+        put("conf/b.toml", "[file.\"/srv/z/x\"]\n[file.\"/b\"]\nrequires = ['file:/srv/?/x']\n");
+        load_with(&options);
+        ASSERT_STREQ(errors, "");
+        ASSERT_EQ(image_node(image, index_of("file:/srv/z/x"))->dependents.n, 1);
+        clear("conf/roles");
+
         /* Variables of this host, the more a name tells the later. */
         clear("conf");
         put("conf/a.toml", "[file.\"/{{vars.a}}{{vars.b}}{{vars.c}}\"]\n");

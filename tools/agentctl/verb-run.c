@@ -181,6 +181,12 @@ static int on_object(void *userdata, json_t *object) {
                 return r;
         if (follow->end)
                 return client_nonsense(&follow->invocation->client, "it goes on after the end of the run");
+        if (json_is_array(json_object_get(object, "warnings"))) {
+                progress_hide(&follow->invocation->progress);
+                if (!follow->invocation->quiet)
+                        print_warnings(stderr, json_object_get(object, "warnings"));
+                return 0;
+        }
         if (json_is_object(progress) && !json_object_get(object, "run")) {
                 follow->run = get_integer(progress, "run");
                 progress_update(&follow->invocation->progress, progress);
