@@ -27,7 +27,7 @@ static int open_below(int root_fd, const char *path, int flags, uint64_t resolve
                 if (fd >= 0)
                         return (int) fd;
                 /* EAGAIN: something was renamed meanwhile, and the kernel cannot tell whether it is still below. */
-                if ((errno != EAGAIN && errno != EINTR) || i >= 32)
+                if ((errno != EAGAIN && errno != EINTR) || i >= 10000)
                         return -errno;
         }
 }

@@ -6,7 +6,7 @@ import json
 import pytest
 
 import daemon
-from box import wait_until
+from box import PATIENCE, wait_until
 
 
 def toml(name="it", **keys):
@@ -192,7 +192,7 @@ def test_one_that_takes_too_long_is_killed(box):
     role(box, toml(command='["/bin/sleep", "4321"]', creates='"/srv/x"', timeout='"1s"'))
     result = one(box)
     assert result["result"] == "failed" and "did not end within" in result["error"], result
-    wait_until(lambda: box.run(["pgrep", "-x", "sleep"], check=False).returncode == 1, 30, "end of sleep")
+    wait_until(lambda: box.run(["pgrep", "-x", "sleep"], check=False).returncode == 1, PATIENCE, "end of sleep")
 
 
 def test_one_that_succeeds_and_does_not_do_it_fails_and_names_the_guard(box):
