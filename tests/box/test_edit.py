@@ -350,7 +350,7 @@ def test_files_in_many_directories_are_written_with_the_locks_of_each(box):
 def test_whoever_holds_the_lock_of_a_directory_is_waited_for(box):
     box.write(FILE, "0\n")
     box.write("/srv/other/file", "0\n")
-    box.run("mkdir -p /srv/etc; flock /srv/other sh -c 'touch /tmp/locked; sleep 2; echo theirs >>/srv/other/file' "
+    box.run("mkdir -p /srv/etc; flock /srv/other sh -c 'touch /tmp/locked; sleep 1; echo theirs >>/srv/other/file' "
             ">/dev/null 2>&1 & while [ ! -e /tmp/locked ]; do :; done")
     once = apply(box, edits('line = "x"') + edits('line = "x"', path="/srv/other/file").replace("edit.a", "edit.b"))
     assert once.summary["changed"] == 2
