@@ -4,6 +4,7 @@
 import threading
 
 import daemon
+import pytest
 from box import wait_until
 from once import agentd, differences, errors, refused, results
 
