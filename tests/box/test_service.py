@@ -3,6 +3,8 @@
 
 import threading
 
+import pytest
+
 import daemon
 import pytest
 from box import wait_until
