@@ -6,7 +6,6 @@ import threading
 import pytest
 
 import daemon
-import pytest
 from box import wait_until
 from once import agentd, differences, errors, refused, results
 
