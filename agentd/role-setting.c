@@ -288,7 +288,7 @@ static void set_hook(Names *names, State *state, const char *name, const Value *
                                 "'%s' is no absolute path; write where the program is, or all as one string "
                                 "for "
                                 "the shell",
-                                hook->texts[0]));
+                                state->flags & IMAGE_STATE_SENSITIVE ? "<sensitive>" : hook->texts[0]));
 }
 
 /* ---- Numbers and times ----------------------------------------------------------------------------------------- */

@@ -580,7 +580,7 @@ static int apply_some(AgentdContext *context, const AgentdState *states, size_t 
         if (r >= 0) {
                 a.units = &a.manager->units;
                 bring_in_order(&a);
-                units_done(a.units);
+                manager_let_go(a.manager);
         } else
                 for (Item *item = a.items; item < a.items + n; item++)
                         apply_fail(&a, item,

@@ -532,7 +532,7 @@ static int check_some(AgentdContext *context, const AgentdState *states, size_t 
                 agentd_done(context, i);
         }
         if (manager)
-                units_done(&manager->units);
+                manager_let_go(manager);
         free(names);
         free(status);
         return 0;

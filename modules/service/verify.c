@@ -5,8 +5,11 @@
  * there. It knows the units of the host as well, since the directory only comes before the usual ones.
  */
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +20,11 @@
 #include "pool.h"
 
 #define ANALYZE "/usr/bin/systemd-analyze"
-#define PATTERN "/run/agentd-verify-XXXXXX"
+#define PLACE   "/run"
+#define PREFIX  "agentd-verify-"
+
+/* With the number of the process whose it is. */
+#define DIRECTORY_SIZE (sizeof(PLACE "/" PREFIX "-XXXXXX") + 3 * sizeof(pid_t))
 
 /* Of what it says. */
 #define ERROR_MAX ((size_t) 600)
@@ -88,6 +95,59 @@ static void remove_tree(int dir_fd, const Service *const *services, size_t n, co
         (void) rmdir(path);
 }
 
+/* ---- What others have left ------------------------------------------------------------------------------------- */
+
+/* What is in it, down to directories of drop-ins. Closes the descriptor. */
+static void empty(int fd, bool deeper) {
+        DIR *dir = fdopendir(fd);
+        int below;
+
+        if (!dir) {
+                (void) close(fd);
+                return;
+        }
+        for (const struct dirent *entry; (entry = readdir(dir));) {
+                if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
+                        unlinkat(fd, entry->d_name, 0) == 0 || !deeper)
+                        continue;
+                below = openat(fd, entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+                if (below < 0)
+                        continue;
+                empty(below, false);
+                (void) unlinkat(fd, entry->d_name, AT_REMOVEDIR);
+        }
+        (void) closedir(dir);
+}
+
+/* A worker that was killed leaves its directory behind, with all that the files say. */
+static void remove_left(void) {
+        DIR *dir = opendir(PLACE);
+
+        if (!dir)
+                return;
+        for (const struct dirent *entry; (entry = readdir(dir));) {
+                const char *digits = entry->d_name + strlen(PREFIX);
+                long pid;
+                char *end;
+                int fd;
+
+                if (strncmp(entry->d_name, PREFIX, strlen(PREFIX)) != 0)
+                        continue;
+                pid = strtol(digits, &end, 10);
+                if (end == digits || *end != '-' || pid <= 0 || pid > INT_MAX || kill((pid_t) pid, 0) == 0 ||
+                        errno != ESRCH)
+                        continue;
+                fd = openat(dirfd(dir), entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+                if (fd < 0)
+                        continue;
+                empty(fd, true);
+                (void) unlinkat(dirfd(dir), entry->d_name, AT_REMOVEDIR);
+        }
+        (void) closedir(dir);
+}
+
+/* ---- Verifying ------------------------------------------------------------------------------------------------- */
+
 /* Its lines as one, without the directory (NULL: none), which nobody knows. */
 static char *tidy(const char *text, const char *directory) {
         size_t length = directory ? strlen(directory) : 0, size;
@@ -141,7 +201,7 @@ static size_t add_arguments(
 static int analyze(AgentdContext *context, size_t state, const char *directory,
         const Service *const *services, size_t n, char **ret_error) {
         const char **argv = calloc(n * SERVICE_FILES_MAX + 6, sizeof(*argv));
-        char environment[sizeof("SYSTEMD_UNIT_PATH=") + sizeof(PATTERN) + 1],
+        char environment[sizeof("SYSTEMD_UNIT_PATH=") + DIRECTORY_SIZE + 1],
                 **paths = calloc(n * SERVICE_FILES_MAX, sizeof(*paths));
         AgentdCommandResult result = { .size = sizeof(result) };
         size_t m = 0, n_paths = 0;
@@ -202,12 +262,14 @@ static int find_errors(AgentdContext *context, const char *directory, const Serv
 
 void files_verify(AgentdContext *context, const Service *const *services, const size_t *indices, size_t n,
         char **errors) {
-        char directory[] = PATTERN;
+        char directory[DIRECTORY_SIZE];
         CLOSED int dir_fd = -1;
         int r = 0;
 
         if (n == 0 || access(ANALYZE, X_OK) < 0)
                 return;
+        remove_left();
+        (void) snprintf(directory, sizeof(directory), PLACE "/" PREFIX "%d-XXXXXX", (int) getpid());
         if (!mkdtemp(directory))
                 return;
         dir_fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

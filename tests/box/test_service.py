@@ -208,6 +208,16 @@ def test_what_systemd_does_not_accept_is_not_put_in_place(box):
     assert box.run("ls /run | grep agentd-verify", check=False).stdout == ""
 
 
+def test_what_a_killed_worker_has_left_is_removed(box):
+    box.run("ln -s /etc /run/agentd-verify-4194303-d")
+    # Of numbers that no process has; of one that there is; of one that is no directory, and of none.
+    for name in ("4194303-a/a.service", "4194303-b/a.service.d/agentd.conf", "1-c/a.service", "x/a.service"):
+        box.write(f"/run/agentd-verify-{name}", "[Service]\n")
+    assert one(box, "[service.a]\nunit = { Service = { ExecStart = \"/bin/sleep infinity\" } }\n")["result"] == "changed"
+    assert box.run("cd /run && echo agentd-verify-*").stdout.split() == ["agentd-verify-1-c", "agentd-verify-4194303-d", "agentd-verify-x"]
+    assert box.exists("/etc/passwd")
+
+
 def test_files_that_somebody_else_has_changed_are_read(box):
     unit(box, "app.service")
     reload(box)
