@@ -579,6 +579,25 @@ static void carry_fights(Heal *heal, const Image *old) {
         free(fights);
 }
 
+/* What a run has looked at while it was not watched yet is still to be looked at when it is. */
+static void carry_begun(Heal *heal, const Image *old) {
+        _cleanup_free_ uint8_t *begun = TAKE_PTR(heal->begun);
+
+        if (!begun)
+                return;
+        heal->begun = calloc(MAX(image_n_states(heal->engine->image), 1U), 1);
+        if (!heal->begun) {
+                log_oom();
+                return;
+        }
+        for (uint32_t i = 0; i < image_n_states(old); i++) {
+                uint32_t now = begun[i] ? state_now(heal, old, i) : NO_STATE;
+
+                if (now != NO_STATE)
+                        heal->begun[now] = 1;
+        }
+}
+
 void heal_image_changed(Heal *heal, const Image *old) {
         const Image *image = heal->engine->image;
         uint32_t n = MAX(image_n_states(image), 1U), n_pending = 0;
@@ -607,10 +626,13 @@ void heal_image_changed(Heal *heal, const Image *old) {
         heal->pending = pending;
         heal->n_pending = n_pending;
 
-        free(TAKE_PTR(heal->begun));
+        carry_begun(heal, old);
         free(TAKE_PTR(heal->passed_over));
-        (void) sd_event_source_set_time_relative(heal->arm_timer, HEAL_ARM_USEC);
-        (void) sd_event_source_set_enabled(heal->arm_timer, SD_EVENT_ONESHOT);
+        /* A run that waits does not wait longer since roles were loaded once more. */
+        if (!heal_is_arming(heal)) {
+                (void) sd_event_source_set_time_relative(heal->arm_timer, HEAL_ARM_USEC);
+                (void) sd_event_source_set_enabled(heal->arm_timer, SD_EVENT_ONESHOT);
+        }
         heal->paths.armed = false;
         r = heal->path_watch ? set_paths(heal, image) : -EMFILE;
         if (r < 0)
