@@ -280,6 +280,34 @@ void heal_pass_over(Heal *heal, const uint8_t *states) {
                 heal->passed_over[i] |= states[i];
 }
 
+/* From what has drifted to what is looked at: with what depends on it, and without what cannot be repaired now. Return: how many;
+ * -ENOMEM. */
+static int choose(Heal *heal, uint8_t *selected, HealCause cause) {
+        const Engine *engine = heal->engine;
+        const StatusTable *status = engine->status;
+        _cleanup_free_ uint8_t *blocked = NULL;
+        int r, n = 0;
+
+        r = select_dependents(engine->image, selected);
+        /* If what it requires is not right, it is not to be there; who repairs that looks at what depends on it. */
+        if (r >= 0 && cause == HEAL_DRIFT &&
+                status->counts[RESULT_FAILED] + status->counts[RESULT_BLOCKED] > 0)
+                r = select_blocked(engine->image, status, selected, &blocked);
+        if (r < 0)
+                return r;
+        for (uint32_t i = 0; i < image_n_states(engine->image); i++) {
+                if (!selected[i])
+                        continue;
+                selected[i] = !is_passed_over(heal, i) && !(blocked && blocked[i]);
+                if (selected[i] && engine_run_will_come_to(engine, i)) {
+                        selected[i] = 0;
+                        add_pending(heal, i, cause);
+                }
+                n += selected[i];
+        }
+        return n;
+}
+
 /* Begins a run over what is pending for one cause. */
 static void start_cause(Heal *heal, HealCause cause) {
         Engine *engine = heal->engine;
@@ -308,17 +336,10 @@ static void start_cause(Heal *heal, HealCause cause) {
         heal->n_pending = left;
         if (n == 0)
                 return;
-        r = select_dependents(image, selected);
-        for (uint32_t i = 0; i < image_n_states(image); i++) {
-                if (!selected[i])
-                        continue;
-                selected[i] = !is_passed_over(heal, i);
-                if (selected[i] && engine_run_will_come_to(engine, i)) {
-                        selected[i] = 0;
-                        add_pending(heal, i, cause);
-                }
-        }
-        if (r >= 0)
+        r = choose(heal, selected, cause);
+        if (r == 0)
+                return;
+        if (r > 0)
                 r = engine_run_heal(engine, TAKE_PTR(selected), cause_names[cause]);
         if (r < 0)
                 log_warning_errno(r, "Failed to look at what has changed; the next run will: %m");

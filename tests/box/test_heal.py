@@ -152,6 +152,21 @@ def test_what_drifts_before_a_run_comes_to_it_waits_for_what_it_requires(box):
     assert changed == ["file:/srv/a", "file:/srv/b"]
 
 
+def test_what_is_blocked_is_not_repaired_before_what_blocks_it(box):
+    box.run("mkdir /srv/no")
+    box.role("two", '[file."/srv/no/dir/b"]\ncontent = "b"\n[file."/srv/a"]\ncontent = "a"\nrequires = ["file:/srv/no/dir/b"]\n'
+                    '[file."/srv/c"]\ncontent = "c"\n')
+    daemon.settings(box, 'interval = "infinity"\n')
+    start(box)
+    wait_event(box, "run-finished")
+    wait_idle(box)
+    box.run("touch /srv/a")
+    heals(box, "echo drifted >/srv/c", state="file:/srv/c")  # what is seen after that
+    assert box.read("/srv/a") == "" and states(box)["file:/srv/a"] == "blocked"
+    heals(box, "mkdir /srv/no/dir", state="file:/srv/a")
+    assert (box.read("/srv/no/dir/b"), box.read("/srv/a")) == ("b", "a")
+
+
 def test_the_source_of_a_file_is_watched(host):
     host.write("/etc/agentd/conf.d/page.txt", "one\n")
     host.role("page", '[file."/srv/page"]\nsource = "page.txt"\n')
