@@ -3,9 +3,9 @@
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <stdarg.h>
-#include <sys/syscall.h>
 
 #include "builtin.h"
+#include "paths.h"
 
 #define BUILTINS_MAX     256
 #define VALUE_DEPTH_MAX  64 /* of what a helper returns */
@@ -177,7 +177,7 @@ int agentd_call_open(AgentdCall *call, const char *path, int flags) {
                 .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS,
         };
         _cleanup_close_ int own_root_fd = -EBADF;
-        int root_fd = call->call->root_fd, fd;
+        int root_fd = call->call->root_fd;
 
         if (!(call->helper->builtin.flags & AGENTD_BUILTIN_HOST))
                 return -EPERM;
@@ -191,8 +191,7 @@ int agentd_call_open(AgentdCall *call, const char *path, int flags) {
         }
         if (how.flags & O_PATH)
                 how.flags &= (uint64_t) (OPEN_FLAGS_TAKEN | O_CLOEXEC);
-        fd = (int) syscall(SYS_openat2, root_fd, path, &how, sizeof(how));
-        return fd < 0 ? -errno : fd;
+        return path_openat2(root_fd, path, &how);
 }
 
 /* ---- Declarations ---------------------------------------------------------------------------------------------- */

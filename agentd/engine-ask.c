@@ -29,7 +29,8 @@ static void answer_validation(Validation *validation, Image *image, const json_t
         size_t size = 0;
 
         if (on_image)
-                on_image(validation->userdata, image, diagnostics);
+                on_image(validation->userdata, image, diagnostics,
+                        image ? load_warnings(validation->load) : NULL);
         if (on_explained) {
                 if (image)
                         text = load_explanation(validation->load, &size, &found);

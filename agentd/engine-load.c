@@ -142,7 +142,7 @@ static void on_settled(void *userdata) {
 static bool states_differ(const Image *a, const Image *b, uint32_t i) {
         const ImageState *x = image_state(a, i), *y = image_state(b, i);
 
-        return x->flags != y->flags || x->timeout_usec != y->timeout_usec ||
+        return x->flags != y->flags || x->listens != y->listens || x->timeout_usec != y->timeout_usec ||
                memcmp(x->hash, y->hash, IMAGE_HASH_SIZE) != 0 ||
                !streq(image_state_id(a, i), image_state_id(b, i)) ||
                !streq(image_state_role(a, i), image_state_role(b, i)) || !image_extra_is_same(a, i, b, i);

@@ -123,9 +123,10 @@ int engine_validate(Engine *engine, EngineLoaded on_loaded, void *userdata);
 
 /*
  * Loads with these variables (NAME=VALUE, ended by NULL; copied) over all others, for a run of its own. image: to be
- * referenced if it is kept; NULL: as outcome above. Return: as engine_validate().
+ * referenced if it is kept; NULL: as outcome above. warnings: lines of text, as of load_warnings(); NULL: none. Return: as
+ * engine_validate().
  */
-typedef void (*EngineImage)(void *userdata, Image *image, const json_t *diagnostics);
+typedef void (*EngineImage)(void *userdata, Image *image, const json_t *diagnostics, const json_t *warnings);
 int engine_load_vars(Engine *engine, const char *const *vars, EngineImage on_image, void *userdata);
 
 /*

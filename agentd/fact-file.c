@@ -3,9 +3,9 @@
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 
 #include "fact-internal.h"
+#include "paths.h"
 
 bool root_is_host(int root_fd) {
         struct stat a, b;
@@ -15,25 +15,20 @@ bool root_is_host(int root_fd) {
 
 int root_open(int root_fd, const char *path, int flags) {
         struct open_how how = { .resolve = RESOLVE_IN_ROOT };
-        int fd, error;
+        int fd;
 
         /* openat2() refuses flags that do not go with O_PATH. */
         flags |= flags & O_PATH ? O_CLOEXEC : O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
         how.flags = (unsigned) flags;
         path += strspn(path, "/");
-        fd = (int) syscall(SYS_openat2, root_fd, path, &how, sizeof(how));
-        if (fd >= 0)
-                return fd;
-        error = errno;
-
+        fd = path_openat2(root_fd, path, &how);
         /* Missing in kernels before 5.6, and refused by old sandboxes. The host's own root needs no confinement. */
-        if ((error == ENOSYS || error == EPERM) && root_is_host(root_fd)) {
+        if ((fd == -ENOSYS || fd == -EPERM) && root_is_host(root_fd)) {
                 fd = openat(root_fd, path, flags);
-                if (fd >= 0)
-                        return fd;
-                error = errno;
+                if (fd < 0)
+                        return -errno;
         }
-        return -error;
+        return fd;
 }
 
 ssize_t file_read(int fd, char *buffer, size_t size) {

@@ -7,7 +7,6 @@
 #include <inttypes.h>
 #include <linux/openat2.h>
 #include <math.h>
-#include <sys/syscall.h>
 
 #include "checksum.h"
 #include "paths.h"
@@ -203,7 +202,7 @@ static char *resolve_in_root(const Loader *loader, const char *path) {
         _cleanup_close_ int fd = -EBADF;
         char link[64];
 
-        fd = (int) syscall(SYS_openat2, loader->root_fd, path, &how, sizeof(how));
+        fd = path_openat2(loader->root_fd, path, &how);
         if (fd < 0)
                 return NULL;
         (void) snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);

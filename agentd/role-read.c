@@ -7,10 +7,10 @@
 #include <limits.h>
 #include <linux/openat2.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 
 #include "fact.h"
 #include "log.h"
+#include "paths.h"
 #include "role.h"
 #include "template.h"
 #include "toml.h"
@@ -25,12 +25,10 @@ typedef struct Text {
 
 int loader_open(Loader *loader, bool in_root, const char *path, int flags) {
         struct open_how how = { .flags = (uint64_t) (flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY) };
-        int fd;
 
         if (in_root && !streq(loader->options->root, "/"))
                 how.resolve = RESOLVE_IN_ROOT;
-        fd = (int) syscall(SYS_openat2, in_root ? loader->root_fd : AT_FDCWD, path, &how, sizeof(how));
-        return fd < 0 ? -errno : fd;
+        return path_openat2(in_root ? loader->root_fd : AT_FDCWD, path, &how);
 }
 
 void loader_remember_file(Loader *loader, const char *path, const struct stat *st) {
@@ -441,6 +439,42 @@ int names_render(Names *names, const Value *string, Value *ret) {
 
 int names_evaluate(Names *names, const Value *string, Value *ret) {
         return render(names, string, false, ret);
+}
+
+int names_evaluate_deep(Names *names, const Value *value, Value *ret) {
+        Arena *arena = &names->loader->scratch;
+        int r = 0;
+
+        *ret = *value;
+        switch (value->type) {
+        case VALUE_STRING: return names_evaluate(names, value, ret);
+        case VALUE_ARRAY:
+                *ret = value_array();
+                ret->place = value->place;
+                VALUE_FOREACH_ITEM(item, value) {
+                        Value rendered;
+
+                        if (names_evaluate_deep(names, item, &rendered) < 0)
+                                r = -EINVAL;
+                        else
+                                (void) value_append(arena, ret, &rendered);
+                }
+                return r;
+        case VALUE_TABLE:
+                *ret = value_table();
+                ret->place = value->place;
+                VALUE_FOREACH_MEMBER(member, value) {
+                        Value rendered;
+
+                        if (names_evaluate_deep(names, &member->value, &rendered) < 0)
+                                r = -EINVAL;
+                        else
+                                value_add(arena, ret, member->key, member->key_size, &rendered)->place =
+                                        member->place;
+                }
+                return r;
+        default: return 0;
+        }
 }
 
 int names_render_file(Names *names, const Value *file, Value *ret) {

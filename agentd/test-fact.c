@@ -6,7 +6,9 @@
 #include <ftw.h>
 #include <netinet/in.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 
 #include "fact-internal.h"
@@ -374,6 +376,31 @@ TEST(every_fact_is_there_on_an_empty_tree_and_on_the_host) {
         ASSERT_STREQ(fact(&tree, "addresses"), fact(&host, "addresses"));
 }
 
+/* The kernel cannot follow the ".." of a link while anything is renamed, be it elsewhere, and says EAGAIN. */
+TEST(links_are_followed_while_others_rename) {
+        const char *a = put("a", "", 0644), *b = in_root("b");
+        pid_t pid;
+
+        (void) put("usr/lib/os-release", "ID=debian\n", 0644);
+        ASSERT_OK(symlink("../usr/lib/os-release", in_root("etc/os-release")));
+        pid = fork();
+        assert_true(pid >= 0);
+        if (pid == 0) {
+                (void) prctl(PR_SET_PDEATHSIG, SIGKILL);
+                for (;;) {
+                        (void) rename(a, b);
+                        (void) rename(b, a);
+                }
+        }
+        for (unsigned i = 0; i < 100000; i++) {
+                _cleanup_close_ int fd = root_open(root_fd, "/etc/os-release", O_RDONLY);
+
+                assert_return_code(fd, -fd);
+        }
+        ASSERT_OK(kill(pid, SIGKILL));
+        ASSERT_EQ(waitpid(pid, NULL, 0), pid);
+}
+
 TEST(what_is_no_directory_is_refused) {
         _cleanup_close_ int file = open(put("file", "", 0644), O_RDONLY | O_CLOEXEC);
         Value facts = value_integer(42);
@@ -709,8 +736,9 @@ RUN_TESTS(FACT_TEST(env_files_are_read_as_a_shell_reads_them), FACT_TEST(os_rele
         FACT_TEST(temporary_addresses_are_no_facts), FACT_TEST(virt_is_named_as_systemd_names_it),
         FACT_TEST(a_tree_gives_its_own_facts),
         FACT_TEST(every_fact_is_there_on_an_empty_tree_and_on_the_host),
-        FACT_TEST(what_is_no_directory_is_refused), FACT_TEST(local_facts_are_data_and_programs),
-        FACT_TEST(broken_local_facts_are_named_and_absent), FACT_TEST(programs_that_do_not_end_are_killed),
+        FACT_TEST(links_are_followed_while_others_rename), FACT_TEST(what_is_no_directory_is_refused),
+        FACT_TEST(local_facts_are_data_and_programs), FACT_TEST(broken_local_facts_are_named_and_absent),
+        FACT_TEST(programs_that_do_not_end_are_killed),
         FACT_TEST(a_hanging_program_is_killed_with_what_it_started), FACT_TEST(programs_run_side_by_side),
         FACT_TEST(more_programs_than_run_at_once), FACT_TEST(earlier_directories_win),
         FACT_TEST(programs_of_an_open_directory_are_not_run), FACT_TEST(local_facts_are_bounded),

@@ -9,9 +9,9 @@
 #include <limits.h>
 #include <linux/openat2.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 
 #include "expression-internal.h"
+#include "paths.h"
 
 #define HELPER(helper) HELPER_FUNCTION(helper)
 
@@ -29,7 +29,6 @@ static int open_below(int root_fd, const char *path, uint64_t flags) {
                 .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS,
         };
         _cleanup_close_ int own_root_fd = -EBADF;
-        int fd;
 
         if (root_fd < 0) {
                 own_root_fd = open("/", O_PATH | O_CLOEXEC | O_DIRECTORY);
@@ -38,15 +37,7 @@ static int open_below(int root_fd, const char *path, uint64_t flags) {
                 root_fd = own_root_fd;
         }
 
-        /* EAGAIN: something was renamed meanwhile and the kernel cannot tell whether we left the root. */
-        for (unsigned i = 0; i < 16; i++) {
-                fd = (int) syscall(SYS_openat2, root_fd, path, &how, sizeof(how));
-                if (fd >= 0)
-                        return fd;
-                if (errno != EAGAIN && errno != EINTR)
-                        break;
-        }
-        return -errno;
+        return path_openat2(root_fd, path, &how);
 }
 
 /* The mode of a file; 0 if there is none. */

@@ -11,6 +11,19 @@
 #include "paths.h"
 
 #define MAKE_TRIES 8 /* how often a name that appears and vanishes is tried again before giving up */
+/* Some milliseconds: who renames may have lost its processor in the middle of it, if that is a virtual one. */
+#define OPEN_TRIES 10000
+
+int path_openat2(int dir_fd, const char *path, const struct open_how *how) {
+        for (unsigned i = 0;; i++) {
+                long fd = syscall(SYS_openat2, dir_fd, path, how, sizeof(*how));
+
+                if (fd >= 0)
+                        return (int) fd;
+                if ((errno != EAGAIN && errno != EINTR) || i >= OPEN_TRIES)
+                        return -errno;
+        }
+}
 
 /* The next part of a path: skips slashes, returns its length, 0 at the end. */
 static size_t next_part(const char **path) {

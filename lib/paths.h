@@ -79,6 +79,18 @@ int path_normalise(const char *path, char **ret);
  */
 int path_open_root(const char *path, int *ret_fd);
 
+struct open_how;
+
+/**
+ * path_openat2() - openat2(2) for what is to stay below a directory
+ *
+ * On the way through a ".." the kernel gives up with EAGAIN if something was renamed or mounted meanwhile, be it elsewhere: it
+ * cannot tell then that it has not left the directory. That says nothing about the path, so it is tried again.
+ *
+ * Return: a descriptor, which the caller closes; -errno.
+ */
+int path_openat2(int dir_fd, const char *path, const struct open_how *how);
+
 /**
  * path_open_directory() - walks to a directory
  * @root_fd: see path_open_root()

@@ -242,8 +242,14 @@ static void say(
 /* What decides whether it is there is one path alone. Below the directory, whatever links there are on the way. */
 static bool creates_is_there(const Archive *archive, const Look *look) {
         const struct open_how how = { .flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT };
-        int fd = (int) syscall(SYS_openat2, look->fd, archive->creates, &how, sizeof(how));
+        int fd = -EBADF;
 
+        /* EAGAIN: something was renamed meanwhile, anywhere, and there is a ".." on the way. */
+        for (unsigned i = 0; i < 10000; i++) {
+                fd = (int) syscall(SYS_openat2, look->fd, archive->creates, &how, sizeof(how));
+                if (fd >= 0 || (errno != EAGAIN && errno != EINTR))
+                        break;
+        }
         closep(&fd);
         return fd >= 0;
 }

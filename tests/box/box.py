@@ -3,6 +3,7 @@
 
 import collections
 import ctypes
+import errno
 import fcntl
 import json as jsonlib
 import os
@@ -277,8 +278,14 @@ class Box:
         return ["runuser", "-u", user, "--", *argv] if user else argv
 
     def role(self, name, text):
-        """Writes the role /etc/agentd/conf.d/NAME.toml."""
-        self.write(f"/etc/agentd/conf.d/{name}.toml", text)
+        """Writes the role /etc/agentd/conf.d/NAME.toml, at once: agentd never sees a part of it."""
+        directory = "/etc/agentd/conf.d"
+        self.write(f"{directory}/.{name}.new", text)
+        fd = self._open(directory, os.O_PATH | os.O_DIRECTORY)
+        try:
+            os.rename(f".{name}.new", f"{name}.toml", src_dir_fd=fd, dst_dir_fd=fd)
+        finally:
+            os.close(fd)
 
     # ---- files, as the box sees them: its mounts, its symlinks ----
 
@@ -505,7 +512,10 @@ def openat2_in_root(top_fd, path, flags, mode):
     sys_openat2, resolve_in_root = 437, 0x10
     how = struct.pack("QQQ", flags | os.O_CLOEXEC, mode, resolve_in_root)
     libc = ctypes.CDLL(None, use_errno=True)
-    fd = libc.syscall(sys_openat2, top_fd, os.fsencode(path), how, len(how))
-    if fd < 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), path)
-    return fd
+    for _ in range(10000):
+        fd = libc.syscall(sys_openat2, top_fd, os.fsencode(path), how, len(how))
+        if fd >= 0:
+            return fd
+        if ctypes.get_errno() != errno.EAGAIN:  # something was renamed meanwhile, anywhere, and there is a ".." on the way
+            break
+    raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), path)

@@ -4,6 +4,7 @@
 import re
 
 import pytest
+from box import wait_until
 from daemon import apply as daemon_apply
 from daemon import last_event, start, wait_event, wait_idle
 from once import errors, results, said, temporaries
@@ -354,6 +355,20 @@ def test_whoever_holds_the_lock_of_a_directory_is_waited_for(box):
     once = apply(box, edits('line = "x"') + edits('line = "x"', path="/srv/other/file").replace("edit.a", "edit.b"))
     assert once.summary["changed"] == 2
     assert raw(box) == b"0\nx\n" and raw(box, "/srv/other/file") == b"0\ntheirs\nx\n"
+
+
+def test_who_keeps_a_directory_locked_keeps_nobody_from_editing(box):
+    """Whoever may read a directory may lock it."""
+    box.run("useradd ada; mkdir -p /srv/etc /srv/other; echo 127.0.0.1 localhost >/etc/hosts")
+    for i, directory in enumerate(("/srv/etc", "/srv/other", "/etc")):
+        box.run(["systemd-run", f"--unit=lock{i}", "--uid=ada", "flock", directory, "sh", "-c", "echo locked; exec sleep infinity"])
+        wait_until(lambda: box.run(f"journalctl -o cat _SYSTEMD_UNIT=lock{i}.service").stdout, 30, f"{directory} is locked")
+    box.write("/srv/other/file", "0\n")
+    once = apply(box, edits('line = "x"') + edits('line = "x"', path="/srv/other/file").replace("edit.a", "edit.b")
+                 + '[hosts-entry.db]\naddress = "192.0.2.7"\n', "0\n")
+    assert once.summary["changed"] == 3, once.results
+    assert raw(box) == b"0\nx\n" and raw(box, "/srv/other/file") == b"0\nx\n" and "192.0.2.7" in box.read("/etc/hosts")
+    assert once.stderr.count("is kept locked by somebody; what is to be edited there is edited all the same") == 1
 
 
 # ---- Ways of a state ----

@@ -223,6 +223,19 @@ def test_its_unit_has_the_properties(box):
     assert "Read-only file system" in box.read("/srv/made/e")
 
 
+def test_of_a_sensitive_state_no_core_dump_is_kept(box):
+    """Of what the host lets others do."""
+    box.write("/etc/systemd/system.conf.d/core.conf", "[Manager]\nDefaultLimitCORE=infinity\n")
+    box.run("systemctl daemon-reexec")
+    script = '"ulimit -Sc >/srv/%s; ulimit -Hc >>/srv/%s"'
+    role(box, toml("open", shell=script % ("open", "open"), creates='"/srv/open"'),
+         toml("hush", shell=script % ("hush", "hush"), creates='"/srv/hush"', sensitive="true"),
+         toml("own", shell=script % ("own", "own"), creates='"/srv/own"', sensitive="true", unit='{ LimitCORE = "infinity" }'))
+    done = once(box)
+    assert done.summary["changed"] == 3, done.results
+    assert [box.read(f"/srv/{name}").split() for name in ("open", "hush", "own")] == [["unlimited"] * 2, ["0", "0"], ["unlimited"] * 2]
+
+
 def test_what_goes_missing_is_made_again(box):
     role(box, toml(command='["/usr/bin/touch", "/srv/made"]', creates='"/srv/made"'))
     daemon.start(box)

@@ -57,7 +57,7 @@ def begin(box, roles, directory=DIR):
     box.run(["mkdir", "-p", directory])
     box.role("files", roles)
     start(box)
-    wait_event(box, "run-finished")
+    wait_event(box, "run-finished", timeout=30)
     wait_idle(box)
     return Opens(box, directory)
 
@@ -69,7 +69,7 @@ def checked(box, opens):
     return done, opens.take()
 
 
-def remembered(box, opens, names=None, timeout=15):
+def remembered(box, opens, names=None, timeout=30):
     """Plans until none of these is opened any more: what was changed lately is read again, for two seconds."""
     deadline = time.monotonic() + timeout
     while True:
@@ -139,16 +139,17 @@ def test_a_reload_keeps_what_is_known_of_states_that_stay_as_they_are(box):
     opens.take()
     n = last_event(box)
     box.role("other", f'[file."/srv/other"]\ncontent = "x"\n')
-    wait_event(box, "run-finished", after=n)
+    wait_event(box, "run-finished", after=n, timeout=30)
     wait_idle(box)
     assert not opens.take()
     # Declared otherwise, as this is, it says nothing about what was read.
     n = last_event(box)
     box.role("files", role(20).replace(text(3), "other" + text(3)[5:]))
-    wait_event(box, "run-finished", after=n)
+    wait_event(box, "run-finished", after=n, timeout=30)
     wait_idle(box)
-    assert set(opens.take()) >= {"f3"} and box.read(f"{DIR}/f3") == "other" + text(3)[5:] + "\n"
-    assert not opens.take().keys() & {"f1", "f2"}
+    opened = opens.take().keys()
+    assert "f3" in opened and box.read(f"{DIR}/f3") == "other" + text(3)[5:] + "\n"
+    assert not opened & {"f1", "f2"}
 
 
 def test_on_tmpfs_all_is_read_each_time(box):
@@ -302,6 +303,7 @@ def test_a_change_within_the_same_tick_is_seen(box):
         closes.take()
         with open(inside(box, "/srv/ext4/f1"), "r+b", buffering=0) as f, \
                 concurrent.futures.ThreadPoolExecutor() as pool:
+            os.pwrite(f.fileno(), right, 0)  # so that it is read, however soon that is
             under_way = pool.submit(plan, box)
             deadline = time.monotonic() + 20
             while not closes.take()["f1"]:
@@ -349,10 +351,13 @@ def test_a_store_into_a_clean_page_is_seen_at_once(box):
         assert agree(box)[state] == "drifted"
         m[0] = right  # dirty still: no stamp
         remembered(box, opens)
+        before = os.fstat(f.fileno()).st_ctime_ns
         m[0] = ord("X")
+        # Unless it was written to the disk meanwhile: anybody may sync.
+        was_dirty = os.fstat(f.fileno()).st_ctime_ns == before
         with_memory = plan(box).results[state]["result"]
         m.flush()
         m[0] = ord("Y")  # clean again until now
         assert agree(box)[state] == "drifted"
     # What no stamp tells.
-    assert with_memory == "ok"
+    assert with_memory == ("ok" if was_dirty else "drifted")

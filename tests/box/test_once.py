@@ -296,19 +296,17 @@ def test_the_owner_is_not_given_to_somebody_elses_file(box, ensure, call, moment
     box.run("mkdir -m 0777 /srv/theirs && cd /srv/theirs && ln /srv/canary other")
     box.run("cd /srv/theirs && " + ("ln -s target name" if "symlink" in ensure else "mv other name"))
     box.role("role", f'[file."/srv/theirs/name"]\nensure = {ensure}\nowner = "daemon"\n')
-    strace = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={call}", "-e", f"inject={call}:delay_{moment}=2s"]
+    strace = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={call}", "-e", f"inject={call}:delay_{moment}=5s"]
     if call == "openat":
         strace[1:1] = ["-P", "/srv/theirs"]
-    stopped = "grep -l '^State:.*tracing stop' $(grep -ls '^agentd-apply$' /proc/[0-9]*/comm | sed 's/comm$/status/')"
-
-    def waits():
-        """At the call, not only on the way there."""
-        return all(box.run(stopped, check=False).stdout for _ in range(10))
+    # At the call, not only on the way there.
+    waits = ("status=$(grep -ls '^agentd-apply$' /proc/[0-9]*/comm | sed 's/comm$/status/'); test -n \"$status\" || exit 1; "
+             "for i in $(seq 20); do grep -qs '^State:.*tracing stop' $status || exit 1; sleep 0.01; done")
 
     with background(box, [*strace, "/usr/sbin/agentd", "--once"]) as once:
-        wait_until(waits, 10, "the call")
+        wait_until(lambda: box.run(waits, check=False).returncode == 0, 30, "the call")
         box.run(f"cd /srv/theirs && {deed}")
-        once.process.wait(20)
+        once.process.wait(50)
     assert box.stat("/srv/canary").st_uid == 0
 
 

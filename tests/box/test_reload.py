@@ -161,15 +161,18 @@ def test_edits_of_one_file_are_looked_at_together(box):
 
 
 def test_what_a_run_was_still_at_is_part_of_the_next_one(box):
-    box.role("slow", role_of("trouble", {"slow": {"do": "slow", "index": 3000, "timeout": "50s"}}) +
-             a_file("/srv/after", requires='["trouble:slow"]') + a_file("/srv/later", requires='["file:/srv/after"]'))
+    slow = role_of("trouble", {"slow": {"do": "stay", "path": "/srv/wait", "timeout": "2min"}})
+    box.write("/srv/wait", "")
+    box.role("slow", slow + a_file("/srv/after", requires='["trouble:slow"]') +
+             a_file("/srv/later", requires='["file:/srv/after"]'))
     start(box, module_dir=True)
-    wait_status(box, lambda s: s["runs"] and s["runs"][0]["progress"]["running"])
+    wait_status(box, lambda s: s["runs"] and s["runs"][0]["progress"]["running"], timeout=30)
     n = last_event(box)
     # It is yet to come, and declared otherwise now: the run at boot is given up.
-    box.role("slow", role_of("trouble", {"slow": {"do": "slow", "index": 3000, "timeout": "50s"}}) +
-             a_file("/srv/after", "other", requires='["trouble:slow"]') +
+    box.role("slow", slow + a_file("/srv/after", "other", requires='["trouble:slow"]') +
              a_file("/srv/later", requires='["file:/srv/after"]'))
+    wait_event(box, "roles-loaded", after=n, timeout=30)
+    box.run("rm /srv/wait")
     interrupted = wait_event(box, "run-interrupted", after=n, timeout=30)
     assert "other roles are in force now" in interrupted["message"]
     wait_event(box, "state-changed", after=n, state="file:/srv/later", timeout=30)

@@ -120,6 +120,18 @@ def test_variables_that_are_wrong_are_shown_with_their_place(box):
     assert done.returncode == 2 and "--var 'mode' is not NAME=VALUE" in done.stderr
 
 
+def test_a_variable_that_nobody_reads_is_said_to_who_asked(box):
+    site(box)
+    text = "--var prot: no role reads it; did you mean 'port'?"
+    for verb in ("plan", "apply"):
+        done = box.agentctl(verb, "--var", "prot=81")
+        assert done.returncode == 0 and done.stderr == f"warning: {text}\n", done
+    assert box.agentctl("plan", "--var", "port=81").stderr == ""
+    answer = box.api("POST", "/v1/runs", {"mode": "plan", "vars": ["prot=81"]})
+    assert answer.status == 202 and answer.body["warnings"] == [text]
+    assert box.api("POST", "/v1/runs", {"mode": "plan"}).body["warnings"] == []
+
+
 def test_names_are_shown_and_values_never(box):
     site(box, SITE.replace('port = "80"', 'port = "80"\npassword = "none"') +
          '[file."/srv/secret"]\ncontent = "{{vars.password}}"\nsensitive = true\n')
@@ -135,20 +147,22 @@ def test_names_are_shown_and_values_never(box):
     assert not any("hunter2" in entry.get("MESSAGE", "") for entry in box.journal("-u", "agentd"))
 
 
-SLOW = SITE + role_of("trouble", {"slow": {"do": "slow", "index": 3000, "timeout": "50s"}}) + \
+# It waits as long as there is /srv/wait.
+SLOW = SITE + role_of("trouble", {"slow": {"do": "stay", "path": "/srv/wait", "timeout": "2min"}}) + \
     '[file."/srv/after"]\ncontent = "{{vars.port}}\\n"\nrequires = ["trouble:slow"]\n'
 
 
 @pytest.mark.parametrize("verb", ["apply", "plan"])
 def test_other_roles_in_the_middle_stop_an_apply_and_let_a_plan_go_on(box, verb):
     site(box, SLOW, module_dir=True)
-    box.run("rm -rf /run/trouble/slow")
+    box.write("/srv/wait", "")
     answer = box.api("POST", "/v1/runs", {"mode": verb, "vars": ["port=81"]})
     run = answer.body["run"]
     wait_status(box, lambda s: any(r["run"] == run and r["progress"]["running"] for r in s["runs"]), timeout=30)
     box.role("more", '[file."/srv/more"]\ncontent = "x"\n')
     daemon.reload(box)
-    wait_status(box, lambda s: not any(r["run"] == run for r in s["runs"]), timeout=40)
+    box.run("rm /srv/wait")
+    wait_status(box, lambda s: not any(r["run"] == run for r in s["runs"]), timeout=30)
     error = daemon.get(box, f"/v1/runs/{run}")["error"]
     if verb == "apply":
         assert error == "other roles are in force now than those it was asked for"
@@ -160,12 +174,13 @@ def test_other_roles_in_the_middle_stop_an_apply_and_let_a_plan_go_on(box, verb)
 
 def test_such_a_run_can_be_stopped_and_their_number_is_limited(box):
     site(box, SLOW, module_dir=True)
-    box.run("rm -rf /run/trouble/slow")
+    box.write("/srv/wait", "")
     runs = [box.api("POST", "/v1/runs", {"vars": [f"port={i}"]}) for i in range(5)]
     assert [answer.status for answer in runs] == [202, 202, 202, 202, 429]
     assert "4 runs with variables of their own" in runs[4].body["detail"]
     for answer in runs[:4]:
         assert box.api("DELETE", f"/v1/runs/{answer.body['run']}").status in (200, 202)
+    box.run("rm /srv/wait")
     wait_idle(box, timeout=40)
     assert box.read("/srv/after") == "80\n"
     assert box.api("POST", "/v1/runs", {"mode": "plan", "vars": ["port=9"]}).status == 202

@@ -32,7 +32,10 @@ def rest(box):
     wait_idle(box, 30)
     said = -1
     while said != (said := len(lines(box))):
-        daemon.get(box, "/v1/facts")  # takes a while
+        # Its answers come after whatever it had to say before, and a second one after what agentd has asked it then.
+        for _ in range(2):
+            box.run("busctl call org.freedesktop.systemd1 /org/freedesktop/systemd1 org.freedesktop.DBus.Peer Ping")
+            daemon.get(box, "/v1/facts")  # takes a while
         wait_idle(box, 30)
 
 
@@ -104,6 +107,8 @@ def test_what_systemd_restarts_itself_is_left_to_it(box):
     prepare(box, {"a": {"units": ["a.service"], "running": True}},
             text="[Service]\nExecStart=/bin/sleep infinity\nRestart=always\nRestartSec=1s\n")
     looks(box, "systemctl kill -s KILL a", says=": active")
+    wait_until(lambda: daemon.prop(box, "NRestarts", "a.service") == "1", 30, "systemd restarts it")
+    wait_until(lambda: daemon.prop(box, "ActiveState", "a.service") == "active", 30, "and it is up")
     rest(box)
     assert daemon.prop(box, "NRestarts", "a.service") == "1"
     assert len(events(box, kind="state-changed")) == 1
@@ -127,7 +132,7 @@ def test_other_names_of_a_unit_and_templates(box):
     prepare(box, {"alias": {"units": ["alias.service"]}, "a": {"units": ["a.service"]}, "all": {"units": ["i@.service"]},
                   "one": {"units": ["i@x-1.service"]}})
     assert looks(box, "systemctl start a", "alias", ": active")
-    assert lines(box, "a")[-1] == "a: active"
+    wait_until(lambda: lines(box, "a")[-1] == "a: active", 30, "so is the other name")
     n = len(lines(box, "one"))
     looks(box, "systemctl start i@x-2", "all")
     assert len(lines(box, "one")) == n
@@ -167,6 +172,7 @@ def test_systemd_executes_itself_anew(host):
     looks(host, "systemctl stop a", says="inactive")
 
 
+@pytest.mark.timeout(300)
 def test_two_hundred_units_of_which_fifty_change(box):
     names = [f"u{i}" for i in range(200)]
     prepare(box, {name: {"units": [f"{name}.service"]} for name in names}, units=names)
@@ -187,16 +193,17 @@ def test_a_unit_that_dies_at_once_is_a_fight(box):
     prepare(box, {"a": {"units": ["a.service"], "running": True}}, idle=False,
             text="[Unit]\nStartLimitIntervalSec=0\n[Service]\nExecStart=/bin/sleep 0.3\n")
     fight = wait_event(box, "fight-begun", timeout=60, state="watched:a")
-    n = len(events(box, kind="state-changed"))
-    assert fight["data"]["repaired"] == 5 and n <= 6
+    n = len([e for e in events(box, kind="state-changed") if e["event"] < fight["event"]])
+    assert fight["data"]["repaired"] == 5 and n <= 5
     assert fight["data"]["pause_usec"] == 1000000
 
 
+@pytest.mark.timeout(300)
 def test_a_unit_that_cannot_be_started_is_not_tried_without_end(box):
     prepare(box, {"a": {"units": ["a.service"], "running": True}}, idle=False,
             text="[Unit]\nStartLimitIntervalSec=0\n[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/false\n")
     wait_event(box, "state-failed", timeout=30, state="watched:a")
-    box.run("for i in $(seq 200); do systemctl start a; systemctl reset-failed a; done", check=False, timeout=60)
+    box.run("for i in $(seq 200); do systemctl start a; systemctl reset-failed a; done", check=False, timeout=200)
     assert len(lines(box, "a")) < 60
     assert events(box, kind="fight-begun") == []
 
@@ -223,13 +230,13 @@ def test_what_cannot_be_watched_is_told(box):
     looks(box, "systemctl start a", says=": active")
     n = last_event(box)
     box.role("test", role_of("watched", {"a": {"units": ["a.service"], "signals": ["type='nonsense'"]}}))
-    wait_event(box, "roles-loaded", after=n)
+    wait_event(box, "roles-loaded", after=n, timeout=30)
     daemon.wait_status(box, lambda s: "the match rule \"type='nonsense'\" was refused" in "".join(s["watches"]["errors"]), 30)
     looks(box, "systemctl stop a", says="inactive")
     n = last_event(box)
     many = [f"type='signal',interface='org.example.I{i}'" for i in range(66)]
     box.role("test", role_of("watched", {"a": {"units": ["a.service"], "signals": many}}))
-    wait_event(box, "roles-loaded", after=n)
+    wait_event(box, "roles-loaded", after=n, timeout=30)
     daemon.wait_status(box, lambda s: s["watches"]["errors"] == ["2 signals on the bus are not watched, as 64 are the most"], 30)
     looks(box, "systemctl start a", says=": active")
 
@@ -257,11 +264,11 @@ def test_without_units_there_is_no_connection(host):
     assert len(connections(host)) == 1
     n = last_event(host)
     host.role("test", '[file."/etc/motd"]\ncontent = "hello\\n"\n')
-    wait_event(host, "roles-loaded", after=n)
+    wait_event(host, "roles-loaded", after=n, timeout=30)
     wait_until(lambda: connections(host) == [], 30, "it is closed")
     n = last_event(host)
     host.role("test", role_of("watched", {"a": {"units": ["a.service"]}}))
-    wait_event(host, "roles-loaded", after=n)
+    wait_event(host, "roles-loaded", after=n, timeout=30)
     rest(host)
     assert len(connections(host)) == 1
     looks(host, "systemctl start a", says=": active")
@@ -272,12 +279,13 @@ def test_a_reload_of_the_roles_loses_nothing(host):
     n = last_event(host)
     host.write(f"{UNITS}/b.service", SLEEPS)
     host.role("test", role_of("watched", {"b": {"units": ["b.service"]}, "a": {"units": ["a.service"]}}))
-    wait_event(host, "roles-loaded", after=n)
+    wait_event(host, "roles-loaded", after=n, timeout=30)
     looks(host, "systemctl stop a", says="inactive")
     looks(host, "systemctl start b", "b", ": active")
     assert status(host)["watches"]["units"] == 2
 
 
+@pytest.mark.timeout(180)
 def test_at_rest_nothing_wakes_the_engine(host):
     """Others may have something to say at any time, so it is enough that five seconds go by once."""
     seen, since = None, time.monotonic()
@@ -289,4 +297,4 @@ def test_at_rest_nothing_wakes_the_engine(host):
             seen, since = text, time.monotonic()
         return time.monotonic() > since + 5
 
-    wait_until(is_quiet, 40, "nothing goes on")
+    wait_until(is_quiet, 100, "nothing goes on")

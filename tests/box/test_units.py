@@ -259,7 +259,7 @@ def test_what_the_engine_leaves_behind_is_killed(box):
     daemon.start(box)
     procs = f"/sys/fs/cgroup{daemon.prop(box, 'ControlGroup')}/cgroup.procs"
     box.run(f"sh -c \"trap '' TERM; echo \\$\\$ >{procs}; exec sleep 1000\" >/dev/null 2>&1 </dev/null &")
-    wait_until(lambda: box.run("pgrep -x sleep", check=False).stdout, 5, "it is there")
+    wait_until(lambda: box.run("pgrep -x sleep", check=False).stdout, 30, "it is there")
     daemon.stop(box)
     assert is_active(box, "agentd.service") == "inactive"
     assert box.run("pgrep -x sleep", check=False).stdout == ""

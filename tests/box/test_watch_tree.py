@@ -36,9 +36,12 @@ def host(box):
 
 
 def files(box):
-    return box.run("cd /srv/app && find . | sort").stdout.split()
+    """Whatever is there at the moment."""
+    return box.run("cd /srv/app && find . | sort", check=False).stdout.split()
 
 
+# Of what the deeds below change.
+ATTRIBUTES = "cd /srv/app/a/b && stat --printf '%a ' . && stat --printf '%u ' c/file && cat c/file"
 WHOLE = [".", "./a", "./a/b", "./a/b/c", "./a/b/c/file", "./a/other", "./top"]
 
 
@@ -55,10 +58,11 @@ WHOLE = [".", "./a", "./a/b", "./a/b/c", "./a/b/c/file", "./a/other", "./top"]
 ])
 def test_drift_anywhere_in_a_tree_is_repaired(host, deed):
     n = last_event(host)
-    host.run(deed)
+    # Of more than one step a later one may fail, since agentd has been faster, and what it leaves takes one more run.
+    host.run(deed, check=False)
     wait_event(host, "state-changed", after=n, state="archive:/srv/app", timeout=30)
-    wait_idle(host)
-    assert files(host) == WHOLE and host.read("/srv/app/a/b/c/file") == "text\n"
+    wait_until(lambda: files(host) == WHOLE and host.run(ATTRIBUTES, check=False).stdout == "755 0 text\n", 30,
+               "all is right again")
 
 
 def test_it_goes_on_being_watched_when_it_was_replaced(host):
@@ -163,11 +167,11 @@ def watched(box):
 def test_nothing_below_an_excluded_directory_is_watched(tree):
     is_right = lambda: tree.read(f"{TOP}/a3/b/c/file") == "text\n" and not tree.exists(f"{TOP}/extra")
     healed(tree, f"echo drifted >{TOP}/a3/b/c/file", is_right)
-    n = watched(tree)
+    n = watched(tree)  # or a few less, if those of what was made just now are still to come
     tree.run(f"cd {TOP}/a0/cache/deep && for i in $(seq 100); do mkdir -p d$i/more && echo $i >d$i/more/f; done")
     # What comes after it is seen, so it would have been as well.
     healed(tree, f"mkdir {TOP}/extra; echo drifted >{TOP}/a3/b/c/file", is_right)
-    wait_until(lambda: watched(tree) == n, 30, f"{n} watches")
+    wait_until(lambda: watched(tree) < n + 50, 30, f"{n} watches, and not those of 200 directories more")
     assert tree.exists(f"{TOP}/a0/cache/deep/d9/more/f")
 
 
@@ -177,7 +181,7 @@ def test_what_is_mounted_in_a_tree_is_not_looked_at(tree):
     tree.run(f"echo more >{TOP}/a1/b/own/deep/f")
     healed(tree, f"touch {TOP}/a2/extra", lambda: not tree.exists(f"{TOP}/a2/extra"))
     assert tree.read(f"{TOP}/a1/b/own/deep/f") == "more\n"
-    tree.run(f"umount {TOP}/a1/b")
+    tree.run(f"umount --lazy {TOP}/a1/b")  # who looks at it may have it open
     healed(tree, f"echo drifted >{TOP}/a1/b/c/file", lambda: tree.read(f"{TOP}/a1/b/c/file") == "text\n")
 
 

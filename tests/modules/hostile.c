@@ -405,6 +405,9 @@ static int try_loop_add(const Attempt *a) {
         if (fd < 0)
                 return -errno;
         n = ioctl(fd, LOOP_CTL_ADD, 77);
+        /* The machine has one of each number: another box may be at it just now. */
+        if (n < 0 && errno == EEXIST)
+                return 0;
         if (n >= 0)
                 (void) ioctl(fd, LOOP_CTL_REMOVE, 77);
         return result(n);
