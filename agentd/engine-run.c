@@ -749,7 +749,7 @@ bool engine_run_will_come_to(const Engine *engine, uint32_t state) {
                                   : run->before               ? run->before[state]
                                                               : NO_STATE;
 
-                n += !run->heal;
+                n += !run->heal && !only_waits(run);
                 if (run->mode != RUN_APPLY || theirs == NO_STATE)
                         continue;
                 if (run->run ? run_waits(run->run, theirs)
