@@ -289,7 +289,7 @@ static int choose(Heal *heal, uint8_t *selected, HealCause cause) {
         int r, n = 0;
 
         r = select_dependents(engine->image, selected);
-        /* If what it requires is not right, it is not to be there; who repairs that looks at what depends on it. */
+        /* If what it requires is not right, it is not to be there before that is. */
         if (r >= 0 && cause == HEAL_DRIFT &&
                 status->counts[RESULT_FAILED] + status->counts[RESULT_BLOCKED] > 0)
                 r = select_blocked(engine->image, status, selected, &blocked);
@@ -298,8 +298,8 @@ static int choose(Heal *heal, uint8_t *selected, HealCause cause) {
         for (uint32_t i = 0; i < image_n_states(engine->image); i++) {
                 if (!selected[i])
                         continue;
-                selected[i] = !is_passed_over(heal, i) && !(blocked && blocked[i]);
-                if (selected[i] && engine_run_will_come_to(engine, i)) {
+                selected[i] = !is_passed_over(heal, i);
+                if (selected[i] && ((blocked && blocked[i]) || engine_run_will_come_to(engine, i))) {
                         selected[i] = 0;
                         add_pending(heal, i, cause);
                 }
