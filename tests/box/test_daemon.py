@@ -538,7 +538,9 @@ def test_after_an_upgrade_it_becomes_the_new_program_without_losing_a_client(box
     box.run("cp /usr/sbin/agentd /usr/sbin/agentd.new && mv /usr/sbin/agentd.new /usr/sbin/agentd")
     # The socket is there all the time: every request is answered by one or the other.
     wait_status(box, lambda s: s["started"] != before)
-    assert daemon.main_pid(box) == pid and daemon.prop(box, "ActiveState") == "active"
+    # While the roles are loaded it is "reloading".
+    daemon.wait_until(lambda: daemon.prop(box, "ActiveState") == "active", PATIENCE, "it is ready")
+    assert daemon.main_pid(box) == pid
     assert daemon.prop(box, "NRestarts") == "0"
     wait_idle(box)
     box.write("/etc/motd", "drifted\n")
