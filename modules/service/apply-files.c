@@ -244,16 +244,30 @@ static void change_files(Apply *a, UnitFilesMethod method, bool unmask) {
         free(names);
 }
 
+static bool has_unknown_dropins(Apply *a, UnitFiles *files, const char *unit, uint64_t read_usec) {
+        char **known;
+        bool any;
+
+        if (units_get_dropins(a->units, unit, &known) < 0)
+                return true;
+        any = look_at_age_of_dropins(files, unit, known) > read_usec;
+        units_names_free(known);
+        return any;
+}
+
 /* Whether somebody has changed the files of a unit since systemd has read all of them. */
 static bool is_stale(Apply *a, UnitFiles *files, const char *unit, uint64_t read_usec) {
+        bool old = look_at_age_of_dropins(files, unit, NULL) <= read_usec;
         UnitDetails details;
 
-        /* systemd does not see a new directory of drop-ins, and says that there is no need to read anything. */
-        if (look_at_age_of_dropins(files, unit) > read_usec)
-                return true;
+        if (old && look_at_age(files, unit) <= read_usec)
+                return false;
         /* What it had not loaded, it has read since. */
-        return look_at_age(files, unit) > read_usec && units_get_details(a->units, unit, &details) >= 0 &&
-               details.needs_reload;
+        if (units_get_details(a->units, unit, &details) >= 0 && details.needs_reload)
+                return true;
+        /* systemd does not see a new directory of drop-ins, and says that there is no need to read anything. What generators write each
+         * time that it reads is new as well, but systemd knows that. */
+        return !old && has_unknown_dropins(a, files, unit, read_usec);
 }
 
 /* Somebody has changed files of units that are about to be started or restarted, and told systemd nothing. */

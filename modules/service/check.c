@@ -63,7 +63,43 @@ uint64_t look_at_age(UnitFiles *files, const char *name) {
         return unit->path ? newest(unit_files_root(files), unit->path, false) : 0;
 }
 
-static uint64_t age_of_dropins(UnitFiles *files, const char *name) {
+static bool is_among(int root_fd, char *const *paths, const struct stat *st) {
+        for (; paths && *paths; paths++) {
+                CLOSED int fd = unit_root_open(root_fd, *paths, O_PATH);
+                struct stat other;
+
+                if (fd >= 0 && fstat(fd, &other) >= 0 && other.st_dev == st->st_dev &&
+                        other.st_ino == st->st_ino)
+                        return true;
+        }
+        return false;
+}
+
+static uint64_t newest_dropin(int root_fd, const char *path, char *const *known) {
+        CLOSED int fd = unit_root_open(root_fd, path, O_RDONLY | O_DIRECTORY);
+        uint64_t usec = 0;
+        DIR *d;
+
+        if (fd < 0)
+                return 0;
+        d = fdopendir(fd);
+        if (!d)
+                return UINT64_MAX;
+        fd = -1;
+        for (const struct dirent *entry; (entry = readdir(d));) {
+                const char *suffix = strrchr(entry->d_name, '.');
+                struct stat st;
+
+                if (*entry->d_name != '.' && suffix && strcmp(suffix, ".conf") == 0 &&
+                        fstatat(dirfd(d), entry->d_name, &st, 0) >= 0 && mtime_usec(&st) > usec &&
+                        !is_among(root_fd, known, &st))
+                        usec = mtime_usec(&st);
+        }
+        (void) closedir(d);
+        return usec;
+}
+
+static uint64_t age_of_dropins(UnitFiles *files, const char *name, char *const *known) {
         const UnitPaths *paths = unit_files_paths(files);
         char path[PATH_MAX];
         uint64_t usec = 0;
@@ -72,26 +108,27 @@ static uint64_t age_of_dropins(UnitFiles *files, const char *name) {
                 uint64_t other;
 
                 (void) snprintf(path, sizeof(path), "%s/%s.d", paths->list[i].path, name);
-                other = newest(unit_files_root(files), path, true);
+                other = known ? newest_dropin(unit_files_root(files), path, known)
+                              : newest(unit_files_root(files), path, true);
                 usec = other > usec ? other : usec;
         }
         return usec;
 }
 
-uint64_t look_at_age_of_dropins(UnitFiles *files, const char *name) {
+uint64_t look_at_age_of_dropins(UnitFiles *files, const char *name, char *const *known) {
         const char *suffix = strrchr(name, '.');
         char other[UNIT_NAME_SIZE];
-        uint64_t usec, age = age_of_dropins(files, name);
+        uint64_t usec, age = age_of_dropins(files, name, known);
 
         /* Those of its template, of all of its kind, and of all whose names begin likewise: a-b-c, a-b-, a-. */
-        if (unit_name_template(name, other) >= 0 && (usec = age_of_dropins(files, other)) > age)
+        if (unit_name_template(name, other) >= 0 && (usec = age_of_dropins(files, other, known)) > age)
                 age = usec;
-        if ((usec = age_of_dropins(files, suffix + 1)) > age)
+        if ((usec = age_of_dropins(files, suffix + 1, known)) > age)
                 age = usec;
         for (const char *p = suffix; p > name && !strchr(name, '@'); p--)
                 if (p[-1] == '-' && p < suffix) {
                         (void) snprintf(other, sizeof(other), "%.*s%s", (int) (p - name), name, suffix);
-                        if ((usec = age_of_dropins(files, other)) > age)
+                        if ((usec = age_of_dropins(files, other, known)) > age)
                                 age = usec;
                 }
         return age;

@@ -12,9 +12,9 @@
 int look_at_enablement(UnitFiles *files, const Service *service, UnitFileState *ret, Wish *ret_wish);
 
 /* When its unit file, or its drop-ins were last changed, CLOCK_REALTIME in microseconds; 0: there is none; UINT64_MAX: that cannot be
- * told. */
+ * told. known: of drop-ins only files are of interest, and not these (paths, ended by NULL); NULL: all, and their directories. */
 uint64_t look_at_age(UnitFiles *files, const char *name);
-uint64_t look_at_age_of_dropins(UnitFiles *files, const char *name);
+uint64_t look_at_age_of_dropins(UnitFiles *files, const char *name, char *const *known);
 
 /*
  * Whether a unit that is not there may be made by a generator of systemd, from what has changed since systemd has last read its units

@@ -205,7 +205,7 @@ int units_get_details(Units *units, const char *name, UnitDetails *ret) {
         return r < 0 ? r : 0;
 }
 
-static void strv_free(char **list) {
+void units_names_free(char **list) {
         for (char **p = list; p && *p; p++)
                 free(*p);
         free(list);
@@ -237,7 +237,7 @@ static int find_culprit_among(Units *units, char **names, UnitStatus *ret) {
         return r < 0 ? r : found < n;
 }
 
-/* The units that one names. Return: 0, and a list to be freed by strv_free(); -errno. */
+/* The units that one names, or paths. Return: 0, and a list to be freed by units_names_free(); -errno. */
 static int get_names(Units *units, const char *name, const char *property, char ***ret) {
         char *path;
         int r;
@@ -251,6 +251,16 @@ static int get_names(Units *units, const char *name, const char *property, char 
                         units->bus, SYSTEMD, path, "org.freedesktop.systemd1.Unit", property, NULL, ret);
         free(path);
         return r < 0 ? r : 0;
+}
+
+int units_get_dropins(Units *units, const char *name, char ***ret) {
+        int r;
+
+        *ret = NULL;
+        r = get_names(units, name, "DropInPaths", ret);
+        if (r >= 0 && !*ret)
+                *ret = calloc(1, sizeof(**ret));
+        return r < 0 ? r : *ret ? 0 : -ENOMEM;
 }
 
 int units_find_culprit(Units *units, const char *name, UnitStatus *ret) {
@@ -270,7 +280,7 @@ int units_find_culprit(Units *units, const char *name, UnitStatus *ret) {
                         *ret = status;
                         found = 1;
                 }
-                strv_free(names);
+                units_names_free(names);
         }
         return r < 0 ? r : found;
 }
@@ -285,10 +295,10 @@ int units_find_socket_user(Units *units, const char *socket, UnitStatus *ret) {
         if (r >= 0 && names && names[0])
                 r = units_list(units, (const char *const *) names, 1, ret);
         if (r < 0 || !names || !names[0]) {
-                strv_free(names);
+                units_names_free(names);
                 return r;
         }
-        strv_free(names);
+        units_names_free(names);
         if (ret->active == UNIT_INACTIVE || ret->active == UNIT_FAILED ||
                 strcmp(ret->sub, "auto-restart") == 0)
                 return 0;
@@ -300,7 +310,7 @@ int units_find_socket_user(Units *units, const char *socket, UnitStatus *ret) {
                         return r;
                 for (char **p = names; p && *p; p++)
                         along = along || strcmp(*p, ret->id) == 0;
-                strv_free(names);
+                units_names_free(names);
                 if (along)
                         return 0;
         }

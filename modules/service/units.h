@@ -94,6 +94,10 @@ typedef struct UnitDetails {
 /* Return: 0; -ENOENT: it is not loaded; -errno. */
 int units_get_details(Units *units, const char *name, UnitDetails *ret);
 
+/* The drop-ins that systemd has read for a unit. Return: 0, and a list to be freed, ended by NULL; -errno. */
+int units_get_dropins(Units *units, const char *name, char ***ret);
+void units_names_free(char **list);
+
 /* Of what a unit requires (Requires=, Requisite=, BindsTo=), the one that failed, or else one that is not active. Return: 1; 0: there is
  * none; -errno. */
 int units_find_culprit(Units *units, const char *name, UnitStatus *ret);

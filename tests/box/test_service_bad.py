@@ -13,6 +13,11 @@ def show(box, name, what):
     return box.run(["systemctl", "show", "-P", what, name]).stdout.strip()
 
 
+def manager(box, what):
+    return box.run(["busctl", "get-property", "org.freedesktop.systemd1", "/org/freedesktop/systemd1",
+                    "org.freedesktop.systemd1.Manager", what]).stdout.strip()
+
+
 # ---- Units that are in between ----------------------------------------------------------------------------------
 
 
@@ -163,6 +168,29 @@ def test_a_mount_that_was_added_to_fstab_is_known(box):
     assert once(box, text).summary["ok"] == 2
     # What has nothing to do with that is not there, as before.
     assert one(box, "[service.\"srv-other.mount\"]\nrunning = true\n")["error"] == "there is no unit 'srv-other.mount'"
+
+
+def test_what_generators_write_each_time_is_no_reason_to_read_units_anew(box):
+    box.write("/etc/systemd/system-generators/drops",
+              "#!/bin/sh\nmkdir -p $1/app.service.d /run/systemd/system/service.d\n"
+              "echo '[Unit]\nDescription=one' >$1/app.service.d/one.conf\n"
+              "echo '[Unit]\nDocumentation=man:all(1)' >/run/systemd/system/service.d/all.conf\n", 0o755)
+    for name in ("app.service", "other.service"):
+        unit(box, name)
+    box.run("systemctl daemon-reload; systemctl daemon-reload; systemctl start app")
+    assert show(box, "app", "Description") == "one"
+    read = manager(box, "UnitsLoadTimestamp")
+    for wish in ("false", "true"):
+        done = once(box, f"[service.app]\nrunning = {wish}\n[service.other]\nrunning = {wish}\n")
+        assert done.summary["failed"] == 0, errors(done)
+    assert active(box, "app") == active(box, "other") == "active"
+    assert manager(box, "UnitsLoadTimestamp") == read
+    # But systemd does not know of this one.
+    unit(box, "other.service.d/new.conf", "[Unit]\nDescription=new\n")
+    assert one(box, "[service.other]\nrunning = false\n")["result"] == "changed"
+    assert one(box, "[service.other]\nrunning = true\n")["result"] == "changed"
+    assert show(box, "other", "Description") == "new"
+    assert manager(box, "UnitsLoadTimestamp") != read
 
 
 def test_a_socket_whose_service_runs_is_left_as_it_is(box):
