@@ -285,11 +285,31 @@ int units_find_culprit(Units *units, const char *name, UnitStatus *ret) {
         return r < 0 ? r : found;
 }
 
+/* Whether a socket has Accept=yes. Return: 1; 0; -errno. */
+static int accepts(Units *units, const char *socket) {
+        int r, value;
+        char *path;
+
+        r = sd_bus_path_encode(MANAGER "/unit", socket, &path);
+        if (r < 0)
+                return r;
+        r = units_connect(units);
+        if (r >= 0)
+                r = sd_bus_get_property_trivial(units->bus, SYSTEMD, path, "org.freedesktop.systemd1.Socket",
+                        "Accept", NULL, 'b', &value);
+        free(path);
+        return r < 0 ? r : value;
+}
+
 int units_find_socket_user(Units *units, const char *socket, UnitStatus *ret) {
         static const char *const names_of[] = { "RequiredBy", "BoundBy", "ConsistsOf" };
         char **names = NULL;
         int r;
 
+        /* With Accept= there is one for each connection, and they are in nobody's way. */
+        r = accepts(units, socket);
+        if (r != 0)
+                return r < 0 ? r : 0;
         r = get_names(units, socket, "Triggers", &names);
         /* There is at most one. */
         if (r >= 0 && names && names[0])

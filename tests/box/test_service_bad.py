@@ -210,6 +210,26 @@ def test_a_socket_whose_service_runs_is_left_as_it_is(box):
     assert "/run/app.4" in show(box, "app.socket", "Listen") and active(box, "app") == "active"
 
 
+def test_a_socket_with_a_service_for_each_connection_is_restarted(box):
+    """Those that run are in nobody's way."""
+    box.write("/usr/local/bin/connect", "import socket, time\ns = socket.socket(socket.AF_UNIX)\ns.connect('/run/app.1')\ntime.sleep(3600)\n")
+    unit(box, "app.socket", "[Socket]\nListenStream=/run/app.1\nAccept=yes\n")
+    unit(box, "app@.service", "[Service]\nExecStart=/bin/sleep infinity\nStandardInput=socket\n")
+    reload(box)
+    text = ("[file.\"/etc/app.conf\"]\ncontent = \"%d\"\n"
+            "[service.\"app.socket\"]\nrunning = true\nrestart_on = [\"file:/etc/app.conf\"]\n")
+    assert once(box, text % 1).summary["failed"] == 0
+    box.run("systemd-run --unit=client python3 /usr/local/bin/connect")
+    wait_until(lambda: show(box, "app.socket", "NAccepted") == "1", 30, "the connection is accepted")
+    instance = show(box, "app.socket", "Triggers")
+    wait_until(lambda: active(box, instance) == "active", 30, "its service runs")
+    first = show(box, "app.socket", "InvocationID")
+    done = once(box, text % 2)
+    assert done.summary["changed"] == 2, errors(done)
+    assert show(box, "app.socket", "InvocationID") != first
+    assert active(box, "app.socket") == active(box, instance) == "active"
+
+
 # ---- The end of the host ----------------------------------------------------------------------------------------
 
 
