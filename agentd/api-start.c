@@ -212,13 +212,27 @@ static int read_wanted(HttpRequest *request, Wanted *ret) {
 
 /* ---- Starting one ----------------------------------------------------------------------------------------------- */
 
-static void start(Api *api, HttpRequest *request, Wanted *wanted) {
+/* What the load with variables of its own has warned of, before all results. */
+static void tell_warnings(HttpStream *stream, const json_t *warnings) {
+        json_t *line;
+
+        if (json_array_size(warnings) == 0)
+                return;
+        line = json_pack("{s:O}", "warnings", (json_t *) warnings);
+        if (line)
+                http_stream_push(stream, line);
+        json_decref(line);
+}
+
+/* warnings: an array, or NULL for none. */
+static void start(Api *api, HttpRequest *request, Wanted *wanted, const json_t *warnings) {
         static const HttpStreamHandlers handlers = { .on_gone = on_gone };
         RunFollower follower = { .on_line = on_line, .on_end = on_end, .progress = wanted->progress };
         EngineRun *started = NULL;
         Follow *follow = NULL;
         char location[64];
         size_t bad = 0;
+        json_t *json;
         int r;
 
         if (wanted->follow) {
@@ -242,14 +256,19 @@ static void start(Api *api, HttpRequest *request, Wanted *wanted) {
         if (!follow) {
                 (void) snprintf(location, sizeof(location), "/v1/runs/%" JSON_INTEGER_FORMAT,
                         (json_int_t) engine_run_id(started));
-                http_answer_created(
-                        request, 202, location, api_with_progress(engine_run_to_json(started, true)));
+                json = api_with_progress(engine_run_to_json(started, true));
+                if (json)
+                        (void) json_object_set_new(json, "warnings",
+                                warnings ? json_incref((json_t *) warnings) : json_array());
+                http_answer_created(request, 202, location, json);
                 return;
         }
         /* Nothing is told before this returns, so the stream is there when it is needed. */
         follow->stream = http_answer_stream(request, &handlers, follow);
         if (!follow->stream)
                 follow_stop(&follow->client);
+        else
+                tell_warnings(follow->stream, warnings);
 }
 
 /* ---- What has to come first ------------------------------------------------------------------------------------- */
@@ -282,7 +301,7 @@ static HttpRequest *pending_over(Pending *pending) {
 }
 
 /* The roles with the variables of the request; NULL: there is an error. */
-static void on_image(void *userdata, Image *image, const json_t *diagnostics) {
+static void on_image(void *userdata, Image *image, const json_t *diagnostics, const json_t *warnings) {
         Api *api = ((Pending *) userdata)->client.api;
         HttpRequest *request = pending_over(userdata);
         size_t n = json_array_size(diagnostics);
@@ -292,7 +311,7 @@ static void on_image(void *userdata, Image *image, const json_t *diagnostics) {
                 return;
         if (image && read_wanted(request, &wanted) >= 0) {
                 wanted.run.image = image;
-                start(api, request, &wanted);
+                start(api, request, &wanted, warnings);
         } else if (!image && n > 0)
                 http_answer_problem_with(request, 422, "invalid-roles", "diagnostics",
                         json_incref((json_t *) diagnostics),
@@ -310,7 +329,7 @@ static void go_on(Pending *pending, Wanted *wanted) {
 
         if (!wanted->run.vars) {
                 pending_free(pending);
-                start(api, request, wanted);
+                start(api, request, wanted, NULL);
                 return;
         }
         r = engine_load_vars(api->engine, wanted->run.vars, on_image, pending);

@@ -332,13 +332,67 @@ static json_t *watches_to_json(const Image *image, const ImageState *state) {
         return list;
 }
 
+/* The states that it listens to, for something that they make it do. */
+static json_t *listens_to_json(const Image *image, uint32_t state, uint32_t what) {
+        const ImageListener *listeners = image_array(image, listeners, ImageListener);
+        _cleanup_free_ bool *marked = NULL;
+
+        if (image->header->listeners.n == 0)
+                return json_array();
+        marked = calloc(image_n_states(image), sizeof(bool));
+        if (!marked)
+                return NULL;
+        for (uint32_t i = 0; i < image->header->listeners.n; i++)
+                if (listeners[i].state == state && listeners[i].what & what)
+                        marked[listeners[i].to] = true;
+        return marked_to_json(image, marked);
+}
+
+/* What a state that is sensitive has for arguments may be a secret. */
+static json_t *hooks_to_json(const Image *image, uint32_t state) {
+        bool sensitive = image_state(image, state)->flags & IMAGE_STATE_SENSITIVE;
+        json_t *hooks = json_array();
+
+        for (Hook hook = 0; hook < _HOOK_MAX; hook++) {
+                const ImageArray *list = image_hook(image, state, hook);
+                json_t *command = NULL;
+
+                if (!list)
+                        continue;
+                if (!sensitive) {
+                        command = json_array();
+                        for (uint32_t k = 0; k < list->n; k++)
+                                (void) json_array_append_new(
+                                        command, api_text(image_list_text(image, *list, k)));
+                }
+                (void) json_array_append_new(
+                        hooks, json_pack("{s:s, s:o?}", "hook", hook_to_string(hook), "command", command));
+        }
+        return hooks;
+}
+
+/* What few states have. */
+static json_t *extra_to_json(const Image *image, uint32_t state) {
+        const ImageExtra *extra = image_extra(image, state);
+        uint64_t interval = extra ? extra->interval_usec : 0;
+        uint32_t retries = extra ? extra->retries : 0;
+
+        return json_pack("{s:o, s:I, s:o, s:o, s:o, s:o, s:o}", "interval_usec",
+                interval > 0 ? json_integer((json_int_t) interval) : json_null(), "retries",
+                (json_int_t) retries, "retry_delay_usec",
+                retries > 0 ? json_integer((json_int_t) extra->retry_delay_usec) : json_null(), "hooks",
+                hooks_to_json(image, state), "check_on", listens_to_json(image, state, IMAGE_LISTEN_CHECK),
+                "reload_on", listens_to_json(image, state, IMAGE_LISTEN_RELOAD), "restart_on",
+                listens_to_json(image, state, IMAGE_LISTEN_RESTART));
+}
+
 void api_get_state(void *userdata, HttpRequest *request) {
         Api *api = userdata;
         const char *id = http_request_part(request);
         const StatusTable *table = states_in_force(api, request);
         const ImageState *state;
         const Image *image;
-        json_t *json, *more, *history;
+        json_t *json, *extra, *more, *history;
         char buffer[1024];
         uint32_t i;
 
@@ -355,6 +409,7 @@ void api_get_state(void *userdata, HttpRequest *request) {
         state = image_state(image, i);
         history = store_history(engine_store(api->engine), id, API_HISTORY_MAX);
         json = state_to_json(table, i);
+        extra = extra_to_json(image, i);
         more = json_pack("{s:o, s:I, s:I, s:b, s:b, s:b, s:b, s:I, s:o, s:o, s:o, s:o}", "file",
                 api_text(image_text(image, image_array(image, roles, ImageRole)[state->role].path)), "line",
                 (json_int_t) state->line, "column", (json_int_t) state->column, "audit",
@@ -364,10 +419,12 @@ void api_get_state(void *userdata, HttpRequest *request) {
                 (json_int_t) MIN(state->timeout_usec, (uint64_t) INT64_MAX), "requires",
                 requires_to_json(image, i), "required_by", required_by_to_json(image, i), "watches",
                 watches_to_json(image, state), "history", history ?: json_array());
-        if (json_object_update(json, more) < 0) {
+        /* What was done about it stands last. */
+        if (json_object_update(json, extra) < 0 || json_object_update(json, more) < 0) {
                 json_decref(json);
                 json = NULL;
         }
+        json_decref(extra);
         json_decref(more);
         http_answer_json(request, 200, json);
 }

@@ -342,6 +342,9 @@ static int put_properties(sd_bus_message *m, const Command *command, char *detai
                 "Slice", "s", COMMAND_SLICE);
         if (r >= 0)
                 r = sd_bus_message_append(m, "(sv)", "IgnoreSIGPIPE", "b", false);
+        /* A dump would hold what is secret, and be kept. */
+        if (r >= 0 && command->flags & COMMAND_SECRET)
+                r = sd_bus_message_append(m, "(sv)", "LimitCORE", "t", UINT64_C(0));
         if (r < 0)
                 return r;
         json_object_foreach(command->properties, name, value) {

@@ -259,8 +259,8 @@ static const char *diff_label(const Image *image, uint32_t i) {
         return image_state_name(image, i);
 }
 
-void agentd_differs_text(AgentdContext *context, size_t i, const char *attribute, const void *is,
-        size_t is_size, const void *should, size_t should_size) {
+void agentd_differs_file(AgentdContext *context, size_t i, const char *attribute, const char *path,
+        const void *is, size_t is_size, const void *should, size_t should_size) {
         _cleanup_free_ char *diff = NULL;
         char a[128], b[128];
         AgentdValue old, new;
@@ -276,12 +276,17 @@ void agentd_differs_text(AgentdContext *context, size_t i, const char *attribute
         old = string_value(describe_text(a, sizeof(a), is, is_size));
         new = string_value(describe_text(b, sizeof(b), should, should_size));
         if (context->flags & AGENTD_DIFF) {
-                const char *name = diff_label(context->image, context->states[i]);
+                const char *name = path ?: diff_label(context->image, context->states[i]);
 
                 (void) diff_unified(
                         name, name, is, is_size, should ?: "", should_size, DIFF_LIMIT, &diff, &diff_size);
         }
         put_difference(context, i, attribute, &old, &new, diff, diff_size);
+}
+
+void agentd_differs_text(AgentdContext *context, size_t i, const char *attribute, const void *is,
+        size_t is_size, const void *should, size_t should_size) {
+        agentd_differs_file(context, i, attribute, NULL, is, is_size, should, should_size);
 }
 
 void agentd_done(AgentdContext *context, size_t i) {

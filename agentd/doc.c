@@ -159,6 +159,12 @@ static void print_toml(Page *page, const char *prefix, const AgentdParameter *pa
 
 /* ---- Types ----------------------------------------------------------------------------------------------------- */
 
+static int compare_types(const void *a, const void *b) {
+        const TypeEntry *const *x = a, *const *y = b;
+
+        return strcmp((*x)->name, (*y)->name);
+}
+
 static void print_notes(Page *page, const AgentdStateType *type) {
         char text[1024];
 
@@ -196,6 +202,40 @@ static void print_state_settings(Page *page) {
                         page_item(page, name, value, documentation, NULL);
 }
 
+/* The names of the types that have a setting, or NULL: all have it. */
+static const char *types_with(Loader *loader, const char *setting) {
+        const char *text = "";
+        uint32_t n = 0;
+
+        modules_open_all(loader);
+        if (loader->n_types > 0)
+                qsort(loader->types, loader->n_types, sizeof(TypeEntry *), compare_types);
+        for (uint32_t i = 0; i < loader->n_types; i++)
+                if (state_setting_is_for(setting, loader->types[i]->type))
+                        text = arena_printf(&loader->scratch, "%s%s`%s`", text, n++ > 0 ? ", " : "",
+                                loader->types[i]->name);
+        return n < loader->n_types ? text : NULL;
+}
+
+/* Return: false: it is no setting that states have. */
+static bool print_setting(Page *page, Loader *loader, const char *wanted) {
+        const char *name, *value, *documentation, *types;
+        size_t i = 0;
+
+        while ((name = state_setting(i, &value, &documentation)) && !streq(name, wanted))
+                i++;
+        if (!name)
+                return false;
+        types = types_with(loader, name);
+        page_title(page, name, documentation);
+        page_paragraph(page, arena_printf(&loader->scratch, "Value: %s.", value));
+        page_paragraph(page, !types        ? "A setting of every state."
+                             : *types == 0 ? "A setting of states whose type knows how; no type here does."
+                                           : arena_printf(&loader->scratch,
+                                                     "A setting of states of these types: %s.", types));
+        return true;
+}
+
 static void print_type(Page *page, const TypeEntry *entry) {
         const AgentdStateType *type = entry->type;
 
@@ -219,12 +259,6 @@ static void print_type(Page *page, const TypeEntry *entry) {
 }
 
 /* ---- The list -------------------------------------------------------------------------------------------------- */
-
-static int compare_types(const void *a, const void *b) {
-        const TypeEntry *const *x = a, *const *y = b;
-
-        return strcmp((*x)->name, (*y)->name);
-}
 
 static int compare_helpers(const void *a, const void *b) {
         const Helper *const *x = a, *const *y = b;
@@ -304,6 +338,16 @@ static void print_helpers(Page *page, Loader *loader) {
                 print_entry(page, width, list[i]->name, list[i]->documentation);
 }
 
+static void print_settings(Page *page) {
+        const char *name, *value, *documentation;
+        int width = 0;
+
+        for (size_t i = 0; (name = state_setting(i, &value, &documentation)); i++)
+                width = MAX(width, (int) strlen(name));
+        for (size_t i = 0; (name = state_setting(i, &value, &documentation)); i++)
+                print_entry(page, width, name, documentation);
+}
+
 static void print_list(Page *page, Loader *loader) {
         int width = (int) strlen(SETTINGS_NAME);
 
@@ -320,6 +364,9 @@ static void print_list(Page *page, Loader *loader) {
                 (void) fputc('\n', page->f);
         print_entry(page, width, SETTINGS_NAME, "settings of agentd itself");
         if (page->style == REFERENCE_TEXT)
+                (void) fputs("\nSettings of every state:\n\n", page->f);
+        print_settings(page);
+        if (page->style == REFERENCE_TEXT)
                 (void) fputs("\nHelpers of expressions:\n\n", page->f);
         print_helpers(page, loader);
         if (page->style == REFERENCE_TEXT)
@@ -329,20 +376,23 @@ static void print_list(Page *page, Loader *loader) {
 /* ---- Around ---------------------------------------------------------------------------------------------------- */
 
 static int unknown(Loader *loader, const char *name) {
-        const char *names[NAMES_MAX] = { SETTINGS_NAME }, *meant;
+        const char *names[NAMES_MAX] = { SETTINGS_NAME }, *meant, *setting, *value, *documentation;
         size_t n = 1, n_helpers;
         const Helper **helpers = list_helpers(loader, &n_helpers);
 
+        for (size_t i = 0; n < NAMES_MAX && (setting = state_setting(i, &value, &documentation)); i++)
+                names[n++] = setting;
         for (uint32_t i = 0; i < loader->n_types && n < NAMES_MAX; i++)
                 names[n++] = loader->types[i]->name;
         for (size_t i = 0; i < n_helpers && n < NAMES_MAX; i++)
                 names[n++] = helpers[i]->name;
         meant = suggest(name, names, n);
         if (meant)
-                log_error("There is no state type or helper '%s'; did you mean '%s'?", name, meant);
+                log_error("There is no state type, setting or helper '%s'; did you mean '%s'?", name, meant);
         else
-                log_error(
-                        "There is no state type or helper '%s'; 'agentd --doc' lists those there are", name);
+                log_error("There is no state type, setting or helper '%s'; 'agentd --doc' lists those there "
+                          "are",
+                        name);
         return EXIT_INVALID;
 }
 
@@ -378,6 +428,8 @@ int doc_run(const DocOptions *options) {
                         return output_flush(stdout) < 0 ? EXIT_STATE_FAILED : EXIT_FINE;
                 }
                 type = type_find(&loader, options->name);
+                if (!type && print_setting(&page, &loader, options->name))
+                        return output_flush(stdout) < 0 ? EXIT_STATE_FAILED : EXIT_FINE;
                 if (!type) {
                         warn_of_modules(&loader);
                         return unknown(&loader, options->name);

@@ -7,7 +7,8 @@
 #include "settings.h"
 
 typedef struct DocOptions {
-        const char *name;       /* of a state type or a helper, or "agentd.toml"; NULL: a list */
+        const char
+                *name; /* of a state type, a setting of states or a helper, or "agentd.toml"; NULL: a list */
         const char *module_dir; /* searched first; NULL: none besides the usual ones */
         ReferenceStyle style;
 } DocOptions;

@@ -29,7 +29,8 @@ static void answer_validation(Validation *validation, Image *image, const json_t
         size_t size = 0;
 
         if (on_image)
-                on_image(validation->userdata, image, diagnostics);
+                on_image(validation->userdata, image, diagnostics,
+                        image ? load_warnings(validation->load) : NULL);
         if (on_explained) {
                 if (image)
                         text = load_explanation(validation->load, &size, &found);
@@ -233,6 +234,8 @@ void engine_ask_stop(Engine *engine) {
 }
 
 bool engine_is_asked(const Engine *engine) {
+        if (engine->waiters_watch)
+                return true;
         for (size_t i = 0; i < ENGINE_VALIDATIONS_MAX; i++)
                 if (engine->validations[i] &&
                         (engine->validations[i]->on_loaded || engine->validations[i]->on_image ||

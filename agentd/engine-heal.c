@@ -294,7 +294,8 @@ static void start_cause(Heal *heal, HealCause cause) {
         for (uint32_t i = 0; i < heal->n_pending; i++) {
                 uint32_t state = heal->pending[i];
 
-                if (heal->is_pending[state] != 1 + cause) {
+                /* A run that has what the state requires before it looks at it as well, and not too early. */
+                if (heal->is_pending[state] != 1 + cause || engine_run_will_come_to(engine, state)) {
                         heal->pending[left++] = state;
                         continue;
                 }
@@ -308,8 +309,15 @@ static void start_cause(Heal *heal, HealCause cause) {
         if (n == 0)
                 return;
         r = select_dependents(image, selected);
-        for (uint32_t i = 0; heal->passed_over && i < image_n_states(image); i++)
-                selected[i] &= !is_passed_over(heal, i);
+        for (uint32_t i = 0; i < image_n_states(image); i++) {
+                if (!selected[i])
+                        continue;
+                selected[i] = !is_passed_over(heal, i);
+                if (selected[i] && engine_run_will_come_to(engine, i)) {
+                        selected[i] = 0;
+                        add_pending(heal, i, cause);
+                }
+        }
         if (r >= 0)
                 r = engine_run_heal(engine, TAKE_PTR(selected), cause_names[cause]);
         if (r < 0)
@@ -348,6 +356,11 @@ void heal_look_at(Heal *heal, uint32_t state, HealCause cause) {
         add_pending(heal, state, cause);
         /* Who asks may be in the middle of a run, and has more of them. */
         (void) sd_event_source_set_enabled(heal->look_event, SD_EVENT_ONESHOT);
+}
+
+void heal_retry(Heal *heal) {
+        if (heal->n_pending > 0)
+                (void) sd_event_source_set_enabled(heal->look_event, SD_EVENT_ONESHOT);
 }
 
 void heal_stop(Heal *heal) {

@@ -49,6 +49,9 @@ void heal_image_changed(Heal *heal, const Image *old);
 /* True while a run over everything had better wait. The engine's run_event is triggered when it is over. */
 bool heal_is_arming(const Heal *heal);
 
+/* What has drifted may have waited for a run that is over now. */
+void heal_retry(Heal *heal);
+
 /* A run of agentd's own has begun: over all states of the image in force (NULL), or one byte for each. */
 void heal_run_begun(Heal *heal, const uint8_t *selected);
 

@@ -79,6 +79,7 @@ struct Engine {
         bool load_again;
         LoadCause load_again_cause;
         LoadWaiter *waiters, *waiters_again;
+        LoadWaiter *waiters_watch; /* who has to know whether a load is due: until all is watched */
         bool load_failed;
         json_t *load_errors;
         sd_event_source *load_event; /* deferred: the next load begins, the last one is freed */
@@ -182,7 +183,14 @@ int64_t engine_run_some(Engine *engine, const char *cause, uint8_t *selected, ui
 
 /* A run over states that may have drifted, one byte for each; takes the array. cause: a literal. Beyond all limits. */
 int engine_run_heal(Engine *engine, uint8_t *selected, const char *cause);
+
+/* Whether a run comes to a state of the image in force when what that requires is done: then nobody else need look at it now. */
+bool engine_run_will_come_to(const Engine *engine, uint32_t state);
 void engine_run_stop_all(Engine *engine);
+/* Ends runs that only wait for a state to be tried again. */
+void engine_run_stop_waiting(Engine *engine);
+/* engine_touch() is called again in a moment. */
+void engine_run_look_again(Engine *engine);
 void engine_run_stop_applies(Engine *engine);
 /* Those that are still there when there is no more time. */
 void engine_run_give_up(Engine *engine);

@@ -111,9 +111,21 @@ static void on_watch_changed(
         settle_poke(engine->n_idle_loads < ENGINE_IDLE_LOADS ? engine->settle : engine->settle_slow);
 }
 
-static void on_watch_armed(_unused_ void *userdata, const char *error) {
+/* Now it is known whether what they are about has changed. */
+static void answer_watch_waiters(Engine *engine) {
+        for (LoadWaiter *waiter = TAKE_PTR(engine->waiters_watch), *next; waiter; waiter = next) {
+                next = waiter->next;
+                if (waiter->on_loaded && engine_catch_up(engine, waiter->on_loaded, waiter->userdata) <= 0)
+                        waiter->on_loaded(waiter->userdata, NULL, engine->load_errors);
+                free(waiter);
+        }
+        engine_touch(engine);
+}
+
+static void on_watch_armed(void *userdata, const char *error) {
         if (error)
                 log_warning("Not every change of roles will be seen at once: %s", error);
+        answer_watch_waiters(userdata);
 }
 
 static const PathWatchHandlers watch_handlers = {
@@ -130,7 +142,7 @@ static void on_settled(void *userdata) {
 static bool states_differ(const Image *a, const Image *b, uint32_t i) {
         const ImageState *x = image_state(a, i), *y = image_state(b, i);
 
-        return x->flags != y->flags || x->timeout_usec != y->timeout_usec ||
+        return x->flags != y->flags || x->listens != y->listens || x->timeout_usec != y->timeout_usec ||
                memcmp(x->hash, y->hash, IMAGE_HASH_SIZE) != 0 ||
                !streq(image_state_id(a, i), image_state_id(b, i)) ||
                !streq(image_state_role(a, i), image_state_role(b, i)) || !image_extra_is_same(a, i, b, i);
@@ -419,6 +431,12 @@ static int start_load(Engine *engine, LoadCause cause) {
         engine->load_begin_usec = now_usec(CLOCK_MONOTONIC);
         settle_cancel(engine->settle);
         settle_cancel(engine->settle_slow);
+        /* It sees all that they have to know of. */
+        for (LoadWaiter *waiter; (waiter = engine->waiters_watch);) {
+                engine->waiters_watch = waiter->next;
+                waiter->next = engine->waiters;
+                engine->waiters = waiter;
+        }
         r = load_start(engine->event, &engine->load_options, &load_handlers, engine, &engine->load);
         if (r < 0) {
                 json_t *none = json_array();
@@ -484,7 +502,7 @@ int engine_reload(Engine *engine, EngineLoaded on_loaded_, void *userdata) {
 }
 
 int engine_catch_up(Engine *engine, EngineLoaded on_loaded_, void *userdata) {
-        bool due, again;
+        bool due, again, loading, arming;
         int r;
 
         if (engine->stopping)
@@ -492,9 +510,15 @@ int engine_catch_up(Engine *engine, EngineLoaded on_loaded_, void *userdata) {
         if (engine->watch)
                 path_watch_look(engine->watch);
         due = settle_is_pending(engine->settle) || settle_is_pending(engine->settle_slow);
-        if (!due && !engine->load_again && (!engine->load || engine->load_over))
-                return 0;
+        loading = engine->load && !engine->load_over;
+        arming = engine->watch && path_watch_is_arming(engine->watch);
+        if (!due && !engine->load_again && !loading) {
+                r = arming ? add_waiter(&engine->waiters_watch, on_loaded_, userdata) : 0;
+                return r < 0 ? r : arming;
+        }
 
+        /* What has changed before it was watched, and since the load that goes on has read it. */
+        due = due || (loading && arming && !engine->load_again);
         /* One that goes on has not seen what was changed since it began. */
         again = engine->load && (due || engine->load_again || engine->load_over);
         r = add_waiter(again ? &engine->waiters_again : &engine->waiters, on_loaded_, userdata);
@@ -518,6 +542,7 @@ static void forget_waiters(LoadWaiter *list, const void *userdata) {
 void engine_forget(Engine *engine, void *userdata) {
         forget_waiters(engine->waiters, userdata);
         forget_waiters(engine->waiters_again, userdata);
+        forget_waiters(engine->waiters_watch, userdata);
         engine_ask_forget(engine, userdata);
 }
 
@@ -569,6 +594,8 @@ void engine_load_stop(Engine *engine) {
                 settle_cancel(engine->settle_slow);
         answer_waiters(engine, NULL, none);
         engine->waiters = TAKE_PTR(engine->waiters_again);
+        answer_waiters(engine, NULL, none);
+        engine->waiters = TAKE_PTR(engine->waiters_watch);
         answer_waiters(engine, NULL, none);
         json_decref(none);
         engine_ask_stop(engine);

@@ -25,6 +25,7 @@ struct EngineRun {
         bool some;    /* after a load: what is not known to be as declared */
         bool heal; /* of what has changed: it has a number, and is remembered, only if there is something to tell */
         bool diff;
+        bool own;    /* nobody has asked for it */
         bool stored; /* the store has a row of it */
         Image *image;
         uint8_t *selected; /* until it begins */

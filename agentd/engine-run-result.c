@@ -99,18 +99,20 @@ static void store_result_row(EngineRun *run, uint32_t state, const json_t *json)
         /* The run first, unfinished: if agentd is killed, its next start finds it. */
         if (!run->stored)
                 engine_run_store(run, 0, NULL);
-        store_put_result(run->engine->store, &(StoreResult){
-                                                     .run = run->id,
-                                                     .time_usec = now_usec(CLOCK_REALTIME),
-                                                     .state = image_state_id(run->image, state),
-                                                     .type = image_state_type(run->image, state),
-                                                     .role = image_state_role(run->image, state),
-                                                     .result = result_to_string(run_result(run->run, state)),
-                                                     .differences = json_object_get(json, "differences"),
-                                                     .undo = json_array_size(undo) > 0 ? undo : NULL,
-                                                     .error = detail ? detail->error : NULL,
-                                                     .duration_usec = run_duration(run->run, state),
-                                             });
+        store_put_result(run->engine->store,
+                &(StoreResult){
+                        .run = run->id,
+                        .time_usec = now_usec(CLOCK_REALTIME),
+                        .state = image_state_id(run->image, state),
+                        .type = image_state_type(run->image, state),
+                        .role = image_state_role(run->image, state),
+                        .result = result_to_string(run_result(run->run, state)),
+                        .differences = json_object_get(json, "differences"),
+                        .undo = json_array_size(undo) > 0 ? undo : NULL,
+                        .error = detail ? detail->error : NULL,
+                        .duration_usec = run_duration(run->run, state),
+                        .removal = image_state(run->image, state)->flags & IMAGE_STATE_REMOVAL,
+                });
 }
 
 static void tell_event(EngineRun *run, uint32_t state, StatusChange change, const json_t *json) {

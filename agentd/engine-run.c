@@ -100,6 +100,8 @@ static int on_progress_timer(sd_event_source *source, _unused_ uint64_t usec, vo
                         json_decref(line);
                 }
         engine_touch(engine);
+        /* One of those that go on may only wait by now, so that another has room. */
+        (void) sd_event_source_set_enabled(engine->run_event, SD_EVENT_ONESHOT);
         if (!more && !engine->runs)
                 return 0;
         (void) sd_event_source_set_time_relative(source, PROGRESS_EVERY_USEC);
@@ -107,13 +109,6 @@ static int on_progress_timer(sd_event_source *source, _unused_ uint64_t usec, vo
 }
 
 /* ---- Who may begin -------------------------------------------------------------------------------------------------- */
-
-static uint32_t find_state(const EngineRun *run, const char *id) {
-        for (uint32_t i = 0; i < image_n_states(run->image); i++)
-                if (streq(image_state_id(run->image, i), id))
-                        return i;
-        return NO_STATE;
-}
 
 /* A state of one run in the image of another; NO_STATE. */
 static uint32_t state_of_other(const EngineRun *run, uint32_t state, const EngineRun *other) {
@@ -129,7 +124,7 @@ static uint32_t state_of_other(const EngineRun *run, uint32_t state, const Engin
         if (now != NO_STATE && other->before)
                 return other->before[now];
         /* Only roles that are not in force have it, which is rare. */
-        return find_state(other, image_state_id(run->image, state));
+        return select_find(run->engine, other->image, image_state_id(run->image, state));
 }
 
 /* Whether another run holds the state, or a command of before. */
@@ -272,6 +267,8 @@ static void finish(EngineRun *run, const char *error) {
         wake_others(engine);
         if (run->heal)
                 heal_run_over(engine->heal);
+        else
+                heal_retry(engine->heal);
 }
 
 static void on_finished(void *userdata, Run *r) {
@@ -347,6 +344,46 @@ static int start(EngineRun *run) {
         return run_start(run->run);
 }
 
+static bool only_waits(const EngineRun *run) {
+        return run->run && run_only_waits(run->run);
+}
+
+/* Nobody else is at what is left of it, or has made that right by now: it has failed, and that is news. */
+static bool may_end(EngineRun *run) {
+        const StatusTable *status = run->engine->status;
+
+        for (uint32_t i = 0; i < image_n_states(run->image); i++) {
+                const StateStatus *s = &status->states[i];
+
+                if (!run_is_open(run->run, i))
+                        continue;
+                if (!may_begin(run, run->run, i) ||
+                        (s->checked_usec >= run_started(run->run) &&
+                                (s->result == RESULT_OK || s->result == RESULT_CHANGED ||
+                                        s->result == RESULT_SKIPPED)))
+                        return false;
+        }
+        return true;
+}
+
+/*
+ * A run over everything tries again what others wait to try, so these need not go on: otherwise they would be more with each
+ * interval. But somebody who has asked for one is told how it ends. Return: whether there were any; this one waits for their end.
+ */
+static bool take_over(const EngineRun *run) {
+        bool any = false;
+
+        if (run->image != run->engine->image || run->apart || !run->all || run->mode != RUN_APPLY)
+                return false;
+        for (EngineRun *other = run->engine->runs; other; other = other->next)
+                if (other->own && other->image == run->image && !other->followers && only_waits(other) &&
+                        may_end(other)) {
+                        engine_run_stop(run->engine, other);
+                        any = true;
+                }
+        return any;
+}
+
 static int on_run_event(_unused_ sd_event_source *source, void *userdata) {
         Engine *engine = userdata;
         unsigned n = 0;
@@ -356,14 +393,14 @@ static int on_run_event(_unused_ sd_event_source *source, void *userdata) {
 
                 next = run->next;
                 if (run->run) {
-                        n += !run->heal;
+                        n += !run->heal && !only_waits(run);
                         continue;
                 }
                 /* Those that heal have a limit of their own. */
                 if (!run->heal && n >= RUNS_AT_ONCE)
                         continue;
                 if ((run->all || run->some) && run->mode == RUN_APPLY) {
-                        if (heal_is_arming(engine->heal))
+                        if (heal_is_arming(engine->heal) || take_over(run))
                                 continue;
                         heal_run_begun(engine->heal, run->selected);
                 }
@@ -508,6 +545,7 @@ int engine_run_heal(Engine *engine, uint8_t *selected, const char *cause) {
                 .mode = RUN_APPLY,
                 .cause = cause,
                 .heal = true,
+                .own = true,
                 .image = image_ref(engine->image),
                 .selected = selected,
         };
@@ -531,6 +569,7 @@ static int64_t add_own(Engine *engine, const char *cause, uint8_t *selected) {
                 log_warning_errno(r, "Failed to start a run (%s): %m", cause);
                 return 0;
         }
+        run->own = true;
         return run->id;
 }
 
@@ -539,7 +578,8 @@ int64_t engine_run_all(Engine *engine, const char *cause) {
          * interval need not overtake itself. */
         for (const EngineRun *run = engine->runs; run; run = run->next)
                 if (run->mode == RUN_APPLY && run->all && run->image == engine->image &&
-                        (!run->run || (streq(cause, "interval") && streq(run->cause, cause))))
+                        (!run->run ||
+                                (streq(cause, "interval") && streq(run->cause, cause) && !only_waits(run))))
                         return run->id;
         return add_own(engine, cause, NULL);
 }
@@ -674,6 +714,23 @@ void engine_run_give_up(Engine *engine) {
                 finish(engine->runs, "agentd was stopped before what was under way had finished");
 }
 
+void engine_run_look_again(Engine *engine) {
+        int enabled;
+
+        if (sd_event_source_get_enabled(engine->progress_timer, &enabled) > 0)
+                return;
+        (void) sd_event_source_set_time_relative(engine->progress_timer, PROGRESS_EVERY_USEC);
+        (void) sd_event_source_set_enabled(engine->progress_timer, SD_EVENT_ONESHOT);
+}
+
+void engine_run_stop_waiting(Engine *engine) {
+        for (EngineRun *run = engine->runs, *next; run; run = next) {
+                next = run->next;
+                if (only_waits(run))
+                        engine_run_stop(engine, run);
+        }
+}
+
 /* The host was disabled. */
 void engine_run_stop_applies(Engine *engine) {
         for (EngineRun *run = engine->runs, *next; run; run = next) {
@@ -681,6 +738,25 @@ void engine_run_stop_applies(Engine *engine) {
                 if (run->mode == RUN_APPLY)
                         engine_run_stop(engine, run);
         }
+}
+
+bool engine_run_will_come_to(const Engine *engine, uint32_t state) {
+        unsigned n = 0;
+
+        for (const EngineRun *run = engine->runs; run; run = run->next) {
+                bool begins = run->heal || n < RUNS_AT_ONCE;
+                uint32_t theirs = run->image == engine->image ? state
+                                  : run->before               ? run->before[state]
+                                                              : NO_STATE;
+
+                n += !run->heal;
+                if (run->mode != RUN_APPLY || theirs == NO_STATE)
+                        continue;
+                if (run->run ? run_waits(run->run, theirs)
+                             : begins && (!run->selected || run->selected[theirs]))
+                        return true;
+        }
+        return false;
 }
 
 /* ---- Looking -------------------------------------------------------------------------------------------------------- */

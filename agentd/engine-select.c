@@ -117,8 +117,8 @@ const char *select_suggest_tag(const Image *image, const char *tag) {
 
 /* ---- A request ---------------------------------------------------------------------------------------------------------- */
 
-/* The state of that id; NO_STATE. There is an index of the image in force alone. */
-static uint32_t find_state(const Engine *engine, const Image *image, const char *id) {
+uint32_t select_find(const Engine *engine, const Image *image, const char *id) {
+        /* There is an index of the image in force alone. */
         if (image == engine->image)
                 return status_find(engine->status, id);
         for (uint32_t i = 0; i < image_n_states(image); i++)
@@ -147,7 +147,7 @@ int select_states(Engine *engine, const RunRequest *request, uint8_t **ret, size
                 return -ENOMEM;
         for (size_t p = 0; p < request->n_patterns; p++) {
                 const char *pattern = request->patterns[p];
-                uint32_t exact = find_state(engine, image, pattern);
+                uint32_t exact = select_find(engine, image, pattern);
                 bool found = exact != NO_STATE;
 
                 if (found)

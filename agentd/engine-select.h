@@ -30,6 +30,9 @@ int select_dependents(const Image *image, uint8_t *selected);
 /* True if the states of one own, or edit, other paths than those of the other; false if nobody asks. */
 bool select_paths_differ(const Image *a, const Image *b);
 
+/* The state of that id in an image, of whichever roles; UINT32_MAX. */
+uint32_t select_find(const Engine *engine, const Image *image, const char *id);
+
 uint32_t select_count(const Image *image, const uint8_t *selected);
 
 /*

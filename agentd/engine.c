@@ -125,6 +125,11 @@ static int on_idle(_unused_ sd_event_source *source, void *userdata) {
         Engine *engine = userdata;
 
         tell_status(engine);
+        if (engine->runs && engine->replaced && !engine->stopping) {
+                /* The next one tries again, with all the others. A run may come to wait for that without a word. */
+                engine_run_stop_waiting(engine);
+                engine_run_look_again(engine);
+        }
         if (engine->runs || engine->load)
                 return 0;
         if (engine->stopping)

@@ -112,8 +112,9 @@ int engine_reload(Engine *engine, EngineLoaded on_loaded, void *userdata);
 
 /*
  * What was changed on disk until now is to be in force: a load that would begin when the files have been left alone begins at
- * once. Return: 1: on_loaded is told when it is over, perhaps before this returns; 0: nothing is to be loaded, and nobody is
- * told; -ESHUTDOWN; -ENOMEM.
+ * once, and until all is watched that the last one has read nobody knows whether one is due. Return: 1: on_loaded is told when
+ * that is over, perhaps before this returns, and with NULL as outcome if nothing was to be loaded; 0: nothing is to be loaded,
+ * and nobody is told; -ESHUTDOWN; -ENOMEM.
  */
 int engine_catch_up(Engine *engine, EngineLoaded on_loaded, void *userdata);
 
@@ -122,9 +123,10 @@ int engine_validate(Engine *engine, EngineLoaded on_loaded, void *userdata);
 
 /*
  * Loads with these variables (NAME=VALUE, ended by NULL; copied) over all others, for a run of its own. image: to be
- * referenced if it is kept; NULL: as outcome above. Return: as engine_validate().
+ * referenced if it is kept; NULL: as outcome above. warnings: lines of text, as of load_warnings(); NULL: none. Return: as
+ * engine_validate().
  */
-typedef void (*EngineImage)(void *userdata, Image *image, const json_t *diagnostics);
+typedef void (*EngineImage)(void *userdata, Image *image, const json_t *diagnostics, const json_t *warnings);
 int engine_load_vars(Engine *engine, const char *const *vars, EngineImage on_image, void *userdata);
 
 /*

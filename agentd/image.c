@@ -266,7 +266,8 @@ static const char *validate_extras(const Validation *v, const ImageHeader *h) {
                             ARRAY(v, h->states, ImageState)[extra->state].extra == i + 1 &&
                             extra->retry_delay_usec > 0 && slice_fits(extra->tags, h->texts.n) &&
                             slice_fits(extra->was, h->texts.n) &&
-                            (extra->removal.n == 0 || name_fits(v, extra->removal));
+                            (extra->removal.n == 0 || name_fits(v, extra->removal)) &&
+                            (extra->name.n == 0 || name_fits(v, extra->name));
 
                 for (Hook hook = 0; hook < _HOOK_MAX; hook++)
                         good = good && slice_fits(extra->hooks[hook], h->texts.n);
@@ -361,7 +362,7 @@ const char *image_validate(const uint8_t *base, size_t size) {
                 if (!name_fits(&v, state->id) || state->type >= h->types.n || state->role >= h->roles.n ||
                         !slice_fits(state->watches, h->watches.n) || state->timeout_usec == 0 ||
                         state->when >= size || state->data >= size || state->batch_key > h->n_batch_keys ||
-                        state->extra > h->extras.n)
+                        state->extra > h->extras.n || (state->listens & ~_IMAGE_LISTEN_ALL) != 0)
                         return "a state is not well-formed";
 
                 type = ARRAY(&v, h->types, ImageType) + state->type;

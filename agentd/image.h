@@ -18,7 +18,7 @@
 #include "util.h"
 
 /* The version of the layout below. Loader and engine are one program, so a difference can only be a bug. */
-#define IMAGE_VERSION 5
+#define IMAGE_VERSION 6
 #define IMAGE_MAGIC   UINT64_C(0x31656761746e6761) /* "agntage1" */
 
 /* Addresses reserved for an image, and the size of its file: pages cost nothing before they are touched. */
@@ -103,7 +103,8 @@ typedef struct ImageState {
         uint64_t timeout_usec;         /* > 0 */
         uint8_t hash[IMAGE_HASH_SIZE]; /* of all that prepare was given, and of `when` */
         uint32_t extra;                /* index into extras, + 1; 0: it has none of that */
-        uint32_t padding;
+        uint32_t
+                listens; /* IMAGE_LISTEN_…: what it listens for, also if there is nothing to listen to now */
 } ImageState;
 
 /* Commands of a role that go with a state. */
@@ -128,6 +129,7 @@ typedef struct ImageExtra {
                 [_HOOK_MAX]; /* arguments of a program, the first an absolute path; none: no such hook */
         ImageArray was;      /* ids that it had before */
         ImageText removal; /* what is to be made of it when it is declared no more, as JSON; n 0: nothing */
+        ImageText name;    /* what modules know it as; n 0: the part of the id behind "TYPE:" */
 } ImageExtra;
 
 /* What a listener is to do if the other has changed. Several are possible. */
@@ -350,10 +352,13 @@ static inline const char *image_state_type(const Image *image, uint32_t i) {
         return image_text(image, image_type(image, image_state(image, i)->type)->name);
 }
 
-/* The part of the id behind "TYPE:". */
+/* What modules know it as: the part of the id behind "TYPE:", mostly. */
 static inline const char *image_state_name(const Image *image, uint32_t i) {
         const ImageState *state = image_state(image, i);
+        const ImageExtra *extra = image_extra(image, i);
 
+        if (extra && extra->name.n > 0)
+                return image_text(image, extra->name);
         return image_text(image, state->id) + image_type(image, state->type)->name.n + 1;
 }
 

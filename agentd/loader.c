@@ -2,12 +2,14 @@
 
 #include <assert.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
 
 #include "diagnostic.h"
+#include "hash.h"
 #include "loader.h"
 #include "log.h"
 #include "message.h"
@@ -93,6 +95,16 @@ size_t load_files(const Load *load, const LoadFile **ret) {
 
 const json_t *load_warnings(const Load *load) {
         return load->warnings;
+}
+
+char *load_former_id(const char *id, const char *recipe) {
+        char *former;
+
+        /* One state is hardly ever about several others in turn before one of them is removed. */
+        if (asprintf(&former, "%s (before %08" PRIx32 ")", id,
+                    (uint32_t) hash_fnv1a(recipe, strlen(recipe))) < 0)
+                return NULL;
+        return former;
 }
 
 const json_t *load_forgotten(const Load *load) {

@@ -70,7 +70,18 @@ size_t load_files(const Load *load, const LoadFile **ret);
 /* For the handler: what was logged as a warning, an array of strings. No reference is given. */
 const json_t *load_warnings(const Load *load);
 
-/* For the handler: ids of `removals` that are to be forgotten, an array; once the image is adopted. No reference is given. */
+/*
+ * load_former_id() - under which id that is removed which a state was about before, while it is declared about something else
+ * @recipe: for that, as in `removals`
+ *
+ * Return: to be freed; NULL: no memory.
+ */
+char *load_former_id(const char *id, const char *recipe);
+
+/*
+ * For the handler: ids of `removals` that are to be forgotten, an array; once the image is adopted. Of a state of which the recipe
+ * is another one now, but that is still about the same, it has load_former_id(). No reference is given.
+ */
 const json_t *load_forgotten(const Load *load);
 
 /*

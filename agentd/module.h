@@ -108,9 +108,10 @@ struct AgentdMember {
 #define AGENTD_SYMBOLIC \
         (1u << 10) /* of a mode: what is not octal digits ("u=rwX,go-w") is given on as AGENTD_STRING */
 #define AGENTD_IDENTIFIES \
-        (1u << 11) /* says what the state is about, or how that is removed: it goes with ensure = "absent" when the state
-                    * itself is declared no more. What is AGENTD_REQUIRED does so anyway. Of a type with `ensure`. Never a
-                    * secret: it is written down in clear */
+        (1u << 11) /* says what the state is about: it goes with ensure = "absent" when the state itself is declared no
+                    * more, and if it changes, what was there before is removed. What is AGENTD_REQUIRED goes with it as
+                    * well. Of a type with `ensure`. Never a secret: it is written down in clear. Of AGENTD_NAME_IS_PATH
+                    * it may also say how that is removed; see also agentd_prepare_removal() */
 
 typedef struct AgentdParameter AgentdParameter;
 
@@ -898,6 +899,15 @@ AGENTD_EXPORT uint64_t agentd_deadline(AgentdContext *context, size_t i);
 
 /* For prepare: true if the state has check_on, reload_on or restart_on, so that it may be told AGENTD_STATE_NOTICED. */
 AGENTD_EXPORT bool agentd_prepare_listens(AgentdPrepare *prepare);
+
+/*
+ * agentd_differs_file() - a difference between two texts of one of several files of a state
+ * @path: heads the diff; NULL: what the state is about does, as of agentd_differs_text()
+ *
+ * All else is as of agentd_differs_text().
+ */
+AGENTD_EXPORT void agentd_differs_file(AgentdContext *context, size_t i, const char *attribute,
+        const char *path, const void *is, size_t is_size, const void *should, size_t should_size);
 
 #ifdef __cplusplus
 }

@@ -76,13 +76,15 @@ json_t *output_result(const Run *run, uint32_t state, bool with_diff) {
         const Image *image = run_image(run);
         const RunDetail *detail = run_detail(run, state);
 
-        bool sensitive = image_state(image, state)->flags & IMAGE_STATE_SENSITIVE;
+        uint32_t flags = image_state(image, state)->flags;
+        bool sensitive = flags & IMAGE_STATE_SENSITIVE;
 
-        return json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:I}", "state",
+        return json_pack("{s:s, s:s, s:s, s:s, s:b, s:s, s:o, s:o, s:o, s:I}", "state",
                 image_state_id(image, state), "type", image_state_type(image, state), "name",
-                image_state_name(image, state), "role", image_state_role(image, state), "result",
-                result_to_string(run_result(run, state)), "differences",
-                differences_to_json(detail, with_diff), "undo", undo_to_json(detail, sensitive), "error",
+                image_state_name(image, state), "role", image_state_role(image, state), "removal",
+                !!(flags & IMAGE_STATE_REMOVAL), "result", result_to_string(run_result(run, state)),
+                "differences", differences_to_json(detail, with_diff), "undo",
+                undo_to_json(detail, sensitive), "error",
                 detail && detail->error ? json_string(detail->error) : json_null(), "duration_usec",
                 (json_int_t) run_duration(run, state));
 }

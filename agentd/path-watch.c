@@ -527,6 +527,10 @@ PathWatch *path_watch_free(PathWatch *watch) {
         return NULL;
 }
 
+bool path_watch_is_arming(const PathWatch *watch) {
+        return watch->announce;
+}
+
 void path_watch_look(PathWatch *watch) {
         (void) path_watch_on_inotify(NULL, watch->fd, EPOLLIN, watch);
         /* The handler may free us. */

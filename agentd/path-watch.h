@@ -63,6 +63,9 @@ DEFINE_CLEANUP(PathWatch *, path_watch_free)
  */
 int path_watch_set(PathWatch *watch, const PathToWatch *paths, size_t n, size_t max);
 
+/* Whether on_armed() of the list is still to come. Until then what has changed may not have been noticed. */
+bool path_watch_is_arming(const PathWatch *watch);
+
 /* Tells now what has happened up to now, and not when the event loop comes to it. */
 void path_watch_look(PathWatch *watch);
 

@@ -63,7 +63,7 @@ void agentd_prepare_removal(AgentdPrepare *prepare, unsigned parameter, const Ag
 }
 
 bool agentd_prepare_listens(AgentdPrepare *prepare) {
-        return prepare->state->listens;
+        return prepare->state->listens != 0;
 }
 
 void agentd_prepare_edits(AgentdPrepare *prepare, const char *path) {

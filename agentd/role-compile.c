@@ -177,6 +177,7 @@ static void write_extras(Loader *loader, ImageHeader *header, ImageRole *roles) 
                         .tags = write_list(loader, header, texts, &extra->tags),
                         .was = write_list(loader, header, texts, &extra->was),
                         .removal = extra->removal ? text(loader, extra->removal) : (ImageText){},
+                        .name = extra->name ? text(loader, extra->name) : (ImageText){},
                 };
                 for (Hook hook = 0; hook < _HOOK_MAX; hook++)
                         extras[n].hooks[hook] = write_list(loader, header, texts, &extra->hooks[hook]);
@@ -213,6 +214,7 @@ static void write_states(Loader *loader, ImageHeader *header) {
                         .watches = { .offset = n_watches, .n = state->n_watches },
                         .batch_key = batch_key(loader, header, &keys, state),
                         .timeout_usec = state->timeout_usec,
+                        .listens = state->listens,
                 };
                 memcpy(states[i].hash, state->hash, sizeof(states[i].hash));
                 for (uint32_t k = 0; k < state->n_watches; k++)

@@ -12,27 +12,6 @@
 #define PLACE_FORMAT "%s:%u:%u"
 #define PLACE(place) (place).file, (place).line, (place).column
 
-/* "file:{{x}}/a" as a glob: "file:*\/a". What means something in a glob is itself here. */
-static const char *glob_of(Loader *loader, const char *name) {
-        char *glob = arena_alloc_text(&loader->scratch, 2 * strlen(name) + 1), *to = glob;
-        const char *p = name;
-
-        while (*p) {
-                const char *end = startswith(p, "{{") ? strstr(p, "}}") : NULL;
-
-                if (end) {
-                        *to++ = '*';
-                        p = end + (end[2] == '}' ? 3 : 2);
-                        continue;
-                }
-                if (strchr("*?[\\", *p))
-                        *to++ = '\\';
-                *to++ = *p++;
-        }
-        *to = 0;
-        return glob;
-}
-
 /* The declaration in a role that this state is, or may be, of. */
 static const Member *find_declaration(Loader *loader, const Role *role, const char *id, bool *ret_certain) {
         VALUE_FOREACH_MEMBER(table, &role->table) {
@@ -46,7 +25,7 @@ static const Member *find_declaration(Loader *loader, const Role *role, const ch
                         const char *whole = arena_printf(&loader->scratch, "%s:%s", table->key, member->key);
 
                         if (plain ? !streq(normalise_reference(loader, whole), id)
-                                  : fnmatch(glob_of(loader, whole), id, 0) != 0)
+                                  : fnmatch(loader_name_glob(loader, whole), id, 0) != 0)
                                 continue;
                         *ret_certain = plain;
                         return member;

@@ -55,6 +55,14 @@ Value tracer_read(Tracer *tracer, const Value *value, bool is_template) {
         Value rendered;
 
         read_strings(tracer, value, is_template, &rendered);
+        /* Switches, numbers and times go as they are. */
+        if (value->type == VALUE_STRING && rendered.type == VALUE_STRING && !is_template) {
+                Value whole;
+
+                if (names_evaluate(&tracer->names, value, &whole) >= 0 && whole.type != VALUE_ARRAY &&
+                        whole.type != VALUE_TABLE)
+                        rendered = whole;
+        }
         loader->diagnostics.n = n;
         return rendered;
 }

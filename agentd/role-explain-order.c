@@ -75,7 +75,7 @@ static void add_reference(Order *order, const State *state, const State *other, 
 }
 
 static void add_references(Order *order, const State *state) {
-        const Loader *loader = order->explain->loader;
+        Loader *loader = order->explain->loader;
         const State *explained = order->explain->state;
 
         for (uint32_t i = 0; i < state->n_references; i++) {
@@ -98,6 +98,10 @@ static void add_references(Order *order, const State *state) {
                         if (graph_is_meant(reference, loader->states[k]))
                                 add_reference(order, state, loader->states[k], reference);
         }
+        for (uint32_t i = 0; state == explained && i < state->n_references; i++)
+                for (uint32_t k = loader->n_declared; k < loader->n_states; k++)
+                        if (removal_is_meant(loader, &state->references[i], loader->states[k]))
+                                add_reference(order, state, loader->states[k], &state->references[i]);
 }
 
 /* A path is worked on after the directory that it is in; when both go, before it. */
@@ -160,7 +164,17 @@ static void add_belows(Order *order) {
         }
 }
 
-/* What is to be removed: below the state, before it goes or after it is right. */
+/* Because of a setting of the state that is explained, which was told. */
+static bool is_listened_to(const Order *order, const State *removal) {
+        const State *explained = order->explain->state;
+
+        for (uint32_t i = 0; i < explained->n_references; i++)
+                if (removal_is_meant(order->explain->loader, &explained->references[i], removal))
+                        return true;
+        return false;
+}
+
+/* What is to be removed: below the state, before it goes or after it is right; what the state was about before, after it. */
 static void add_removals(Order *order) {
         const Loader *loader = order->explain->loader;
         uint32_t explained = order->explain->state->index;
@@ -172,9 +186,14 @@ static void add_removals(Order *order) {
                 bool after = edge->to == explained;
                 uint32_t other = after ? edge->from : edge->to;
 
-                if ((after || edge->from == explained) && other >= loader->n_declared &&
-                        other < loader->n_states)
-                        add(order, after, loader->states[other], after ? "content" : "parent", NULL, NULL);
+                if ((!after && edge->from != explained) || other < loader->n_declared ||
+                        other >= loader->n_states || (after && is_listened_to(order, loader->states[other])))
+                        continue;
+                add(order, after, loader->states[other],
+                        loader->states[other]->instead == order->explain->state ? "former"
+                        : after                                                 ? "content"
+                                                                                : "parent",
+                        NULL, NULL);
         }
 }
 

@@ -246,8 +246,10 @@ static json_t *loop_to_json(Explain *explain) {
         if (!loop || !item)
                 return json_null();
         tracer_init(&tracer, explain, state->role, NULL);
-        if (loop->type == VALUE_STRING && names_fold(&tracer.names, loop, EXPRESSION_NO_HOST,
-                                                  &explain->loader->scratch, &expression) < 0)
+        if (loop->type != VALUE_STRING)
+                (void) tracer_read(&tracer, loop, false);
+        else if (names_fold(&tracer.names, loop, EXPRESSION_NO_HOST, &explain->loader->scratch,
+                         &expression) < 0)
                 return NULL;
         key = state->item_keyed ? value_get(item, "key") : NULL;
         if (state->item_keyed)
@@ -260,6 +262,22 @@ static json_t *loop_to_json(Explain *explain) {
                 "key", key ? explain_written(explain, key) : json_null(), "value",
                 scalar ? explain_written(explain, item) : json_null(), "item_place",
                 explain_place(&item->place), "names", tracer_names(explain, &tracer));
+}
+
+/* What the name of the state is made of. */
+static json_t *id_names_to_json(Explain *explain) {
+        const Member *declaration = explain->state->declaration;
+        const Value key = {
+                .type = VALUE_STRING,
+                .place = declaration->place,
+                .text = declaration->key,
+                .size = declaration->key_size,
+        };
+        Tracer tracer;
+
+        tracer_init(&tracer, explain, explain->state->role, explain->state->item);
+        (void) tracer_read(&tracer, &key, false);
+        return tracer_names(explain, &tracer);
 }
 
 /* ---- Roles ------------------------------------------------------------------------------------------------------ */
@@ -359,10 +377,10 @@ static json_t *state_to_json(Loader *loader, const State *state) {
         json_t *json;
 
         explain_settings_of(loader, state, &explain.settings, &explain.roles);
-        json = json_pack("{s:o, s:s, s:o, s:o, s:o, s:o, s:b, s:o, s:o, s:o, s:o}", "state",
+        json = json_pack("{s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:b, s:o, s:o, s:o, s:o}", "state",
                 json_from_text(state->id, strlen(state->id)), "type", state->type->name, "name",
                 json_from_text(state->name, strlen(state->name)), "role", role_to_json(&explain), "place",
-                explain_place(&state->place), "module",
+                explain_place(&state->place), "names", id_names_to_json(&explain), "module",
                 json_from_text(state->type->module->path, strlen(state->type->module->path)), "sensitive",
                 explain.hidden, "audit", audit_to_json(&explain), "for_each", loop_to_json(&explain), "when",
                 when_to_json(&explain), "settings", settings_to_json(&explain));

@@ -21,21 +21,25 @@ void graph_add_edge(Loader *loader, uint32_t from, uint32_t to) {
         loader->edges[loader->n_edges++] = (Edge){ .from = from, .to = to };
 }
 
+bool graph_add_listener(Loader *loader, uint32_t to, uint32_t state, uint32_t what) {
+        if (loader->n_listeners == LISTENERS_MAX)
+                return false;
+        loader->listeners = arena_grow(&loader->scratch, loader->listeners, loader->n_listeners,
+                &loader->n_listeners_allocated, sizeof(ImageListener));
+        loader->listeners[loader->n_listeners++] = (ImageListener){ .to = to, .state = state, .what = what };
+        return true;
+}
+
 static void add_listener(Loader *loader, uint32_t to, const State *state, const Reference *reference) {
         if (reference->listens == 0 || to == state->index || loader->too_many_listen)
                 return;
-        if (loader->n_listeners == LISTENERS_MAX) {
+        if (!graph_add_listener(loader, to, state->index, reference->listens)) {
                 diagnostics_add(&loader->diagnostics, reference->place,
                         "more than %d pairs of states listen to each other; let one state stand for many, "
                         "and others listen to that one",
                         LISTENERS_MAX);
                 loader->too_many_listen = true;
-                return;
         }
-        loader->listeners = arena_grow(&loader->scratch, loader->listeners, loader->n_listeners,
-                &loader->n_listeners_allocated, sizeof(ImageListener));
-        loader->listeners[loader->n_listeners++] =
-                (ImageListener){ .to = to, .state = state->index, .what = reference->listens };
 }
 
 static bool owns_path(const State *state) {
@@ -212,7 +216,8 @@ static void connect(Graph *graph, const State *state, const Reference *reference
                 connect_group(graph, state, reference);
                 if (find_group(graph, reference)->n > 0 || glob_type_exists(loader, reference->pattern))
                         return;
-        }
+        } else if (loader_is_off(loader, reference->pattern))
+                return;
         unknown_reference(loader, reference);
 }
 

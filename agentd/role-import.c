@@ -137,8 +137,29 @@ static int look_in(Loader *loader, const RoleDirectory *directory, const char *n
         return 0;
 }
 
+/* A role of that name which is there by itself, and which nobody can import; NULL: there is none. */
+static const Role *find_applied(const Loader *loader, const char *name) {
+        for (uint32_t i = 0; i < loader->n_roles; i++)
+                if (loader->list[i]->applied && streq(loader->list[i]->name, name))
+                        return loader->list[i];
+        return NULL;
+}
+
+/* Whether what is called so in a directory of roles is one; *ret: its name. */
+static bool is_role_entry(Loader *loader, int dir_fd, const char *entry, const char **ret) {
+        if (*entry == '.' || !utf8_is_valid(entry, strlen(entry)))
+                return false;
+        if (endswith(entry, ".toml")) {
+                *ret = arena_strndup(&loader->scratch, entry, strlen(entry) - 5);
+                return true;
+        }
+        *ret = arena_strdup(&loader->scratch, entry);
+        return faccessat(dir_fd, arena_printf(&loader->scratch, "%s/main.toml", entry), F_OK, 0) >= 0;
+}
+
 static void not_found(Loader *loader, const Value *name) {
-        const char *names[NAMES_MAX], *meant, *places = "";
+        const Role *applied = find_applied(loader, name->text);
+        const char *names[NAMES_MAX], *meant = NULL, *places = "", *hint = "";
         uint32_t n = 0;
 
         for (uint32_t i = 0; i < loader->n_directories; i++) {
@@ -154,20 +175,22 @@ static void not_found(Loader *loader, const Value *name) {
                         continue;
                 }
                 rewinddir(dir);
-                while ((entry = readdir(dir)) && n < NAMES_MAX) {
-                        bool is_file = endswith(entry->d_name, ".toml");
-
-                        if (*entry->d_name != '.' && utf8_is_valid(entry->d_name, strlen(entry->d_name)))
-                                names[n++] = arena_strndup(&loader->scratch, entry->d_name,
-                                        is_file ? strlen(entry->d_name) - 5 : strlen(entry->d_name));
-                }
+                while ((entry = readdir(dir)) && n < NAMES_MAX)
+                        n += is_role_entry(loader, dirfd(dir), entry->d_name, &names[n]);
                 (void) closedir(dir);
         }
-        meant = suggest(name->text, names, n);
+        if (!applied)
+                meant = suggest(name->text, names, n);
+        if (applied)
+                hint = arena_printf(&loader->scratch,
+                        "; %s is applied by itself, and only what lies in a directory of roles can be "
+                        "imported",
+                        applied->path);
+        else if (meant)
+                hint = arena_printf(&loader->scratch, "; did you mean '%s'?", meant);
         diagnostics_add(&loader->diagnostics, name->place,
-                "there is no role '%s'%s%s%s (looked for %s.toml and %s/main.toml in %s)", name->text,
-                meant ? "; did you mean '" : "", meant ?: "", meant ? "'?" : "", name->text, name->text,
-                places);
+                "there is no role '%s'%s (looked for %s.toml and %s/main.toml in %s)", name->text, hint,
+                name->text, name->text, places);
 }
 
 /* Return: 1; 0: it is masked; -ENOENT, which was told. */

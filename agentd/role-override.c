@@ -169,7 +169,12 @@ static void decide(Decisions *all, Decision decision) {
         if (other->distance < decision.distance || (!member && !other->member) ||
                 (member && other->member && value_equal(&member->value, &other->member->value)))
                 return;
-        if (other->role == decision.role)
+        if (other->role == decision.role && member && other->member)
+                diagnostics_add(&all->loader->diagnostics, decision.place->place,
+                        "'%s' of %s is overridden twice in this role; first at %s:%u:%u", decision.key,
+                        all->id, other->place->place.file, other->place->place.line,
+                        other->place->place.column);
+        else if (other->role == decision.role)
                 diagnostics_add(&all->loader->diagnostics, decision.place->place,
                         "'%s' of %s is both taken out and set", decision.key, all->id);
         else
@@ -326,7 +331,8 @@ void overrides_check(Loader *loader) {
                 const State *state = loader_state(loader, override->id);
                 const char *meant;
 
-                if (override->used || map_get(&loader->off_ids, override->id) != MAP_NOT_FOUND)
+                if (override->used || map_get(&loader->off_ids, override->id) != MAP_NOT_FOUND ||
+                        (!state && loader_is_off(loader, override->id)))
                         continue;
                 if (state && state->role == override->role)
                         diagnostics_add(&loader->diagnostics, *place,

@@ -441,6 +441,42 @@ int names_evaluate(Names *names, const Value *string, Value *ret) {
         return render(names, string, false, ret);
 }
 
+int names_evaluate_deep(Names *names, const Value *value, Value *ret) {
+        Arena *arena = &names->loader->scratch;
+        int r = 0;
+
+        *ret = *value;
+        switch (value->type) {
+        case VALUE_STRING: return names_evaluate(names, value, ret);
+        case VALUE_ARRAY:
+                *ret = value_array();
+                ret->place = value->place;
+                VALUE_FOREACH_ITEM(item, value) {
+                        Value rendered;
+
+                        if (names_evaluate_deep(names, item, &rendered) < 0)
+                                r = -EINVAL;
+                        else
+                                (void) value_append(arena, ret, &rendered);
+                }
+                return r;
+        case VALUE_TABLE:
+                *ret = value_table();
+                ret->place = value->place;
+                VALUE_FOREACH_MEMBER(member, value) {
+                        Value rendered;
+
+                        if (names_evaluate_deep(names, &member->value, &rendered) < 0)
+                                r = -EINVAL;
+                        else
+                                value_add(arena, ret, member->key, member->key_size, &rendered)->place =
+                                        member->place;
+                }
+                return r;
+        default: return 0;
+        }
+}
+
 int names_render_file(Names *names, const Value *file, Value *ret) {
         const TemplateOptions options = { .strict = true, .partial = names_partial, .userdata = names };
         Loader *loader = names->loader;

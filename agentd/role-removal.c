@@ -8,10 +8,14 @@
  *
  *      {"type":"file","name":"/etc/motd","role":"base","parameters":{"ensure":"absent"}}
  *
+ * A state that is about something else than before, under the same id, has left something behind as well. Then there are two: what
+ * is declared, and after it what was, under an id of its own (load_former_id()).
+ *
  * No load fails because of a removal. What cannot be made of a recipe now stays written down, and is told; what has another
  * owner by now is forgotten.
  */
 
+#include <fnmatch.h>
 #include <inttypes.h>
 #include <syslog.h>
 
@@ -96,6 +100,15 @@ static json_t *to_json(const AgentdParameter *parameter, const AgentdValue *valu
                         (void) json_object_set_new(json, parameter->fields[i].name,
                                 to_json(&parameter->fields[i], &value->items[i]));
         return json;
+}
+
+static bool values_are_same(const AgentdParameter *parameter, const AgentdValue *a, const AgentdValue *b) {
+        json_t *x = to_json(parameter, a), *y = to_json(parameter, b);
+        bool same = x && y && json_equal(x, y);
+
+        json_decref(x);
+        json_decref(y);
+        return same;
 }
 
 /* Words that the type knows, paths, modes: no secret is among them. */
@@ -227,17 +240,19 @@ typedef struct Removals {
         Map edited; /* file → the last declared state that edits it */
         uint32_t *
                 next; /* by state: the next one that edits the same file; NULL: nothing of that is known yet */
+        Map ids;      /* of those that were made */
 } Removals;
 
 static void say(Removals *removals, int level, const char *id, const char *why) {
         loader_log(removals->loader, level, arena_printf(&removals->loader->scratch, "%s %s", id, why));
 }
 
-static void forget(Removals *removals, const char *id, const State *owner) {
-        say(removals, LOG_INFO, id,
+/* key: under which it was written down. */
+static void forget(Removals *removals, const char *key, const State *state, const State *owner) {
+        say(removals, LOG_INFO, state->id,
                 arena_printf(&removals->loader->scratch,
                         "is declared no more, and not removed, as it is now what %s is about", owner->id));
-        loader_tell_forget(removals->loader, id);
+        loader_tell_forget(removals->loader, key);
 }
 
 static void note_above(Removals *removals, const char *of, uint32_t state) {
@@ -300,6 +315,27 @@ static const Role *find_role(Removals *removals, const char *name) {
         return role;
 }
 
+/* Whether the state that is declared under that id is about the same as before, and only says otherwise what that is like, or how
+ * it is removed. */
+static bool is_still(const State *state, const State *removal) {
+        const AgentdParameter *parameters = state->type->type->parameters;
+        bool same = streq_ptr(state->edits, removal->edits);
+
+        if (state->type->type->flags & AGENTD_NAME_IS_PATH || removal->taken_by == state)
+                return true;
+        for (uint32_t i = 0; same && i < state->type->n_parameters; i++) {
+                const AgentdValue *said = state->removal ? state->removal[i] : NULL;
+
+                /* Which file it is about is known. */
+                if (!(parameters[i].flags & AGENTD_IDENTIFIES) ||
+                        (state->edits && parameters[i].flags & (AGENTD_PATH | AGENTD_USER)))
+                        continue;
+                same = values_are_same(
+                        &parameters[i], said ?: &state->parameters[i], &removal->parameters[i]);
+        }
+        return same;
+}
+
 /* Whether another state says the same line, block or section of a file, under another name. */
 static bool is_about_the_same(const State *state, const State *removal) {
         const AgentdParameter *parameters = state->type->type->parameters;
@@ -308,17 +344,11 @@ static bool is_about_the_same(const State *state, const State *removal) {
         if (state->type != removal->type || !streq_ptr(state->edits, removal->edits) || is_absent(state))
                 return false;
         for (uint32_t i = 0; same && i < state->type->n_parameters; i++) {
-                json_t *a, *b;
-
                 if (!(parameters[i].flags & (AGENTD_IDENTIFIES | AGENTD_REQUIRED)) ||
                         !state_given(removal, i))
                         continue;
-                a = to_json(&parameters[i], &state->parameters[i]);
-                b = to_json(&parameters[i], &removal->parameters[i]);
-                same = json_equal(a, b);
+                same = values_are_same(&parameters[i], &state->parameters[i], &removal->parameters[i]);
                 told = told || !(parameters[i].flags & (AGENTD_PATH | AGENTD_USER));
-                json_decref(a);
-                json_decref(b);
         }
         /* Where nothing says what in the file is meant, the name does. */
         return same && told;
@@ -365,8 +395,34 @@ static const State *find_owner(Removals *removals, const State *removal) {
         return owner;
 }
 
+/* "cron:x (before 1a2b3c4d)" */
+static const char *former_id(Loader *loader, const char *id, const char *recipe) {
+        _cleanup_free_ char *former = load_former_id(id, recipe);
+
+        return arena_strdup(&loader->scratch, former ?: id);
+}
+
+/* Under which id it is removed: its own, unless that is declared, or was when the recipe was written down. */
+static void give_id(Loader *loader, State *state, const char *key, const char *text) {
+        const State *declared = loader_state(loader, state->id);
+        const char *former = former_id(loader, state->id, text);
+
+        state->of = state->id;
+        if (!declared && !streq(key, former))
+                return;
+        state->id = former;
+        state_extra(loader, state)->name = state->name;
+        state->instead = declared;
+        if (!declared)
+                return;
+        /* What is skipped, or only looked at, leaves all as it is. */
+        state->when = declared->when;
+        state->flags |= declared->flags & (IMAGE_STATE_WHEN_LOOKS | IMAGE_STATE_AUDIT);
+}
+
 /* Makes and prepares it. Return: NULL: it cannot be, and the diagnostics say why, or nothing does. */
-static State *make(Removals *removals, const Role *role, TypeEntry *type, const json_t *recipe) {
+static State *make(Removals *removals, const char *key, const char *text, const Role *role, TypeEntry *type,
+        const json_t *recipe) {
         Loader *loader = removals->loader;
         const char *name = json_string_value(json_object_get(recipe, "name"));
         Value *settings = arena_new(&loader->scratch, Value);
@@ -378,6 +434,7 @@ static State *make(Removals *removals, const Role *role, TypeEntry *type, const 
         state = state_make_again(loader, role, type, arena_strdup(&loader->scratch, name), settings);
         if (!state)
                 return NULL;
+        give_id(loader, state, key, text);
         state_prepare(loader, state);
         if (loader->diagnostics.n == 0)
                 return state;
@@ -392,14 +449,21 @@ static bool is_recipe(const json_t *json) {
                json_is_object(json_object_get(json, "parameters"));
 }
 
+/* What a declared state makes is to be removed one day. */
+static bool leaves_something(const State *state) {
+        return state->extra && state->extra->removal;
+}
+
 static void cannot_be_removed(Removals *removals, const char *id, const char *why) {
         say(removals, LOG_WARNING, id,
                 arena_printf(
                         &removals->loader->scratch, "is declared no more, and cannot be removed: %s", why));
 }
 
-static void remove_state(Removals *removals, const char *id, const json_t *recipe) {
+/* key: under which the recipe, `text`, was written down. */
+static void remove_state(Removals *removals, const char *key, const char *text, const json_t *recipe) {
         Loader *loader = removals->loader;
+        const char *id = loader_state(loader, key) ? former_id(loader, key, text) : key;
         const char *type_name = json_string_value(json_object_get(recipe, "type"));
         uint32_t n_states = loader->n_states, n_belows = loader->n_belows;
         const State *other;
@@ -413,24 +477,35 @@ static void remove_state(Removals *removals, const char *id, const json_t *recip
                                 type_name));
                 return;
         }
-        state = make(removals, find_role(removals, json_string_value(json_object_get(recipe, "role"))), type,
-                recipe);
+        state = make(removals, key, text,
+                find_role(removals, json_string_value(json_object_get(recipe, "role"))), type, recipe);
         other = state ? find_owner(removals, state) : NULL;
         if (!state) {
                 cannot_be_removed(removals, id,
                         loader->diagnostics.n > 0 ? loader->diagnostics.list[0].message
                                                   : "there are too many states");
-        } else if (!streq(state->id, id))
-                loader_tell_forget(loader, id);
-        else if (other)
-                forget(removals, id, other);
+        } else if (!streq(state->id, key) && !streq(state->of, key))
+                loader_tell_forget(loader, key);
+        else if (state->instead && !leaves_something(state->instead))
+                loader_tell_forget(loader, key);
+        else if (state->instead && is_still(state->instead, state)) {
+                /* Nothing is left behind, which the engine has to know: see load_forgotten(). But if it is about that again, and
+                 * was not found as declared yet, this is all that is known. */
+                if (!streq(state->id, key) || json_object_get(loader->options->removals, state->of))
+                        loader_tell_forget(loader, state->id);
+        } else if (other)
+                forget(removals, key, state, other);
+        else if (map_get(&removals->ids, state->id) != MAP_NOT_FOUND)
+                ; /* it was written down twice */
         else if (type->type->flags & AGENTD_NAME_IS_PATH && (other = find_in(removals, state->name)))
                 say(removals, LOG_WARNING, id,
                         arena_printf(&loader->scratch,
                                 "is declared no more, and is removed once nothing is declared in it: %s is",
                                 other->id));
-        else
+        else {
+                map_put(&removals->ids, &loader->scratch, state->id, 0);
                 return;
+        }
         /* Nothing of it stays behind. */
         loader->n_states = n_states;
         loader->n_belows = n_belows;
@@ -465,22 +540,27 @@ void removals_make(Loader *loader) {
         Removals removals = { .loader = loader };
         const Diagnostics of_roles = loader->diagnostics;
         const char *id;
-        json_t *text;
+        json_t *value;
 
         loader->n_declared = loader->n_states;
         if (loader->diagnostics.n > 0)
                 return;
         /* What is wrong with one is told in the log, and is no error of the roles. */
         loader->diagnostics = (Diagnostics){ .arena = &loader->scratch };
-        json_object_foreach((json_t *) loader->options->removals, id, text) {
+        json_object_foreach((json_t *) loader->options->removals, id, value) {
+                const State *declared = loader_state(loader, id);
+                const char *text = json_string_value(value) ?: "";
                 json_t *recipe;
 
-                if (loader_state(loader, id) || map_get(&loader->former, id) != MAP_NOT_FOUND)
+                if (map_get(&loader->former, id) != MAP_NOT_FOUND)
+                        continue;
+                /* Nearly all of them. */
+                if (declared && (!leaves_something(declared) || streq(declared->extra->removal, text)))
                         continue;
                 diagnostics_clear(&loader->diagnostics);
-                recipe = json_loads(json_string_value(text) ?: "", JSON_ALLOW_NUL, NULL);
+                recipe = json_loads(text, JSON_ALLOW_NUL, NULL);
                 if (is_recipe(recipe))
-                        remove_state(&removals, id, recipe);
+                        remove_state(&removals, id, text, recipe);
                 else
                         loader_tell_forget(loader, id);
                 json_decref(recipe);
@@ -519,8 +599,88 @@ static void connect_above(Loader *loader, const Map *removed, const State *state
         }
 }
 
+bool removal_is_meant(Loader *loader, const Reference *reference, const State *removal) {
+        const char *pattern = reference->pattern;
+
+        if (reference->listens == 0)
+                return false;
+        /* Its items are not known any more. */
+        if (reference->loop)
+                return removal->role == reference->role &&
+                       fnmatch(loader_name_glob(loader, normalise_reference(loader, pattern)), removal->of,
+                               0) == 0;
+        return streq(pattern, removal->of) ||
+               (strpbrk(pattern, "*?[") && fnmatch(pattern, removal->of, 0) == 0);
+}
+
+/* Of what is to be removed, that which a reference means. */
+typedef struct Meant {
+        uint32_t *states, n, n_allocated;
+} Meant;
+
+typedef struct MeantList {
+        Map map;
+        Meant *list;
+        uint32_t n_allocated;
+} MeantList;
+
+static const Meant *find_meant(Loader *loader, MeantList *all, const Reference *reference) {
+        /* A line end is in no name, nor in that of a role. */
+        const char *key = reference->loop ? arena_printf(&loader->scratch, "%s\n%s", reference->role->name,
+                                                    reference->pattern)
+                                          : reference->pattern;
+        uint32_t n = map_get(&all->map, key);
+        Meant *meant;
+
+        if (n != MAP_NOT_FOUND)
+                return &all->list[n];
+        n = all->map.n;
+        all->list = arena_grow(&loader->scratch, all->list, n, &all->n_allocated, sizeof(Meant));
+        map_put(&all->map, &loader->scratch, key, n);
+        meant = &all->list[n];
+        *meant = (Meant){};
+        for (uint32_t i = loader->n_declared; i < loader->n_states; i++)
+                if (removal_is_meant(loader, reference, loader->states[i])) {
+                        meant->states = arena_grow(&loader->scratch, meant->states, meant->n,
+                                &meant->n_allocated, sizeof(uint32_t));
+                        meant->states[meant->n++] = i;
+                }
+        return meant;
+}
+
+/* Who listens to what matches a pattern is told also when that goes, and so comes after it. */
+static void connect_listeners(Loader *loader) {
+        MeantList all = {};
+
+        for (uint32_t i = 0; i < loader->n_declared; i++) {
+                const State *state = loader->states[i];
+
+                for (uint32_t k = 0; state->listens != 0 && k < state->n_references; k++) {
+                        const Reference *reference = &state->references[k];
+                        const Meant *meant =
+                                reference->listens != 0 ? find_meant(loader, &all, reference) : NULL;
+
+                        for (uint32_t m = 0; meant && m < meant->n; m++) {
+                                if (loader->states[meant->states[m]]->instead == state)
+                                        continue;
+                                if (!graph_add_listener(loader, meant->states[m], i, reference->listens)) {
+                                        loader_log(loader, LOG_WARNING,
+                                                "So many states listen to others that not all of them are "
+                                                "told of "
+                                                "what is removed");
+                                        return;
+                                }
+                                graph_add_edge(loader, meant->states[m], i);
+                        }
+                }
+        }
+}
+
 void removals_connect(Loader *loader) {
         Map removed = {};
+
+        if (loader->n_declared < loader->n_states)
+                connect_listeners(loader);
 
         for (uint32_t i = loader->n_declared; i < loader->n_states; i++)
                 if (loader->states[i]->type->type->flags & AGENTD_NAME_IS_PATH)
@@ -528,6 +688,9 @@ void removals_connect(Loader *loader) {
         for (uint32_t i = loader->n_declared; i < loader->n_states; i++) {
                 const State *state = loader->states[i];
 
+                /* A line takes the place of another before that is looked for. */
+                if (state->instead)
+                        graph_add_edge(loader, state->instead->index, i);
                 if (state->type->type->flags & AGENTD_NAME_IS_PATH)
                         connect_above(loader, &removed, state, state->name);
                 for (uint32_t k = 0; k < state->n_claims; k++)
@@ -552,5 +715,12 @@ bool removals_disconnect(Loader *loader, const uint32_t *waiting) {
                         loader->edges[n++] = edge;
         }
         loader->n_edges = n;
-        return n < n_before;
+        /* Nor is anybody told of one after which it does not come. */
+        n = 0;
+        for (uint32_t i = 0; i < loader->n_listeners; i++)
+                if (!is_removal(loader, loader->listeners[i].to) || waiting[loader->listeners[i].to] == 0 ||
+                        waiting[loader->listeners[i].state] == 0)
+                        loader->listeners[n++] = loader->listeners[i];
+        loader->n_listeners = n;
+        return loader->n_edges < n_before;
 }

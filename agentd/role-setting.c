@@ -14,8 +14,7 @@
 #define INTERVAL_MIN_USEC   USEC_PER_SEC
 #define SHELL               "/bin/sh"
 
-/* What few states have. */
-static StateExtra *extra_of(Loader *loader, State *state) {
+StateExtra *state_extra(Loader *loader, State *state) {
         if (!state->extra) {
                 state->extra = arena_new(&loader->scratch, StateExtra);
                 *state->extra = (StateExtra){ .retry_delay_usec = RETRY_DELAY_DEFAULT };
@@ -82,8 +81,9 @@ static void set_references(
                         continue;
                 }
                 reference.place = item->place;
-                state->listens = state->listens || reference.listens != 0;
+                state->listens |= reference.listens;
                 reference.loop = find_loop(names, item);
+                reference.role = names->role;
                 if (reference.loop) {
                         reference.pattern = item->text;
                         state_refer(loader, state, reference);
@@ -156,20 +156,21 @@ static const char *get_text(Names *names, const Value *value, const char *name, 
         return text.text;
 }
 
+/* One for each item, NULL for those that are none; so that others can still be looked at. */
 static int get_list(Names *names, const Value *value, const char *name, const char *what, TextList *ret) {
         const char **texts;
         int r = 0;
 
+        *ret = (TextList){};
         if (!loader_wants(names->loader, value, VALUE_ARRAY, name, what))
                 return -EINVAL;
         texts = arena_new_array(&names->loader->scratch, const char *, value->n_items);
-        *ret = (TextList){ .texts = texts };
+        *ret = (TextList){ .texts = texts, .n = value->n_items };
         VALUE_FOREACH_ITEM(item, value) {
                 const char *text = get_text(names, item, name, "an array of strings");
 
-                if (text)
-                        texts[ret->n++] = text;
-                else
+                texts[item - value->items] = text;
+                if (!text)
                         r = -EINVAL;
         }
         return r;
@@ -180,33 +181,35 @@ int tags_read(Names *names, const Value *value, TextList *ret) {
         int r;
 
         r = get_list(names, value, "tags", "an array of words like [\"web\", \"tls\"]", ret);
-        if (r < 0)
-                return r;
         for (uint32_t i = 0; i < ret->n; i++)
-                if (ret->texts[i][strspn(ret->texts[i],
-                            "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")]) {
+                if (ret->texts[i] &&
+                        ret->texts[i][strspn(ret->texts[i],
+                                "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")]) {
                         diagnostics_add(&loader->diagnostics, value->items[i].place,
                                 "'%s' is no tag: letters, digits, '_', '.' and '-' are what one is made of",
                                 ret->texts[i]);
                         r = -EINVAL;
                 }
+        if (r < 0)
+                *ret = (TextList){};
         return r;
 }
 
 static void set_tags(Names *names, State *state, _unused_ const char *name, const Value *value) {
-        if (tags_read(names, value, &extra_of(names->loader, state)->tags) < 0)
+        if (tags_read(names, value, &state_extra(names->loader, state)->tags) < 0)
                 state->broken = true;
 }
 
 static void set_was(Names *names, State *state, const char *name, const Value *value) {
         Loader *loader = names->loader;
-        StateExtra *extra = extra_of(loader, state);
+        StateExtra *extra = state_extra(loader, state);
         const Value one = {
                 .type = VALUE_ARRAY, .place = value->place, .items = (Value *) value, .n_items = 1
         };
 
         if (get_list(names, value->type == VALUE_STRING ? &one : value, name,
                     "a state like \"file:/old\", or an array of them", &extra->was) < 0) {
+                extra->was = (TextList){};
                 state->broken = true;
                 return;
         }
@@ -225,18 +228,18 @@ static void set_was(Names *names, State *state, const char *name, const Value *v
 
 static void set_triggers(Names *names, State *state, const char *name, const Value *value) {
         Loader *loader = names->loader;
-        StateExtra *extra = extra_of(loader, state);
+        StateExtra *extra = state_extra(loader, state);
         TextList list = {};
 
-        if (get_list(names, value, name, "an array of triggers like [\"trigger:deploy\"]", &list) < 0) {
+        if (get_list(names, value, name, "an array of triggers like [\"trigger:deploy\"]", &list) < 0)
                 state->broken = true;
-                return;
-        }
         extra->triggers = arena_new_array(&loader->scratch, TriggerReference, list.n);
         extra->n_triggers = 0;
         for (uint32_t i = 0; i < list.n; i++) {
-                const char *trigger = startswith(list.texts[i], "trigger:");
+                const char *trigger = list.texts[i] ? startswith(list.texts[i], "trigger:") : NULL;
 
+                if (!list.texts[i])
+                        continue;
                 if (trigger && *trigger)
                         extra->triggers[extra->n_triggers++] =
                                 (TriggerReference){ .name = trigger, .place = value->items[i].place };
@@ -255,7 +258,7 @@ static void set_hook(Names *names, State *state, const char *name, const Value *
 
         for (Hook i = 0; i < _HOOK_MAX; i++)
                 if (streq(hook_to_string(i), name))
-                        hook = &extra_of(loader, state)->hooks[i];
+                        hook = &state_extra(loader, state)->hooks[i];
         assert(hook);
 
         if (value->type == VALUE_STRING) {
@@ -274,9 +277,10 @@ static void set_hook(Names *names, State *state, const char *name, const Value *
                     "a program with its arguments like [\"/usr/bin/systemctl\", \"daemon-reload\"], or a "
                     "string for "
                     "the shell",
-                    hook) < 0)
+                    hook) < 0) {
+                *hook = (TextList){};
                 state->broken = true;
-        else if (hook->n == 0)
+        } else if (hook->n == 0)
                 refuse(loader, state, value, arena_printf(&loader->scratch, "'%s' names no program", name));
         else if (hook->texts[0][0] != '/')
                 refuse(loader, state, value,
@@ -284,7 +288,7 @@ static void set_hook(Names *names, State *state, const char *name, const Value *
                                 "'%s' is no absolute path; write where the program is, or all as one string "
                                 "for "
                                 "the shell",
-                                hook->texts[0]));
+                                state->flags & IMAGE_STATE_SENSITIVE ? "<sensitive>" : hook->texts[0]));
 }
 
 /* ---- Numbers and times ----------------------------------------------------------------------------------------- */
@@ -320,14 +324,14 @@ static void set_interval(Names *names, State *state, _unused_ const char *name, 
                 refuse(names->loader, state, value,
                         "'interval' must be a time span like \"5min\", one second at least");
         else
-                extra_of(names->loader, state)->interval_usec = span;
+                state_extra(names->loader, state)->interval_usec = span;
 }
 
 static void set_retries(Names *names, State *state, _unused_ const char *name, const Value *value) {
         if (value->type != VALUE_INTEGER || value->integer < 0 || value->integer > RETRIES_MAX)
                 refuse(names->loader, state, value, "'retries' must be a number from 0 to 100");
         else
-                extra_of(names->loader, state)->retries = (uint32_t) value->integer;
+                state_extra(names->loader, state)->retries = (uint32_t) value->integer;
 }
 
 static void set_retry_delay(Names *names, State *state, _unused_ const char *name, const Value *value) {
@@ -337,7 +341,7 @@ static void set_retry_delay(Names *names, State *state, _unused_ const char *nam
                 refuse(names->loader, state, value,
                         "'retry_delay' must be a time span above 0 like \"10s\"");
         else
-                extra_of(names->loader, state)->retry_delay_usec = span;
+                state_extra(names->loader, state)->retry_delay_usec = span;
 }
 
 /* ---- Switches -------------------------------------------------------------------------------------------------- */
@@ -375,7 +379,7 @@ static void set_on_removal(Names *names, State *state, const char *name, const V
                                 "'on_removal' is for types with ensure = \"absent\", and %s has none",
                                 state->type->type->name));
         else if (streq(what, "absent"))
-                extra_of(loader, state)->removal_place = value->place;
+                state_extra(loader, state)->removal_place = value->place;
         else if (!streq(what, "keep"))
                 refuse(loader, state, value,
                         arena_printf(&loader->scratch,
@@ -423,16 +427,22 @@ static const struct {
         { "requires", set_requires, "array of states",
                 "this state comes after those; it is `blocked` if one of them failed or is blocked",
                 STATES },
-        { "before", set_before, "array of states", "those come after this one, likewise", STATES },
+        { "before", set_before, "array of states",
+                "those states come after this one, and are `blocked` if it failed or is blocked", STATES },
         { "when", set_when, "expression", "the state is `skipped` if it is false",
                 "{'type':'string','minLength':1}" },
         { "for_each", set_for_each, "expression, array or table", "one state for each item",
                 "{'type':['string','array','object'],'minLength':1}" },
         { "check_on", set_check_on, "array of states",
                 "this state requires those, and is looked at again when one of them has changed", STATES },
-        { "reload_on", set_reload_on, "array of states", "likewise; it is reloaded then, if its type can be",
+        { "reload_on", set_reload_on, "array of states",
+                "this state requires those, and is reloaded when one of them has changed, if its type can "
+                "be",
                 STATES },
-        { "restart_on", set_restart_on, "array of states", "likewise; it is restarted", STATES },
+        { "restart_on", set_restart_on, "array of states",
+                "this state requires those, and is restarted when one of them has changed, if its type can "
+                "be",
+                STATES },
         { "interval", set_interval, "`\"5min\"`, or seconds", "it is looked at so often, besides all runs",
                 "{" SPAN ",'pattern':'" SCHEMA_SPAN "|" SCHEMA_TEMPLATE "','examples':['5min']}" },
         { "timeout", set_timeout, "`\"2min 30s\"`, seconds, or `\"infinity\"`",
@@ -443,7 +453,7 @@ static const struct {
         { "retries", set_retries, "integer", "how often it is tried again in a run when it has failed",
                 "{'type':['integer','string'],'minimum':0,'maximum':100,'pattern':'" SCHEMA_TEMPLATE "'}" },
         { "retry_delay", set_retry_delay, "`\"10s\"`, or seconds",
-                "the time before each of these; 5 s otherwise",
+                "the time before each of the `retries`; 5 s otherwise",
                 "{" SPAN ",'pattern':'" SCHEMA_SPAN "|" SCHEMA_TEMPLATE "','examples':['10s']}" },
         { "audit", set_flag, "boolean",
                 "only check: a difference is reported as `drifted`, and never repaired", SWITCH },
@@ -457,7 +467,8 @@ static const struct {
         { "before_check", set_hook, "command",
                 "before it is checked, in the sandbox of checks; the state is `blocked` if it fails",
                 COMMAND },
-        { "after_check", set_hook, "command", "after all of it", COMMAND },
+        { "after_check", set_hook, "command", "after the check, and after the change if there was one",
+                COMMAND },
         { "before_change", set_hook, "command", "before a change; the state fails, untouched, if it does",
                 COMMAND },
         { "after_change", set_hook, "command", "after a change, or an attempt", COMMAND },

@@ -3,10 +3,12 @@
 /* From the tables of a role to its states: which keys there are, loops, settings that every state has. */
 
 #include <assert.h>
+#include <fnmatch.h>
 
 #include "paths.h"
 #include "role.h"
 #include "schema.h"
+#include "template.h"
 
 #define ROLE_NAME "{'type':'string','pattern':'^[^./][^/]*$','not':{'pattern':'[.]toml$'}}"
 
@@ -118,6 +120,15 @@ static void unknown_key(Loader *loader, State *state, const Member *member) {
                 return;
         }
 
+        FOREACH_ELEMENT(key, role_keys)
+                if (key->schema && key->key != ROLE_VARS && streq(key->name, member->key)) {
+                        diagnostics_add(&loader->diagnostics, member->place,
+                                "unknown key '%s' in %s state; as a key of the role it has to stand above "
+                                "the first [table]",
+                                member->key, type->name);
+                        return;
+                }
+
         for (uint32_t i = 0; i < state->type->n_parameters && n < NAMES_MAX; i++)
                 names[n++] = type->parameters[i].name;
         for (size_t i = 0; n < NAMES_MAX && (name = state_setting(i, &value, &documentation)); i++)
@@ -179,6 +190,7 @@ static void apply_settings(Names *own, State *state, const Value *settings, cons
         const AgentdStateType *type = state->type->type;
         Loader *loader = own->loader;
         uint32_t n = state->type->n_parameters;
+        uint32_t item = loader->diagnostics.item;
         const Value *sensitive = value_get(settings, "sensitive");
         bool tainted = false;
 
@@ -193,6 +205,7 @@ static void apply_settings(Names *own, State *state, const Value *settings, cons
                 Names others, *names = own;
                 bool found = false;
 
+                loader->diagnostics.item = role ? 0 : item;
                 if (role) {
                         names_init(&others, loader, role, state->item);
                         names = &others;
@@ -209,6 +222,8 @@ static void apply_settings(Names *own, State *state, const Value *settings, cons
                         unknown_key(loader, state, member);
         }
 
+        /* These name the state. */
+        loader->diagnostics.item = 0;
         for (uint32_t i = 0; i < n; i++)
                 if ((type->parameters[i].flags & AGENTD_REQUIRED) && !state_given(state, i) &&
                         !state->nested) {
@@ -216,6 +231,7 @@ static void apply_settings(Names *own, State *state, const Value *settings, cons
                                 type->name, state->name, type->parameters[i].name);
                         state->broken = true;
                 }
+        loader->diagnostics.item = item;
         check_exclusive(loader, state);
         if (tainted)
                 state->flags |= IMAGE_STATE_SENSITIVE;
@@ -277,6 +293,7 @@ static bool is_imported(Loader *loader, const Role *a, const Role *b) {
 
 static void twice(Loader *loader, const State *state, State *first, const char *what) {
         if (state->item && state->declaration == first->declaration) {
+                loader->diagnostics.item = 0; /* it says itself which items */
                 /* One pair tells it: a loop over thousands that forgot its item makes thousands. */
                 if (!first->made_twice)
                         diagnostics_add(&loader->diagnostics, state->place,
@@ -304,6 +321,7 @@ static void append(Loader *loader, State *state) {
 
 static void make_state(Loader *loader, const Role *role, TypeEntry *type, const Member *member,
         const Value *item, uint32_t item_number, bool item_keyed) {
+        uint32_t number = loader->diagnostics.item;
         const Role *const *roles;
         const Value *settings;
         State *first;
@@ -325,10 +343,15 @@ static void make_state(Loader *loader, const Role *role, TypeEntry *type, const 
         };
         if (role->audit || loader->settings.audit)
                 state->flags |= IMAGE_STATE_AUDIT;
-        if (state_name(&names, type, member, &state->name) < 0)
+        loader->diagnostics.item_is_new = true;
+        r = state_name(&names, type, member, &state->name);
+        loader->diagnostics.item_is_new = false;
+        if (r < 0)
                 return;
         state->id = arena_printf(&loader->scratch, "%s:%s", type->name, state->name);
+        loader->diagnostics.item = 0; /* an override names the state */
         r = override_settings(loader, role, type, state->id, &member->value, &settings, &roles);
+        loader->diagnostics.item = number;
         if (r == 1) {
                 map_put(&loader->off_ids, &loader->scratch, state->id, 0);
                 return;
@@ -389,26 +412,63 @@ State *state_make_again(
         return state;
 }
 
+/*
+ * What some items of a loop have wrong, and others not, is told with the first of these. start: errors before are not the loop's;
+ * n_made: items that made a state, so that its settings were looked at.
+ */
+static void tell_items(Loader *loader, const Value *items, uint32_t start, uint32_t n_made) {
+        Diagnostics *diagnostics = &loader->diagnostics;
+        bool keyed = items->type == VALUE_TABLE;
+        uint32_t n = keyed ? items->n_members : items->n_items;
+
+        for (uint32_t i = start; i < diagnostics->n; i++) {
+                Diagnostic *diagnostic = &diagnostics->list[i], told;
+                const Place *place;
+                const char *which, *where = "";
+                uint32_t item = diagnostic->first_item - 1;
+
+                if (diagnostic->n_items == 0 ||
+                        diagnostic->n_items == (diagnostic->item_is_new ? n : n_made))
+                        continue;
+                which = keyed ? arena_printf(&loader->scratch, "'%s'", items->members[item].key)
+                              : arena_printf(&loader->scratch, "%u", item);
+                place = keyed ? &items->members[item].place : &items->items[item].place;
+                if (place->file && place->line > 0)
+                        where = arena_printf(
+                                &loader->scratch, ", %s:%u:%u", place->file, place->line, place->column);
+                diagnostic_set(&told, diagnostics->arena, diagnostic->place, "%s (item %s of the loop%s)",
+                        diagnostic->message, which, where);
+                diagnostic->message = told.message;
+        }
+}
+
 /* `for_each`: one state for each item. Over a table, item.key and item.value. */
 static void make_states(
         Loader *loader, const Role *role, TypeEntry *type, const Member *member, const Value *loop) {
+        uint32_t start = loader->diagnostics.n, first = loader->n_states;
         const Value *items;
         Expression *expression;
+        Value written;
         Names names;
 
         names_init(&names, loader, role, NULL);
-        if (loop->type == VALUE_ARRAY || loop->type == VALUE_TABLE)
-                items = loop;
-        else {
+        if (loop->type == VALUE_ARRAY || loop->type == VALUE_TABLE) {
+                if (names_evaluate_deep(&names, loop, &written) < 0)
+                        return;
+                items = arena_memdup(&loader->scratch, &written, sizeof(written));
+        } else {
                 if (names_fold(&names, loop, EXPRESSION_NO_HOST, &loader->scratch, &expression) < 0)
                         return;
                 (void) expression_is_constant(expression, &items);
         }
 
         if (items->type == VALUE_ARRAY)
-                VALUE_FOREACH_ITEM(item, items)
-                        make_state(
-                                loader, role, type, member, item, (uint32_t) (item - items->items), false);
+                VALUE_FOREACH_ITEM(item, items) {
+                        uint32_t number = (uint32_t) (item - items->items);
+
+                        loader->diagnostics.item = 1 + number;
+                        make_state(loader, role, type, member, item, number, false);
+                }
         else if (items->type == VALUE_TABLE)
                 VALUE_FOREACH_MEMBER(entry, items) {
                         Value *item = arena_new(&loader->scratch, Value), key;
@@ -417,22 +477,68 @@ static void make_states(
                         key = value_string(&loader->scratch, entry->key, entry->key_size);
                         (void) value_add(&loader->scratch, item, "key", 3, &key);
                         (void) value_add(&loader->scratch, item, "value", 5, &entry->value);
+                        loader->diagnostics.item = 1 + (uint32_t) (entry - items->members);
                         make_state(loader, role, type, member, item, 0, true);
                 }
         else
                 diagnostics_add(&loader->diagnostics, loop->place,
                         "'for_each' is over %s; it must be over an array or a table", value_kind(items));
+        loader->diagnostics.item = 0;
+        tell_items(loader, items, start, loader->n_states - first);
 }
 
-/* Of a role that is off only the ids are kept, so that others may refer to them: who is not there holds nobody up. */
+/* ---- Roles that are off ----------------------------------------------------------------------------------------- */
+
+const char *loader_name_glob(Loader *loader, const char *name) {
+        char *glob = arena_alloc_text(&loader->scratch, 2 * strlen(name) + 2), *to = glob;
+        const char *p = name;
+
+        while (*p) {
+                const char *end = startswith(p, "{{") ? strstr(p, "}}") : NULL;
+
+                if (end) {
+                        *to++ = '*';
+                        /* What a section becomes, nobody knows. */
+                        if (strchr("#^<$=", p[2]))
+                                break;
+                        p = end + (end[2] == '}' ? 3 : 2);
+                        continue;
+                }
+                if (strchr("*?[\\", *p))
+                        *to++ = '\\';
+                *to++ = *p++;
+        }
+        *to = 0;
+        return glob;
+}
+
+bool loader_is_off(const Loader *loader, const char *id) {
+        if (map_get(&loader->off_ids, id) != MAP_NOT_FOUND)
+                return true;
+        for (uint32_t i = 0; i < loader->n_off_globs; i++)
+                if (fnmatch(loader->off_globs[i], id, 0) == 0)
+                        return true;
+        return false;
+}
+
+/*
+ * Of a role that is off only the ids are kept, so that others may refer to them: who is not there holds nobody up. What the names of
+ * a loop would be is not known, since what it is over need make no sense on this host; so all that look like them are meant.
+ */
 static void note_off_states(Loader *loader, const Member *table) {
         if (table->value.type != VALUE_TABLE)
                 return;
-        VALUE_FOREACH_MEMBER(member, &table->value)
-                map_put(&loader->off_ids, &loader->scratch,
-                        normalise_reference(
-                                loader, arena_printf(&loader->scratch, "%s:%s", table->key, member->key)),
-                        0);
+        VALUE_FOREACH_MEMBER(member, &table->value) {
+                const char *id = normalise_reference(
+                        loader, arena_printf(&loader->scratch, "%s:%s", table->key, member->key));
+
+                map_put(&loader->off_ids, &loader->scratch, id, 0);
+                if (!template_has_tags(member->key, member->key_size))
+                        continue;
+                loader->off_globs = arena_grow(&loader->scratch, loader->off_globs, loader->n_off_globs,
+                        &loader->n_off_globs_allocated, sizeof(char *));
+                loader->off_globs[loader->n_off_globs++] = loader_name_glob(loader, id);
+        }
 }
 
 static size_t add_types(const Loader *loader, const char *names[NAMES_MAX], size_t n) {

@@ -36,12 +36,19 @@ static const char *get_text(Names *names, Trigger *trigger, const char *name, co
 static void set_path(Names *names, Trigger *trigger, const char *name, const Value *value) {
         const char *text = get_text(names, trigger, name, value);
         _cleanup_free_ char *path = NULL;
+        int r;
 
         if (!text)
                 return;
-        if (*text != '/' || path_normalise(text, &path) < 0)
+        r = path_normalise(text, &path);
+        if (*text != '/')
                 refuse(names, trigger, value->place,
                         arena_printf(&names->loader->scratch, "'%s' is no absolute path", text));
+        else if (r < 0)
+                refuse(names, trigger, value->place,
+                        arena_printf(&names->loader->scratch, "'%.200s' %s", text,
+                                r == -ENAMETOOLONG ? "is longer than a path can be"
+                                                   : "has a '..' in it; write the path that it leads to"));
         else
                 trigger->path = arena_strdup(&names->loader->scratch, path);
 }

@@ -165,50 +165,13 @@ static bool has_name(const Value *table, const char *name) {
 
 /* ---- Evaluating ------------------------------------------------------------------------------------------------ */
 
-/* Replaces {{…}} in all strings of a value. */
-static int render_deep(Names *names, const Value *value, Value *ret) {
-        Arena *arena = &names->loader->scratch;
-        int r = 0;
-
-        *ret = *value;
-        switch (value->type) {
-        case VALUE_STRING: return names_evaluate(names, value, ret);
-        case VALUE_ARRAY:
-                *ret = value_array();
-                ret->place = value->place;
-                VALUE_FOREACH_ITEM(item, value) {
-                        Value rendered;
-
-                        if (render_deep(names, item, &rendered) < 0)
-                                r = -EINVAL;
-                        else
-                                (void) value_append(arena, ret, &rendered);
-                }
-                return r;
-        case VALUE_TABLE:
-                *ret = value_table();
-                ret->place = value->place;
-                VALUE_FOREACH_MEMBER(member, value) {
-                        Value rendered;
-
-                        if (render_deep(names, &member->value, &rendered) < 0)
-                                r = -EINVAL;
-                        else
-                                value_add(arena, ret, member->key, member->key_size, &rendered)->place =
-                                        member->place;
-                }
-                return r;
-        default: return 0;
-        }
-}
-
 static int render_member(Loader *loader, const Role *role, const Member *member, Member *ret) {
         Names names;
 
         *ret = *member;
         names_init(&names, loader, role, NULL);
         names.in_vars = true;
-        return render_deep(&names, &member->value, &ret->value);
+        return names_evaluate_deep(&names, &member->value, &ret->value);
 }
 
 /* ---- Of a role ------------------------------------------------------------------------------------------------- */
@@ -556,6 +519,8 @@ static void check_argument(Loader *loader, const char *argument) {
                                 names[n_names++] = member->key;
         }
         meant = suggest(name, names, n_names);
+        if (streq(name, "vars") && argument[n] == '.')
+                meant = arena_strndup(&loader->scratch, argument + n + 1, strcspn(argument + n + 1, "="));
         loader_log(loader, LOG_WARNING,
                 arena_printf(&loader->scratch, "--var %.*s: no role reads it%s%s%s",
                         (int) strcspn(argument, "="), argument, meant ? "; did you mean '" : "", meant ?: "",

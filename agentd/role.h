@@ -136,6 +136,7 @@ typedef struct Reference {
         const char *pattern; /* an id, or a glob over ids */
         const Member *
                 loop; /* a declaration with for_each, all states of which are meant; NULL: the pattern says it */
+        const Role *role; /* that says so; NULL: the module does */
         Place place;
         uint32_t listens; /* IMAGE_LISTEN_…: it also listens to that */
         bool before;
@@ -176,6 +177,7 @@ typedef struct StateExtra {
         Place was_place;
         Place removal_place; /* on_removal = "absent"; no file: "keep" */
         const char *removal; /* the recipe, as JSON; NULL: none */
+        const char *name;    /* what modules know it as; NULL: its name is that of the id */
 } StateExtra;
 
 typedef struct State {
@@ -204,6 +206,7 @@ typedef struct State {
                 *removal; /* by parameter: what the module says it is then; NULL: nothing was said */
         const void *data;
         uint32_t flags;
+        uint32_t listens; /* IMAGE_LISTEN_…: for what it listens to others */
         usec_t timeout_usec;
         bool timeout_given; /* by the role */
         uint8_t hash[IMAGE_HASH_SIZE];
@@ -212,9 +215,11 @@ typedef struct State {
         const char **claims; /* paths that it owns besides that of its name */
         uint32_t n_claims, n_claims_allocated;
         const struct State *taken_by; /* of what is to be removed: who claims it now; NULL: nobody */
-        bool listens;                 /* to another */
-        bool broken;                  /* has an error: it is not prepared */
-        bool nested; /* its name had dots without quotes: what it seems to lack is no news */
+        const char *of;               /* likewise: the id that it was declared under */
+        const struct State
+                *instead; /* … and the state that is declared under it now, about something else; NULL */
+        bool broken;      /* has an error: it is not prepared */
+        bool nested;      /* its name had dots without quotes: what it seems to lack is no news */
 } State;
 
 /* Where the parameter is given; NULL: nowhere. */
@@ -267,12 +272,14 @@ struct Loader {
 
         State **states;
         uint32_t n_states, n_states_allocated;
-        uint32_t n_declared; /* behind them are those that are to be removed */
-        Map ids;             /* id → state */
-        Map former;          /* ids of `was` → state */
-        Map paths;           /* path that a state owns → state */
-        Map claims;          /* other things that only one state can be about → state */
-        Map off_ids;         /* ids in roles that are off, and of states that were taken out */
+        uint32_t n_declared;    /* behind them are those that are to be removed */
+        Map ids;                /* id → state */
+        Map former;             /* ids of `was` → state */
+        Map paths;              /* path that a state owns → state */
+        Map claims;             /* other things that only one state can be about → state */
+        Map off_ids;            /* ids in roles that are off, and of states that were taken out */
+        const char **off_globs; /* ids in roles that are off whose names have templates */
+        uint32_t n_off_globs, n_off_globs_allocated;
 
         Edge *edges;
         uint32_t n_edges, n_edges_allocated;
@@ -411,6 +418,9 @@ int names_render(Names *names, const Value *string, Value *ret);
 /* Likewise; but where the whole of the string is one {{name}}, *ret is the value of that name, of whatever type. */
 int names_evaluate(Names *names, const Value *string, Value *ret);
 
+/* Likewise, in all strings of a value. Keys of tables stay as they are. */
+int names_evaluate_deep(Names *names, const Value *value, Value *ret);
+
 /* Reads and renders a template file beside the role. */
 int names_render_file(Names *names, const Value *file, Value *ret);
 
@@ -421,6 +431,10 @@ int names_fold(Names *names, const Value *text, unsigned flags, Arena *target, E
 void role_make_states(Loader *loader, Role *role);
 void state_refer(Loader *loader, State *state, Reference reference);
 State *loader_state(const Loader *loader, const char *id);
+/* Whether a state that is not there may be one of a role that is off, or was taken out: nobody waits for it. */
+bool loader_is_off(const Loader *loader, const char *id);
+/* "file:{{x}}/a" as a glob: "file:*\/a". What means something in a glob is itself here. */
+const char *loader_name_glob(Loader *loader, const char *name);
 /* For --schema: the i-th key that roles have besides state types; NULL if there is none any more. *ret_schema is NULL for one that
  * is made of others. */
 const char *role_key(size_t i, const char **ret_schema, const char **ret_documentation);
@@ -445,8 +459,10 @@ void removals_write(Loader *loader);
 void former_check(Loader *loader);
 /* States of which it was written down, and which are declared no more. Whatever is wrong with one is no error of the roles. */
 void removals_make(Loader *loader);
-/* Their place in the graph: before directories and files that they lie in. */
+/* Their place in the graph: before directories and files that they lie in, and before those that listen to them. */
 void removals_connect(Loader *loader);
+/* Whether a reference by which a state listens also means what is to be removed. */
+bool removal_is_meant(Loader *loader, const Reference *reference, const State *removal);
 /*
  * Takes them out of an order that cannot be, which is better than roles that do not load. waiting: by node, 0 for those that have
  * their place. Return: whether there were any.
@@ -455,6 +471,8 @@ bool removals_disconnect(Loader *loader, const uint32_t *waiting);
 
 /* role-setting.c */
 
+/* What few states have; made if there is none yet. */
+StateExtra *state_extra(Loader *loader, State *state);
 /* Sets what every state has; false: it is no such setting. Errors become diagnostics. */
 bool state_set_common(Names *names, State *state, const Member *member);
 /* For the reference: the i-th setting that every state has; NULL if there is none any more. */
@@ -538,6 +556,8 @@ void graph_add_edge(Loader *loader, uint32_t from, uint32_t to);
 const State *graph_owner(const Loader *loader, const char *path);
 /* Whether a state is one of the loop, or matches the glob, that a reference says. */
 bool graph_is_meant(const Reference *reference, const State *state);
+/* The state listens to another. Return: false if there is no room for more of these. */
+bool graph_add_listener(Loader *loader, uint32_t to, uint32_t state, uint32_t what);
 
 /* role-explain.c: what there is to be said of the state that the options name, or of all that match it, in the form of
  * docs/api.md, one a line; *ret_found is false if there is none, and then the text says why. Return: 0; -ENOMEM. */

@@ -13,6 +13,10 @@
 /* A batch of a type without a limit of its own ends here, so that it fits into a message. */
 #define BATCH_MAX 16384
 
+/* As long as there are more than these for each worker, batches are as large as the type allows: what a batch costs by itself is
+ * shared by many. Of fewer, all workers shall have some. */
+#define BATCH_SHARE_MIN UINT32_C(256)
+
 static uint32_t key_of(const Run *run, uint32_t state) {
         return run->keys ? image_state(run->image, state)->batch_key : 0;
 }
@@ -159,12 +163,17 @@ static uint32_t cut_groups(Run *run, Queue *queue, uint32_t *states, uint32_t ma
 Batch *run_cut_batch(Run *run, uint32_t q) {
         Queue *queue = &run->queues[q];
         uint32_t n_types = run->image->header->types.n, type = q % n_types;
-        uint32_t max = image_type(run->image, type)->batch_max ?: BATCH_MAX;
+        uint32_t batch_max = image_type(run->image, type)->batch_max, n_ready = queue->n - queue->first;
+        uint32_t max = MIN(batch_max ?: BATCH_MAX, (uint32_t) BATCH_MAX), share;
         _cleanup_free_ uint32_t *states = NULL;
         uint32_t n;
 
-        max = MIN(max, (uint32_t) BATCH_MAX);
-        max = MIN(max, queue->n - queue->first);
+        /* A type without a limit wants all of them together; so do those of one file. */
+        if (batch_max > 0 && !queue->keyed) {
+                share = MAX(n_ready / worker_pool_options(run->pool)->n_workers, BATCH_SHARE_MIN);
+                max = MIN(max, share);
+        }
+        max = MIN(max, n_ready);
         if (max == 0)
                 return NULL;
         states = malloc(max * sizeof(uint32_t));

@@ -671,6 +671,9 @@ int run_start(Run *run) {
 
 void run_stop(Run *run) {
         run->stopped = true;
+        /* Whoever is after a state that waits has it when this is over, or this would be the last word on it. */
+        for (uint32_t i = 0; i < run->n_paused; i++)
+                run->nodes[run->paused[i].state].held = true;
         run_schedule(run);
 }
 
@@ -696,8 +699,17 @@ const char *run_error(const Run *run) {
         return run_is_interrupted(run) ? "it was stopped before all was done" : NULL;
 }
 
+bool run_only_waits(const Run *run) {
+        return run->n_paused > 0 && !run->stopped && !run->finished && run->n_in_flight == 0 &&
+               !run->hooks && run->n_parked == 0 && !is_waiting(run);
+}
+
 bool run_holds(const Run *run, uint32_t state) {
         return run->nodes[state].held;
+}
+
+bool run_waits(const Run *run, uint32_t state) {
+        return run->nodes[state].inside && run->nodes[state].step == STEP_WAITING;
 }
 
 bool run_is_open(const Run *run, uint32_t state) {

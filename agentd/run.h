@@ -124,8 +124,14 @@ void run_stop(Run *run);
 /* States that had to wait since another run held them may be free now. */
 void run_retry(Run *run);
 
+/* True if nothing goes on, and nothing will but for states that are tried again later. */
+bool run_only_waits(const Run *run);
+
 /* True while a worker has the state, a hook of it runs, or what was found is about to be acted upon. */
 bool run_holds(const Run *run, uint32_t state);
+
+/* True if the state is part of the run and waits for what it requires. */
+bool run_waits(const Run *run, uint32_t state);
 
 /* True if the state is part of the run and has no result yet. */
 bool run_is_open(const Run *run, uint32_t state);

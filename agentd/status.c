@@ -76,6 +76,9 @@ static uint8_t *listens_for(const Image *image) {
 
         for (uint32_t i = 0; what && i < image->header->listeners.n; i++)
                 what[listeners[i].state] |= (uint8_t) listeners[i].what;
+        /* What it listened to may be gone, and has changed by that. */
+        for (uint32_t i = 0; what && i < image_n_states(image); i++)
+                what[i] |= (uint8_t) image_state(image, i)->listens;
         return what;
 }
 

@@ -308,11 +308,12 @@ static json_t *make_result(sqlite3_stmt *statement) {
         const char *state = text(statement, 1) ?: "", *type = text(statement, 2) ?: "",
                    *name = startswith(state, type);
 
-        return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "state", text_to_json(state),
+        return json_pack("{s:o, s:o, s:o, s:o, s:b, s:o, s:o, s:o, s:o, s:o}", "state", text_to_json(state),
                 "type", text_to_json(type), "name", text_to_json(name && *name == ':' ? name + 1 : state),
-                "role", text_column(statement, 3), "result", text_column(statement, 4), "differences",
-                array_column(statement, 5), "undo", array_column(statement, 6), "error",
-                text_column(statement, 7), "duration_usec", integer_column(statement, 8));
+                "role", text_column(statement, 3), "removal", sqlite3_column_int(statement, 9), "result",
+                text_column(statement, 4), "differences", array_column(statement, 5), "undo",
+                array_column(statement, 6), "error", text_column(statement, 7), "duration_usec",
+                integer_column(statement, 8));
 }
 
 json_t *store_results(Store *s, int64_t run, int64_t after, unsigned limit, int64_t *ret_last) {
@@ -327,8 +328,8 @@ json_t *store_results(Store *s, int64_t run, int64_t after, unsigned limit, int6
         assert(s);
 
         statement = query(s,
-                "SELECT position, state, type, role, result, differences, undo, error, duration FROM results"
-                " WHERE run = ?1 AND position > ?2 ORDER BY position LIMIT ?3",
+                "SELECT position, state, type, role, result, differences, undo, error, duration, removal"
+                " FROM results WHERE run = ?1 AND position > ?2 ORDER BY position LIMIT ?3",
                 parameters, ELEMENTSOF(parameters));
         if (!statement)
                 return NULL;

@@ -12,6 +12,7 @@
  *      3   owed: what listeners have still to do; removals: what is to be made of states that are declared no more
  *      4   runs.vars: which variables were given for a run alone
  *      5   renames: states whose results and events, up to these, are still to be given to another
+ *      6   results.removal: the state was to be removed
  *
  * A version that was released never changes: what is to be different is a further step. Times are microseconds since 1970;
  * summary, differences, undo and data are JSON.
@@ -104,6 +105,8 @@ const char *const store_schema_steps[] = {
         "        last_result INTEGER NOT NULL," /* 0: there was none */
         "        last_event INTEGER NOT NULL"
         ") STRICT;",
+
+        "ALTER TABLE results ADD COLUMN removal INTEGER;", /* NULL: no */
 };
 
 const int store_schema_version = ELEMENTSOF(store_schema_steps);

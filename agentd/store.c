@@ -233,7 +233,7 @@ static const char *const statements[_ROW_KIND_MAX] = {
         [ROW_RUN] = "INSERT OR REPLACE INTO runs (id, mode, cause, started, finished, summary, error,"
                     " vars) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         [ROW_RESULT] = "INSERT INTO results (run, time, state, type, role, result, differences, undo, error,"
-                       " duration) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                       " duration, removal) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [ROW_CONTENT] = "INSERT OR IGNORE INTO contents (hash, run) VALUES (?, ?)",
         [ROW_STATUS] = "INSERT OR REPLACE INTO status (state, result, since, changed, error)"
                        " VALUES (?, ?, ?, ?, ?)",
@@ -667,6 +667,7 @@ void store_put_result(Store *s, const StoreResult *result) {
                 column_text(undo),
                 column_text(result->error),
                 column_time(result->duration_usec),
+                result->removal ? column_integer(1) : column_null(),
         };
 
         assert(s);

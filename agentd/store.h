@@ -114,6 +114,7 @@ typedef struct StoreResult {
         const json_t *undo;        /* likewise; contents that it refers to are kept as long as the run */
         const char *error;         /* NULL */
         usec_t duration_usec;
+        bool removal; /* of what no role declares any more */
 } StoreResult;
 
 void store_put_result(Store *store, const StoreResult *result);

@@ -230,6 +230,14 @@ TEST(a_state_is_shown_with_its_neighbours) {
         assert_json(json_object_get(shown, "requires"), "[\"file:/a\"]");
         assert_json(json_object_get(shown, "required_by"), "[\"service:c\"]");
         assert_json(json_object_get(shown, "watches"), "[{\"kind\":\"bus\",\"what\":\"\"}]");
+        assert_json(json_object_get(shown, "interval_usec"), "60000000");
+        assert_json(json_object_get(shown, "retries"), "0");
+        assert_json(json_object_get(shown, "retry_delay_usec"), "null");
+        assert_json(json_object_get(shown, "hooks"),
+                "[{\"hook\":\"on_success\",\"command\":[\"/nonexistent/hook\"]}]");
+        assert_json(json_object_get(shown, "check_on"), "[\"file:/a\"]");
+        assert_json(json_object_get(shown, "reload_on"), "[]");
+        assert_json(json_object_get(shown, "restart_on"), "[]");
         assert_json(json_object_get(shown, "history"),
                 "[{\"run\":7,\"time\":\"2026-11-21T13:32:00.123456Z\",\"result\":\"changed\","
                 "\"differences\":[{\"attribute\":\"mode\",\"is\":\"0600\",\"should\":null}],\"undo\":[],"
@@ -242,6 +250,9 @@ TEST(a_state_is_shown_with_its_neighbours) {
         assert_json(json_object_get(shown, "since"), "null");
         assert_json(json_object_get(shown, "requires"), "[\"file:/a/b\"]");
         assert_json(json_object_get(shown, "required_by"), "[]");
+        assert_json(json_object_get(shown, "interval_usec"), "null");
+        assert_json(json_object_get(shown, "hooks"), "[]");
+        assert_json(json_object_get(shown, "check_on"), "[]");
         json_decref(shown);
 
         /* Encoded or not. */
@@ -854,7 +865,8 @@ TEST(a_run_with_variables_waits_for_a_load_of_its_own) {
         static const char body[] = "{\"vars\": [\"port=81\", \"name=x=y\"]}";
         json_t *errors = json_pack(
                        "[{s:s, s:i, s:i, s:s}]", "file", "/x", "line", 1, "column", 2, "message", "wrong"),
-               *none = json_array();
+               *none = json_array(), *warnings = json_pack("[s, s]", "--var prot: no role reads it", "b"),
+               *line;
         Request request;
         Client client;
         Answer answer;
@@ -871,7 +883,7 @@ TEST(a_run_with_variables_waits_for_a_load_of_its_own) {
                         settle();
                 }
                 request.on_image(request.userdata, round == 0 || round == 3 ? engine.image : NULL,
-                        round == 1 ? errors : none);
+                        round == 1 ? errors : none, round == 0 ? warnings : NULL);
                 if (round == 3) {
                         settle();
                         break;
@@ -880,6 +892,8 @@ TEST(a_run_with_variables_waits_for_a_load_of_its_own) {
                 if (round == 0) {
                         ASSERT_EQ(answer.status, 202);
                         ASSERT_TRUE(engine.request.image == engine.image);
+                        assert_json(json_object_get(answer.json, "warnings"),
+                                "[\"--var prot: no role reads it\",\"b\"]");
                 } else if (round == 1) {
                         assert_problem(&answer, 422, "invalid-roles",
                                 "with these variables the roles have 1 error;");
@@ -891,8 +905,32 @@ TEST(a_run_with_variables_waits_for_a_load_of_its_own) {
         }
         ASSERT_EQ(engine.n_runs, 1);
         ASSERT_NULL(api->clients);
+
+        /* Who follows is warned first, and not at all if there is nothing to say. */
+        for (int round = 0; round < 2; round++) {
+                client_init(&client);
+                client_send(&client, "POST", "/v1/runs?follow=true", NULL, body);
+                wait_for_waiting(&client);
+                request = engine.waiting[--engine.n_waiting];
+                request.on_image(request.userdata, engine.image, none, round == 0 ? warnings : none);
+                line = result_of("file:/a", "changed");
+                engine.follower.on_line(engine.follower.userdata, line);
+                json_decref(line);
+                engine.follower.on_end(engine.follower.userdata);
+                line = next_line(&client, "/v1/runs");
+                if (round == 0) {
+                        assert_json(line, "{\"warnings\":[\"--var prot: no role reads it\",\"b\"]}");
+                        json_decref(line);
+                        line = next_line(&client, "/v1/runs");
+                }
+                ASSERT_STREQ(json_string_value(json_object_get(line, "result")), "changed");
+                json_decref(line);
+                ASSERT_NULL(next_line(&client, "/v1/runs"));
+                client_done(&client);
+        }
         json_decref(errors);
         json_decref(none);
+        json_decref(warnings);
 
         engine.r = -EBUSY;
         expect_problem("POST", "/v1/runs", body, 429, "too-many", "too many loads");
@@ -928,13 +966,14 @@ static Answer explain(const char *text, bool found, const json_t *diagnostics) {
 }
 
 TEST(states_are_explained) {
-        static const char text[] = "{\"state\":\"file:/a/b\",\"type\":\"file\",\"name\":\"/a/"
-                                   "b\",\"role\":{\"name\":\"web\",\"path\":"
-                                   "\"/w\",\"applied\":true,\"imported\":[]},\"place\":null,\"module\":\"/"
-                                   "m\",\"sensitive\":false,"
-                                   "\"audit\":null,\"for_each\":null,\"when\":null,\"settings\":[],"
-                                   "\"requires\":[],\"n_requires\":0,"
-                                   "\"required_by\":[],\"n_required_by\":0}\n";
+        static const char text[] =
+                "{\"state\":\"file:/a/b\",\"type\":\"file\",\"name\":\"/a/"
+                "b\",\"role\":{\"name\":\"web\",\"path\":"
+                "\"/w\",\"applied\":true,\"imported\":[]},\"place\":null,\"names\":[],\"module\":\"/"
+                "m\",\"sensitive\":false,"
+                "\"audit\":null,\"for_each\":null,\"when\":null,\"settings\":[],"
+                "\"requires\":[],\"n_requires\":0,"
+                "\"required_by\":[],\"n_required_by\":0}\n";
         _cleanup_answer_ Answer answer = {};
         json_t *none = json_array(),
                *errors = json_pack(

@@ -806,7 +806,8 @@ static void emit(EventKind kind, int64_t run, const char *state) {
 }
 
 static json_t *result_of(const char *id, const char *result) {
-        return json_pack("{s:s, s:s, s:s, s:s, s:s, s:[{s:s, s:s, s:s}], s:[], s:n, s:i}", "state", id,
-                "type", "file", "name", strchr(id, ':') + 1, "role", "web", "result", result, "differences",
-                "attribute", "mode", "is", "0600", "should", "0644", "undo", "error", "duration_usec", 5);
+        return json_pack("{s:s, s:s, s:s, s:s, s:b, s:s, s:[{s:s, s:s, s:s}], s:[], s:n, s:i}", "state", id,
+                "type", "file", "name", strchr(id, ':') + 1, "role", "web", "removal", false, "result",
+                result, "differences", "attribute", "mode", "is", "0600", "should", "0644", "undo", "error",
+                "duration_usec", 5);
 }

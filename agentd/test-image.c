@@ -198,6 +198,7 @@ TEST(what_is_refused) {
                         { &extras[0].was.offset, 3, "a state's extras are not well-formed" },
                         { &extras[0].hooks[HOOK_ON_SUCCESS].n, 2, "a state's extras are not well-formed" },
                         { &extras[0].removal.n, 1, "a state's extras are not well-formed" },
+                        { &extras[0].name.n, 1, "a state's extras are not well-formed" },
                         { &listeners[0].to, 3, "a listener is not well-formed" },
                         { &listeners[0].state, 3, "a listener is not well-formed" },
                         { &listeners[0].what, 0, "a listener is not well-formed" },

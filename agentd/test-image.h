@@ -164,8 +164,12 @@ static inline bool test_image_walk(const Image *image) {
                         good = good && listeners[k].state < h->states.n;
                 good = good && (!extra || extra->retry_delay_usec > 0) &&
                        image_extra_is_same(image, i, image, i);
-                good = good && startswith(id, image_state_type(image, i)) && name[-1] == ':' &&
-                       name <= id + strlen(id) && image_state_role(image, i) && state->timeout_usec > 0;
+                if (extra && extra->name.n > 0)
+                        good = good && test_image_text_is_good(image, extra->name);
+                else
+                        good = good && name[-1] == ':' && name <= id + strlen(id);
+                good = good && startswith(id, image_state_type(image, i)) && image_state_role(image, i) &&
+                       state->timeout_usec > 0;
                 for (uint32_t k = 0; k < state->watches.n; k++) {
                         const ImageWatch *watch =
                                 image_array(image, watches, ImageWatch) + state->watches.offset + k;

@@ -172,6 +172,7 @@ static void arm_max(size_t max, const char *path, ...) {
         ASSERT_OK(path_watch_set(watch, list, n, max));
         ASSERT_EQ(n_armed, 0);
         run_until(&n_armed, 1);
+        assert_false(path_watch_is_arming(watch));
         run_until_idle();
         n_changed = n_overflows = n_armed = told = 0;
 }
@@ -596,6 +597,8 @@ static unsigned arm_with(const char *path, const PathIdentity *identity) {
 
         n_changed = n_armed = 0;
         ASSERT_OK(path_watch_set(watch, list, 1, SIZE_MAX));
+        if (identity)
+                assert_true(path_watch_is_arming(watch));
         run_until(&n_armed, 1);
         run_until_idle();
         return n_changed;

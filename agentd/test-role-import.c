@@ -155,14 +155,21 @@ TEST(imports_that_cannot_be) {
                         "a.toml:1:29: error: 'b' is no name of a role: that is the file's in roles/, "
                         "without "
                         "'.toml'" },
-                { "import = [\"a\"]\n", "a.toml:1:11: error: there is no role 'a' (looked for a.toml and "
-                                        "a/main.toml in " PLACES ")" },
+                { "import = [\"a\"]\n",
+                        "a.toml:1:11: error: there is no role 'a'; a.toml is applied by itself, and only "
+                        "what "
+                        "lies in a directory of roles can be imported (looked for a.toml and a/main.toml "
+                        "in " PLACES ")" },
         };
 
         ALL_FAIL(cases);
         FAILS("a.toml:1:11: error: there is no role 'bsae'; did you mean 'base'? (looked for bsae.toml and "
               "bsae/main.toml in " PLACES ")",
                 "a.toml", "import = [\"bsae\"]\n", "roles/base.toml", "");
+        /* Neither what has no main.toml nor the name itself is meant. */
+        FAILS("a.toml:1:11: error: there is no role 'base' (looked for base.toml and base/main.toml "
+              "in " PLACES ")",
+                "a.toml", "import = [\"base\"]\n", "roles/base/page.mustache", "", "roles/bare/x.toml", "");
         FAILS("roles/b.toml: error: role 'b' is also 'roles/b/main.toml'; remove one of them", "a.toml",
                 "import = [\"b\"]\n", "roles/b.toml", "", "roles/b/main.toml", "");
 
@@ -204,6 +211,14 @@ TEST(roles_that_are_off) {
                 "roles/b.toml", "when = \"vars.on\"\nimport = [\"c\"]\n[vars]\non = true\n[file.\"/b\"]\n",
                 "roles/c.toml", "[file.\"/c\"]\n");
         ASSERT_EQ(image_n_states(image), 0);
+        /* What names a template would make cannot be told. */
+        LOADS("a.toml",
+                "import = [\"b\"]\n[override.\"file:/b/one\"]\nmode = \"0600\"\n"
+                "[file.\"/a\"]\nrequires = [\"file:/b/two\", \"file:/c/x\"]\n",
+                "roles/b.toml",
+                "when = \"false\"\n[vars]\nc = \"/c\"\n[file.\"/b/{{item}}\"]\nfor_each = \"vars.nothing\"\n"
+                "[file.\"{{vars.c}}/x\"]\n");
+        HAS("file:/a");
 }
 
 TEST(audited_roles) {
@@ -265,12 +280,13 @@ TEST(arguments_that_no_role_reads) {
         options.vars = (const char *const[]){ "prot=1", "q.s=1", "q.r.s=true", "xyz=1", NULL };
         load_with(&options);
         ASSERT_STREQ(errors, "a.toml:7:9: error: a condition must be a boolean; this is a table");
-        options.vars = (const char *const[]){ "prot=1", "q.s=1", "xyz=1", NULL };
+        options.vars = (const char *const[]){ "prot=1", "q.s=1", "xyz=1", "vars.port=1", NULL };
         load_with(&options);
         ASSERT_STREQ(errors, "");
         ASSERT_NOT_NULL(strstr(logged, "--var prot: no role reads it; did you mean 'port'?"));
         ASSERT_NOT_NULL(strstr(logged, "--var q.s: no role reads it"));
         ASSERT_NOT_NULL(strstr(logged, "--var xyz: no role reads it"));
+        ASSERT_NOT_NULL(strstr(logged, "--var vars.port: no role reads it; did you mean 'port'?"));
 }
 
 TEST(variables_of_the_importer_of_the_importer) {
@@ -577,6 +593,10 @@ TEST(overrides_that_cannot_be) {
                         "mean 'content'?" },
                 { "[override.\"plain:b\"]\nremove = [\"one\"]\n",
                         "a.toml:3:11: error: 'one' cannot be taken out: a plain state needs it" },
+                { "[override.\"file:/b\"]\ncontent = \"x\"\n[override.\"file:/b/\"]\ncontent = \"y\"\n",
+                        "a.toml:5:11: error: 'content' of file:/b is overridden twice in this role; first "
+                        "at "
+                        "a.toml:3:11" },
                 { "[override.\"file:/b\"]\nremove = [\"content\"]\ncontent = \"\"\n",
                         "a.toml:4:11: error: 'content' of file:/b is both taken out and set" },
                 { "[override.\"file:{{vars.x}}\"]\n", "a.toml:2:17: error: undefined name 'vars.x'" },
@@ -641,6 +661,33 @@ TEST(hosts) {
         load_with(&options);
         ASSERT_STREQ(errors, "");
         ASSERT_EQ(image_n_states(image), 0);
+
+        /* Nor is it known what its loops would make; who refers to that need not know whether the role is on. */
+        put("conf/a.toml",
+                "hosts = ['db']\n[file.\"/srv//{{item}}/x\"]\nfor_each = \"facts.local.db.nowhere\"\n"
+                "[file.\"/{{vars.y}}-[1]\"]\n");
+        put("conf/b.toml", "import = ['c']\n[file.\"/b\"]\nrequires = ['file:/srv/a/x']\n"
+                           "before = ['file:/srv/b/x']\ncheck_on = ['file:/srv/c//x']\n"
+                           "[override.\"file:/opt/a\"]\nmode = '0600'\n");
+        put("conf/roles/c.toml", "hosts = ['db']\n[file.\"/opt/{{item}}\"]\nfor_each = ['a']\n");
+        load_with(&options);
+        ASSERT_STREQ(errors, "");
+        ASSERT_EQ(image_n_states(image), 1);
+        /* What does not look like them is still a mistake. */
+        put("conf/b.toml",
+                "import = ['c']\n[file.\"/b\"]\nrequires = ['file:/srv/a/y', 'file:/y-2', 'exec:/srv/a/x']\n"
+                "[override.\"file:/op/a\"]\nmode = '0600'\n");
+        load_with(&options);
+        ASSERT_STREQ(errors, "b.toml:3:13: error: there is no state 'file:/srv/a/y'\n"
+                             "b.toml:3:30: error: there is no state 'file:/y-2'; did you mean 'file:/b'?\n"
+                             "b.toml:3:43: error: there is no state 'exec:/srv/a/x'\n"
+                             "b.toml:4:11: error: there is no state 'file:/op/a' to override");
+        /* Patterns are not taken for one of them. */
+        put("conf/b.toml", "[file.\"/srv/z/x\"]\n[file.\"/b\"]\nrequires = ['file:/srv/?/x']\n");
+        load_with(&options);
+        ASSERT_STREQ(errors, "");
+        ASSERT_EQ(image_node(image, index_of("file:/srv/z/x"))->dependents.n, 1);
+        clear("conf/roles");
 
         /* Variables of this host, the more a name tells the later. */
         clear("conf");

@@ -988,6 +988,37 @@ TEST(loops_that_are_not) {
         ALL_FAIL(cases);
 }
 
+TEST(which_item_is_wrong) {
+        static const Case cases[] = {
+                /* One of them. */
+                { "[kinds.\"{{item.n}}\"]\nstring = \"{{item.s}}\"\n"
+                  "for_each = [{ n = 1, s = \"x\" }, { n = 2 }, { n = 3 }]\n",
+                        "a.toml:2:11: error: undefined name 'item.s' (item 1 of the loop, a.toml:3:33)" },
+                { "[kinds.\"{{item.key}}\"]\ninteger = \"{{item.value}}\"\n"
+                  "for_each = { a = 1, \"b c\" = \"x\" }\n",
+                        "a.toml:2:11: error: 'integer' is 'x'; it must be an integer (item 'b c' of the "
+                        "loop, "
+                        "a.toml:3:21)" },
+                { "[plain.\"{{item.value.a}}\"]\none = \"\"\nfor_each = { \"a\\nb\" = 1, c = { a = 1 } }\n",
+                        "a.toml:1:9: error: undefined name 'item.value.a': 'item.value' is an integer (item "
+                        "'a?b' of the loop, a.toml:3:14)" },
+                /* Those of an expression are nowhere written. */
+                { "[kinds.\"{{item}}\"]\ninteger = \"{{item}}\"\nfor_each = \"split('1,b', ',')\"\n",
+                        "a.toml:2:11: error: 'integer' is 'b'; it must be an integer (item 1 of the loop)" },
+                /* All of them; all that came so far. */
+                { "[kinds.\"{{item}}\"]\nstrin = \"x\"\nfor_each = [1, 2]\n",
+                        "a.toml:2:1: error: unknown key 'strin' in kinds state; did you mean 'string'?" },
+                { "[kinds.\"{{item.n}}\"]\nstrin = \"x\"\nfor_each = [{ n = 1 }, { n = 2 }, { m = 3 }]\n",
+                        "a.toml:1:9: error: undefined name 'item.n' (item 2 of the loop, a.toml:3:35)\n"
+                        "a.toml:2:1: error: unknown key 'strin' in kinds state; did you mean 'string'?" },
+                /* The only one. */
+                { "[kinds.\"{{item.n}}\"]\nfor_each = [1]\n",
+                        "a.toml:1:9: error: undefined name 'item.n': 'item' is an integer" },
+        };
+
+        ALL_FAIL(cases);
+}
+
 TEST(roles_that_are_off) {
         put("conf/a.toml",
                 "when = \"1 == 2\"\n[plain.off]\none = \"x\"\n[nonsense.x]\n[file.\"/off//x\"]\nmode = 1\n");
@@ -1294,6 +1325,14 @@ TEST(loops) {
         ASSERT_EQ(state_of("kinds:bob")->when, 0);
         ASSERT_EQ(values_of("kinds:port-http")[K_INTEGER].integer, 80);
         ASSERT_EQ(values_of("kinds:port-https")[K_INTEGER].integer, 443);
+        /* What is written there are strings of the role like all others. */
+        role_loads("[vars]\na = \"x\"\nports = { https = 443 }\n"
+                   "[kinds.\"{{item}}\"]\nfor_each = [\"{{vars.a}}\", \"{{facts.os.id}}-b\"]\n"
+                   "[kinds.\"{{item.key}}\"]\nfor_each = { c = { n = \"{{vars.ports.https}}\" } }\n"
+                   "integer = \"{{item.value.n}}\"\n");
+        ASSERT_EQ(image_n_states(image), 3);
+        ASSERT_TRUE(has_state("kinds:x"));
+        ASSERT_EQ(values_of("kinds:c")[K_INTEGER].integer, 443);
 }
 
 TEST(watches) {
@@ -1350,7 +1389,7 @@ RUN_TESTS(RUN_FRESH(keys_that_are_not), RUN_FRESH(settings_of_the_wrong_type), R
         RUN_FRESH(loaders_that_do_not_come_back), RUN_FRESH(a_load_can_be_ended), RUN_FRESH(nothing_is_fine),
         RUN_FRESH(edges), RUN_FRESH(implied_edges), RUN_FRESH(edits),
         RUN_FRESH(edits_of_a_file_with_a_secret_are_hidden), RUN_FRESH(globs), RUN_FRESH(helpers_of_modules),
-        RUN_FRESH(loops_as_a_whole), RUN_FRESH(loops_that_are_not), RUN_FRESH(roles_that_are_off),
-        RUN_FRESH(directories_and_masks), RUN_FRESH(precedence_below_a_root),
+        RUN_FRESH(loops_as_a_whole), RUN_FRESH(loops_that_are_not), RUN_FRESH(which_item_is_wrong),
+        RUN_FRESH(roles_that_are_off), RUN_FRESH(directories_and_masks), RUN_FRESH(precedence_below_a_root),
         RUN_FRESH(files_that_were_read), RUN_FRESH(flags), RUN_FRESH(hashes), RUN_FRESH(values),
         RUN_FRESH(loops), RUN_FRESH(watches), RUN_FRESH(given_files), RUN_FRESH(many_states))

@@ -84,14 +84,21 @@ TEST(what_cannot_be_removed) {
         ALL_FAIL(cases);
 }
 
+/* The first path that a state watches. */
+static const char *watched(const char *id) {
+        const ImageState *state = state_of(id);
+
+        ASSERT_TRUE(state->watches.n > 0);
+        return image_text(image, image_array(image, watches, ImageWatch)[state->watches.offset].what);
+}
+
 /* ---- What is removed ------------------------------------------------------------------------------------------- */
 
-/* With what was written down: ids and recipes, ended by NULL. explain: a state; NULL: none. */
-static void explain_recipes(const char *explain, const char *role, const char *const *recipes) {
+/* With what was written down: ids and recipes, ended by NULL. explain: a state; NULL: none. In conf there may be other roles. */
+static void load_with_recipes(const char *explain, const char *role, const char *const *recipes) {
         LoadOptions options = usual();
         json_t *removals = json_object();
 
-        clear("conf");
         put("conf/a.toml", role);
         for (size_t i = 0; recipes[i]; i += 2)
                 ASSERT_OK(json_object_set_new(removals, recipes[i], json_string(recipes[i + 1])));
@@ -101,6 +108,11 @@ static void explain_recipes(const char *explain, const char *role, const char *c
         json_decref(removals);
         if (*errors || !image)
                 fail_msg("not loaded:\n%s\n%s", errors, logged);
+}
+
+static void explain_recipes(const char *explain, const char *role, const char *const *recipes) {
+        clear("conf");
+        load_with_recipes(explain, role, recipes);
 }
 
 static void load_recipes(const char *role, const char *const *recipes) {
@@ -452,6 +464,247 @@ TEST(many_of_them) {
                 free(recipes[i]);
 }
 
+/* Under which id that is removed; good until the next call but three. */
+static const char *former(const char *id, const char *recipe) {
+        static char ids[4][256];
+        static unsigned n;
+        char *text = load_former_id(id, recipe), *ret = ids[n++ % 4];
+
+        ASSERT_NOT_NULL(text);
+        (void) snprintf(ret, sizeof(ids[0]), "%s", text);
+        free(text);
+        return ret;
+}
+
+/* ---- Who listens -------------------------------------------------------------------------------------------------- */
+
+/* What a state is told if another changes: IMAGE_LISTEN_…; 0 if it does not come after that. */
+static uint32_t told_of(const char *id, const char *other) {
+        uint32_t n, what = 0;
+        const ImageListener *listeners = image_listeners(image, index_of(other), &n);
+
+        for (uint32_t i = 0; i < n; i++)
+                if (listeners[i].state == index_of(id))
+                        what |= listeners[i].what;
+        return comes_after(id, other) ? what : 0;
+}
+
+TEST(who_listens_is_told_of_what_is_removed) {
+        static const char role[] =
+                "[file.\"/glob\"]\ncheck_on = [\"file:/d/*\", \"file:/[d]/a\"]\n"
+                "[file.\"/other\"]\ncheck_on = [\"file:/e/*\"]\nrequires = [\"file:/d/*\"]\n"
+                "[file.\"/d/{{item}}\"]\nfor_each = [\"b\"]\n"
+                "[file.\"/loop\"]\ncheck_on = [\"file:/d/{{item}}\"]\n"
+                "[service.s]\nreload_on = [\"file:/d/a\", \"file:/d/b\"]\n"
+                "restart_on = [\"file:/d/*\"]\n";
+
+        clear("conf");
+        put("conf/off.toml", "hosts = [\"other\"]\n[file.\"/d/a\"]\n");
+        load_with_recipes(NULL, role,
+                (const char *const[]){ "file:/d/a", RECIPE("/d/a"), "file:/d/c",
+                        "{\"type\":\"file\",\"name\":\"/d/c\",\"role\":\"other\","
+                        "\"parameters\":{\"ensure\":\"absent\"}}",
+                        NULL });
+        ASSERT_TRUE(is_removal("file:/d/a"));
+        ASSERT_EQ(told_of("file:/glob", "file:/d/a"), IMAGE_LISTEN_CHECK);
+        ASSERT_EQ(told_of("file:/glob", "file:/d/c"), IMAGE_LISTEN_CHECK);
+        ASSERT_EQ(told_of("file:/loop", "file:/d/a"), IMAGE_LISTEN_CHECK);
+        /* Of another role's loop that was not an item. */
+        ASSERT_EQ(told_of("file:/loop", "file:/d/c"), 0);
+        ASSERT_EQ(told_of("service:s", "file:/d/a"), IMAGE_LISTEN_RELOAD | IMAGE_LISTEN_RESTART);
+        ASSERT_EQ(told_of("service:s", "file:/d/c"), IMAGE_LISTEN_RESTART);
+        ASSERT_FALSE(comes_after("file:/other", "file:/d/a"));
+        /* What is owed is not forgotten since there is nothing left to listen to. */
+        ASSERT_EQ(state_of("file:/other")->listens, IMAGE_LISTEN_CHECK);
+        ASSERT_EQ(state_of("service:s")->listens, IMAGE_LISTEN_RELOAD | IMAGE_LISTEN_RESTART);
+        ASSERT_EQ(state_of("file:/d/b")->listens, 0);
+}
+
+TEST(who_listens_is_told_of_what_was_before) {
+        const char *before = EDIT("x", "\"line\":\"b\""), *id = former("edit:x", before);
+
+        LOAD("[edit.x]\npath = \"/f\"\nline = \"a\"\non_removal = \"absent\"\n"
+             "[service.s]\nrestart_on = [\"edit:x\"]\n",
+                "edit:x", before);
+        ASSERT_EQ(told_of("service:s", id), IMAGE_LISTEN_RESTART);
+        ASSERT_EQ(told_of("service:s", "edit:x"), IMAGE_LISTEN_RESTART);
+}
+
+TEST(who_cannot_come_after_it_is_not_told) {
+        static const char role[] = "[file.\"/d\"]\nensure = \"directory\"\ncheck_on = [\"file:/d/*\"]\n";
+
+        LOAD(role, "file:/d/a", RECIPE("/d/a"));
+        ASSERT_TRUE(is_removal("file:/d/a"));
+        ASSERT_EQ(image->header->listeners.n, 0);
+        /* Nor does a state wait for itself. */
+        LOAD("[edit.x]\npath = \"/f\"\nline = \"a\"\non_removal = \"absent\"\ncheck_on = [\"edit:x*\"]\n",
+                "edit:x", EDIT("x", "\"line\":\"b\""));
+        ASSERT_EQ(image_n_states(image), 2);
+        ASSERT_EQ(image->header->listeners.n, 0);
+}
+
+TEST(who_is_told_is_explained) {
+        EXPLAIN("file:/w", "[file.\"/w\"]\ncheck_on = [\"file:/d/*\"]\n", "file:/d/a", RECIPE("/d/a"));
+        ASSERT_STREQ(order("requires"), "file:/d/a setting");
+}
+
+/* ---- What a state was about before ------------------------------------------------------------------------------ */
+
+#define CRON(user)         "[cron.d]\nuser = \"" user "\"\n" CRON_
+#define CRON_              "special = \"daily\"\ncommand = \"x\"\non_removal = \"absent\"\n"
+#define CRON_OF(user)      GONE("cron", "d", ",\"user\":\"" user "\"")
+#define LINE(path, more)   "[edit.x]\npath = \"" path "\"\n" more "on_removal = \"absent\"\n"
+#define EDIT_X(path, more) GONE("edit", "x", ",\"path\":\"" path "\"" more)
+
+TEST(what_a_state_was_about_before_is_removed) {
+        static const struct {
+                const char *id, *role, *recipe;
+        } others[] = {
+                { "cron:d", CRON("v"), CRON_OF("u") },
+                { "cron:d", CRON("v"), GONE("cron", "d", ) }, /* that of root */
+                { "cron:d", "[cron.d]\n" CRON_, CRON_OF("u") },
+                { "cron:d", "[cron.d]\nfile = \"/etc/cron.d/d\"\n" CRON_, CRON_OF("root") },
+                { "cron:d", "[cron.d]\nfile = \"/etc/cron.d/d\"\n" CRON_,
+                        GONE("cron", "d", ",\"file\":\"/etc/cron.d/e\"") },
+                { "edit:x", LINE("/f", "line = \"a\"\n"), EDIT_X("/f", ",\"line\":\"b\"") },
+                { "edit:x", LINE("/f", "line = \"a\"\n"), EDIT_X("/g", ",\"line\":\"a\"") },
+                { "edit:x", LINE("/f", "block = \"a\"\n"), EDIT_X("/f", ",\"line\":\"a\"") },
+                { "edit:x", LINE("/f", "line = \"a\"\n"),
+                        EDIT_X("/f", ",\"block\":\"\",\"marker\":\"# {mark} agentd: x\"") },
+                { "edit:x", LINE("/f", "block = \"a\"\ncomment = \";\"\n"),
+                        EDIT_X("/f", ",\"block\":\"\",\"marker\":\"# {mark} agentd: x\"") },
+        };
+
+        FOREACH_ELEMENT(other, others) {
+                const char *id = former(other->id, other->recipe);
+
+                LOAD(other->role, other->id, other->recipe);
+                ASSERT_EQ(image_n_states(image), 2);
+                ASSERT_FALSE(is_removal(other->id));
+                ASSERT_TRUE(is_removal(id));
+                /* It is the new one that has taken the place of a line, and not the other way round. */
+                ASSERT_TRUE(comes_after(id, other->id));
+                ASSERT_STREQ(image_state_name(image, index_of(id)), strchr(other->id, ':') + 1);
+                ASSERT_EQ(json_array_size(forgotten), 0);
+                ASSERT_STREQ(logged, "");
+        }
+        /* It has its own path. */
+        LOAD(CRON("v"), "cron:d", CRON_OF("u"));
+        ASSERT_STREQ(watched(former("cron:d", CRON_OF("u"))), "/var/spool/cron/crontabs/u");
+        ASSERT_STREQ(watched("cron:d"), "/var/spool/cron/crontabs/v");
+}
+
+TEST(what_is_only_declared_otherwise_is_not_removed) {
+        static const struct {
+                const char *id, *role, *recipe;
+        } others[] = {
+                { "file:/a",
+                        "[file.\"/a\"]\nensure = \"directory\"\nforce = true\non_removal = \"absent\"\n",
+                        RECIPE("/a") },
+                { "cron:d", "[cron.d]\n" CRON_, CRON_OF("root") },
+                /* Whose job it is, is a word in the file. */
+                { "cron:d", "[cron.d]\nfile = \"/etc/cron.d/d\"\nuser = \"v\"\n" CRON_,
+                        GONE("cron", "d", ",\"file\":\"/etc/cron.d/d\",\"user\":\"u\"") },
+                { "edit:x", LINE("/f", "line = \"a\"\nvalidate = [\"/bin/true\", \"%s\"]\n"),
+                        EDIT_X("/f", ",\"line\":\"a\"") },
+                { "edit:x", LINE("/f", "block = \"a\"\nmarker = \"# {mark} agentd: x\"\n"),
+                        EDIT_X("/f", ",\"marker\":\"# {mark} agentd: x\",\"block\":\"\"") },
+                { "service:a",
+                        "[service.a]\nunit = { Service = { ExecStart = \"/bin/a\" } }\ndropin = { Service = "
+                        "{ Nice = 5 } }\n"
+                        "dropin_name = \"x.conf\"\non_removal = \"absent\"\n",
+                        GONE("service", "a", ",\"dropin_name\":\"y.conf\"") },
+        };
+
+        FOREACH_ELEMENT(other, others) {
+                LOAD(other->role, other->id, other->recipe);
+                ASSERT_EQ(image_n_states(image), 1);
+                /* The engine is told that nothing is left behind. */
+                ASSERT_EQ(json_array_size(forgotten), 1);
+                ASSERT_TRUE(is_forgotten(former(other->id, other->recipe)));
+                ASSERT_STREQ(logged, "");
+        }
+}
+
+TEST(what_was_before_waits_under_an_id_of_its_own) {
+        const char *of_u = former("cron:d", CRON_OF("u")), *of_v = former("cron:d", CRON_OF("v"));
+
+        LOAD(CRON("w"), of_u, CRON_OF("u"), of_v, CRON_OF("v"), "cron:d", CRON_OF("w"));
+        ASSERT_EQ(image_n_states(image), 3);
+        ASSERT_TRUE(is_removal(of_u));
+        ASSERT_TRUE(is_removal(of_v));
+        ASSERT_EQ(json_array_size(forgotten), 0);
+        /* When agentd is killed between writing the one and forgetting the other. */
+        LOAD(CRON("w"), of_u, CRON_OF("u"), "cron:d", CRON_OF("u"));
+        ASSERT_EQ(image_n_states(image), 2);
+        /* When nobody declares it any more. */
+        LOAD("", of_u, CRON_OF("u"), "cron:d", CRON_OF("w"));
+        ASSERT_EQ(image_n_states(image), 2);
+        ASSERT_TRUE(is_removal(of_u));
+        ASSERT_TRUE(is_removal("cron:d"));
+        ASSERT_STREQ(image_state_name(image, index_of(of_u)), "d");
+        /* It is about that again. Until it was found so, that is not forgotten. */
+        LOAD(CRON("u"), of_u, CRON_OF("u"));
+        ASSERT_EQ(image_n_states(image), 1);
+        ASSERT_EQ(json_array_size(forgotten), 0);
+        LOAD(CRON("u"), of_u, CRON_OF("u"), "cron:d", CRON_OF("u"));
+        ASSERT_EQ(image_n_states(image), 1);
+        ASSERT_TRUE(is_forgotten(of_u));
+        ASSERT_FALSE(is_forgotten("cron:d"));
+        /* All of it is to be kept; what the engine has under the id itself it sees. */
+        LOAD("[cron.d]\nspecial = \"daily\"\ncommand = \"x\"\n", of_u, CRON_OF("u"), "cron:d", CRON_OF("w"));
+        ASSERT_EQ(image_n_states(image), 1);
+        ASSERT_EQ(json_array_size(forgotten), 1);
+        ASSERT_TRUE(is_forgotten(of_u));
+        /* No state has made that. */
+        LOAD("", "cron:d (before 00000000)", CRON_OF("u"));
+        ASSERT_EQ(image_n_states(image), 0);
+        ASSERT_TRUE(is_forgotten("cron:d (before 00000000)"));
+}
+
+TEST(what_was_before_is_let_alone_as_the_state_is) {
+        const char *of_u = former("cron:d", CRON_OF("u"));
+
+        LOAD(CRON("v") "audit = true\nwhen = \"exists('/x')\"\n", "cron:d", CRON_OF("u"));
+        ASSERT_TRUE(state_of(of_u)->flags & IMAGE_STATE_AUDIT);
+        ASSERT_TRUE(state_of(of_u)->flags & IMAGE_STATE_WHEN_LOOKS);
+        ASSERT_EQ(state_of(of_u)->when, state_of("cron:d")->when);
+        ASSERT_TRUE(state_of(of_u)->when != 0);
+        LOAD(CRON("v"), "cron:d", CRON_OF("u"));
+        ASSERT_FALSE(state_of(of_u)->flags & IMAGE_STATE_AUDIT);
+        ASSERT_EQ(state_of(of_u)->when, 0);
+}
+
+TEST(what_was_before_may_be_another_ones_by_now) {
+        const char *recipe = EDIT_X("/f", ",\"line\":\"b\""), *bad = EDIT_X("/f", ",\"nonsense\":1");
+
+        LOAD(LINE("/f", "line = \"a\"\n") "[edit.y]\npath = \"/f\"\nline = \"b\"\n", "edit:x", recipe);
+        ASSERT_EQ(image_n_states(image), 2);
+        ASSERT_TRUE(is_forgotten("edit:x"));
+        ASSERT_NOT_NULL(strstr(logged, former("edit:x", recipe)));
+        ASSERT_NOT_NULL(
+                strstr(logged, "is declared no more, and not removed, as it is now what edit:y is about"));
+        LOAD(LINE("/f", "line = \"a\"\n"), "edit:x", bad);
+        ASSERT_EQ(image_n_states(image), 1);
+        ASSERT_EQ(json_array_size(forgotten), 0);
+        ASSERT_NOT_NULL(strstr(logged, former("edit:x", bad)));
+        ASSERT_NOT_NULL(
+                strstr(logged, "is declared no more, and cannot be removed: unknown key 'nonsense'"));
+}
+
+TEST(what_was_before_is_explained) {
+        const char *of_u = former("cron:d", CRON_OF("u"));
+        char expected[256];
+
+        EXPLAIN("cron:d", CRON("v"), "cron:d", CRON_OF("u"));
+        (void) snprintf(expected, sizeof(expected), "%s former", of_u);
+        ASSERT_STREQ(order("required_by"), expected);
+        EXPLAIN(of_u, CRON("v"), "cron:d", CRON_OF("u"));
+        (void) snprintf(expected, sizeof(expected),
+                "there is no state '%s': no role declares it any more, and it is to be removed", of_u);
+        ASSERT_STREQ(explained, expected);
+}
+
 /* ---- Former ids ------------------------------------------------------------------------------------------------ */
 
 TEST(a_former_id_is_nobodys_now) {
@@ -496,4 +749,11 @@ RUN_TESTS(RUN_EDIT(how_a_state_is_removed_is_in_the_image), RUN_EDIT(a_tree_goes
         RUN_EDIT(what_another_one_claims_is_forgotten), RUN_EDIT(who_is_not_removed_leaves_nothing_behind),
         RUN_EDIT(what_it_claims_is_in_directories), RUN_EDIT(what_comes_before_and_after_is_explained),
         RUN_EDIT(no_cycle_is_theirs), RUN_EDIT(programs_are_asked_about_all_of_them), RUN_EDIT(many_of_them),
+        RUN_EDIT(who_listens_is_told_of_what_is_removed), RUN_EDIT(who_listens_is_told_of_what_was_before),
+        RUN_EDIT(who_cannot_come_after_it_is_not_told), RUN_EDIT(who_is_told_is_explained),
+        RUN_EDIT(what_a_state_was_about_before_is_removed),
+        RUN_EDIT(what_is_only_declared_otherwise_is_not_removed),
+        RUN_EDIT(what_was_before_waits_under_an_id_of_its_own),
+        RUN_EDIT(what_was_before_is_let_alone_as_the_state_is),
+        RUN_EDIT(what_was_before_may_be_another_ones_by_now), RUN_EDIT(what_was_before_is_explained),
         RUN_EDIT(a_former_id_is_nobodys_now))

@@ -224,6 +224,9 @@ TEST(what_cannot_be) {
                         "arguments like "
                         "[\"/usr/bin/systemctl\", \"daemon-reload\"], or a string for the shell\n"
                         "a.toml:5:14: error: 'on_failure' has an empty string" },
+                { "[vars]\np = \"hush\"\n[file.\"/a\"]\non_failure = [\"{{vars.p}}\"]\nsensitive = true\n",
+                        "a.toml:4:14: error: '<sensitive>' is no absolute path; write where the program is, "
+                        "or all as one string for the shell" },
                 { "[file.\"/a\"]\nwas = [\"x\"]\non_removal = \"revert\"\n",
                         "a.toml:2:7: error: 'x' is no state; write TYPE:NAME, like \"file:/etc/motd\"\n"
                         "a.toml:3:14: error: 'on_removal' is 'revert'; it must be one of keep, absent" },

@@ -372,12 +372,31 @@ TEST(a_stop_ends_the_waiting) {
 
         begin(RUN_APPLY,
                 FILE_A "retries = 2\nretry_delay = \"1d\"\nbefore_change = \"false\"\n" SAY("on_failure"));
+        ASSERT_FALSE(run_only_waits(run));
         wait_told("attempt 1");
+        while (!run_only_waits(run))
+                ASSERT_TRUE(sd_event_run(event, 30 * USEC_PER_SEC) > 0);
         ASSERT_EQ(run_under_way(run, under_way, 4), 1);
         run_stop(run);
+        ASSERT_FALSE(run_only_waits(run));
         wait_over();
         ASSERT_STREQ(told, "a attempt 1 of 3\na failed: its before_change: it exited with status 1\n");
         expect_log("7 on_failure failed\n");
+}
+
+TEST(a_run_does_not_only_wait_while_another_state_is_worked_on) {
+        begin(RUN_APPLY, FILE_A "retries = 2\nretry_delay = \"1d\"\nbefore_change = \"false\"\n"
+                                "[file.\"%/b\"]\ncontent = \"x\"\nbefore_change = \"touch %/begun; while ! "
+                                "test -e %/go; do sleep 0.05; done\"\n");
+        wait_told("attempt 1");
+        wait_file("begun");
+        ASSERT_FALSE(run_only_waits(run));
+        put("go", "");
+        while (!run_only_waits(run))
+                ASSERT_TRUE(sd_event_run(event, 30 * USEC_PER_SEC) > 0);
+        ASSERT_NOT_NULL(strstr(told, "b changed\n"));
+        run_stop(run);
+        wait_over();
 }
 
 TEST(a_run_is_given_up_while_a_state_waits) {
@@ -483,6 +502,7 @@ RUN_TESTS(RUN_IT(all_hooks_in_their_order), RUN_IT(hooks_that_fail), RUN_IT(a_pl
         RUN_IT(the_third_attempt), RUN_IT(what_was_changed_before_is_changed),
         RUN_IT(what_was_changed_before_is_not_skipped), RUN_IT(all_attempts_fail),
         RUN_IT(what_is_blocked_is_not_tried_again), RUN_IT(a_stop_ends_the_waiting),
+        RUN_IT(a_run_does_not_only_wait_while_another_state_is_worked_on),
         RUN_IT(a_run_is_given_up_while_a_state_waits), RUN_IT(a_stop_begins_no_other_attempt),
         RUN_IT(a_stop_before_the_next_attempt), RUN_IT(a_change_whose_after_change_fails_is_a_change),
         RUN_IT(what_was_done_is_not_owed_to_the_next_attempt),

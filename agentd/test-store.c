@@ -146,7 +146,8 @@ TEST(results_are_read_page_by_page) {
                 .differences = differences,
                 .undo = differences,
                 .error = "no \xff space",
-                .duration_usec = 412 };
+                .duration_usec = 412,
+                .removal = true };
         int64_t last = 42;
         Fixture f;
 
@@ -157,14 +158,15 @@ TEST(results_are_read_page_by_page) {
         put_result(&f, 3, "odd", "changed");
         assert_json(store_results(f.store, 3, 0, 1, &last),
                 "[{\"state\":\"file:/etc/a:b\",\"type\":\"file\",\"name\":\"/etc/a:b\",\"role\":\"web\","
-                "\"result\":\"failed\",\"differences\":[{\"attribute\":\"mode\",\"is\":\"0600\",\"should\":"
+                "\"removal\":true,\"result\":\"failed\",\"differences\":[{\"attribute\":\"mode\",\"is\":"
+                "\"0600\",\"should\":"
                 "null}],"
                 "\"undo\":[{\"attribute\":\"mode\",\"is\":\"0600\",\"should\":null}],"
                 "\"error\":\"no \xef\xbf\xbd space\",\"duration_usec\":412}]");
         ASSERT_EQ(last, 1);
         assert_json(store_results(f.store, 3, last, 10, &last),
-                "[{\"state\":\"odd\",\"type\":\"file\",\"name\":\"odd\",\"role\":\"web\",\"result\":"
-                "\"changed\","
+                "[{\"state\":\"odd\",\"type\":\"file\",\"name\":\"odd\",\"role\":\"web\","
+                "\"removal\":false,\"result\":\"changed\","
                 "\"differences\":[],\"undo\":[],\"error\":null,\"duration_usec\":412}]");
         ASSERT_EQ(last, 3);
         assert_json(store_results(f.store, 3, last, 10, &last), "[]");
@@ -1140,8 +1142,9 @@ TEST(a_file_of_version_1_is_migrated) {
         ASSERT_EQ(ask(fixture_path(&f, STORE_FILE), "SELECT count(*) FROM contents"), 0);
         ASSERT_EQ(ask(fixture_path(&f, STORE_FILE), "SELECT count(*) FROM runs WHERE vars IS NULL"), 1);
         assert_json(store_results(f.store, 1, 0, 10, NULL),
-                "[{\"state\":\"file:/a\",\"type\":\"file\",\"name\":\"/a\",\"role\":\"web\",\"result\":"
-                "\"changed\",\"differences\":[],\"undo\":[{\"what\":\"mode\",\"old\":384}],\"error\":null,"
+                "[{\"state\":\"file:/a\",\"type\":\"file\",\"name\":\"/a\",\"role\":\"web\",\"removal\":"
+                "false,\"result\":\"changed\",\"differences\":[],\"undo\":[{\"what\":\"mode\",\"old\":384}],"
+                "\"error\":null,"
                 "\"duration_usec\":3}]");
         ASSERT_EQ(f.n_told[STORE_RESET] + f.n_told[STORE_FAILED], 0);
         fixture_done(&f);

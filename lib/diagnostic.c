@@ -51,8 +51,8 @@ static int compare(const Diagnostic *a, const Diagnostic *b) {
 
 #define SLOTS 4096U /* a power of two, and far more than there are errors */
 
-/* Return: whether it is new. */
-static bool remember(Diagnostics *diagnostics, const Diagnostic *diagnostic) {
+/* Return: the same one that is there already; NULL: it is new. */
+static Diagnostic *remember(Diagnostics *diagnostics, const Diagnostic *diagnostic) {
         const Place *place = &diagnostic->place;
         uint64_t hash = hash_fnv1a(diagnostic->message, strlen(diagnostic->message));
         uint32_t i;
@@ -62,18 +62,18 @@ static bool remember(Diagnostics *diagnostics, const Diagnostic *diagnostic) {
         hash = (hash ^ place->line) * 31 + place->column;
         for (i = (uint32_t) (hash ^ hash >> 32) & (SLOTS - 1); diagnostics->slots[i] != 0;
                 i = (i + 1) & (SLOTS - 1)) {
-                const Diagnostic *other = &diagnostics->list[diagnostics->slots[i] - 1];
+                Diagnostic *other = &diagnostics->list[diagnostics->slots[i] - 1];
 
                 if (compare(other, diagnostic) == 0 && streq(other->message, diagnostic->message))
-                        return false;
+                        return other;
         }
         diagnostics->slots[i] = diagnostics->n + 1;
-        return true;
+        return NULL;
 }
 
 void diagnostics_add(Diagnostics *diagnostics, Place place, const char *format, ...) {
         _cleanup_free_ char *text = NULL;
-        Diagnostic diagnostic;
+        Diagnostic diagnostic, *same;
         va_list args;
 
         if (diagnostics->n > DIAGNOSTICS_MAX)
@@ -82,9 +82,20 @@ void diagnostics_add(Diagnostics *diagnostics, Place place, const char *format, 
         va_start(args, format);
         text = format_message(format, args);
         va_end(args);
-        diagnostic = (Diagnostic){ .place = place, .message = text ?: NO_MEMORY };
-        if (!remember(diagnostics, &diagnostic))
+        diagnostic = (Diagnostic){
+                .place = place,
+                .message = text ?: NO_MEMORY,
+                .first_item = diagnostics->item,
+                .last_item = diagnostics->item,
+                .n_items = diagnostics->item > 0,
+                .item_is_new = diagnostics->item_is_new,
+        };
+        same = remember(diagnostics, &diagnostic);
+        if (same) {
+                same->n_items += diagnostics->item > 0 && same->last_item != diagnostics->item;
+                same->last_item = diagnostics->item;
                 return;
+        }
         if (diagnostics->n == DIAGNOSTICS_MAX)
                 diagnostic = (Diagnostic){ .message = "too many errors; the rest are not shown" };
         else

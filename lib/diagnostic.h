@@ -17,6 +17,9 @@ extern "C" {
 typedef struct Diagnostic {
         Place place;
         const char *message; /* one line, no full stop, UTF-8 */
+        /* Of which items of a loop: see `item` below. 0: of none. */
+        uint32_t first_item, last_item, n_items;
+        bool item_is_new; /* as it is below */
 } Diagnostic;
 
 typedef struct Diagnostics {
@@ -25,6 +28,8 @@ typedef struct Diagnostics {
         uint32_t n;
         uint32_t n_allocated;
         uint32_t *slots; /* a table by hash: indices in the list + 1; NULL while it is empty */
+        uint32_t item;   /* the item of a loop that is being looked at, from 1; 0: none is */
+        bool item_is_new; /* nobody knows yet what it makes */
 } Diagnostics;
 
 /* Messages collected at most; one more line then says that there are more. Enough for any honest mistake, and a bound

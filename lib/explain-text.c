@@ -17,6 +17,26 @@ static void clean(FILE *f, const char *text) {
         output_clean(f, text ?: "?", strlen(text ?: "?"));
 }
 
+/* An expression may have several lines; white space does not count in it, but for that of strings, which are on one line. */
+static void clean_expression(FILE *f, const char *text) {
+        _cleanup_free_ char *line = strdup(text ?: "?");
+        char *to = line;
+
+        for (const char *p = line; p && *p; p++) {
+                size_t n = strspn(p, " \t\r\n");
+
+                if (n > 0 && memchr(p, '\n', n)) {
+                        p += n - 1;
+                        if (to > line && p[1])
+                                *to++ = ' ';
+                } else
+                        *to++ = *p;
+        }
+        if (line)
+                *to = 0;
+        clean(f, line ? line + strspn(line, " \t") : NULL);
+}
+
 void explain_text_print_key(FILE *f, const char *key) {
         (void) fprintf(f, "%*s%c ", KEY_WIDTH, key, *key ? ':' : ' ');
 }
@@ -166,6 +186,17 @@ static void print_names(FILE *f, unsigned indent, const json_t *names) {
         }
 }
 
+/* Of the name of a state; which item it is of is said with the loop. */
+static void print_id_names(FILE *f, const json_t *names) {
+        json_t *others = json_array(), *name;
+        size_t i;
+
+        json_array_foreach(names, i, name) if (!streq(get(name, "by") ?: "", "item"))(void)
+                json_array_append(others, name);
+        print_names(f, KEY_WIDTH + 2, others);
+        json_decref(others);
+}
+
 /* ---- What it is ------------------------------------------------------------------------------------------------- */
 
 static void print_role(FILE *f, const json_t *role) {
@@ -196,7 +227,7 @@ static void print_loop(FILE *f, const json_t *loop) {
                 return;
         explain_text_print_key(f, "Loop");
         if (text)
-                clean(f, text);
+                clean_expression(f, text);
         print_also_place(f, text ? ", " : "", loop);
         (void) fputc('\n', f);
         explain_text_print_key(f, "");
@@ -225,7 +256,7 @@ static void print_when(FILE *f, const json_t *when) {
         if (!json_is_object(when))
                 return;
         explain_text_print_key(f, "When");
-        clean(f, get(when, "text"));
+        clean_expression(f, get(when, "text"));
         (void) fputs(" (", f);
         print_by(f, when);
         (void) fputs(")\n", f);
@@ -252,6 +283,7 @@ void explain_text_print_head(
         explain_text_print_key(f, "Declared");
         print_also_place(f, "", explanation);
         (void) fputc('\n', f);
+        print_id_names(f, json_object_get(explanation, "names"));
         print_role(f, json_object_get(explanation, "role"));
         print_loop(f, json_object_get(explanation, "for_each"));
         print_when(f, json_object_get(explanation, "when"));

@@ -255,7 +255,8 @@ static int lex_unexpected(Parser *p) {
                 { "*", "unexpected '*'; there is no arithmetic" },
                 { "/", "unexpected '/'; there is no arithmetic" },
                 { "%", "unexpected '%'; there is no arithmetic" },
-                { "{", "unexpected '{'; names are written without braces" },
+                { "{{", "unexpected '{{'; names are written without braces" },
+                { "{", "unexpected '{'; a table cannot be written here, and a variable can be one" },
         };
         size_t left = (size_t) (p->end - p->position), n = 1;
         unsigned char c = (unsigned char) *p->position;

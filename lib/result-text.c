@@ -145,6 +145,9 @@ void result_text_print(FILE *f, const json_t *result, const char *place, const O
         (void) fprintf(
                 f, "%*s%s ", (int) (strlen(what) < 8 ? 8 - strlen(what) : 0), "", paint(style, COLOUR_OFF));
         print_text(f, get_text(result, "state") ?: "?");
+        if (json_is_true(json_object_get(result, "removal")))
+                (void) fprintf(f, " (%s: no longer in any role)",
+                        streq(what, "changed") || streq(what, "ok") ? "removed" : "to be removed");
         (void) fputc('\n', f);
         if (place && streq(what, "failed")) {
                 (void) fprintf(f, "    %s", paint(style, COLOUR_GREY));

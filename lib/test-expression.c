@@ -457,7 +457,9 @@ TEST(errors) {
                         "'{{' is not replaced in an expression; names are written without braces, and "
                         "join(['a', name], "
                         "'') makes one string of several" },
-                { "{{vars.port}}", 1, "unexpected '{'; names are written without braces" },
+                { "{{vars.port}}", 1, "unexpected '{{'; names are written without braces" },
+                { "keys({ a = 1 })", 6,
+                        "unexpected '{'; a table cannot be written here, and a variable can be one" },
                 { "a § b", 3, "unexpected character '§'" },
                 { "a \x01", 3, "unexpected character U+0001" },
                 { "'ä' \xff", 5, "the text is not UTF-8" },

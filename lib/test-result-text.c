@@ -63,6 +63,12 @@ TEST(a_result_is_lines) {
                         {},
                         "changed  x:a\n    text: \"\" → "
                         "sha256:98ea6e4f216f2fb4b69fff9b3a44842c38686ca685f3f55dc48c5…\n" },
+                { "{\"state\": \"file:/a\", \"result\": \"drifted\", \"removal\": true}", {},
+                        "drifted  file:/a (to be removed: no longer in any role)\n" },
+                { "{\"state\": \"file:/a\", \"result\": \"changed\", \"removal\": true}", {},
+                        "changed  file:/a (removed: no longer in any role)\n" },
+                { "{\"state\": \"file:/a\", \"result\": \"drifted\", \"removal\": \"yes\"}", {},
+                        "drifted  file:/a\n" },
                 { "{\"state\": \"file:/a\", \"result\": \"failed\", \"error\": \"no\"}", {},
                         "failed   file:/a\n    /etc/agentd/conf.d/web.toml:5:1\n    no\n" },
                 { "{\"state\": \"file:/a\", \"result\": \"blocked\", \"error\": \"no\"}", {},

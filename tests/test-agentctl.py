@@ -158,6 +158,26 @@ def test_show_has_all_that_is_known():
         assert ctl(server, "show", "file:/etc/motd", "--json").lines() == [DETAILS]
 
 
+def test_show_has_what_was_set_and_no_defaults():
+    hooks = [{"hook": "before_check", "command": ["/bin/sh", "-c", "echo \x1b \"a\""]}, {"hook": "on_failure", "command": None}]
+    name = "file:/etc/motd"
+    with serve({f"GET /v1/states/{name}": {
+            **DETAILS, "interval_usec": 300000000, "retries": 3, "retry_delay_usec": 10000000, "hooks": hooks, "watch": False,
+            "check_on": ["user:a", "user:b"], "reload_on": ["file:/r"], "restart_on": ["file:/s"]}}) as server:
+        done = ctl(server, "show", name)
+    assert done.status == 0 and (
+        "     Timeout: 2min\n    Interval: 5min\n     Retries: 3, each after 10s\n    Settings: audit, watch = false\n") in done.out, done
+    assert ("    Check on: user:a\n              user:b\n   Reload on: file:/r\n  Restart on: file:/s\n"
+            '       Hooks: before_check ["/bin/sh", "-c", "echo \\u001B \\"a\\""]\n              on_failure <sensitive>\n'
+            "       About: ") in done.out, done
+    defaults = {"interval_usec": None, "retries": 0, "retry_delay_usec": None, "hooks": [], "watch": True, "check_on": [],
+                "reload_on": [], "restart_on": []}
+    with serve({f"GET /v1/states/{name}": {**DETAILS, **defaults}}) as server:
+        done = ctl(server, "show", name)
+    for word in ("Interval", "Retries", "watch", "Check on", "Reload on", "Restart on", "Hooks"):
+        assert word not in done.out, (word, done)
+
+
 def test_show_of_an_id_with_anything_in_it():
     name = "file:/a b/ä%2f?x=1&y#z;[1]/../.."
     with serve({f"GET /v1/states/{name}": state(name)}) as server:
@@ -178,7 +198,7 @@ def place(line):
 
 def explanation(name, **more):
     return {"state": name, "status": None, "explanation": {
-        "state": name, "type": "file", "name": name.split(":", 1)[1], "place": place(5), "module": "/m/file.so",
+        "state": name, "type": "file", "name": name.split(":", 1)[1], "place": place(5), "names": [], "module": "/m/file.so",
         "role": {"name": "web", "path": "/etc/agentd/conf.d/web.toml", "applied": True, "imported": []}, "sensitive": False,
         "audit": None, "for_each": None, "when": None, "settings": [], "requires": [], "n_requires": 0, "required_by": [],
         "n_required_by": 0, **more}}
@@ -366,6 +386,21 @@ def test_roles_that_are_wrong_with_variables_are_shown():
         assert (done.status, done.err) == (2, DIAGNOSTIC_TEXT), done
 
 
+def test_variables_that_nobody_reads_are_warned_of():
+    warnings = {"warnings": ["--var prot: no role reads it; did you mean 'port'?", "b\x1bd"]}
+    with serve(follow(warnings, result("file:/a"), run(ok=1))) as server:
+        for verb in ("plan", "apply"):
+            done = ctl(server, verb, "--var", "prot=1")
+            assert (done.status, done.out) == (0, "1 state: 1 ok (34ms)\n"), done
+            assert done.err == "warning: --var prot: no role reads it; did you mean 'port'?\nwarning: b?d\n", done
+        done = ctl(server, "plan", "--var", "prot=1", "--json")
+        assert [list(line)[0] for line in done.lines()] == ["state", "run"] and done.err.startswith("warning: --var prot"), done
+        done = ctl(server, "plan", "--var", "prot=1", "-q")
+        assert (done.status, done.out, done.err) == (0, "", ""), done
+    with serve(follow({"warnings": "x"}, run(ok=1))) as server:
+        assert ctl(server, "plan").status == 3
+
+
 def test_runs_show_the_names_of_variables():
     with serve({"GET /v1/runs": {"items": [run(vars=("port", "name"), ok=3)], "next": None},
                 "GET /v1/runs/7": run(vars=("port",), ok=3), "GET /v1/runs/7/results": {"items": [], "next": None}}) as server:
@@ -418,6 +453,14 @@ def test_a_failed_state_has_its_place():
         done = ctl(server, "apply")
     assert done.status == 1 and done.out == (
         "failed   file:/etc/motd\n    /etc/agentd/conf.d/motd.toml:5:1\n    no ?[2Jspace\n1 state: 1 failed (34ms)\n"), done
+
+
+def test_a_failed_removal_is_written_nowhere():
+    objects = [result("file:/etc/motd", "failed", "no space"), run(failed=1)]
+    gone = {**DETAILS, "file": "", "line": 0, "column": 0, "removal": True}
+    with serve({**follow(*objects), "GET /v1/states/file:/etc/motd": gone}) as server:
+        done = ctl(server, "apply")
+    assert done.status == 1 and done.out == "failed   file:/etc/motd\n    no space\n1 state: 1 failed (34ms)\n", done
 
 
 def test_refusals_of_runs():
@@ -537,7 +580,7 @@ def test_ctrl_c_stops_the_run_and_twice_leaves():
             time.sleep(0.01)
         begun = time.monotonic()
         terminal.interrupt()
-        assert terminal.finish().status == -signal.SIGINT and time.monotonic() - begun < 5
+        assert terminal.finish().status == -signal.SIGINT and time.monotonic() - begun < DEADLINE / 2
         go_on.set()
 
 
@@ -749,12 +792,12 @@ def test_watch_gives_up_after_a_while():
         handler.stream(event(1, "started"))
 
     with serve({"GET /v1/events": first}) as server:
-        process = subprocess.Popen([AGENTCTL, "watch"], env=environment(server.path, AGENTD_TIMEOUT="500ms"), stdout=subprocess.PIPE,
+        process = subprocess.Popen([AGENTCTL, "watch"], env=environment(server.path, AGENTD_TIMEOUT="3s"), stdout=subprocess.PIPE,
                                    stderr=subprocess.PIPE)
         read_lines(process.stdout, 1)
         server.routes["GET /v1/events"] = (503, "not-ready", "agentd is stopping")
         out, err = process.communicate(timeout=DEADLINE)
-    assert process.returncode == 3 and b"has not come back" in err and b"500ms" in err, err
+    assert process.returncode == 3 and b"has not come back" in err and b"3s" in err, err
 
 
 run_tests(globals())

@@ -99,6 +99,15 @@ integer = 4
 ensure = "absent"
 [file."/srv/old/file"]
 ensure = "absent"
+[file."{{vars.top}}/{{item}}.named"]
+for_each = ["{{vars.own}}"]
+watch = "{{vars.tls.on}}"
+interval = "{{vars.port}}"
+when = '''
+  exists('/etc')
+
+  and vars.port > 1
+'''
 """,
     "roles/page.mustache": "{{#vars.tls.on}}{{vars.port}}{{/vars.tls.on}} {{> part}}",
     "roles/part.mustache": "{{vars.who}}",
@@ -235,6 +244,22 @@ check("a role of conf.d is applied", (plain["role"]["applied"], plain["role"]["i
       (True, [], None, None))
 check("a timeout is told", {key: setting(plain, "timeout")[key] for key in ("value", "by")},
       {"value": "2min", "by": "state"})
+
+named = explain("file:/srv/mine.named")
+LINE = FILES["roles/web.toml"].splitlines().index('[file."{{vars.top}}/{{item}}.named"]') + 1
+check("it is said what a name is made of", origin(named["names"]),
+      [("vars.top", "/srv", "vars.d", None), ("item", "mine", "item", None)])
+check("a name that is written out is made of nothing", plain["names"], [])
+check("items that are written out may be made of others", origin(named["for_each"]["names"]), [("vars.own", "mine", "role", "web")])
+check("what stands for a value is that value", (setting(named, "watch")["value"], setting(named, "interval")["value"]), (True, 8081))
+check("people are told so", run("file:/srv/mine.named")[1].splitlines()[1:7], [
+    f"    Declared: roles/web.toml:{LINE}:7",
+    '              vars.top = "/srv"               variable of this host, vars.d/a.toml:4:7',
+    "        Role: web (roles/web.toml)",
+    " Imported by: site at site.toml:1:20",
+    f"        Loop: roles/web.toml:{LINE + 1}:12",
+    f"              item 0 = \"mine\", roles/web.toml:{LINE + 1}:13"])
+check("the condition is on one line", "        When: exists('/etc') and vars.port > 1 (roles/web.toml:" in run("file:/srv/mine.named")[1], True)
 
 code, out, errors = run("file:/srv/never", "--var", "port=1")
 check("people read it from top to bottom", (code, errors, out), (0, "", """\

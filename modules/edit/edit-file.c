@@ -17,6 +17,9 @@
 /* How long somebody who has the file open for writing is waited for. */
 #define WRITERS_USEC (5 * USEC_PER_SEC)
 
+/* How long whoever holds locks is, in all of a batch. */
+#define LOCKS_USEC (5 * USEC_PER_SEC)
+
 /* What is at the path. */
 typedef struct Look {
         const char *path;
@@ -335,6 +338,8 @@ typedef struct Locks {
                 ino_t inode;
         } held[LOCKS_MAX];
         size_t n;
+        usec_t waited_usec;
+        bool warned;
 } Locks;
 
 static void locks_release(Locks *locks) {
@@ -348,6 +353,32 @@ static bool is_locked(const Locks *locks, const struct stat *st) {
                 if (locks->held[i].device == st->st_dev && locks->held[i].inode == st->st_ino)
                         return true;
         return false;
+}
+
+/* Everybody who may read a directory can lock it, and keep it so: then it is to be had without. Return: 1; 0: without; -errno. */
+static int wait_for_lock(AgentdContext *c, Locks *locks, int fd, const char *path) {
+        usec_t begin = now_usec(CLOCK_MONOTONIC), waited = locks->waited_usec;
+
+        while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+                const struct timespec pause = { .tv_nsec = 20 * 1000 * 1000 };
+
+                if (errno == EINTR)
+                        continue;
+                if (errno != EWOULDBLOCK)
+                        return -errno;
+                if (locks->waited_usec >= LOCKS_USEC) {
+                        if (!locks->warned)
+                                agentd_log(c, 4,
+                                        "The directory of '%s' is kept locked by somebody; what is to be "
+                                        "edited there is edited all the same",
+                                        path);
+                        locks->warned = true;
+                        return 0;
+                }
+                (void) nanosleep(&pause, NULL);
+                locks->waited_usec = waited + (now_usec(CLOCK_MONOTONIC) - begin);
+        }
+        return 1;
 }
 
 /* Who holds one lock waits for no other: somebody may hold that and wait for ours. */
@@ -369,8 +400,11 @@ static int lock_directory(AgentdContext *c, Locks *locks, const char *path) {
                 agentd_finish_staged(c);
                 locks_release(locks);
         }
-        if (locks->n == 0 && flock(fd, LOCK_EX) < 0)
-                return -errno;
+        if (locks->n == 0) {
+                r = wait_for_lock(c, locks, fd, path);
+                if (r <= 0)
+                        return r;
+        }
         locks->held[locks->n].device = st.st_dev;
         locks->held[locks->n].inode = st.st_ino;
         locks->held[locks->n++].fd = TAKE_FD(fd);

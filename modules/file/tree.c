@@ -69,7 +69,8 @@ static void differs_content(TreeWalk *w, int fd, int source) {
                 is = read_shown(fd, &is_size);
         should = read_shown(source, &should_size);
         if ((fd < 0 || is) && should)
-                agentd_differs_text(w->c, w->i, name, is, is_size, should, should_size);
+                agentd_differs_file(
+                        w->c, w->i, name, walk_path_shown(&w->path), is, is_size, should, should_size);
         else {
                 (void) snprintf(a, sizeof(a), "%lld bytes",
                         (long long) (fd >= 0 && fstat(fd, &st) == 0 ? st.st_size : 0));

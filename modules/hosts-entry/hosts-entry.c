@@ -14,12 +14,17 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <agentd/module.h>
 
 #define HOSTS     "/etc/hosts"
 #define HOSTS_MAX (1024 * 1024)
+
+/* The lock is waited for for 5 s. */
+#define LOCK_PAUSE_NSEC 20000000
+#define LOCK_PAUSES     250
 
 /* By index in the list of parameters. */
 enum { P_ADDRESS };
@@ -204,8 +209,10 @@ static int check(AgentdContext *c, const AgentdState *states, size_t n, unsigned
         return 0;
 }
 
-/* Batches of one type may be applied by several workers at once: what they share wants a lock. */
+/* Batches of one type may be applied by several workers at once: what they share wants a lock. Anybody can hold it, and never let go:
+ * nobody is waited for without end. If a line is lost then, the check that follows finds it missing. */
 static int lock_directory(AgentdContext *c) {
+        const struct timespec pause = { .tv_nsec = LOCK_PAUSE_NSEC };
         const char *name;
         int dir_fd, fd, r;
 
@@ -215,11 +222,9 @@ static int lock_directory(AgentdContext *c) {
         fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (fd < 0)
                 return -errno;
-        if (flock(fd, LOCK_EX) == 0)
-                return fd;
-        r = -errno;
-        (void) close(fd);
-        return r;
+        for (int i = 0; i < LOCK_PAUSES && flock(fd, LOCK_EX | LOCK_NB) < 0; i++)
+                (void) nanosleep(&pause, NULL);
+        return fd;
 }
 
 static int write_hosts(AgentdContext *c, const AgentdState *states, size_t n) {

@@ -16,6 +16,11 @@ static void undo_boolean(Apply *a, const Item *item, const char *what, bool old)
                 &(AgentdValue){ .type = AGENTD_BOOLEAN, .boolean = old });
 }
 
+/* Which instances of a template are meant is for the presets to say. */
+static UnitFilesMethod enabling(const Service *service) {
+        return service->is_template && service->preset == YES ? UNIT_FILES_PRESET : UNIT_FILES_ENABLE;
+}
+
 /* Masks first, as nobody can tell what is below one. */
 static void decide_files(Apply *a, bool masks) {
         UnitFiles *files = NULL;
@@ -50,13 +55,35 @@ static void decide_files(Apply *a, bool masks) {
                 }
                 if (wish == YES && is != UNIT_FILE_ENABLED) {
                         item->has_change = true;
-                        item->change = UNIT_FILES_ENABLE;
+                        item->change = enabling(item->service);
                         undo_boolean(a, item, "enabled", false);
                 } else if (wish == NO && is_enabled(is)) {
                         item->has_change = true;
                         item->change = UNIT_FILES_DISABLE;
                         undo_boolean(a, item, "enabled", true);
                 }
+        }
+}
+
+/* With a unit also what it names in Also= is disabled: not if that is to be enabled. */
+static void decide_again(Apply *a) {
+        UnitFiles *files = NULL;
+        bool any = false;
+
+        for (const Item *item = a->items; item < a->items + a->n && !any; item++)
+                any = !item->over && item->has_change && item->change == UNIT_FILES_DISABLE;
+        if (!any)
+                return;
+        for (Item *item = a->items; item < a->items + a->n; item++) {
+                UnitFileState is;
+                Wish wish;
+
+                if (item->over || item->has_change || !wants_files(item->service) ||
+                        (!files && manager_files(a->manager, &files) < 0) ||
+                        look_at_enablement(files, item->service, &is, &wish) < 0)
+                        continue;
+                item->has_change = wish == YES && is != UNIT_FILE_ENABLED;
+                item->change = enabling(item->service);
         }
 }
 
@@ -121,6 +148,7 @@ static void note_change(void *userdata, const UnitLink *change) {
 /* Without systemd: as `systemctl --root` does. */
 static int change_link(Apply *a, UnitVerb verb, unsigned flags, const char *name,
         char error[static UNIT_CHANGE_ERROR_MAX]) {
+        Presets *presets = NULL;
         UnitChanges *changes;
         UnitFiles *files;
         int r;
@@ -129,7 +157,11 @@ static int change_link(Apply *a, UnitVerb verb, unsigned flags, const char *name
         r = manager_files(a->manager, &files);
         if (r < 0)
                 return r;
-        r = unit_changes_plan(files, NULL, verb, &name, 1, flags, &changes, error);
+        if (verb == UNIT_VERB_PRESET)
+                r = presets_new(unit_files_root(files), UNIT_SCOPE_SYSTEM, &presets);
+        if (r >= 0)
+                r = unit_changes_plan(files, presets, verb, &name, 1, flags, &changes, error);
+        presets_free(presets);
         if (r < 0)
                 return r;
         r = unit_changes_apply(files, changes, error);
@@ -212,8 +244,19 @@ static void change_files(Apply *a, UnitFilesMethod method, bool unmask) {
         free(names);
 }
 
-/* Somebody has changed files of units that are about to be started, and told systemd nothing. systemd is asked only about those whose
- * files are newer than its last reading of all of them. */
+/* Whether somebody has changed the files of a unit since systemd has read all of them. */
+static bool is_stale(Apply *a, UnitFiles *files, const char *unit, uint64_t read_usec) {
+        UnitDetails details;
+
+        /* systemd does not see a new directory of drop-ins, and says that there is no need to read anything. */
+        if (look_at_age_of_dropins(files, unit) > read_usec)
+                return true;
+        /* What it had not loaded, it has read since. */
+        return look_at_age(files, unit) > read_usec && units_get_details(a->units, unit, &details) >= 0 &&
+               details.needs_reload;
+}
+
+/* Somebody has changed files of units that are about to be started or restarted, and told systemd nothing. */
 bool apply_needs_reload(Apply *a) {
         uint64_t read_usec = 0;
         UnitFiles *files;
@@ -222,12 +265,12 @@ bool apply_needs_reload(Apply *a) {
                 return false;
         (void) units_get_reload_time(a->units, &read_usec);
         for (Item *item = a->items; item < a->items + a->n; item++) {
-                UnitDetails details;
+                bool acts = wants_activity(item->service) ||
+                            item->state->flags & (AGENTD_STATE_RESTART | AGENTD_STATE_RELOAD);
 
-                if (!item->over && wants_activity(item->service) &&
-                        look_at_age(files, item->service->unit) > read_usec &&
-                        units_get_details(a->units, item->service->unit, &details) >= 0 &&
-                        details.needs_reload)
+                if (!item->over && acts &&
+                        (is_stale(a, files, item->service->unit, read_usec) ||
+                                look_is_to_be_made(files, item->service->unit, read_usec)))
                         return true;
         }
         return false;
@@ -239,6 +282,8 @@ void apply_files(Apply *a) {
         change_files(a, UNIT_FILES_UNMASK, true);
         decide_files(a, false);
         change_files(a, UNIT_FILES_DISABLE, false);
+        decide_again(a);
         change_files(a, UNIT_FILES_ENABLE, false);
+        change_files(a, UNIT_FILES_PRESET, false);
         change_files(a, UNIT_FILES_MASK, false);
 }

@@ -122,9 +122,42 @@ static int look(Apply *a) {
         return r;
 }
 
-static char *explain(Apply *a, const Item *item, const char *begin, uint64_t since_usec) {
-        return service_explain(a->units, *item->status.id ? item->status.id : item->service->unit,
-                a->manager->user ? &a->manager->uid : NULL, begin, since_usec);
+static const uid_t *uid_of(const Apply *a) {
+        return a->manager->user ? &a->manager->uid : NULL;
+}
+
+static const char *id_of(const Item *item) {
+        return *item->status.id ? item->status.id : item->service->unit;
+}
+
+static char *explain(Apply *a, const Item *item, const char *begin, uint64_t since_usec, unsigned flags) {
+        return service_explain(a->units, id_of(item), uid_of(a), begin, since_usec, flags);
+}
+
+static char *explain_job(Apply *a, const Item *item, const char *begin) {
+        const UnitJob *job = item->job;
+
+        switch (job->result) {
+        case JOB_REFUSED:
+                return service_explain_refusal(id_of(item), uid_of(a), begin, item->begun_usec, true);
+        case JOB_DEPENDENCY:
+                return service_explain_dependency(a->units, id_of(item), uid_of(a), begin, item->begun_usec);
+        default:
+                return explain(a, item, begin, item->begun_usec,
+                        (job->method == UNIT_STOP ? EXPLAIN_STOP : 0) |
+                                (job->result == JOB_LATE ? EXPLAIN_LATE : 0));
+        }
+}
+
+/* There is more about it in the journal than in the error. */
+static bool is_bad_unit(const UnitJob *job) {
+        static const char *const names[] = { "TransactionOrderIsCyclic", "BadUnitSetting", "LoadFailed" };
+        const char *dot = strrchr(job->error_name, '.');
+
+        for (size_t i = 0; dot && i < sizeof(names) / sizeof(names[0]); i++)
+                if (strcmp(dot + 1, names[i]) == 0)
+                        return true;
+        return false;
 }
 
 static void fail_job(Apply *a, Item *item) {
@@ -142,25 +175,29 @@ static void fail_job(Apply *a, Item *item) {
 
         switch (job->result) {
         case JOB_REFUSED:
-                apply_fail(a, item, "systemd refuses to %s it: %s",
+                (void) snprintf(begin, sizeof(begin), "systemd refuses to %s it: %s",
                         job->method == UNIT_STOP                                         ? "stop"
                         : job->method == UNIT_START                                      ? "start"
                         : job->method == UNIT_RESTART || job->method == UNIT_TRY_RESTART ? "restart"
                                                                                          : "reload",
                         job->error);
+                if (is_bad_unit(job))
+                        break;
+                apply_fail(a, item, "%s", begin);
                 return;
-        case JOB_DEPENDENCY:
-                (void) snprintf(begin, sizeof(begin), "%s, since something that it requires failed",
-                        begins[job->method]);
-                break;
+        case JOB_DEPENDENCY: (void) snprintf(begin, sizeof(begin), "%s", begins[job->method]); break;
         case JOB_CANCELED:
                 (void) snprintf(begin, sizeof(begin),
-                        "%s, since somebody else has asked systemd for something else", begins[job->method]);
+                        "%s, since systemd was then asked for something else, by somebody or by a unit that "
+                        "it conflicts with (Conflicts=)",
+                        begins[job->method]);
                 break;
         case JOB_TIMEOUT:
         case JOB_LATE:
-                (void) snprintf(begin, sizeof(begin), "%s in time%s", begins[job->method],
-                        job->result == JOB_LATE ? ", so the job was cancelled" : "");
+                (void) snprintf(begin, sizeof(begin), "%s in time%s%s%s%s", begins[job->method],
+                        job->result == JOB_LATE ? ", so the job was cancelled" : "",
+                        *job->waited_for ? ": it has to wait for '" : "", job->waited_for,
+                        *job->waited_for ? "', which is not over" : "");
                 break;
         case JOB_LOST:
                 (void) snprintf(begin, sizeof(begin),
@@ -175,7 +212,7 @@ static void fail_job(Apply *a, Item *item) {
                                 : "");
                 break;
         }
-        text = explain(a, item, begin, item->begun_usec);
+        text = explain_job(a, item, begin);
         apply_fail(a, item, "%s", text ? text : begin);
         free(text);
 }
@@ -233,6 +270,29 @@ static uint64_t tell(void *userdata) {
         return a->deadline_usec;
 }
 
+/* systemd would stop the socket, and then not start it while its service runs: that is told before. Return: the state has failed. */
+static bool is_blocked_socket(Apply *a, Item *item, UnitMethod method) {
+        const char *suffix = strrchr(item->service->unit, '.');
+        UnitStatus user;
+
+        if (strcmp(suffix, ".socket") != 0 || method == UNIT_START || method == UNIT_STOP ||
+                !is_up(&item->status) || units_find_socket_user(a->units, id_of(item), &user) <= 0)
+                return false;
+        for (Item *other = a->items; other < a->items + a->n; other++) {
+                UnitMethod also;
+
+                /* It is restarted together with it. */
+                if (!other->over && strcmp(id_of(other), user.id) == 0 && decide_job(other, &also) &&
+                        also != UNIT_START)
+                        return false;
+        }
+        apply_fail(a, item,
+                "it cannot be restarted while '%s' runs, as systemd does not start a socket then: stop that "
+                "first, or have it restarted with the socket, by Requires=%s in its unit file",
+                user.id, id_of(item));
+        return true;
+}
+
 static void run_jobs(Apply *a, bool stops) {
         const UnitJobsOwner owner = { .on_over = on_over, .on_pause = tell, .userdata = a };
         size_t n = 0;
@@ -241,7 +301,8 @@ static void run_jobs(Apply *a, bool stops) {
         for (Item *item = a->items; item < a->items + a->n; item++) {
                 UnitMethod method;
 
-                if (item->over || item->job || !decide_job(item, &method) || (method == UNIT_STOP) != stops)
+                if (item->over || item->job || !decide_job(item, &method) ||
+                        (method == UNIT_STOP) != stops || is_blocked_socket(a, item, method))
                         continue;
                 agentd_undo(a->context, (size_t) (item - a->items), "running",
                         &(AgentdValue){ .type = AGENTD_STRING,
@@ -330,7 +391,7 @@ static uint64_t look_at_health(Apply *a) {
                 if (item->healthy_at_usec > 0 &&
                         (!is_up(&item->status) || count_restarts(a, item) > item->restarts)) {
                         char *text =
-                                explain(a, item, "it started, but did not stay active", item->begun_usec);
+                                explain(a, item, "it started, but did not stay active", item->begun_usec, 0);
 
                         apply_fail(a, item, "%s", text ? text : "it did not stay active");
                         free(text);
@@ -391,7 +452,8 @@ static void finish(Apply *a) {
                                 is_restarting(&item->status) ? "systemd restarts it again and again"
                                                              : "it did not become active",
                                 item->begun_usec ? item->begun_usec
-                                                 : clock_usec(CLOCK_REALTIME) - 60 * USEC_PER_SEC);
+                                                 : clock_usec(CLOCK_REALTIME) - 60 * USEC_PER_SEC,
+                                0);
 
                         apply_fail(a, item, "%s", text ? text : "it did not become active");
                         free(text);
@@ -518,7 +580,7 @@ static int apply_some(AgentdContext *context, const AgentdState *states, size_t 
         if (r >= 0) {
                 a.units = &a.manager->units;
                 bring_in_order(&a);
-                units_done(a.units);
+                manager_let_go(a.manager);
         } else
                 for (Item *item = a.items; item < a.items + n; item++)
                         apply_fail(&a, item,

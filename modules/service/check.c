@@ -15,6 +15,13 @@
 #include "look.h"
 #include "unit-name.h"
 
+static uint64_t clock_usec(clockid_t clock) {
+        struct timespec t;
+
+        (void) clock_gettime(clock, &t);
+        return (uint64_t) t.tv_sec * 1000000 + (uint64_t) t.tv_nsec / 1000;
+}
+
 static uint64_t mtime_usec(const struct stat *st) {
         return (uint64_t) st->st_mtim.tv_sec * 1000000 + (uint64_t) st->st_mtim.tv_nsec / 1000;
 }
@@ -46,23 +53,68 @@ static uint64_t newest(int root_fd, const char *path, bool directory) {
 }
 
 uint64_t look_at_age(UnitFiles *files, const char *name) {
-        const UnitPaths *paths = unit_files_paths(files);
-        char template[UNIT_NAME_SIZE], path[PATH_MAX];
-        const char *names[] = { name, unit_name_template(name, template) >= 0 ? template : NULL };
-        uint64_t usec = 0, other;
         const UnitFile *unit;
 
         if (unit_files_find(files, name, &unit) < 0)
                 return UINT64_MAX;
-        if (unit->path)
-                usec = newest(unit_files_root(files), unit->path, false);
-        for (size_t i = 0; i < paths->n; i++)
-                for (size_t k = 0; k < 2 && names[k]; k++) {
-                        (void) snprintf(path, sizeof(path), "%s/%s.d", paths->list[i].path, names[k]);
-                        other = newest(unit_files_root(files), path, true);
-                        usec = other > usec ? other : usec;
-                }
+        return unit->path ? newest(unit_files_root(files), unit->path, false) : 0;
+}
+
+static uint64_t age_of_dropins(UnitFiles *files, const char *name) {
+        const UnitPaths *paths = unit_files_paths(files);
+        char path[PATH_MAX];
+        uint64_t usec = 0;
+
+        for (size_t i = 0; i < paths->n; i++) {
+                uint64_t other;
+
+                (void) snprintf(path, sizeof(path), "%s/%s.d", paths->list[i].path, name);
+                other = newest(unit_files_root(files), path, true);
+                usec = other > usec ? other : usec;
+        }
         return usec;
+}
+
+uint64_t look_at_age_of_dropins(UnitFiles *files, const char *name) {
+        const char *suffix = strrchr(name, '.');
+        char other[UNIT_NAME_SIZE];
+        uint64_t usec, age = age_of_dropins(files, name);
+
+        /* Those of its template, of all of its kind, and of all whose names begin likewise: a-b-c, a-b-, a-. */
+        if (unit_name_template(name, other) >= 0 && (usec = age_of_dropins(files, other)) > age)
+                age = usec;
+        if ((usec = age_of_dropins(files, suffix + 1)) > age)
+                age = usec;
+        for (const char *p = suffix; p > name && !strchr(name, '@'); p--)
+                if (p[-1] == '-' && p < suffix) {
+                        (void) snprintf(other, sizeof(other), "%.*s%s", (int) (p - name), name, suffix);
+                        if ((usec = age_of_dropins(files, other)) > age)
+                                age = usec;
+                }
+        return age;
+}
+
+bool look_is_to_be_made(UnitFiles *files, const char *name, uint64_t read_usec) {
+        static const struct {
+                const char *path;
+                bool directory;
+                const char *suffix;
+        } sources[] = {
+                { "/etc/fstab", false, ".mount" },
+                { "/etc/fstab", false, ".automount" },
+                { "/etc/fstab", false, ".swap" },
+                { "/etc/crypttab", false, ".service" },
+                { "/etc/containers/systemd", true, ".service" },
+        };
+        const UnitFile *unit;
+
+        if (unit_files_find(files, name, &unit) < 0 || unit->path)
+                return false;
+        for (size_t i = 0; i < sizeof(sources) / sizeof(sources[0]); i++)
+                if (strcmp(strrchr(name, '.'), sources[i].suffix) == 0 &&
+                        newest(unit_files_root(files), sources[i].path, sources[i].directory) > read_usec)
+                        return true;
+        return false;
 }
 
 bool is_masked(UnitFileState state) {
@@ -91,7 +143,30 @@ static int state_of_real(UnitFiles *files, const char *name, UnitFileState *ret)
         return unit_files_states(files, &unit->real->name, 1, ret);
 }
 
-static int ask_presets(UnitFiles *files, const char *unit, Wish *ret) {
+static bool has_rules(UnitFiles *files, const char *name) {
+        const UnitFile *unit;
+
+        return unit_files_find(files, name, &unit) >= 0 && unit_file_has_rules(unit);
+}
+
+/* Of a template for which a preset names instances it is about these. */
+static int look_at_instances(UnitFiles *files, const Names *instances, UnitFileState *ret) {
+        UnitFileState state, all = UNIT_FILE_ENABLED;
+        int r = 0;
+
+        for (size_t i = 0; r >= 0 && i < instances->n; i++) {
+                r = unit_files_states(files, &instances->list[i], 1, &state);
+                if (r >= 0 && state != UNIT_FILE_ENABLED)
+                        all = UNIT_FILE_DISABLED;
+        }
+        if (r >= 0 && instances->n > 0)
+                *ret = all;
+        return r;
+}
+
+static int ask_presets(UnitFiles *files, const char *unit, UnitFileState *state, Wish *ret) {
+        Names instances = {};
+        Pool pool = {};
         Presets *presets;
         PresetAction action;
         int r;
@@ -99,8 +174,11 @@ static int ask_presets(UnitFiles *files, const char *unit, Wish *ret) {
         r = presets_new(unit_files_root(files), UNIT_SCOPE_SYSTEM, &presets);
         if (r < 0)
                 return r;
-        r = presets_query(presets, unit, NULL, NULL, &action);
+        r = presets_query(presets, unit, &pool, &instances, &action);
         presets_free(presets);
+        if (r >= 0 && action == PRESET_ENABLE)
+                r = look_at_instances(files, &instances, state);
+        pool_done(&pool);
         if (r >= 0)
                 *ret = action == PRESET_IGNORE ? OPEN : action == PRESET_ENABLE ? YES : NO;
         return r;
@@ -114,23 +192,22 @@ int look_at_enablement(UnitFiles *files, const Service *service, UnitFileState *
         if (r < 0)
                 return r;
         if (service->preset == YES && *ret != UNIT_FILE_NOT_FOUND) {
-                r = ask_presets(files, service->unit, &wish);
+                UnitFileState state = *ret;
+
+                r = ask_presets(files, service->unit, &state, &wish);
                 if (r < 0)
                         return r;
                 /* What has no [Install] has nothing to be preset. */
                 if (*ret != UNIT_FILE_ENABLED && *ret != UNIT_FILE_ENABLED_RUNTIME &&
                         *ret != UNIT_FILE_DISABLED && *ret != UNIT_FILE_LINKED &&
-                        *ret != UNIT_FILE_LINKED_RUNTIME)
+                        *ret != UNIT_FILE_LINKED_RUNTIME &&
+                        !(*ret == UNIT_FILE_INDIRECT && has_rules(files, service->unit)))
                         wish = OPEN;
+                else if (!is_masked(*ret))
+                        *ret = state;
         }
         *ret_wish = wish;
         return 0;
-}
-
-static bool has_rules(UnitFiles *files, const char *name) {
-        const UnitFile *unit;
-
-        return unit_files_find(files, name, &unit) >= 0 && unit_file_has_rules(unit);
 }
 
 /* Return: 1: go on; 0: the state is finished. */
@@ -248,9 +325,37 @@ static bool is_under_way(const Service *service, const UnitStatus *status) {
         return status->active == (service->running == NO ? UNIT_DEACTIVATING : UNIT_ACTIVATING);
 }
 
-/* Return: 1: go on; 0: the state is finished. */
-static int compare_activity(
-        AgentdContext *context, Units *units, size_t i, const AgentdState *state, const UnitStatus *status) {
+/* Its file is no good. since_usec: when systemd was asked. */
+static void fail_bad(AgentdContext *context, Manager *manager, size_t i, const UnitStatus *status,
+        const char *unit, const char *load_error, uint64_t since_usec) {
+        const uid_t *user = manager->user ? &manager->uid : NULL;
+        char begin[700], *text;
+        uint64_t read_usec;
+
+        (void) snprintf(begin, sizeof(begin), "systemd cannot load '%s': %s", unit,
+                *load_error ? load_error : status->load);
+        text = service_explain_refusal(status->id, user, begin, since_usec, true);
+        /* It may have looked at it before, and say nothing now. */
+        if (text && strcmp(text, begin) == 0 && units_get_reload_time(&manager->units, &read_usec) >= 0) {
+                free(text);
+                text = service_explain_refusal(status->id, user, begin, read_usec, false);
+        }
+        agentd_failed(context, i, "%s", text ? text : begin);
+        free(text);
+}
+
+static bool is_to_be_made(Manager *manager, const char *unit) {
+        uint64_t read_usec;
+        UnitFiles *files;
+
+        return !manager->user && manager_files(manager, &files) >= 0 &&
+               units_get_reload_time(&manager->units, &read_usec) >= 0 &&
+               look_is_to_be_made(files, unit, read_usec);
+}
+
+/* since_usec: when systemd was asked. Return: 1: go on; 0: the state is finished. */
+static int compare_activity(AgentdContext *context, Manager *manager, size_t i, const AgentdState *state,
+        const UnitStatus *status, uint64_t since_usec) {
         const Service *service = service_of(state);
         const char *is = unit_active_to_string(status->active);
         UnitDetails details;
@@ -265,7 +370,8 @@ static int compare_activity(
         if (status->active == UNIT_ACTIVE || status->active == UNIT_RELOADING)
                 return 1;
 
-        if (strcmp(status->load, "not-found") == 0 && service->n_files > 0) {
+        if (strcmp(status->load, "not-found") == 0 &&
+                (service->n_files > 0 || is_to_be_made(manager, service->unit))) {
                 /* It is about to be made. */
                 agentd_differs_string(context, i, "running", is, "active");
                 return 1;
@@ -282,22 +388,14 @@ static int compare_activity(
         }
         if (strcmp(status->load, "bad-setting") == 0 || strcmp(status->load, "error") == 0) {
                 /* Its file may be right by now, and only not read. */
-                if (service->n_files == 0 &&
-                        (units_get_details(units, status->id, &details) < 0 || !details.needs_reload)) {
-                        agentd_failed(context, i, "systemd cannot load '%s': %s", service->unit,
-                                *details.load_error ? details.load_error : status->load);
+                if (service->n_files == 0 && (units_get_details(&manager->units, status->id, &details) < 0 ||
+                                                     !details.needs_reload)) {
+                        fail_bad(context, manager, i, status, service->unit, details.load_error, since_usec);
                         return 0;
                 }
         }
         agentd_differs_string(context, i, "running", is, "active");
         return 1;
-}
-
-static uint64_t clock_usec(clockid_t clock) {
-        struct timespec t;
-
-        (void) clock_gettime(clock, &t);
-        return (uint64_t) t.tv_sec * 1000000 + (uint64_t) t.tv_nsec / 1000;
 }
 
 bool service_is_outdated(AgentdContext *context, Units *units, const Service *service) {
@@ -367,6 +465,7 @@ static int check_some(AgentdContext *context, const AgentdState *states, size_t 
         size_t n_names = 0, next = 0;
         Manager *manager = NULL;
         UnitFiles *files = NULL;
+        uint64_t since_usec = clock_usec(CLOCK_REALTIME);
         int r = 0, files_r = 0;
         sd_bus *bus;
 
@@ -427,13 +526,13 @@ static int check_some(AgentdContext *context, const AgentdState *states, size_t 
                 own = wants_activity(service) && n_names > 0 ? &status[next++] : NULL;
                 if (compare_manager(context, manager, i, &states[i]) == 0 ||
                         compare_own_files(context, &manager->units, i, &states[i], own) == 0 ||
-                        (own && compare_activity(context, &manager->units, i, &states[i], own) == 0) ||
+                        (own && compare_activity(context, manager, i, &states[i], own, since_usec) == 0) ||
                         (wants_files(service) && compare_files(context, i, &states[i], files) == 0))
                         continue;
                 agentd_done(context, i);
         }
         if (manager)
-                units_done(&manager->units);
+                manager_let_go(manager);
         free(names);
         free(status);
         return 0;
@@ -466,6 +565,8 @@ int service_each_user(AgentdContext *context, const AgentdState *states, size_t 
 }
 
 int service_check(AgentdContext *context, const AgentdState *states, size_t n, unsigned flags) {
-        (void) flags;
+        /* In a run apply says so, and more. */
+        if (flags & AGENTD_PLAN)
+                calendars_verify(context, states, n);
         return service_each_user(context, states, n, check_some);
 }

@@ -14,9 +14,9 @@
 
 /* ---- Entries --------------------------------------------------------------------------------------------------- */
 
-/* FNV-1a: names are short, and those of root only. */
-static uint32_t hash_name(const char *name) {
-        uint32_t hash = 2166136261u;
+/* FNV-1a, as names are short. Those of a user's directories could be such as all have the same hash: nobody knows where it begins. */
+static uint32_t hash_name(const UnitFiles *files, const char *name) {
+        uint32_t hash = files->seed;
 
         for (; *name; name++)
                 hash = (hash ^ (unsigned char) *name) * 16777619u;
@@ -41,7 +41,7 @@ static int grow(UnitFiles *files) {
 }
 
 Entry *entry_get(UnitFiles *files, const char *name, bool make) {
-        uint32_t hash = hash_name(name);
+        uint32_t hash = hash_name(files, name);
         size_t size;
         Entry *e;
 

@@ -47,6 +47,7 @@ struct UnitFiles {
         int fds[UNIT_PATHS_MAX]; /* of directories; -EBADF: is not there */
 
         Pool pool;
+        uint32_t seed; /* of hashes */
         Entry **table;
         size_t n_buckets, n_entries;
         Seen *seen;

@@ -175,7 +175,7 @@ static int look(UnitFiles *files, UnitFile *unit, int directory, const char *pat
                 if (fd < 0)
                         fd = -errno;
         } else
-                fd = unit_root_open(files->root_fd, path, flags);
+                fd = unit_root_open_file(files->root_fd, path, O_NOFOLLOW, &st);
         if (fd == -ELOOP) {
                 ssize_t n;
                 int link CLOSED =
@@ -298,9 +298,9 @@ static int compare_dropins(const void *a, const void *b) {
 }
 
 static int read_dropin(UnitFiles *files, UnitFile *unit, const char *path) {
-        int fd CLOSED = unit_root_open(files->root_fd, path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
         char target[PATH_MAX];
         struct stat st;
+        int fd CLOSED = unit_root_open_file(files->root_fd, path, 0, &st);
         int r;
 
         if (fd < 0) {
@@ -308,8 +308,6 @@ static int read_dropin(UnitFiles *files, UnitFile *unit, const char *path) {
                 r = unit_root_resolve(files->root_fd, path, true, NULL, NULL, target);
                 return r == 0 && strcmp(target, "/dev/null") == 0 ? 0 : fd == -ENOENT ? -ESTALE : fd;
         }
-        if (fstat(fd, &st) < 0)
-                return -errno;
         r = index_saw(files, -1, path, &st);
         if (r < 0 || is_null_or_empty(&st))
                 return r;

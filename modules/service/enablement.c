@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "enablement-internal.h"
 
@@ -275,6 +276,9 @@ int unit_files_new(int root_fd, const UnitOwner *owner, UnitFiles **ret) {
 
         if (!files)
                 return -ENOMEM;
+        /* Early in the boot there may be no numbers yet, and no user either. */
+        if (getrandom(&files->seed, sizeof(files->seed), GRND_NONBLOCK) < 0)
+                files->seed = 2166136261u;
         files->root_fd = root_fd;
         files->owner = (UnitOwner){
                 .scope = owner->scope,

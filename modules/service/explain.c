@@ -6,110 +6,109 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <systemd/sd-journal.h>
 
+#include "explain.h"
 #include "service.h"
 
-/* Of what it has written: lines that are told, bytes of each, and entries that are looked at for them. */
-#define LINES      3
-#define LINE_BYTES 200
-#define ENTRIES    5000
-/* Its last words may be on their way to the journal. Where many units fail, those of the first ones are waited for. */
-#define WAIT_USEC UINT64_C(300000)
-#define WAITS     4
+/* What requires what fails may be a chain. */
+#define CULPRITS 8
 
-typedef struct Lines {
-        char text[LINES][LINE_BYTES + 1];
-        size_t n; /* ever */
-} Lines;
-
-static bool read_message(sd_journal *journal, Lines *lines) {
-        char *line = lines->text[lines->n % LINES];
-        const void *data;
-        size_t size, skip = strlen("MESSAGE=");
-
-        if (sd_journal_get_data(journal, "MESSAGE", &data, &size) < 0 || size <= skip)
-                return false;
-        size -= skip;
-        if (size > LINE_BYTES)
-                size = LINE_BYTES;
-        memcpy(line, (const char *) data + skip, size);
-        line[size] = '\0';
-        for (char *p = line; *p; p++)
-                if ((unsigned char) *p < ' ')
-                        *p = ' ';
-        lines->n++;
-        return true;
+static bool is(const char *a, const char *b) {
+        return strcmp(a, b) == 0;
 }
 
-/* What the unit's own processes wrote; or, of_systemd, what PID 1 has to say of it, which begins with its name. */
-static void read_lines(
-        const char *unit, const uid_t *user, bool of_systemd, uint64_t since_usec, Lines *lines) {
-        static unsigned waits = WAITS;
-        char match[sizeof("_SYSTEMD_USER_UNIT=") + 256], prefix[256 + 3], by[32] = "_PID=1";
-        sd_journal *journal = NULL;
+/* The command is named where it is not that of the unit itself. */
+static void describe_exit(FILE *f, const char *command, bool by_signal, int status) {
+        bool own = !*command || is(command, "n/a") || is(command, "ExecStart") || is(command, "ExecMount") ||
+                   is(command, "ExecUnmount") || is(command, "ExecRemount") || is(command, "ExecActivate") ||
+                   is(command, "ExecDeactivate");
 
-        if (user)
-                (void) snprintf(by, sizeof(by), "_UID=%u", (unsigned) *user);
-        (void) snprintf(match, sizeof(match), "%s=%s",
-                of_systemd ? (user ? "USER_UNIT" : "UNIT") : (user ? "_SYSTEMD_USER_UNIT" : "_SYSTEMD_UNIT"),
-                unit);
-        (void) snprintf(prefix, sizeof(prefix), "%s: ", unit);
-        if (sd_journal_open(&journal, SD_JOURNAL_LOCAL_ONLY | (user ? 0 : SD_JOURNAL_SYSTEM)) < 0)
-                return;
-        if (sd_journal_add_match(journal, match, 0) >= 0 &&
-                ((!of_systemd && !user) || sd_journal_add_match(journal, by, 0) >= 0) &&
-                sd_journal_seek_realtime_usec(journal, since_usec) >= 0)
-                for (unsigned i = 0; i < ENTRIES; i++) {
-                        int r = sd_journal_next(journal);
-                        const char *line;
-
-                        if (r == 0 && lines->n == 0 && waits > 0) {
-                                waits--;
-                                if (sd_journal_wait(journal, WAIT_USEC) < 0)
-                                        break;
-                                continue;
-                        }
-                        if (r <= 0)
-                                break;
-                        if (!read_message(journal, lines) || !of_systemd)
-                                continue;
-                        /* The first thing that it says of the unit is the reason; what follows is what comes of it. */
-                        line = lines->text[0];
-                        if (strstr(line, " was skipped because "))
-                                break;
-                        if (strncmp(line, prefix, strlen(prefix)) == 0 &&
-                                !strstr(line, "Failed with result") &&
-                                !strstr(line, "Main process exited")) {
-                                memmove(lines->text[0], line + strlen(prefix),
-                                        strlen(line + strlen(prefix)) + 1);
-                                break;
-                        }
-                        lines->n = 0;
-                }
-        sd_journal_close(journal);
+        (void) fprintf(f, ": its %s%s", own ? "process" : command, own ? "" : "=");
+        if (by_signal)
+                (void) fprintf(f, " was killed by SIG%s", sigabbrev_np(status) ?: "?");
+        else
+                (void) fprintf(f, " exited with status %d", status);
 }
 
-static void describe(FILE *f, const UnitDetails *details) {
-        if (*details->load_error)
+/* What it is that a unit of its type had to do, and did not in time. */
+static const char *unready(const UnitDetails *details) {
+        return is(details->type, "notify")    ? "it has not said READY=1, as Type=notify has to"
+               : is(details->type, "dbus")    ? "it has not taken its BusName=, as Type=dbus has to"
+               : is(details->type, "forking") ? "its ExecStart= has not ended, or its PIDFile= is not "
+                                                "there, as Type=forking wants it"
+                                              : NULL;
+}
+
+static bool describe_result(FILE *f, const UnitDetails *details, bool stops) {
+        const char *why = unready(details);
+
+        if (is(details->result, "timeout")) {
+                (void) fprintf(f, ": systemd's own time for it was over (%s=)",
+                        stops ? "TimeoutStopSec" : "TimeoutStartSec");
+                if (why && !stops)
+                        (void) fprintf(f, "; %s", why);
+                return true;
+        }
+        if (is(details->result, "protocol") && why) {
+                (void) fprintf(f, ": it ended, and %s", why);
+                return true;
+        }
+        return false;
+}
+
+static bool knows_exit(const UnitDetails *details) {
+        return details->failed_usec > 0 || details->exit_code != 0;
+}
+
+static void describe(FILE *f, const char *unit, const UnitDetails *details, const UnitSaid *said,
+        uint64_t since_usec, unsigned flags) {
+        bool is_service = is(strrchr(unit, '.') ?: "", ".service");
+        bool stops = flags & EXPLAIN_STOP;
+        bool failed = *details->result && !is(details->result, "success");
+
+        if (*details->load_error) {
                 (void) fprintf(f, ": %s", details->load_error);
-        else if (details->conditions_fail)
-                (void) fputs(": its conditions do not hold; 'systemctl status' says which", f);
-        else if (details->exit_code == CLD_EXITED && details->exit_status == 0 &&
-                 strcmp(details->result, "success") == 0)
+                return;
+        }
+        if (is(details->result, "exec-condition") || said->is_skipped) {
+                (void) fputs(": its ExecCondition= says that it is not to be started", f);
+                return;
+        }
+        if (describe_result(f, details, stops))
+                ;
+        /* What has failed before is not of interest; a reload that fails leaves the unit as it is. */
+        else if (details->failed_usec >= since_usec && details->failed_usec > 0 &&
+                 (failed || is(details->failed, "ExecReload")))
+                describe_exit(
+                        f, details->failed, details->failed_code != CLD_EXITED, details->failed_status);
+        else if (details->exit_code == CLD_EXITED && details->exit_status != 0)
+                describe_exit(f, "", false, details->exit_status);
+        else if (details->exit_code == CLD_KILLED || details->exit_code == CLD_DUMPED)
+                describe_exit(f, "", true, details->exit_status);
+        else if (said->has_exit)
+                /* systemd has forgotten it, as it has started it again, or does without the unit now. */
+                describe_exit(f, said->command, said->by_signal, said->status);
+        else if (!failed && !stops && is_service &&
+                 (said->has_ended || (details->exit_code == CLD_EXITED && details->exit_status == 0)))
                 (void) fputs(
                         ": it has run to its end; what is to stay active after that has RemainAfterExit=yes",
                         f);
-        else if (details->exit_code == CLD_EXITED && details->exit_status != 0)
-                (void) fprintf(f, ": its process exited with status %d", details->exit_status);
-        else if (details->exit_code == CLD_KILLED || details->exit_code == CLD_DUMPED)
-                (void) fprintf(
-                        f, ": its process was killed by SIG%s", sigabbrev_np(details->exit_status) ?: "?");
-        if (*details->result && strcmp(details->result, "success") != 0 &&
-                strcmp(details->result, "exit-code") != 0 && strcmp(details->result, "signal") != 0)
+        else if ((flags & EXPLAIN_LATE) && !stops && unready(details))
+                (void) fprintf(f, ": %s", unready(details));
+        if (failed && !is(details->result, "exit-code") && !is(details->result, "signal"))
                 (void) fprintf(f, " (%s)", details->result);
         if (details->restarts > 0)
-                (void) fprintf(f, ", and systemd has restarted it %u times", details->restarts);
+                (void) fprintf(f, ", and systemd has restarted it %u time%s", details->restarts,
+                        details->restarts > 1 ? "s" : "");
+}
+
+static void tell_lines(FILE *f, const char *by, const Lines *lines) {
+        for (size_t first = lines->n > EXPLAIN_LINES ? lines->n - EXPLAIN_LINES : 0, i = first; i < lines->n;
+                i++) {
+                if (i == first)
+                        (void) fprintf(f, "; %s: ", by);
+                (void) fprintf(f, "%s%s", i > first ? " | " : "", lines->text[i % EXPLAIN_LINES]);
+        }
 }
 
 static char *end(FILE *f, char **text) {
@@ -119,10 +118,61 @@ static char *end(FILE *f, char **text) {
         return NULL;
 }
 
-char *service_explain(
+char *service_explain(Units *units, const char *unit, const uid_t *user, const char *begin,
+        uint64_t since_usec, unsigned flags) {
+        UnitDetails details = {};
+        UnitSaid said = {};
+        Lines lines = {};
+        bool forgotten;
+        char *text = NULL;
+        size_t size;
+        FILE *f = open_memstream(&text, &size);
+
+        if (!f)
+                return NULL;
+        (void) fputs(begin, f);
+        /* Of what has run to its end systemd may know nothing any more; by the time that the journal tells of that, it has all of it. */
+        forgotten = units_get_details(units, unit, &details) < 0 && !(flags & EXPLAIN_LATE);
+        if (forgotten)
+                journal_read_systemd(unit, user, since_usec, true, &said);
+        else if (details.conditions_fail) {
+                (void) fputs(": its conditions do not hold; 'systemctl status' says which", f);
+                return end(f, &text);
+        }
+        journal_read_own(unit, user, since_usec, &lines);
+        if (!forgotten && (lines.n == 0 || !knows_exit(&details)))
+                journal_read_systemd(unit, user, since_usec, false, &said);
+        describe(f, unit, &details, &said, since_usec, flags);
+        if (lines.n > 0)
+                tell_lines(f, "it said", &lines);
+        else if (*said.reason)
+                (void) fprintf(f, "; systemd says: %s", said.reason);
+        return end(f, &text);
+}
+
+char *service_explain_dependency(
         Units *units, const char *unit, const uid_t *user, const char *begin, uint64_t since_usec) {
-        UnitDetails details;
-        const char *by = "it said";
+        UnitStatus culprit = {}, next;
+        char text[700];
+
+        /* What it requires may itself have to wait for something that failed. */
+        for (unsigned i = 0;
+                i < CULPRITS && units_find_culprit(units, i == 0 ? unit : culprit.id, &next) > 0; i++) {
+                culprit = next;
+                if (culprit.active == UNIT_FAILED)
+                        break;
+        }
+        if (!*culprit.id) {
+                (void) snprintf(text, sizeof(text), "%s, since something that it requires failed", begin);
+                return service_explain(units, unit, user, text, since_usec, 0);
+        }
+        (void) snprintf(text, sizeof(text), "%s, since '%s', which it requires, %s", begin, culprit.id,
+                culprit.active == UNIT_FAILED ? "failed" : "is not active");
+        return service_explain(units, culprit.id, user, text, since_usec, 0);
+}
+
+char *service_explain_refusal(
+        const char *unit, const uid_t *user, const char *begin, uint64_t since_usec, bool wait) {
         Lines lines = {};
         char *text = NULL;
         size_t size;
@@ -131,20 +181,7 @@ char *service_explain(
         if (!f)
                 return NULL;
         (void) fputs(begin, f);
-        if (units_get_details(units, unit, &details) >= 0) {
-                describe(f, &details);
-                if (details.conditions_fail)
-                        return end(f, &text);
-        }
-        read_lines(unit, user, false, since_usec, &lines);
-        if (lines.n == 0) {
-                read_lines(unit, user, true, since_usec, &lines);
-                by = "systemd says";
-        }
-        for (size_t first = lines.n > LINES ? lines.n - LINES : 0, i = first; i < lines.n; i++) {
-                if (i == first)
-                        (void) fprintf(f, "; %s: ", by);
-                (void) fprintf(f, "%s%s", i > first ? " | " : "", lines.text[i % LINES]);
-        }
+        journal_read_complaints(unit, user, since_usec, wait, &lines);
+        tell_lines(f, "systemd says", &lines);
         return end(f, &text);
 }

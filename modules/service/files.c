@@ -138,7 +138,8 @@ int files_compare(AgentdContext *context, size_t i, const Service *service) {
                         agentd_failed(context, i, "Failed to read '%s': %s",
                                 file->text ? file->path : file->source, strerror(-r));
                 else if (finding == MISSING || finding == DIFFERENT)
-                        agentd_differs_text(context, i, file->what, is, is_size, should, should_size);
+                        agentd_differs_file(
+                                context, i, file->what, file->path, is, is_size, should, should_size);
                 else if (finding == NOT_A_FILE)
                         agentd_differs_string(context, i, file->what, "no file", "file");
                 free(is);

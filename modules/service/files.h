@@ -37,3 +37,10 @@ int file_text(AgentdContext *context, const ServiceFile *file, char **ret, size_
  */
 void files_verify(AgentdContext *context, const Service *const *services, const size_t *indices, size_t n,
         char **errors);
+
+/*
+ * verify.c: whether systemd understands the calendars of timers whose files differ, for a plan: it is read-only, and knows no more
+ *
+ * Fails those of which it says so. Where nobody can tell, nothing is told.
+ */
+void calendars_verify(AgentdContext *context, const AgentdState *states, size_t n);

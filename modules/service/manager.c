@@ -50,7 +50,7 @@ static int connect_directly(Manager *manager, sd_bus **ret) {
                 *ret = manager->bus;
                 return 0;
         }
-        manager->bus = sd_bus_flush_close_unref(manager->bus);
+        manager->bus = sd_bus_close_unref(manager->bus);
         if (manager->user)
                 (void) snprintf(directory, sizeof(directory), "/run/user/%u", (unsigned) manager->uid);
         fd = open_socket(directory, manager->uid);
@@ -110,7 +110,7 @@ static int look_up(Manager *manager) {
         free(manager->home);
         units_done(&manager->units);
         manager->files = unit_files_free(manager->files);
-        manager->bus = sd_bus_flush_close_unref(manager->bus);
+        manager->bus = sd_bus_close_unref(manager->bus);
         manager->uid = entry->pw_uid;
         manager->gid = entry->pw_gid;
         manager->home = home;
@@ -153,6 +153,16 @@ int manager_get(AgentdContext *context, const char *user, Manager **ret) {
         manager->next = managers;
         *ret = managers = manager;
         return 0;
+}
+
+void manager_let_go(Manager *manager) {
+        units_done(&manager->units);
+        if (!manager->user)
+                return;
+        /* The user's systemd may have said any number of things that nobody wanted to hear, and they are kept for as long as there is a
+         * connection; and unit files of a user may be of any size. The next states are somebody else's. */
+        manager->bus = sd_bus_close_unref(manager->bus);
+        manager->files = unit_files_free(manager->files);
 }
 
 int manager_files(Manager *manager, UnitFiles **ret) {

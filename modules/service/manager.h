@@ -28,6 +28,9 @@ typedef struct Manager {
  */
 int manager_get(AgentdContext *context, const char *user, Manager **ret);
 
+/* At the end of what is done with it for now. */
+void manager_let_go(Manager *manager);
+
 /* The unit files as they are now; good until the next call. Return: 0; -errno. */
 int manager_files(Manager *manager, UnitFiles **ret);
 

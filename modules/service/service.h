@@ -41,6 +41,8 @@ typedef struct Service {
         int8_t running, enabled, masked, preset; /* Wish */
         bool wait;                               /* until jobs are over */
         uint64_t healthy_usec;                   /* it has to stay active for so long after a start */
+        const char *const
+                *calendars; /* of a timer: its times as systemd is to read them, ended by NULL; NULL: none */
 } Service;
 
 static inline const Service *service_of(const AgentdState *state) {
@@ -93,5 +95,18 @@ bool service_is_outdated(AgentdContext *context, Units *units, const Service *se
  *
  * Return: one line, to be freed; NULL if memory is short.
  */
-char *service_explain(
+char *service_explain(Units *units, const char *unit, const uid_t *user, const char *begin,
+        uint64_t since_usec, unsigned flags);
+
+enum {
+        EXPLAIN_STOP = 1 << 0, /* it was to be stopped */
+        EXPLAIN_LATE = 1 << 1, /* our time for it was over */
+};
+
+/* Likewise, of a unit that could not be started because of another: which one, and why that. */
+char *service_explain_dependency(
         Units *units, const char *unit, const uid_t *user, const char *begin, uint64_t since_usec);
+
+/* Likewise, of a unit that systemd does not take: with what it has to say against it. wait: that may come only now. */
+char *service_explain_refusal(
+        const char *unit, const uid_t *user, const char *begin, uint64_t since_usec, bool wait);

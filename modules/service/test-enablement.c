@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-#include "enablement.h"
+#include <sys/inotify.h>
+
+#include "enablement-internal.h"
 #include "test-tree.h"
 
 static const UnitOwner system_owner = { .scope = UNIT_SCOPE_SYSTEM };
@@ -416,5 +418,47 @@ TEST(users) {
         tree_done(&tree);
 }
 
-RUN_TESTS(RUN(states), RUN(nothing_leads_out_of_the_root), RUN(what_is_known_of_a_unit), RUN(refresh),
+/* A drop-in of ada's leads to a pipe, as it could to a device that does something when it is opened. */
+TEST(what_is_no_file_is_not_opened) {
+        static const UnitOwner owner = { .scope = UNIT_SCOPE_USER, .home = "/home/ada" };
+        Tree tree = tree_make((const TreeFile[]){
+                { "/home/ada/.config/systemd/user/a.service", WANTED },
+                { "/home/ada/.config/systemd/user/a.service.d/x.conf", "-> /home/ada/pipe" },
+                { "/home/ada/.config/systemd/user/b.service", "-> /home/ada/pipe" },
+                {},
+        });
+        _cleanup_close_ int inotify_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+        struct inotify_event event;
+        UnitFiles *files;
+        char path[512];
+
+        (void) snprintf(path, sizeof(path), "%s/home/ada/pipe", tree.path);
+        ASSERT_OK(mkfifo(path, 0600));
+        ASSERT_TRUE(inotify_add_watch(inotify_fd, path, IN_OPEN) >= 0);
+        ASSERT_OK(unit_files_new(tree.fd, &owner, &files));
+        ASSERT_STREQ(state_of(files, "a.service"), "bad");
+        ASSERT_STREQ(state_of(files, "b.service"), "bad");
+        ASSERT_EQ(read(inotify_fd, &event, sizeof(event)), -1);
+        ASSERT_EQ(errno, EAGAIN);
+        unit_files_free(files);
+        tree_done(&tree);
+}
+
+/* Of names that are all in one chain 90000 took half a minute. */
+TEST(nobody_knows_the_hash_of_a_name) {
+        Tree tree = tree_make((const TreeFile[]){ { LIB "a.service", WANTED }, {} });
+        UnitFiles *one = read_tree(&tree), *other = read_tree(&tree);
+        const Entry *a = entry_get(one, "a.service", false), *b = entry_get(other, "a.service", false);
+
+        ASSERT_NOT_NULL(a);
+        ASSERT_NOT_NULL(b);
+        ASSERT_TRUE(one->seed != other->seed);
+        ASSERT_TRUE(a->hash != b->hash);
+        unit_files_free(one);
+        unit_files_free(other);
+        tree_done(&tree);
+}
+
+RUN_TESTS(RUN(what_is_no_file_is_not_opened), RUN(nobody_knows_the_hash_of_a_name), RUN(states),
+        RUN(nothing_leads_out_of_the_root), RUN(what_is_known_of_a_unit), RUN(refresh),
         RUN(what_is_young_is_read_again), RUN(users))

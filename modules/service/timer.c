@@ -299,6 +299,20 @@ static int refuse_nul(AgentdPrepare *prepare, const AgentdValue *values) {
 
 /* ---- The type -------------------------------------------------------------------------------------------------- */
 
+/* A list of strings, of which each is text that was looked at. Strings stay where they are, and the values that hold them do not. */
+static const char *const *list_calendars(AgentdPrepare *prepare, const AgentdValue *value) {
+        const AgentdValue *items = value->type == AGENTD_LIST ? value->items : value;
+        uint32_t n = value->type == AGENTD_LIST ? value->n : is_given(value) ? 1 : 0;
+        const char **list;
+
+        if (n == 0)
+                return NULL;
+        list = agentd_alloc(prepare, (n + 1) * sizeof(*list));
+        for (uint32_t i = 0; i < n; i++)
+                list[i] = items[i].string;
+        return list;
+}
+
 static int timer_prepare(AgentdPrepare *prepare, const char *name, const AgentdValue *values,
         const void **ret_data, unsigned flags) {
         Service *timer = agentd_alloc(prepare, sizeof(*timer));
@@ -334,6 +348,10 @@ static int timer_prepare(AgentdPrepare *prepare, const char *name, const AgentdV
                                 prepare, -1, "timer:%s needs 'calendar', 'every' or 'on_boot'", name);
                         return -EINVAL;
                 }
+                if (is_given(&values[P_EVERY]) && values[P_EVERY].integer <= 0) {
+                        agentd_prepare_error(prepare, P_EVERY, "'every' must be more than 0");
+                        return -EINVAL;
+                }
                 if (!is_given(&values[P_EXEC]) && !is_given(&values[P_SHELL])) {
                         agentd_prepare_error(prepare, -1, "timer:%s needs 'exec' or 'shell'", name);
                         return -EINVAL;
@@ -351,6 +369,8 @@ static int timer_prepare(AgentdPrepare *prepare, const char *name, const AgentdV
         if (!file.text && !timer->absent)
                 return -EINVAL;
         service_own(prepare, timer, &file);
+        if (!timer->absent)
+                timer->calendars = list_calendars(prepare, &values[P_CALENDAR]);
         *ret_data = timer;
         return 0;
 }

@@ -3,8 +3,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
 #include "unit-paths.h"
 
@@ -32,6 +34,33 @@ static int open_below(int root_fd, const char *path, int flags, uint64_t resolve
 
 int unit_root_open(int root_fd, const char *path, int flags) {
         return open_below(root_fd, path, flags, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
+}
+
+/* What somebody has put there may be a device, which does things when it is opened, and be another thing a moment later. */
+int unit_root_open_file(int root_fd, const char *path, int flags, struct stat *ret) {
+        int fd CLOSED = unit_root_open(root_fd, path, O_PATH | (flags & O_NOFOLLOW)), open_fd;
+        char again[32];
+
+        if (fd < 0)
+                return fd;
+        if (fstat(fd, ret) < 0)
+                return -errno;
+        if (S_ISLNK(ret->st_mode))
+                return -ELOOP;
+        if (S_ISSOCK(ret->st_mode))
+                return -ENXIO;
+        if (S_ISREG(ret->st_mode)) {
+                (void) snprintf(again, sizeof(again), "/proc/self/fd/%d", fd);
+                open_fd = open(again, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+                /* A tree that is entered by chroot(2) may have no /proc; nobody else is there. */
+                if (open_fd < 0 && errno == ENOENT && access("/proc/self/fd", F_OK) < 0)
+                        return unit_root_open(
+                                root_fd, path, O_RDONLY | O_NONBLOCK | O_NOCTTY | (flags & O_NOFOLLOW));
+                return open_fd < 0 ? -errno : open_fd;
+        }
+        open_fd = fd;
+        fd = -EBADF;
+        return open_fd;
 }
 
 /* What a symlink says. Return: its length; -EINVAL: it is none; -errno. */

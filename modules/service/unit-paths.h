@@ -100,6 +100,16 @@ const char *unit_path_below(const char *path, const char *directory);
 /* Opens a path below the root; flags are those of open(2), O_CLOEXEC is added. Return: a descriptor; -errno. */
 int unit_root_open(int root_fd, const char *path, int flags);
 
+/*
+ * Opens a file below the root to read it. What is no regular file is not opened, as a device does things when it is: the descriptor
+ * then is good for fstat() alone.
+ * @flags: O_NOFOLLOW, or 0
+ * @ret:   what it is
+ *
+ * Return: a descriptor; -ELOOP: with O_NOFOLLOW it is a symlink; -ENXIO: it is a socket; -errno.
+ */
+int unit_root_open_file(int root_fd, const char *path, int flags, struct stat *ret);
+
 /* Whether a path that was found to lead elsewhere is to be taken for one that does not exist. */
 typedef bool (*UnitIsGone)(const char *path, void *userdata);
 

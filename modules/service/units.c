@@ -6,16 +6,8 @@
 #include <string.h>
 #include <time.h>
 
-#include "units.h"
+#include "units-internal.h"
 
-#define SYSTEMD   "org.freedesktop.systemd1"
-#define MANAGER   "/org/freedesktop/systemd1"
-#define INTERFACE "org.freedesktop.systemd1.Manager"
-
-#define USEC_PER_SEC UINT64_C(1000000)
-
-/* systemd answers at once, but for when it reads its units anew, or executes itself anew. */
-#define CALL_USEC   (90 * USEC_PER_SEC)
 #define RELOAD_USEC (600 * USEC_PER_SEC)
 /* How long a job that we have cancelled may take to be over. */
 #define CANCEL_USEC USEC_PER_SEC
@@ -36,10 +28,6 @@ static uint64_t left_until(uint64_t deadline, uint64_t max) {
         return left < max ? left : max;
 }
 
-static void copy(char *to, size_t size, const char *from) {
-        (void) snprintf(to, size, "%s", from ? from : "");
-}
-
 /* ---- The connection -------------------------------------------------------------------------------------------- */
 
 void units_done(Units *units) {
@@ -51,7 +39,7 @@ static bool is_lost(int r) {
         return r == -ECONNRESET || r == -ENOTCONN || r == -EPIPE || r == -ECONNREFUSED || r == -ESHUTDOWN;
 }
 
-static int connect_bus(Units *units) {
+int units_connect(Units *units) {
         sd_bus *bus;
         int r;
 
@@ -64,25 +52,24 @@ static int connect_bus(Units *units) {
         return r;
 }
 
-/* Calls, once more if the connection turns out to be gone before anything was said. Takes the message. */
-static int call(Units *units, sd_bus_message *message, uint64_t usec, sd_bus_message **ret) {
+int units_call(Units *units, sd_bus_message *message, uint64_t usec, sd_bus_message **ret) {
         sd_bus_error error = SD_BUS_ERROR_NULL;
         int r;
 
         units->error[0] = '\0';
         r = sd_bus_call(units->bus, message, usec, &error, ret);
         if (r < 0)
-                copy(units->error, sizeof(units->error),
+                copy_text(units->error, sizeof(units->error),
                         error.message && *error.message ? error.message : strerror(-r));
         sd_bus_error_free(&error);
         sd_bus_message_unref(message);
         return r;
 }
 
-static int new_call(Units *units, const char *method, sd_bus_message **ret) {
+int units_new_call(Units *units, const char *method, sd_bus_message **ret) {
         int r;
 
-        r = connect_bus(units);
+        r = units_connect(units);
         if (r < 0) {
                 (void) snprintf(units->error, sizeof(units->error), "there is no connection to systemd (%s)",
                         strerror(-r));
@@ -129,7 +116,7 @@ static int list_once(Units *units, const char *const *names, size_t n, UnitStatu
         size_t i = 0;
         int r;
 
-        r = new_call(units, "ListUnitsByNames", &message);
+        r = units_new_call(units, "ListUnitsByNames", &message);
         if (r < 0)
                 return r;
         r = append_names(message, names, n);
@@ -137,7 +124,7 @@ static int list_once(Units *units, const char *const *names, size_t n, UnitStatu
                 sd_bus_message_unref(message);
                 return r;
         }
-        r = call(units, message, CALL_USEC, &reply);
+        r = units_call(units, message, CALL_USEC, &reply);
         if (r < 0)
                 return r;
 
@@ -155,15 +142,16 @@ static int list_once(Units *units, const char *const *names, size_t n, UnitStatu
                         break;
                 }
                 ret[i] = (UnitStatus){ .active = parse_active(active) };
-                copy(ret[i].job, sizeof(ret[i].job), job != 0 ? job_type : "");
-                copy(ret[i].id, sizeof(ret[i].id), id);
-                copy(ret[i].load, sizeof(ret[i].load), load);
-                copy(ret[i].sub, sizeof(ret[i].sub), sub);
+                copy_text(ret[i].job, sizeof(ret[i].job), job != 0 ? job_type : "");
+                copy_text(ret[i].id, sizeof(ret[i].id), id);
+                copy_text(ret[i].load, sizeof(ret[i].load), load);
+                copy_text(ret[i].sub, sizeof(ret[i].sub), sub);
                 i++;
         }
         sd_bus_message_unref(reply);
         if (r < 0 || i != n) {
-                copy(units->error, sizeof(units->error), "systemd's list of units is not what it should be");
+                copy_text(units->error, sizeof(units->error),
+                        "systemd's list of units is not what it should be");
                 return r < 0 ? r : -EBADMSG;
         }
         return 0;
@@ -178,154 +166,16 @@ int units_list(Units *units, const char *const *names, size_t n, UnitStatus *ret
         return is_lost(r) ? list_once(units, names, n, ret) : r;
 }
 
-static int get_all(Units *units, const char *path, const char *interface, sd_bus_message **ret) {
-        sd_bus_message *message = NULL;
-        int r;
-
-        r = connect_bus(units);
-        if (r < 0)
-                return r;
-        r = sd_bus_message_new_method_call(
-                units->bus, &message, SYSTEMD, path, "org.freedesktop.DBus.Properties", "GetAll");
-        if (r < 0)
-                return r;
-        r = sd_bus_message_append_basic(message, 's', interface);
-        if (r < 0) {
-                sd_bus_message_unref(message);
-                return r;
-        }
-        return call(units, message, CALL_USEC, ret);
-}
-
-/* Where a property goes; the type of the member follows from the signature. */
-typedef struct Property {
-        const char *name, *signature;
-        size_t offset, size;
-} Property;
-
-#define PROPERTY(name_, signature_, member)                                                          \
-        {                                                                                            \
-                .name = (name_), .signature = (signature_), .offset = offsetof(UnitDetails, member), \
-                .size = sizeof((UnitDetails){}.member)                                               \
-        }
-
-static const Property properties[] = {
-        PROPERTY("Result", "s", result),
-        PROPERTY("FragmentPath", "s", fragment),
-        PROPERTY("LoadError", "(ss)", load_error),
-        PROPERTY("InvocationID", "ay", invocation),
-        PROPERTY("ExecMainCode", "i", exit_code),
-        PROPERTY("ExecMainStatus", "i", exit_status),
-        PROPERTY("NRestarts", "u", restarts),
-        PROPERTY("StateChangeTimestamp", "t", state_usec),
-        PROPERTY("ConditionResult", "b", conditions_hold),
-        PROPERTY("ConditionTimestamp", "t", condition_usec),
-        PROPERTY("InactiveExitTimestamp", "t", started_usec),
-        PROPERTY("NeedDaemonReload", "b", needs_reload),
-};
-
-static int read_value(sd_bus_message *message, const Property *property, void *to) {
-        const char *name, *text;
-        const void *bytes;
-        size_t size;
-        int value, r;
-
-        switch (*property->signature) {
-        case 's':
-        case '(':
-                /* Of an error the text, not the name. */
-                r = *property->signature == 's' ? sd_bus_message_read_basic(message, 's', &text)
-                                                : sd_bus_message_read(message, "(ss)", &name, &text);
-                if (r >= 0)
-                        copy(to, property->size, text);
-                return r;
-        case 'a':
-                r = sd_bus_message_read_array(message, 'y', &bytes, &size);
-                for (size_t i = 0; r >= 0 && 2 * size < property->size && i < size; i++)
-                        (void) snprintf((char *) to + 2 * i, 3, "%02x", ((const uint8_t *) bytes)[i]);
-                return r;
-        case 'b':
-                r = sd_bus_message_read_basic(message, 'b', &value);
-                if (r >= 0)
-                        *(bool *) to = value;
-                return r;
-        default: return sd_bus_message_read_basic(message, *property->signature, to);
-        }
-}
-
-static int read_property(sd_bus_message *reply, const char *name, UnitDetails *details) {
-        for (size_t i = 0; i < sizeof(properties) / sizeof(properties[0]); i++) {
-                const Property *property = &properties[i];
-                int r;
-
-                if (strcmp(property->name, name) != 0)
-                        continue;
-                r = sd_bus_message_enter_container(reply, 'v', property->signature);
-                if (r > 0)
-                        r = read_value(reply, property, (char *) details + property->offset);
-                return r < 0 ? r : sd_bus_message_exit_container(reply);
-        }
-        return sd_bus_message_skip(reply, "v");
-}
-
-int units_get_details(Units *units, const char *name, UnitDetails *ret) {
-        sd_bus_message *message = NULL, *reply = NULL;
-        const char *path;
-        char *copied;
-        int r;
-
-        *ret = (UnitDetails){};
-        r = new_call(units, "GetUnit", &message);
-        if (r < 0)
-                return r;
-        r = sd_bus_message_append_basic(message, 's', name);
-        if (r < 0) {
-                sd_bus_message_unref(message);
-                return r;
-        }
-        r = call(units, message, CALL_USEC, &reply);
-        if (r < 0)
-                return r;
-        r = sd_bus_message_read_basic(reply, 'o', &path);
-        copied = r < 0 ? NULL : strdup(path);
-        sd_bus_message_unref(reply);
-        if (!copied)
-                return r < 0 ? r : -ENOMEM;
-        /* "": those of all interfaces in one. */
-        r = get_all(units, copied, "", &reply);
-        free(copied);
-        if (r < 0)
-                return r;
-
-        r = sd_bus_message_enter_container(reply, 'a', "{sv}");
-        while (r >= 0) {
-                const char *property;
-
-                r = sd_bus_message_enter_container(reply, 'e', "sv");
-                if (r <= 0)
-                        break;
-                r = sd_bus_message_read_basic(reply, 's', &property);
-                if (r >= 0)
-                        r = read_property(reply, property, ret);
-                if (r >= 0)
-                        r = sd_bus_message_exit_container(reply);
-        }
-        sd_bus_message_unref(reply);
-        /* Of a unit that was never to be started it says the same. */
-        ret->conditions_fail = !ret->conditions_hold && ret->condition_usec > 0;
-        return r < 0 ? r : 0;
-}
-
 int units_get_reload_time(Units *units, uint64_t *ret_usec) {
         sd_bus_error error = SD_BUS_ERROR_NULL;
         int r;
 
-        r = connect_bus(units);
+        r = units_connect(units);
         if (r < 0)
                 return r;
         r = sd_bus_get_property_trivial(
                 units->bus, SYSTEMD, MANAGER, INTERFACE, "UnitsLoadTimestamp", &error, 't', ret_usec);
-        copy(units->error, sizeof(units->error),
+        copy_text(units->error, sizeof(units->error),
                 r < 0 ? (error.message ? error.message : strerror(-r)) : "");
         sd_bus_error_free(&error);
         return r < 0 ? r : 0;
@@ -415,14 +265,14 @@ static int on_removed(sd_bus_message *message, void *userdata, sd_bus_error *err
                 UnitJob *job = &jobs->units->jobs[i];
 
                 if (job->id == id && job->result == JOB_OPEN) {
-                        copy(job->word, sizeof(job->word), result);
+                        copy_text(job->word, sizeof(job->word), result);
                         job_over(jobs, job, parse_result(result));
                         return 0;
                 }
         }
         early = &jobs->early[jobs->n_early++ % EARLY_MAX];
         early->id = id;
-        copy(early->word, sizeof(early->word), result);
+        copy_text(early->word, sizeof(early->word), result);
         early->result = parse_result(result);
         return 0;
 }
@@ -440,8 +290,8 @@ static int on_reply(sd_bus_message *message, void *userdata, sd_bus_error *ret_e
                             sd_bus_error_has_name(error, SD_BUS_ERROR_DISCONNECTED) ||
                             sd_bus_error_has_name(error, SD_BUS_ERROR_TIMEOUT);
 
-                copy(job->error, sizeof(job->error), error->message);
-                copy(job->error_name, sizeof(job->error_name), error->name);
+                copy_text(job->error, sizeof(job->error), error->message);
+                copy_text(job->error_name, sizeof(job->error_name), error->name);
                 job_over(jobs, job, late ? JOB_LOST : JOB_REFUSED);
                 return 0;
         }
@@ -458,7 +308,7 @@ static int on_reply(sd_bus_message *message, void *userdata, sd_bus_error *ret_e
         }
         for (size_t i = 0; i < jobs->n_early && i < EARLY_MAX; i++)
                 if (jobs->early[i].id == job->id) {
-                        copy(job->word, sizeof(job->word), jobs->early[i].word);
+                        copy_text(job->word, sizeof(job->word), jobs->early[i].word);
                         job_over(jobs, job, jobs->early[i].result);
                         break;
                 }
@@ -526,7 +376,7 @@ static int subscribe(Units *units, Jobs *jobs) {
         sd_bus_error error = SD_BUS_ERROR_NULL;
         int r;
 
-        r = connect_bus(units);
+        r = units_connect(units);
         if (r < 0)
                 return r;
         r = sd_bus_match_signal(
@@ -539,11 +389,39 @@ static int subscribe(Units *units, Jobs *jobs) {
         return 0;
 }
 
+/* What a job that is about to be cancelled has waited for. Return: 0; -errno: systemd has not told in time. */
+static int ask_waited_for(Units *units, UnitJob *job) {
+        sd_bus_message *message = NULL, *reply = NULL;
+        const char *unit;
+        int r;
+
+        r = sd_bus_message_new_method_call(
+                units->bus, &message, SYSTEMD, MANAGER, INTERFACE, "GetJobBefore");
+        if (r >= 0)
+                r = sd_bus_message_append(message, "u", job->id);
+        if (r >= 0)
+                r = sd_bus_call(units->bus, message, CANCEL_USEC / 2, NULL, &reply);
+        sd_bus_message_unref(message);
+        if (r < 0)
+                return r;
+        if (sd_bus_message_enter_container(reply, 'a', "(usssoo)") > 0 &&
+                sd_bus_message_enter_container(reply, 'r', "usssoo") > 0 &&
+                sd_bus_message_skip(reply, "u") >= 0 && sd_bus_message_read_basic(reply, 's', &unit) > 0)
+                copy_text(job->waited_for, sizeof(job->waited_for), unit);
+        sd_bus_message_unref(reply);
+        return 0;
+}
+
 /* At the deadline: what is under way is cancelled, and let be over. */
 static int end_late(Units *units, Jobs *jobs, size_t begun) {
         uint64_t until = now_usec() + CANCEL_USEC;
         int r = 0;
 
+        /* All are asked about first: what was waited for may be one of them. */
+        for (size_t i = 0; i < begun; i++)
+                if (units->jobs[i].result == JOB_OPEN && units->jobs[i].id != 0 &&
+                        ask_waited_for(units, &units->jobs[i]) == -ETIMEDOUT)
+                        break;
         for (size_t i = 0; i < begun; i++)
                 if (units->jobs[i].result == JOB_OPEN)
                         cancel(units, &units->jobs[i]);
@@ -576,7 +454,8 @@ int units_run_jobs(
                 jobs_[i].result = JOB_OPEN;
                 jobs_[i].id = 0;
                 jobs_[i].cancelled = false;
-                jobs_[i].word[0] = jobs_[i].error[0] = jobs_[i].error_name[0] = '\0';
+                jobs_[i].word[0] = jobs_[i].error[0] = jobs_[i].error_name[0] = jobs_[i].waited_for[0] =
+                        '\0';
                 jobs_[i].units = units;
         }
 
@@ -623,10 +502,10 @@ int units_reload(Units *units, uint64_t deadline_usec) {
         sd_bus_message *message = NULL, *reply = NULL;
         int r;
 
-        r = new_call(units, "Reload", &message);
+        r = units_new_call(units, "Reload", &message);
         if (r < 0)
                 return r;
-        r = call(units, message, left_until(deadline_usec, RELOAD_USEC), &reply);
+        r = units_call(units, message, left_until(deadline_usec, RELOAD_USEC), &reply);
         sd_bus_message_unref(reply);
         return r < 0 ? r : 0;
 }
@@ -659,7 +538,7 @@ int units_change_files(Units *units, UnitFilesMethod method, bool runtime, const
         sd_bus_message *message = NULL, *reply = NULL;
         int r, unused;
 
-        r = new_call(units, calls[method].method, &message);
+        r = units_new_call(units, calls[method].method, &message);
         if (r < 0)
                 return r;
         r = append_names(message, names, n);
@@ -669,7 +548,7 @@ int units_change_files(Units *units, UnitFilesMethod method, bool runtime, const
                 sd_bus_message_unref(message);
                 return r;
         }
-        r = call(units, message, CALL_USEC, &reply);
+        r = units_call(units, message, CALL_USEC, &reply);
         if (r < 0)
                 return r;
         if (calls[method].has_info)
@@ -683,9 +562,9 @@ int units_change_files(Units *units, UnitFilesMethod method, bool runtime, const
                 r = sd_bus_message_read(reply, "(sss)", &type, &path, &target);
                 if (r <= 0)
                         break;
-                copy(change.type, sizeof(change.type), type);
-                copy(change.path, sizeof(change.path), path);
-                copy(change.target, sizeof(change.target), target);
+                copy_text(change.type, sizeof(change.type), type);
+                copy_text(change.path, sizeof(change.path), path);
+                copy_text(change.target, sizeof(change.target), target);
                 if (on_change)
                         on_change(userdata, &change);
         }
@@ -697,7 +576,7 @@ int units_reset_failed(Units *units, const char *name) {
         sd_bus_message *message = NULL, *reply = NULL;
         int r;
 
-        r = new_call(units, "ResetFailedUnit", &message);
+        r = units_new_call(units, "ResetFailedUnit", &message);
         if (r < 0)
                 return r;
         r = sd_bus_message_append_basic(message, 's', name);
@@ -705,7 +584,7 @@ int units_reset_failed(Units *units, const char *name) {
                 sd_bus_message_unref(message);
                 return r;
         }
-        r = call(units, message, CALL_USEC, &reply);
+        r = units_call(units, message, CALL_USEC, &reply);
         sd_bus_message_unref(reply);
         return r < 0 ? r : 0;
 }

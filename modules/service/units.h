@@ -70,12 +70,18 @@ int units_list(Units *units, const char *const *names, size_t n, UnitStatus *ret
 
 /* Why a unit is as it is, as far as systemd knows. Texts are "" where there is nothing to say. */
 typedef struct UnitDetails {
-        char result[32];         /* success, exit-code, signal, timeout, start-limit-hit, … */
-        char load_error[200];    /* why it cannot be loaded */
-        char fragment[256];      /* its file */
-        char invocation[33];     /* of its last start, hexadecimal */
-        int32_t exit_code;       /* CLD_EXITED, CLD_KILLED, …; 0: it has not ended, or is no service */
-        int32_t exit_status;     /* status or signal */
+        char result[32];      /* success, exit-code, signal, timeout, start-limit-hit, … */
+        char load_error[200]; /* why it cannot be loaded */
+        char fragment[256];   /* its file */
+        char invocation[33];  /* of its last start, hexadecimal */
+        int32_t exit_code;    /* CLD_EXITED, CLD_KILLED, …; 0: it has not ended, or is no service */
+        int32_t exit_status;  /* status or signal */
+        char type[16];        /* of a service: simple, notify, … */
+        char failed
+                [24]; /* the command of the unit that failed first since it was last begun: ExecStartPre, … */
+        int32_t failed_code; /* of that, likewise */
+        int32_t failed_status;
+        uint64_t failed_usec;    /* CLOCK_REALTIME: when that was over */
         uint32_t restarts;       /* by systemd itself, since it was last started by somebody */
         uint64_t state_usec;     /* CLOCK_REALTIME: when it came into the state in which it is */
         uint64_t started_usec;   /* likewise: when it last began to start; 0: never */
@@ -87,6 +93,17 @@ typedef struct UnitDetails {
 
 /* Return: 0; -ENOENT: it is not loaded; -errno. */
 int units_get_details(Units *units, const char *name, UnitDetails *ret);
+
+/* Of what a unit requires (Requires=, Requisite=, BindsTo=), the one that failed, or else one that is not active. Return: 1; 0: there is
+ * none; -errno. */
+int units_find_culprit(Units *units, const char *name, UnitStatus *ret);
+
+/*
+ * units_find_socket_user() - the unit that keeps a socket from being started: the one that it starts, which runs
+ *
+ * Not one that is restarted together with it, as it requires the socket, or is a part of it. Return: 1; 0: there is none; -errno.
+ */
+int units_find_socket_user(Units *units, const char *socket, UnitStatus *ret);
 
 /* When systemd has last read all units, CLOCK_REALTIME. Return: 0; -errno. */
 int units_get_reload_time(Units *units, uint64_t *ret_usec);
@@ -125,9 +142,10 @@ typedef struct UnitJob {
 
         /* Out: */
         UnitJobResult result;
-        char word[24];       /* as systemd says it: of JOB_FAILED also assert, unsupported, … */
-        char error[200];     /* of JOB_REFUSED: what systemd says */
-        char error_name[96]; /* of JOB_REFUSED: "org.freedesktop.systemd1.NoSuchUnit" */
+        char word[24];        /* as systemd says it: of JOB_FAILED also assert, unsupported, … */
+        char error[200];      /* of JOB_REFUSED: what systemd says */
+        char error_name[96];  /* of JOB_REFUSED: "org.freedesktop.systemd1.NoSuchUnit" */
+        char waited_for[256]; /* of JOB_LATE, if it had not begun: the unit whose job had to be over first */
 
         void *userdata; /* the caller's */
 

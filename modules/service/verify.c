@@ -5,8 +5,11 @@
  * there. It knows the units of the host as well, since the directory only comes before the usual ones.
  */
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +20,11 @@
 #include "pool.h"
 
 #define ANALYZE "/usr/bin/systemd-analyze"
-#define PATTERN "/run/agentd-verify-XXXXXX"
+#define PLACE   "/run"
+#define PREFIX  "agentd-verify-"
+
+/* With the number of the process whose it is. */
+#define DIRECTORY_SIZE (sizeof(PLACE "/" PREFIX "-XXXXXX") + 3 * sizeof(pid_t))
 
 /* Of what it says. */
 #define ERROR_MAX ((size_t) 600)
@@ -88,9 +95,62 @@ static void remove_tree(int dir_fd, const Service *const *services, size_t n, co
         (void) rmdir(path);
 }
 
-/* Its lines as one, without the directory, which nobody knows. */
+/* ---- What others have left ------------------------------------------------------------------------------------- */
+
+/* What is in it, down to directories of drop-ins. Closes the descriptor. */
+static void empty(int fd, bool deeper) {
+        DIR *dir = fdopendir(fd);
+        int below;
+
+        if (!dir) {
+                (void) close(fd);
+                return;
+        }
+        for (const struct dirent *entry; (entry = readdir(dir));) {
+                if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
+                        unlinkat(fd, entry->d_name, 0) == 0 || !deeper)
+                        continue;
+                below = openat(fd, entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+                if (below < 0)
+                        continue;
+                empty(below, false);
+                (void) unlinkat(fd, entry->d_name, AT_REMOVEDIR);
+        }
+        (void) closedir(dir);
+}
+
+/* A worker that was killed leaves its directory behind, with all that the files say. */
+static void remove_left(void) {
+        DIR *dir = opendir(PLACE);
+
+        if (!dir)
+                return;
+        for (const struct dirent *entry; (entry = readdir(dir));) {
+                const char *digits = entry->d_name + strlen(PREFIX);
+                long pid;
+                char *end;
+                int fd;
+
+                if (strncmp(entry->d_name, PREFIX, strlen(PREFIX)) != 0)
+                        continue;
+                pid = strtol(digits, &end, 10);
+                if (end == digits || *end != '-' || pid <= 0 || pid > INT_MAX || kill((pid_t) pid, 0) == 0 ||
+                        errno != ESRCH)
+                        continue;
+                fd = openat(dirfd(dir), entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+                if (fd < 0)
+                        continue;
+                empty(fd, true);
+                (void) unlinkat(dirfd(dir), entry->d_name, AT_REMOVEDIR);
+        }
+        (void) closedir(dir);
+}
+
+/* ---- Verifying ------------------------------------------------------------------------------------------------- */
+
+/* Its lines as one, without the directory (NULL: none), which nobody knows. */
 static char *tidy(const char *text, const char *directory) {
-        size_t length = strlen(directory), size;
+        size_t length = directory ? strlen(directory) : 0, size;
         char *result = NULL;
         FILE *f = open_memstream(&result, &size);
         bool gap = false;
@@ -98,7 +158,7 @@ static char *tidy(const char *text, const char *directory) {
         if (!f)
                 return NULL;
         for (const char *p = text; *p && (size_t) ftell(f) < ERROR_MAX;) {
-                if (strncmp(p, directory, length) == 0 && p[length] == '/') {
+                if (directory && strncmp(p, directory, length) == 0 && p[length] == '/') {
                         p += length + 1;
                         continue;
                 }
@@ -141,7 +201,7 @@ static size_t add_arguments(
 static int analyze(AgentdContext *context, size_t state, const char *directory,
         const Service *const *services, size_t n, char **ret_error) {
         const char **argv = calloc(n * SERVICE_FILES_MAX + 6, sizeof(*argv));
-        char environment[sizeof("SYSTEMD_UNIT_PATH=") + sizeof(PATTERN) + 1],
+        char environment[sizeof("SYSTEMD_UNIT_PATH=") + DIRECTORY_SIZE + 1],
                 **paths = calloc(n * SERVICE_FILES_MAX, sizeof(*paths));
         AgentdCommandResult result = { .size = sizeof(result) };
         size_t m = 0, n_paths = 0;
@@ -202,12 +262,14 @@ static int find_errors(AgentdContext *context, const char *directory, const Serv
 
 void files_verify(AgentdContext *context, const Service *const *services, const size_t *indices, size_t n,
         char **errors) {
-        char directory[] = PATTERN;
+        char directory[DIRECTORY_SIZE];
         CLOSED int dir_fd = -1;
         int r = 0;
 
         if (n == 0 || access(ANALYZE, X_OK) < 0)
                 return;
+        remove_left();
+        (void) snprintf(directory, sizeof(directory), PLACE "/" PREFIX "%d-XXXXXX", (int) getpid());
         if (!mkdtemp(directory))
                 return;
         dir_fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -222,4 +284,91 @@ void files_verify(AgentdContext *context, const Service *const *services, const 
                         context, 4, "Unit files are put in place without being verified: %s", strerror(-r));
         if (dir_fd >= 0)
                 remove_tree(dir_fd, services, n, directory);
+}
+
+/* ---- Calendars ------------------------------------------------------------------------------------------------- */
+
+/* States that are asked about at a time: what a command takes for arguments has an end. */
+#define CALENDARS_AT_ONCE ((size_t) 64)
+
+#define CALENDARS_TIMEOUT_USEC (UINT64_C(10) * 1000000)
+
+/* Return: as of analyze(). */
+static int analyze_calendars(AgentdContext *context, const AgentdState *states, const size_t *indices,
+        size_t n, char **ret_error) {
+        AgentdCommandResult result = { .size = sizeof(result) };
+        const char **argv;
+        size_t m = 0;
+        int r;
+
+        for (size_t i = 0; i < n; i++)
+                for (const char *const *c = service_of(&states[indices[i]])->calendars; *c; c++)
+                        m++;
+        argv = calloc(m + 4, sizeof(*argv));
+        if (!argv)
+                return -ENOMEM;
+        m = 0;
+        argv[m++] = ANALYZE;
+        argv[m++] = "calendar";
+        argv[m++] = "--";
+        for (size_t i = 0; i < n; i++)
+                for (const char *const *c = service_of(&states[indices[i]])->calendars; *c; c++)
+                        argv[m++] = *c;
+        r = agentd_run_command(context, indices[0],
+                &(AgentdCommand){
+                        .size = sizeof(AgentdCommand),
+                        .argv = argv,
+                        .environment = (const char *const[]){ "SYSTEMD_LOG_LEVEL=warning",
+                                "SYSTEMD_LOG_TARGET=console", NULL },
+                        .timeout_usec = CALENDARS_TIMEOUT_USEC,
+                        .flags = AGENTD_COMMAND_QUIET,
+                        .input_fd = -1,
+                        .output_fd = -1,
+                },
+                &result);
+        if (r >= 0 && result.end != AGENTD_COMMAND_EXITED)
+                r = -EIO;
+        else if (r >= 0) {
+                r = result.code == 0;
+                *ret_error = r == 0 ? tidy(result.errors, NULL) : NULL;
+        }
+        free(argv);
+        return r;
+}
+
+/* In halves, as above. */
+static void find_bad_calendars(
+        AgentdContext *context, const AgentdState *states, const size_t *indices, size_t n) {
+        char *error = NULL;
+        int r;
+
+        r = analyze_calendars(context, states, indices, n, &error);
+        if (r == 0 && n == 1) {
+                /* What would be written is worth seeing nevertheless. */
+                if (files_compare(context, indices[0], service_of(&states[indices[0]])) >= 0)
+                        agentd_failed(context, indices[0], "systemd does not accept 'calendar': %s",
+                                error && *error ? error : "it does not say why");
+        } else if (r == 0) {
+                find_bad_calendars(context, states, indices, n / 2);
+                find_bad_calendars(context, states, indices + n / 2, n - n / 2);
+        }
+        free(error);
+}
+
+void calendars_verify(AgentdContext *context, const AgentdState *states, size_t n) {
+        size_t *indices = calloc(n, sizeof(*indices)), m = 0;
+        sd_bus *bus;
+
+        for (size_t i = 0; indices && i < n; i++) {
+                const Service *service = service_of(&states[i]);
+
+                if (service->calendars && files_differ(context, service))
+                        indices[m++] = i;
+        }
+        /* A program of the host does not belong below --root, where there is no bus. */
+        if (m > 0 && access(ANALYZE, X_OK) >= 0 && agentd_bus(context, &bus) != -EHOSTDOWN)
+                for (size_t i = 0; i < m; i += CALENDARS_AT_ONCE)
+                        find_bad_calendars(context, states, indices + i,
+                                m - i < CALENDARS_AT_ONCE ? m - i : CALENDARS_AT_ONCE);
+        free(indices);
 }

@@ -18,6 +18,8 @@ import time
 from pathlib import Path
 
 TBX = Path("/run/tbx")
+# How long something may take that has to come: no test is about that, and a machine may be slow, or busy.
+PATIENCE = 60
 MACHINE_NOISE = (
     "Failed to configure loopback network device",  # the lab's machine may lack CAP_SYS_RESOURCE
     "Failed to set fd limit to 65536",
@@ -95,7 +97,7 @@ class Box:
             self.start()
         return self._leader
 
-    def start(self, timeout=30):
+    def start(self, timeout=PATIENCE):
         """Boots, and returns when the default target is reached."""
         assert not self.running
         for cgroup in self._cgroups:
@@ -152,11 +154,11 @@ class Box:
                 pass
             self._gone()
 
-    def poweroff(self, timeout=20):
+    def poweroff(self, timeout=PATIENCE):
         """Shuts down in order."""
         self._shutdown("poweroff", 0, timeout)
 
-    def reboot(self, timeout=20):
+    def reboot(self, timeout=PATIENCE):
         """Shuts down in order and boots again: /run is empty then, all else is kept."""
         self._shutdown("reboot", 133, timeout)
         self.start()
@@ -169,8 +171,8 @@ class Box:
 
     def _gone(self):
         events = self._cgroups[0] / "cgroup.events"
-        self._nspawn.wait(10)
-        wait_until(lambda: "populated 0" in events.read_text(), 10, f"processes of box {self.name} end")
+        self._nspawn.wait(PATIENCE)
+        wait_until(lambda: "populated 0" in events.read_text(), PATIENCE, f"processes of box {self.name} end")
         self._nspawn = self._leader = None
         for cgroup in self._cgroups:
             for path, _, _ in os.walk(cgroup, topdown=False):
@@ -192,7 +194,7 @@ class Box:
         # change the machine, when the lab was entered from a chroot.
         return ["nsenter", f"--target={leader}", "--all", "--root", "--wd", "--"]
 
-    def run(self, command, timeout=20, check=True, input=None, via="nsenter"):
+    def run(self, command, timeout=PATIENCE, check=True, input=None, via="nsenter"):
         """Runs an argument vector, or a string by the box's sh; returns (returncode, stdout, stderr).
 
         @via: "nsenter" for looking: 5 ms, but with the lab's capabilities and outside of the box's cgroups.
@@ -220,7 +222,7 @@ class Box:
             raise CommandFailed(command, result)
         return result
 
-    def agentd_once(self, *arguments, timeout=20):
+    def agentd_once(self, *arguments, timeout=PATIENCE):
         """agentd --once --json: returns (returncode, results in order, the summary's counts, stderr)."""
         done = self.run(["/usr/sbin/agentd", "--once", "--json", *arguments], timeout=timeout, check=False)
         try:
@@ -231,7 +233,7 @@ class Box:
         summary = next((line["summary"] for line in lines if "summary" in line), {})
         return Once(done.returncode, results, summary, done.stderr)
 
-    def agentctl(self, *words, json=False, user=None, timeout=20, input=None):
+    def agentctl(self, *words, json=False, user=None, timeout=PATIENCE, input=None):
         """agentctl, whatever its exit status; with json=True what it prints is parsed, one object a line.
 
         @user: run as that user, with all groups of that user
@@ -246,7 +248,7 @@ class Box:
                 raise CommandFailed(argv, done) from None
         return Ctl(done.returncode, done.stdout, done.stderr, objects)
 
-    def api(self, method, path, body=None, user=None, timeout=20, headers=()):
+    def api(self, method, path, body=None, user=None, timeout=PATIENCE, headers=()):
         """A request to the daemon: returns (status, headers in small letters, body).
 
         @body: text as it is, or what becomes JSON; what comes back is parsed likewise, NDJSON as a list
@@ -346,7 +348,7 @@ class Box:
         """The journal's present end, for wait_journal(after=)."""
         return self.journal("--lines=1")[0]["__CURSOR"]
 
-    def wait_journal(self, *matches, where=None, after=None, timeout=10):
+    def wait_journal(self, *matches, where=None, after=None, timeout=PATIENCE):
         """Waits for an entry that has all "FIELD=value" and for which where(entry) is true; returns it.
 
         Looks at what is there already too, unless it is told by a cursor what came before.
@@ -418,7 +420,8 @@ class LoopExt4:
             subprocess.run(["mke2fs", "-q", "-t", "ext4", *options, self.image], check=True, stdin=subprocess.DEVNULL)
         self.mount()
 
-    def mount(self, options="defaults"):
+    def mount(self, options="commit=300"):
+        # By itself it would write down every 5 s what nobody has synced.
         # Attached with autoclear, so that the last close frees it: umount, or the end of the lab at any moment.
         with open(self.image, "r+b") as image, self._attach(image) as device:
             node = os.fstat(device.fileno()).st_rdev

@@ -14,9 +14,9 @@ The life of it, all with a deadline:
 
 Talking to it; both are methods of Box:
 
-    box.api(method, path, body=None, user=None, timeout=20, headers=())
+    box.api(method, path, body=None, user=None, timeout=…, headers=())
                                 Answer(status, headers, body): body is parsed if it is JSON, a list if it is NDJSON
-    box.agentctl(*words, json=False, user=None, timeout=20)
+    box.agentctl(*words, json=False, user=None, timeout=…)
                                 Ctl(returncode, stdout, stderr, objects): objects with json=True, a list, one a line
 
     get(box, path)              the body; raises unless it is 200
@@ -30,11 +30,12 @@ Talking to it; both are methods of Box:
 Waiting, for the event and never for a while:
 
     last_event(box)             the number of the newest event: what is waited for comes after it
-    wait_event(box, kind, after=N, state=, run=, where=, timeout=10)
+    wait_event(box, kind, after=N, state=, run=, where=, timeout=…)
                                 the first event after N (0: ever) of that kind ("state-changed"; None: any)
     events(box, after=0, **filter)
                                 those that are there
     wait_idle(box)              until nothing runs, loads or waits (looks every 10 ms)
+    wait_prop(box, name, value) until a property of agentd.service has that in it
     wait_status(box, condition) until condition(status) is true; returns the status
     following(box, path)        a stream in the background: with following(box, "/v1/events?follow=true") as s: s.next()
     watching(box, *words)       likewise, of `agentctl watch --json`
@@ -51,7 +52,7 @@ import subprocess
 import time
 from urllib.parse import quote, urlencode
 
-from box import CommandFailed, kill_session, wait_until
+from box import PATIENCE, CommandFailed, kill_session, wait_until
 from hostile import MODULES
 
 AGENTD = "/usr/sbin/agentd"
@@ -77,7 +78,7 @@ def write_drop_in(box, text, path=DROP_IN):
         box.run("systemctl daemon-reload")
 
 
-def start(box, *options, module_dir=None, timeout=30):
+def start(box, *options, module_dir=None, timeout=PATIENCE):
     """Returns when agentd has loaded the roles and says that it is ready."""
     if module_dir:
         options += (f"--module-dir={MODULES if module_dir is True else module_dir}",)
@@ -88,11 +89,11 @@ def start(box, *options, module_dir=None, timeout=30):
     systemctl(box, "start", timeout)
 
 
-def stop(box, timeout=40):
+def stop(box, timeout=PATIENCE):
     systemctl(box, "stop", timeout)
 
 
-def restart(box, timeout=60):
+def restart(box, timeout=2 * PATIENCE):
     systemctl(box, "restart", timeout)
 
 
@@ -118,14 +119,14 @@ def kill(box, signal="KILL"):
     pid = main_pid(box)
     assert pid > 0, "agentd does not run"
     box.run(["kill", f"-{signal}", str(pid)])
-    wait_until(lambda: main_pid(box) != pid, 30, f"agentd ends of SIG{signal}")
+    wait_until(lambda: main_pid(box) != pid, PATIENCE, f"agentd ends of SIG{signal}")
 
 
 def settings(box, text):
     box.write("/etc/agentd/agentd.toml", text)
 
 
-def reload(box, timeout=30):
+def reload(box, timeout=PATIENCE):
     answer = box.api("POST", "/v1/reload", timeout=timeout)
     assert answer.status == 200, answer
     return answer.body
@@ -176,11 +177,11 @@ def run_states(box, mode, patterns, timeout, **options):
     return Run(run["run"], run["summary"], results, run["error"], run)
 
 
-def apply(box, *patterns, timeout=30, **options):
+def apply(box, *patterns, timeout=PATIENCE, **options):
     return run_states(box, "apply", patterns, timeout, **options)
 
 
-def plan(box, *patterns, timeout=30, **options):
+def plan(box, *patterns, timeout=PATIENCE, **options):
     return run_states(box, "plan", patterns, timeout, **options)
 
 
@@ -204,15 +205,25 @@ def last_event(box):
     return found[-1]["event"] if found else 0
 
 
-def wait_event(box, kind=None, after=0, where=None, timeout=10, **wanted):
+def wait_event(box, kind=None, after=0, where=None, timeout=PATIENCE, **wanted):
     """The first event after that number which is as wanted; where(event) may have a say as well."""
     if kind:
         wanted["kind"] = kind
+
+    def is_wanted(event):
+        assert "event" in event, event  # what was asked for is refused
+        return not where or where(event)
+
     with following(box, f"/v1/events?{urlencode({'after': after, 'follow': 'true'} | wanted)}") as stream:
-        return stream.wait(where, timeout, f"event {wanted}")
+        return stream.wait(is_wanted, timeout, f"event {wanted}")
 
 
-def wait_status(box, condition, timeout=10, what="status"):
+def wait_prop(box, name, value, unit=SERVICE):
+    """Until a property of a unit is so: what agentd tells systemd is there a moment after it is so."""
+    wait_until(lambda: value in prop(box, name, unit), PATIENCE, f"{name} of {unit} to be {value}")
+
+
+def wait_status(box, condition, timeout=PATIENCE, what="status"):
     deadline = time.monotonic() + timeout
     while not condition(now := status(box)):
         if time.monotonic() > deadline:
@@ -221,7 +232,7 @@ def wait_status(box, condition, timeout=10, what="status"):
     return now
 
 
-def wait_idle(box, timeout=20):
+def wait_idle(box, timeout=PATIENCE):
     return wait_status(box, lambda s: s["state"] == "idle" and not s["runs"], timeout, "agentd is idle")
 
 
@@ -248,17 +259,17 @@ class Stream:
         self.seen.append(jsonlib.loads(line))
         return self.seen[-1]
 
-    def lines(self, timeout=10):
+    def lines(self, timeout=PATIENCE):
         """Those that come until the end of the stream, or the time is over."""
         deadline = time.monotonic() + timeout
         while (line := self._line(deadline)) is not None:
             yield line
 
-    def next(self, timeout=10):
+    def next(self, timeout=PATIENCE):
         """The next line."""
         return self.wait(None, timeout, "a line")
 
-    def wait(self, where, timeout=10, what="a line"):
+    def wait(self, where, timeout=PATIENCE, what="a line"):
         """The next line for which where(object) is true; those before it are in .seen."""
         begun = len(self.seen)
         for line in self.lines(timeout):

@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode
 
 import pytest
 
-from box import kill_session, lines_until, wait_until
+from box import PATIENCE, kill_session, lines_until, wait_until
 
 jsonschema = pytest.importorskip("jsonschema", reason="python3-jsonschema is missing")
 
@@ -97,7 +97,7 @@ def check(method, target, answer):
 
 
 def curl(method, target, body, headers):
-    argv = ["curl", "--silent", "--show-error", "--include", "--no-buffer", "--path-as-is", "--max-time", "30",
+    argv = ["curl", "--silent", "--show-error", "--include", "--no-buffer", "--path-as-is", "--max-time", str(PATIENCE),
             "--unix-socket", SOCKET, "--request", method, f"http://localhost{target}"]
     for header in headers:
         argv += ["--header", header]
@@ -119,7 +119,7 @@ def parse(output):
     return Answer(int(first.split()[1]), headers, json.loads(text) if is_json and text else None, text)
 
 
-def ask(box, method, target, body=None, user=None, headers=(), timeout=30):
+def ask(box, method, target, body=None, user=None, headers=(), timeout=PATIENCE):
     """Asks with curl in the box; the answer is checked against openapi.json."""
     answer = parse(box.run([*as_user(user), *curl(method, target, body, headers)], timeout=timeout).stdout)
     check(method, target, answer)
@@ -160,7 +160,7 @@ class Stream:
         self.process = subprocess.Popen(
             [*box.nsenter(box.leader), *[word for word in curl(method, target, body, ()) if word != "--include"]],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=box.ENVIRONMENT, start_new_session=True)
-        self.deadline = time.monotonic() + 25
+        self.deadline = time.monotonic() + PATIENCE
         self.lines = lines_until(self.process.stdout, self.deadline)
 
     def __enter__(self):
@@ -184,7 +184,7 @@ class Stream:
         raise AssertionError("the stream ended, or nothing came in time")
 
 
-def idle(box, timeout=20):
+def idle(box, timeout=PATIENCE):
     """Waits until nothing is under way and the run at boot is over; returns the status."""
     status = {}
 
@@ -198,7 +198,7 @@ def idle(box, timeout=20):
     return status
 
 
-def finished(box, run, timeout=20):
+def finished(box, run, timeout=PATIENCE):
     """Waits until a run is over; returns it."""
     body = {}
 
@@ -226,7 +226,7 @@ def start(box, role=ROLE):
     box.run(["systemd-sysusers", "-"], input="u reader -\nu writer -\nu nobodys -\nm reader agentd\nm writer agentd-admin\n")
     if role:
         box.role("test", role)
-    box.run("systemctl start agentd", timeout=60)
+    box.run("systemctl start agentd")
     return box
 
 
@@ -243,7 +243,7 @@ import socket, sys, time
 
 def connect():
     s = socket.socket(socket.AF_UNIX)
-    s.settimeout(40)
+    s.settimeout(100)
     s.connect({SOCKET!r})
     return s
 
@@ -260,7 +260,7 @@ def finish(s):
 """
 
 
-def client(box, script, user=None, timeout=50):
+def client(box, script, user=None, timeout=2 * PATIENCE):
     """Runs Python in the box, which has little more than sockets there: connect() makes one, finish() reads it to its end.
     Returns what it prints."""
     return box.run([*as_user(user), "python3", "-c", CLIENT + script], timeout=timeout).stdout
@@ -374,7 +374,7 @@ def test_a_state_tells_its_neighbours_and_its_history(host):
 def test_secrets_of_a_sensitive_state_are_nowhere(host):
     host.role("secret", '[file."/srv/secret"]\ncontent = "hunter2-hunter2"\nsensitive = true\n')
     assert ask(host, "POST", "/v1/reload").status == 200
-    wait_until(lambda: host.exists("/srv/secret"), 10, "the new state is applied")
+    wait_until(lambda: host.exists("/srv/secret"), PATIENCE, "the new state is applied")
     idle(host)
     apply(host, mode="plan", diff=True)
     for target in ("/v1/states/file:%2Fsrv%2Fsecret", "/v1/events", "/v1/runs", "/v1/status", "/metrics"):
@@ -450,7 +450,7 @@ def test_runs_are_listed_newest_first(host):
     assert plans == [r["run"] for r in runs if r["mode"] == "plan"] and len(plans) == 3
     problem(ask(host, "GET", "/v1/runs?mode=pln"), 400, "bad-request", "plan")
     # Those that are in the store are there after a restart; plans are not.
-    host.run("systemctl restart agentd", timeout=60)
+    host.run("systemctl restart agentd")
     idle(host)
     kept = [r["run"] for r in pages(host, "/v1/runs")]
     assert kept[0] > numbers[0] and set(kept) - {kept[0]} <= set(numbers) and not set(plans) & set(kept)
@@ -459,7 +459,7 @@ def test_runs_are_listed_newest_first(host):
 def test_a_run_is_followed_to_its_end(host):
     with Stream(host, "POST", "/v1/runs?follow=true", "RunLine", {"progress": True}) as stream:
         lines = list(stream)
-        assert stream.process.wait(5) == 0
+        assert stream.process.wait(PATIENCE) == 0
     results = [line for line in lines if "state" in line]
     assert sorted(r["state"] for r in results) == STATES
     assert "summary" in lines[-1] and lines[-1]["finished"] and lines[-1]["summary"]["failed"] == 1
@@ -468,57 +468,76 @@ def test_a_run_is_followed_to_its_end(host):
     assert order.index("file:/srv/broken/x") < order.index("file:/srv/after")
 
 
-def slow_host(box, milliseconds=1500, names="ab", chain=False):
-    """With states whose checks take a while; chain: each requires the one before."""
+def waiting_host(box, names="ab", chain=False):
+    """With states whose checks wait until they are let go; chain: each requires the one before."""
     box.run("mkdir -p /usr/lib/agentd/modules && cp /usr/lib/agentd-tests/modules/trouble.so /usr/lib/agentd/modules/")
     role = ""
-    for before, name in zip([None, *names], names):
-        role += f'[trouble.{name}]\ndo = "slow"\nindex = {milliseconds}\ntimeout = "20s"\n'
+    for i, (before, name) in enumerate(zip([None, *names], names)):
+        # Of different timeouts, so that each is a batch of its own.
+        role += f'[trouble.{name}]\ndo = "wait"\npath = "/run/go/{name}"\ntimeout = "{10 + i}min"\n'
         role += f'requires = ["trouble:{before}"]\n' if chain and before else ""
+    let_go(box, names)
     start(box, role)
-    idle(box, timeout=30)
+    idle(box)
+    box.run("rm -r /run/go")
     return box
 
 
+def let_go(box, names):
+    for name in names:
+        box.write(f"/run/go/{name}", "")
+
+
+def is_at(box, run, state):
+    """Whether the check of that state has begun."""
+    return state in (get(box, f"/v1/runs/{run}")["progress"] or {"running": []})["running"]
+
+
 def test_two_applies_go_on_at_once(box):
-    slow_host(box)
+    waiting_host(box)
     runs = [ask(box, "POST", "/v1/runs", {"states": [f"trouble:{name}"]}).body["run"] for name in "ab"]
     again = ask(box, "POST", "/v1/runs", {"states": ["trouble:a"]}).body["run"]
-    wait_until(lambda: all(get(box, f"/v1/runs/{run}")["started"] for run in runs), 10, "both go on")
+    wait_until(lambda: is_at(box, runs[0], "trouble:a") and is_at(box, runs[1], "trouble:b"), PATIENCE, "both go on")
+    wait_until(lambda: get(box, f"/v1/runs/{again}")["started"], PATIENCE, "so does the third")
     assert all(get(box, f"/v1/runs/{run}")["finished"] is None for run in runs)
     assert {r["run"] for r in get(box, "/v1/status")["runs"]} == {*runs, again}
-    over = [finished(box, run) for run in runs]
-    last = finished(box, again)
-    assert all(run["summary"]["ok"] == 1 for run in [*over, last])
-    # It looked at the state when the other one let go of it.
-    times = [datetime.datetime.fromisoformat(run["finished"]) for run in (over[0], last)]
-    assert (times[1] - times[0]).total_seconds() > 1.4
+    # Whoever has the state has it for himself.
+    assert not is_at(box, again, "trouble:a")
+    let_go(box, "b")
+    assert finished(box, runs[1])["summary"]["ok"] == 1
+    assert not is_at(box, again, "trouble:a") and get(box, f"/v1/runs/{runs[0]}")["finished"] is None
+    let_go(box, "a")
+    assert all(finished(box, run)["summary"]["ok"] == 1 for run in (runs[0], again))
 
 
 def test_a_run_is_stopped(box):
-    slow_host(box, names="abc", chain=True)
+    waiting_host(box, names="abc", chain=True)
     run = ask(box, "POST", "/v1/runs").body["run"]
+    wait_until(lambda: is_at(box, run, "trouble:a"), PATIENCE, "it goes on")
     waiting = ask(box, "POST", "/v1/runs").body["run"]
     assert ask(box, "DELETE", f"/v1/runs/{waiting}").status in (200, 202)
     assert ask(box, "DELETE", f"/v1/runs/{run}").status == 202
+    let_go(box, "a")
     assert finished(box, run)["error"] and finished(box, waiting)["error"]
     assert ask(box, "DELETE", f"/v1/runs/{run}").status == 200
 
 
 def test_who_goes_away_does_not_stop_the_run(box):
-    slow_host(box)
+    waiting_host(box)
     with Stream(box, "POST", "/v1/runs?follow=true", "RunLine") as stream:
-        wait_until(lambda: get(box, "/v1/status")["runs"], 10, "it goes on")
+        wait_until(lambda: get(box, "/v1/status")["runs"], PATIENCE, "it goes on")
         run = get(box, "/v1/status")["runs"][0]["run"]
         assert stream.process.poll() is None
+    let_go(box, "ab")
     assert finished(box, run)["summary"]["ok"] == 2
 
 
 def test_sixteen_runs_wait_and_the_next_is_refused(box):
-    slow_host(box, milliseconds=3000)
+    waiting_host(box)
     answers = [ask(box, "POST", "/v1/runs") for _ in range(17)]
     assert [answer.status for answer in answers[:16]] == [202] * 16
     problem(answers[16], 429, "too-many")
+    let_go(box, "ab")
     for answer in answers[:16]:
         ask(box, "DELETE", f"/v1/runs/{answer.body['run']}")
 
@@ -554,7 +573,7 @@ def test_a_follower_takes_up_where_he_stopped(host):
         last = last["event"]
     # Nobody listens, and it happens again; also over a restart.
     ask(host, "POST", "/v1/disable", {"reason": "nobody listens"})
-    host.run("systemctl restart agentd", timeout=60)
+    host.run("systemctl restart agentd")
     ask(host, "POST", "/v1/enable")
     missed = [e["event"] for e in get(host, "/v1/events", after=last, limit=1000)["items"]]
     with Stream(host, "GET", f"/v1/events?follow=true&after={last}", "EventLine") as stream:
@@ -591,7 +610,7 @@ def test_a_reload_answers_when_it_is_in_force(host):
     assert get(host, "/v1/states/file:%2Fsrv%2Fmore")["role"] == "more"
     if answer["run"]:
         finished(host, answer["run"])
-    wait_until(lambda: host.exists("/srv/more"), 10, "the new state is applied")
+    wait_until(lambda: host.exists("/srv/more"), PATIENCE, "the new state is applied")
 
 
 def test_a_disabled_host_is_left_alone(host):
@@ -602,12 +621,12 @@ def test_a_disabled_host_is_left_alone(host):
     event = get(host, "/v1/events", kind="disabled")["items"][-1]
     assert re.fullmatch(r"Disabled by root until \d{4}-\d\d-\d\d [\d:]{8}: testing by hand", event["message"])
     assert ask(host, "POST", "/v1/runs", {"mode": "plan"}).status == 202
-    host.run("systemctl restart agentd", timeout=60)
+    host.run("systemctl restart agentd")
     kept = get(host, "/v1/status")["disabled"]
     # How long is left is reckoned again.
     assert {**kept, "until": None} == {**answer, "until": None}
     until = [datetime.datetime.fromisoformat(time) for time in (kept["until"], answer["until"])]
-    assert abs((until[0] - until[1]).total_seconds()) < 1
+    assert abs((until[0] - until[1]).total_seconds()) < 60
     assert ask(host, "POST", "/v1/reload").body["run"] is None
     answer = ask(host, "POST", "/v1/disable", {"reason": "for long", "for": None}, user="writer")
     assert answer.body["by"] == "writer"
@@ -632,7 +651,10 @@ def test_strangers_get_nothing(host):
     script = """
 for junk in (b"", b"GET / HTTP/1.1\\r\\n\\r\\n", b"\\0\\1garbage\\n", b"x" * 20000):
     s = connect()
-    s.sendall(junk)
+    try:
+        s.sendall(junk)
+    except OSError:
+        pass  # who is slow finds that nobody listens any more, and the answer
     print(finish(s).split(b"\\r\\n")[0].decode())
 """
     assert re.fullmatch(r"(HTTP/1\.1 403 .*\n){4}", client(host, script, user="nobodys"))
@@ -678,7 +700,6 @@ for junk in (b"\\1" * 100 + END, b"GET" + END, b"GET /v1/status HTTP/9.9" + END,
     assert get(host, "/v1/status")["runs"] == []
 
 
-@pytest.mark.timeout(120)
 def test_half_a_request_is_not_waited_for_for_ever(host):
     script = """
 s = connect()
@@ -687,7 +708,7 @@ begin = time.monotonic()
 finish(s)
 print(time.monotonic() - begin)
 """
-    assert 10 < float(client(host, script, timeout=60)) < 50
+    assert float(client(host, script)) > 10
 
 
 def test_ten_thousand_requests_at_once_are_answered(host):
@@ -709,14 +730,13 @@ print(sum(finish(s).count(b"HTTP/1.1 200 OK") for s in sockets))
     assert int(host.run("systemctl show -P MainPID agentd").stdout) == before
 
 
-@pytest.mark.timeout(120)
 def test_a_slow_reader_is_dropped_with_a_last_word(box):
     # 3000 results of 4 KB: more than waits for anybody.
     long = "/".join(["x" * 200] * 9)
     items = json.dumps([f"n{i}" for i in range(3000)])
     start(box, f'[vars]\nlong = "{long}"\nitems = {items}\n\n[file."/{{{{vars.long}}}}/{{{{item}}}}"]\n'
                'for_each = "vars.items"\nensure = "absent"\n')
-    idle(box, timeout=40)
+    idle(box)
     script = """
 s = connect()
 s.sendall(b"POST /v1/runs?follow=true HTTP/1.1\\r\\nHost: x\\r\\nContent-Length: 0\\r\\n\\r\\n")
@@ -730,10 +750,10 @@ print(len(data), lines[-1].decode())
         [*box.nsenter(box.leader), "python3", "-c", CLIENT + script], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         env=box.ENVIRONMENT, start_new_session=True)
     try:
-        lines = lines_until(process.stdout, time.monotonic() + 40)
+        lines = lines_until(process.stdout, time.monotonic() + PATIENCE)
         assert next(lines) == b"sent"
-        wait_until(lambda: get(box, "/v1/runs", limit=1)["items"][0]["cause"] == "request", 20, "the run is there")
-        run = finished(box, get(box, "/v1/runs", limit=1)["items"][0]["run"], timeout=30)
+        wait_until(lambda: get(box, "/v1/runs", limit=1)["items"][0]["cause"] == "request", PATIENCE, "the run is there")
+        run = finished(box, get(box, "/v1/runs", limit=1)["items"][0]["run"])
         assert run["summary"]["ok"] == 3000 and run["error"] is None
         process.stdin.write(b"now\n")
         process.stdin.flush()

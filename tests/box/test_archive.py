@@ -69,7 +69,7 @@ ROLE = '[archive."/opt/app"]\nsource = "app.tar.gz"\nstrip = 1\n'
 def test_it_is_unpacked_and_a_new_archive_replaces_it(box):
     put(box, *version(1))
     box.role("app", ROLE)
-    plan = box.agentd_once("--plan", timeout=60)
+    plan = box.agentd_once("--plan")
     assert plan.summary["drifted"] == 1 and not box.exists("/opt/app")
     once(box, ROLE, changed=1)
     assert find(box, "/opt/app") == ["./bin", "./bin/run", "./cur", "./only-1"]
@@ -271,7 +271,7 @@ def test_what_a_crash_has_left_is_removed(box):
     put(box, *version(2))
     box.run("strace -f -e trace=mkdirat -o /tmp/trace agentd --once >/dev/null; grep -o '[.]agentd-archive-[0-9a-f-]*' "
             "/tmp/trace | head -1 >/tmp/name; test -s /tmp/name; mkdir -p /opt/$(cat /tmp/name)/work/tree/a/b; "
-            "touch /opt/$(cat /tmp/name)/work/tree/a/b/c", timeout=60)
+            "touch /opt/$(cat /tmp/name)/work/tree/a/b/c")
     put(box, *version(3))
     once(box, changed=1)
     assert no_staging(box) and box.read("/opt/app/cur") == "run 3\n"
@@ -297,10 +297,10 @@ def test_the_daemon_does_it_and_repairs_it(box):
     box.role("app", ROLE)
     daemon.settings(box, 'interval = "infinity"\n')
     daemon.start(box)
-    daemon.wait_event(box, "run-finished", timeout=30)
+    daemon.wait_event(box, "run-finished")
     daemon.wait_idle(box)
     assert box.read("/opt/app/bin/run") == "run 1\n"
     n = daemon.last_event(box)
     box.run("echo evil >/opt/app/bin/run")
-    daemon.wait_event(box, "state-changed", after=n, state="archive:/opt/app", timeout=30)
+    daemon.wait_event(box, "state-changed", after=n, state="archive:/opt/app")
     assert box.read("/opt/app/bin/run") == "run 1\n"

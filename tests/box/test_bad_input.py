@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Bad roles, bad hosts, bad moments: one clear error, and nothing is lost or half done."""
 
-import contextlib
 import random
 import os
 import re
@@ -12,7 +11,7 @@ import tempfile
 
 import pytest
 
-from box import wait_until
+from box import PATIENCE, wait_until
 from once import AGENTD, agentd, changes, errors, need_plain_build, results, said, snapshot, temporaries
 
 GOOD = '[file."/srv/good"]\ncontent = "x"\n'
@@ -347,7 +346,7 @@ class Run:
                                        "sh", AGENTD, "--once", *arguments],
             stdin=subprocess.DEVNULL, stdout=self.output[0], stderr=self.output[1], env=box.ENVIRONMENT,
             start_new_session=True)
-        wait_until(lambda: box.exists("/run/pid"), 10, "the start of the run")
+        wait_until(lambda: box.exists("/run/pid"), PATIENCE, "the start of the run")
 
     @staticmethod
     def prepare(box):
@@ -359,9 +358,21 @@ class Run:
     def wait_file(self, n):
         """Until file n is new."""
         size = len(NEW)
-        wait_until(lambda: self.box.stat(f"/srv/d/{n}").st_size == size or self.process.poll() is not None, 20,
+        wait_until(lambda: self.box.stat(f"/srv/d/{n}").st_size == size or self.process.poll() is not None, PATIENCE,
                    f"file {n}")
-        assert self.process.poll() is None, "the run was over too soon"
+
+    @classmethod
+    def signalled(cls, box, n, number, group=False):
+        """A run that was sent a signal after file n, and what end() says of it. On a busy machine it may be over by then:
+        then it was another run."""
+        for _ in range(20):
+            run = cls(box)
+            run.wait_file(n)
+            run.kill(number, group)
+            ended = run.end()
+            if ended[0] != 0:
+                return run, *ended
+        pytest.fail("each run was over too soon")
 
     def kill(self, number, group=False):
         pid = int(self.box.read("/run/pid"))
@@ -370,8 +381,8 @@ class Run:
                       f"    os.kill({-pid if group else pid}, {int(number)})"])
 
     def end(self):
-        status = self.process.wait(30)
-        self.box.run("while pgrep '^agentd'; do :; done", timeout=10)
+        status = self.process.wait(PATIENCE)
+        self.box.run("while pgrep '^agentd'; do sleep 0.01; done")
         texts = []
         for file in self.output:
             file.seek(0)
@@ -389,14 +400,12 @@ class Run:
         return files.count(new)
 
 
-@pytest.mark.timeout(180)
 def test_sigkill_at_any_moment_leaves_whole_files_and_the_next_run_converges(box):
     Run.prepare(box)
     middles = 0
     for n in (0, 1, 255, 256, *(random.randrange(N) for _ in range(6)), N - 2):
         run = Run(box)
-        with contextlib.suppress(AssertionError):
-            run.wait_file(n)
+        run.wait_file(n)
         run.kill(signal.SIGKILL)
         run.end()
         middles += 0 < run.new_files() < N
@@ -404,19 +413,17 @@ def test_sigkill_at_any_moment_leaves_whole_files_and_the_next_run_converges(box
         assert once.returncode == 0 and once.summary["changed"] + once.summary["ok"] == N
         assert run.new_files() == N
         assert temporaries(box, "/srv") == []
-    assert middles >= 3, "the middle was hardly ever hit"
+    # A busy machine hardly ever hits the middle.
+    while middles < 3:
+        middles += 0 < Run.signalled(box, 100, signal.SIGKILL)[0].new_files() < N
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 @pytest.mark.parametrize("group", [False, True], ids=["agentd", "group"])
 def test_signal_to_end_finishes_what_is_under_way_and_says_interrupted(box, number, group):
     # To the group of processes: what a terminal does at Ctrl-C, and a service manager at a stop.
     Run.prepare(box)
-    run = Run(box)
-    run.wait_file(10)
-    run.kill(number, group)
-    status, stdout, stderr = run.end()
+    run, status, stdout, stderr = Run.signalled(box, 10, number, group)
     *lines, summary = stdout.splitlines()
     changed = [line.split(":", 1)[1] for line in lines if line.startswith("changed ")]
     assert status == 1 and summary.endswith(", interrupted"), (summary, stderr)
@@ -436,12 +443,12 @@ def test_signal_twice_ends_at_once(box, loop_ext4):
         process = subprocess.Popen(box.nsenter(box.leader) + ["sh", "-c", f"echo $$ >/run/pid; exec {AGENTD} --once"],
                                    stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                    env=box.ENVIRONMENT)
-        box.run("until pgrep -x agentd-apply; do :; done", timeout=10)
+        box.run("until pgrep -x agentd-apply; do :; done")
         box.run("kill $(cat /run/pid)")
         while b"once more" not in process.stderr.readline():
             assert process.poll() is None
         box.run("kill $(cat /run/pid)")
-        assert process.wait(5) == 1
+        assert process.wait(PATIENCE) == 1
     finally:
         box.run("fsfreeze --unfreeze /srv/disk")
     process.communicate(timeout=20)
@@ -449,9 +456,15 @@ def test_signal_twice_ends_at_once(box, loop_ext4):
 
 def test_lock_is_held_by_a_run_and_free_after_sigkill(box):
     Run.prepare(box)
-    run = Run(box)
-    run.wait_file(5)
-    assert box.run("flock --shared --nonblock /run/agentd/lock true", check=False).returncode == 1
-    run.kill(signal.SIGKILL)
-    run.end()
+    for _ in range(20):
+        run = Run(box)
+        run.wait_file(5)
+        held = box.run("flock --shared --nonblock /run/agentd/lock true", check=False).returncode == 1
+        # It may have been over by then.
+        over = run.process.poll() is not None
+        run.kill(signal.SIGKILL)
+        run.end()
+        if not over:
+            break
+    assert held
     assert agentd(box, "--once").returncode == 0

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from box import MACHINE_NOISE, CommandFailed
+from box import MACHINE_NOISE, PATIENCE, CommandFailed, wait_until
 
 
 def test_boots_to_running_without_failed_units(box):
@@ -85,10 +85,11 @@ def test_command_has_input_output_and_status(box, via):
 def test_command_that_hangs_is_killed(box, via):
     box.start()
     before = time.monotonic()
-    with pytest.raises(subprocess.TimeoutExpired):
+    # systemd has the same time limit, and may be the first to see it.
+    with pytest.raises((subprocess.TimeoutExpired, CommandFailed)):
         box.run("sleep 1234", timeout=0.5, via=via)
-    assert time.monotonic() - before < 5
-    box.run("while pgrep -fx 'sleep 1234'; do sleep 0.01; done", timeout=5)
+    assert time.monotonic() - before < PATIENCE
+    box.run("while pgrep -fx 'sleep 1234'; do sleep 0.01; done")
 
 
 def test_command_by_systemd_run_is_a_unit_of_the_box(box):
@@ -169,7 +170,8 @@ def test_loop_ext4_umount_frees_the_device(box, loop_ext4):
     assert "ext4" in box.run("findmnt -n -o FSTYPE /srv/disk").stdout
     assert disk.attached
     disk.umount()
-    assert not disk.attached
+    # The machine's udev may be looking at the device.
+    wait_until(lambda: not disk.attached, PATIENCE, "the device to be free")
 
 
 def test_loop_ext4_keeps_what_was_synced_when_power_is_cut(box, loop_ext4):

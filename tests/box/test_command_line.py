@@ -5,6 +5,7 @@ import subprocess
 
 import pytest
 
+from box import PATIENCE
 from once import AGENTD, agentd, changes, results, said, snapshot
 
 MOTD = '[file."/etc/motd"]\ncontent = "hello\\n"\n'
@@ -230,7 +231,7 @@ class Held:
 
     def __exit__(self, *_):
         self.process.stdin.close()
-        assert self.process.wait(10) == 0
+        assert self.process.wait(PATIENCE) == 0
         self.process.stdout.close()
 
 

@@ -6,7 +6,7 @@ import collections
 import daemon
 import hostile
 import pytest
-from box import wait_until
+from box import PATIENCE, wait_until
 from daemon import apply, last_event, start, wait_event, wait_idle
 
 Outcome = collections.namedtuple("Outcome", "end code output errors fields")
@@ -44,7 +44,7 @@ def units(box):
 
 
 def wait_no_units(box):
-    wait_until(lambda: not units(box), 30, "no command is left")
+    wait_until(lambda: not units(box), PATIENCE, "no command is left")
 
 
 def with_daemon(box, settings):
@@ -155,7 +155,6 @@ def test_no_output_is_no_trouble(box):
     assert (done.end, done.code, done.output, done.errors) == ("exited", 0, b"", b"")
 
 
-@pytest.mark.timeout(120)
 def test_of_very_much_output_the_start_is_kept_and_nothing_waits(box):
     done = once(box, argv=shell("head -c 100000000 /dev/zero | tr '\\0' 'x'; echo end >&2"), output_max=100000)
     assert (done.end, done.code) == ("exited", 0)
@@ -174,11 +173,10 @@ def test_output_can_go_to_a_file(box):
     assert done.output == b"" and box.read("/tmp/y") == "hello\n"
 
 
-@pytest.mark.timeout(120)
 def test_a_program_that_takes_too_long_is_killed_however_it_resists(box):
-    done = once(box, argv=shell("trap '' TERM; echo begun; while :; do sleep 1; done"), deadline="1s")
+    done = once(box, argv=shell("trap '' TERM; echo begun; while :; do sleep 1; done"), deadline="5s")
     assert (done.end, done.output) == ("timed-out", b"begun\n")
-    assert done.fields["explanation"] == "it did not end within 1s and was killed"
+    assert done.fields["explanation"] == "it did not end within 5s and was killed"
     wait_no_units(box)
 
 
@@ -207,7 +205,6 @@ def test_a_property_that_systemd_refuses_is_told(box):
     assert done.end == "not-run" and "NoSuchProperty" in done.fields["explanation"]
 
 
-@pytest.mark.timeout(120)
 def test_fifty_at_once_are_no_trouble(box):
     names = [f"/tmp/x{i}" for i in range(50)]
     box.write("/etc/agentd/agentd.toml", "workers = 50\n")
@@ -270,9 +267,8 @@ def test_without_systemd_a_command_is_a_child(bare):
     assert done.output.decode().splitlines() == ["daemon", "/tmp", "0077", "one", "words"]
 
 
-@pytest.mark.timeout(120)
 def test_without_systemd_a_program_that_takes_too_long_is_killed_however_it_resists(bare):
-    done = bare_once(bare, argv=shell("trap '' TERM; sleep 1000 & echo $!; while :; do sleep 0.1; done"), deadline="500ms")
+    done = bare_once(bare, argv=shell("trap '' TERM; sleep 1000 & echo $!; while :; do sleep 0.1; done"), deadline="5s")
     assert done.end == "timed-out" and done.code == 9
     assert not bare.exists(f"/proc/{int(done.output)}")
 
@@ -311,7 +307,7 @@ SLOW = shell("echo begun >> /tmp/log; i=0; while [ ! -e /tmp/go ]; do i=$((i+1))
 
 def begin_slow(box, **more):
     with_daemon(box, {"/tmp/x": {"argv": SLOW, "timeout": "2min", **more}})
-    wait_until(lambda: box.exists("/tmp/log"), 30, "the command has begun")
+    wait_until(lambda: box.exists("/tmp/log"), PATIENCE, "the command has begun")
 
 
 def let_go(box):
@@ -319,16 +315,15 @@ def let_go(box):
 
 
 def ended_once(box):
-    wait_until(lambda: box.exists("/tmp/x"), 30, "its outcome")
+    wait_until(lambda: box.exists("/tmp/x"), PATIENCE, "its outcome")
     assert box.read("/tmp/log") == "begun\nended\n"
     wait_no_units(box)
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize("what", ["systemctl restart dbus", "systemctl daemon-reload", "systemctl daemon-reexec"])
 def test_a_command_is_not_lost_when_the_other_side_begins_anew(box, what):
     begin_slow(box)
-    box.run(what, timeout=30)
+    box.run(what)
     let_go(box)
     ended_once(box)
     done = outcome(box)
@@ -349,10 +344,10 @@ def test_a_command_is_what_it_was_when_systemd_reads_its_units_before_it_begins(
     with_daemon(box, {"/tmp/x": {"argv": ["/usr/bin/printf", "%s\n" if arguments is ODD else "%s:", *arguments],
                                  "environment": ["ODD=$x;y"] if arguments is ODD else [],
                                  "unit": {"After": ["slow.service"]}}})
-    wait_until(lambda: units(box), 30, "the unit of the command")
-    box.run(["systemctl", what], timeout=30)
+    wait_until(lambda: units(box), PATIENCE, "the unit of the command")
+    box.run(["systemctl", what])
     box.write("/tmp/go", "")
-    wait_until(lambda: box.exists("/tmp/x"), 30, "its outcome")
+    wait_until(lambda: box.exists("/tmp/x"), PATIENCE, "its outcome")
     done = outcome(box)
     if arguments is ODD:
         assert (done.end, done.code) == ("exited", 0) and done.output.decode() == "".join(f"{a}\n" for a in ODD), done
@@ -361,135 +356,126 @@ def test_a_command_is_what_it_was_when_systemd_reads_its_units_before_it_begins(
     wait_no_units(box)
 
 
-@pytest.mark.timeout(180)
 def test_a_command_goes_on_when_agentd_is_killed_and_is_not_run_twice(box):
     begin_slow(box)
     n, after = last_event(box), box.cursor()
     daemon.kill(box)
-    daemon.wait_status(box, lambda s: True, timeout=30)
+    daemon.wait_status(box, lambda s: True)
     let_go(box)
-    event = wait_event(box, "command-finished", after=n, timeout=30)
+    event = wait_event(box, "command-finished", after=n)
     assert event["state"] == "runner:/tmp/x" and event["data"]["end"] == "exited", event
     box.wait_journal("AGENTD_STATE=runner:/tmp/x", where=lambda e: e["MESSAGE"] == "last", after=after)
-    wait_idle(box, timeout=60)
+    wait_idle(box)
     lines = [int(e["MESSAGE"].split()[1]) for e in box.journal("AGENTD_STATE=runner:/tmp/x") if e["MESSAGE"].startswith("line ")]
     # The outcome is nobody's: the state is looked at anew, and run once more, when the first has ended.
-    wait_until(lambda: box.exists("/tmp/x"), 30, "its outcome")
+    wait_until(lambda: box.exists("/tmp/x"), PATIENCE, "its outcome")
     assert box.read("/tmp/log") == "begun\nended\nbegun\nended\n"
     assert lines and lines == list(range(1, len(lines) + 1)), "nothing is missing, also of the time when no agentd was there"
     wait_no_units(box)
 
 
-@pytest.mark.timeout(180)
 def test_the_state_of_a_command_that_goes_on_is_held_and_others_are_not(box):
     begin_slow(box)
     box.write("/etc/agentd/conf.d/other.toml", role({"/tmp/other": {"argv": ["/bin/true"]}}))
     daemon.kill(box)
-    daemon.wait_status(box, lambda s: True, timeout=30)
+    daemon.wait_status(box, lambda s: True)
     wait_until(lambda: box.exists("/tmp/other"), 60, "the other state is applied")
     assert box.read("/tmp/log") == "begun\n" and not box.exists("/tmp/x")
-    assert len(units(box)) == 1
+    wait_until(lambda: len(units(box)) == 1, PATIENCE, "the unit of the other one is gone")
     let_go(box)
     wait_until(lambda: box.exists("/tmp/x"), 60, "its outcome")
     assert box.read("/tmp/log") == "begun\nended\nbegun\nended\n"
 
 
-@pytest.mark.timeout(180)
 def test_a_command_is_not_run_twice_after_systemd_has_read_its_units_anew(box):
     # Which cuts what it knows of them at a space.
     path = "/tmp/a b%h \"x\\"
     with_daemon(box, {path: {"argv": SLOW, "timeout": "2min"}})
-    wait_until(lambda: box.exists("/tmp/log"), 30, "the command has begun")
-    box.run("systemctl daemon-reload", timeout=30)
+    wait_until(lambda: box.exists("/tmp/log"), PATIENCE, "the command has begun")
+    box.run("systemctl daemon-reload")
     n = last_event(box)
     daemon.kill(box)
-    daemon.wait_status(box, lambda s: True, timeout=30)
+    daemon.wait_status(box, lambda s: True)
     box.write("/etc/agentd/conf.d/other.toml", '[file."/tmp/other"]\ncontent = "x"\n')
     daemon.reload(box)
     wait_until(lambda: box.exists("/tmp/other"), 60, "the other state is applied")
     assert box.read("/tmp/log") == "begun\n"
     let_go(box)
-    assert wait_event(box, "command-finished", after=n, timeout=30)["state"] == f"runner:{path}"
+    assert wait_event(box, "command-finished", after=n)["state"] == f"runner:{path}"
     wait_until(lambda: box.exists(path), 60, "its outcome")
     assert box.read("/tmp/log") == "begun\nended\nbegun\nended\n"
 
 
-@pytest.mark.timeout(240)
 def test_without_the_bus_the_state_of_a_command_that_goes_on_is_held(box):
     begin_slow(box)
     box.write("/etc/agentd/conf.d/other.toml", '[file."/tmp/other"]\ncontent = "x"\n')
     # It is not to be started again by who needs it.
-    box.run("systemctl mask --runtime --now dbus.socket dbus.service", timeout=30)
+    box.run("systemctl mask --runtime --now dbus.socket dbus.service")
     daemon.kill(box)
     # Others need not wait for what is known from a file, and so must not.
-    wait_until(lambda: box.exists("/tmp/other"), 40, "the other state is applied")
+    wait_until(lambda: box.exists("/tmp/other"), PATIENCE, "the other state is applied")
     assert box.read("/tmp/log") == "begun\n" and not box.exists("/tmp/x")
     assert box.run("systemctl is-active dbus.service", check=False).stdout.strip() != "active"
-    box.run("systemctl unmask --runtime dbus.socket dbus.service; systemctl start dbus.socket dbus.service", timeout=30)
+    box.run("systemctl unmask --runtime dbus.socket dbus.service; systemctl start dbus.socket dbus.service")
     let_go(box)
     wait_until(lambda: box.exists("/tmp/x"), 60, "its outcome")
     assert box.read("/tmp/log") == "begun\nended\nbegun\nended\n"
 
 
-@pytest.mark.timeout(180)
 def test_a_command_that_ended_while_no_agentd_was_there_is_told_of(box):
     daemon.set_unit(box, RestartSec="5s")
     begin_slow(box)
     n = last_event(box)
     daemon.kill(box)
     let_go(box)
-    wait_until(lambda: box.read("/tmp/log") == "begun\nended\n", 30, "the command has ended")
-    daemon.wait_status(box, lambda s: True, timeout=30)
-    event = wait_event(box, "command-finished", after=n, timeout=30)
+    wait_until(lambda: box.read("/tmp/log") == "begun\nended\n", PATIENCE, "the command has ended")
+    daemon.wait_status(box, lambda s: True)
+    event = wait_event(box, "command-finished", after=n)
     assert (event["data"]["end"], event["data"]["code"], event["role"]) == ("exited", 0, "test")
     box.wait_journal("AGENTD_STATE=runner:/tmp/x", where=lambda e: e["MESSAGE"] == "last")
 
 
-@pytest.mark.timeout(180)
 def test_a_command_goes_on_over_a_restart(box):
     begin_slow(box)
     n, after = last_event(box), box.cursor()
-    daemon.restart(box, timeout=60)
+    daemon.restart(box)
     assert len(units(box)) == 1 and box.read("/tmp/log") == "begun\n"
     let_go(box)
-    assert wait_event(box, "command-finished", after=n, timeout=30)["data"]["end"] == "exited"
+    assert wait_event(box, "command-finished", after=n)["data"]["end"] == "exited"
     box.wait_journal("AGENTD_STATE=runner:/tmp/x", where=lambda e: e["MESSAGE"] == "last", after=after)
 
 
-@pytest.mark.timeout(180)
 def test_a_command_that_was_found_goes_on_over_an_upgrade(box):
     begin_slow(box)
     # A run that waits for the command would keep the upgrade off.
     box.run("rm /etc/agentd/conf.d/test.toml")
     daemon.kill(box)
-    daemon.wait_status(box, lambda s: True, timeout=30)
-    wait_idle(box, timeout=60)
+    daemon.wait_status(box, lambda s: True)
+    wait_idle(box)
     n, after, pid = last_event(box), box.cursor(), daemon.main_pid(box)
     before = daemon.status(box)["started"]
     box.run("cp /usr/sbin/agentd /usr/sbin/agentd.new && mv /usr/sbin/agentd.new /usr/sbin/agentd")
-    daemon.wait_status(box, lambda s: s["started"] != before, timeout=30)
+    daemon.wait_status(box, lambda s: s["started"] != before)
     assert daemon.main_pid(box) == pid and len(units(box)) == 1
     let_go(box)
-    assert wait_event(box, "command-finished", after=n, timeout=30)["data"]["end"] == "exited"
+    assert wait_event(box, "command-finished", after=n)["data"]["end"] == "exited"
     box.wait_journal("AGENTD_STATE=runner:/tmp/x", where=lambda e: e["MESSAGE"] == "last", after=after)
     wait_no_units(box)
 
 
-@pytest.mark.timeout(120)
 def test_a_worker_that_dies_takes_its_command_with_it_before_the_state_is_tried_again(box):
     begin_slow(box, dies="/tmp/die")
     box.write("/tmp/die", "")
-    wait_until(lambda: box.read("/tmp/log").count("begun") >= 1 and not box.exists("/tmp/die"), 30, "the worker has died")
+    wait_until(lambda: box.read("/tmp/log").count("begun") >= 1 and not box.exists("/tmp/die"), PATIENCE, "the worker has died")
     wait_until(lambda: box.exists("/tmp/x") or daemon.state(box, "runner:/tmp/x")["result"] == "failed", 60, "the result")
     wait_no_units(box)
     assert "ended" not in box.read("/tmp/log")
 
 
-@pytest.mark.timeout(120)
 def test_a_user_who_says_that_a_command_has_ended_is_not_believed(box):
     """Signals that are sent to one connection come from anybody."""
     with_daemon(box, {"/tmp/x": {"argv": shell("touch /tmp/begun; until [ -e /tmp/go ]; do sleep 0.05; done; echo done")}})
-    wait_until(lambda: box.exists("/tmp/begun"), 30, "it runs")
+    wait_until(lambda: box.exists("/tmp/begun"), PATIENCE, "it runs")
     unit = units(box)[0].replace("-", "_2d").replace(".", "_2e")
     pid = str(daemon.main_pid(box))
     names = [line.split()[0] for line in box.run("busctl list --no-legend --unique").stdout.splitlines() if line.split()[1] == pid]
@@ -506,24 +492,21 @@ def test_a_user_who_says_that_a_command_has_ended_is_not_believed(box):
     assert (done.end, done.code, done.output) == ("exited", 0, b"done\n")
 
 
-@pytest.mark.timeout(120)
 def test_an_administrator_can_stop_a_command(box):
     begin_slow(box)
     box.run(["systemctl", "stop", units(box)[0]])
-    wait_until(lambda: box.exists("/tmp/x"), 30, "its outcome")
+    wait_until(lambda: box.exists("/tmp/x"), PATIENCE, "its outcome")
     assert outcome(box).end == "killed"
     wait_no_units(box)
 
 
-@pytest.mark.timeout(120)
 def test_when_nothing_runs_there_is_no_connection_to_the_bus(box):
     with_daemon(box, {"/tmp/x": {"argv": ["/bin/true"]}})
-    wait_until(lambda: box.exists("/tmp/x"), 30, "its outcome")
+    wait_until(lambda: box.exists("/tmp/x"), PATIENCE, "its outcome")
     pid = daemon.main_pid(box)
     wait_until(lambda: "bus" not in box.run(["sh", "-c", f"ss -xpH | grep 'pid={pid},' || true"]).stdout, 60, "no connection")
 
 
-@pytest.mark.timeout(300)
 def test_a_thousand_commands_leave_nothing_open(box):
     def descriptors():
         return sorted(box.run(["sh", "-c", f"ls -l /proc/{daemon.main_pid(box)}/fd | sed -n 's/.* -> //p' | sed 's/[0-9][0-9]*//g'"])
@@ -534,16 +517,15 @@ def test_a_thousand_commands_leave_nothing_open(box):
     with_daemon(box, {name: {"argv": shell("echo out; echo err >&2")} for name in names})
     count = "ls /tmp/t | wc -l"
     wait_until(lambda: box.run(count).stdout.strip() == "125", 60, "the first round")
-    wait_idle(box, timeout=60)
+    wait_idle(box)
     wait_no_units(box)
     before = None
     for _ in range(7):
         box.run("rm -f /tmp/t/*")
         apply(box)
         wait_until(lambda: box.run(count).stdout.strip() == "125", 60, "another round")
-        wait_idle(box, timeout=60)
+        wait_idle(box)
         wait_no_units(box)
         before = before or descriptors()
     wait_until(lambda: len(descriptors()) <= len(before), 60, "as many descriptors as after the first round")
-    stored = box.run(["systemctl", "show", "-P", "NFileDescriptorStore", "agentd.service"]).stdout.strip()
-    assert stored == "0", "the service manager keeps none either"
+    wait_until(lambda: daemon.prop(box, "NFileDescriptorStore") == "0", PATIENCE, "the service manager keeps none either")

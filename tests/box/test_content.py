@@ -6,7 +6,7 @@ import re
 
 import daemon
 import pytest
-from box import CommandFailed, wait_until
+from box import PATIENCE, CommandFailed, wait_until
 from daemon import items, last_event, start, state, wait_event, wait_idle
 
 MOTD = '[file."/etc/motd"]\ncontent = "hello\\n"\nmode = "0644"\nowner = "root"\n'
@@ -20,7 +20,7 @@ def host(box):
     box.role("motd", MOTD)
     daemon.settings(box, 'interval = "infinity"\n')
     start(box)
-    wait_event(box, "run-finished", timeout=30)
+    wait_event(box, "run-finished")
     wait_idle(box)
     return box
 
@@ -29,7 +29,7 @@ def heals(box, deed, of="file:/etc/motd"):
     """Does something, and returns what the repair has noted as undo data: {what: old}."""
     n = last_event(box)
     box.run(deed)
-    event = wait_event(box, "state-changed", after=n, state=of, timeout=30)
+    event = wait_event(box, "state-changed", after=n, state=of)
     wait_idle(box)
     result, = [r for r in items(box, f"/v1/runs/{event['run']}/results") if r["state"] == of]
     assert event["data"]["undo"] == result["undo"]
@@ -55,7 +55,7 @@ def age(box, name, hours=2):
 
 def housekeeping(box):
     """What the daemon starts each day."""
-    box.run("/usr/sbin/agentd --housekeeper /var/lib/agentd 67108864 7776000000000 268435456", timeout=60)
+    box.run("/usr/sbin/agentd --housekeeper /var/lib/agentd 67108864 7776000000000 268435456")
 
 
 def test_an_old_file_comes_back(host):
@@ -86,7 +86,7 @@ def test_all_that_makes_a_file_is_noted(box):
     box.role("gone", "".join(f'[file."/srv/{name}"]\nensure = "absent"\n' for name in ("file", "link", "directory")))
     daemon.settings(box, 'interval = "infinity"\n')
     start(box)
-    wait_event(box, "run-finished", timeout=30)
+    wait_event(box, "run-finished")
     wait_idle(box)
     undo = {}
     for name in ("file", "link", "directory"):
@@ -110,7 +110,7 @@ def test_nothing_of_a_sensitive_state_is_shown(box):
     box.role("secret", '[file."/srv/password"]\ncontent = "hunter2\\n"\nmode = "0600"\nsensitive = true\n')
     daemon.settings(box, 'interval = "infinity"\n')
     start(box)
-    wait_event(box, "run-finished", timeout=30)
+    wait_event(box, "run-finished")
     wait_idle(box)
     undo = heals(box, "echo 'the old swordfish' >/srv/new; chmod 0604 /srv/new; mv /srv/new /srv/password",
                  of="file:/srv/password")
@@ -128,7 +128,7 @@ def test_nothing_of_a_sensitive_state_is_shown(box):
     for word in ("swordfish", "hunter2"):
         done = box.run(f"grep -rl {word} /var/lib/agentd", check=False)
         assert done.returncode == 1, done
-        assert word not in box.run("journalctl -b --no-pager -o json", timeout=60).stdout
+        assert word not in box.run("journalctl -b --no-pager -o json").stdout
     with pytest.raises(CommandFailed):
         box.run(f"setpriv --reuid 65534 --clear-groups agentd --content {undo['content']['stored']}")
     # Without the key it is nothing.
@@ -144,7 +144,7 @@ def test_what_is_too_large_is_noted_and_told(host):
     cursor = host.cursor()
     undo = heals(host, "head -c 20000 /dev/zero >/etc/new; mv /etc/new /etc/motd")
     assert undo["content"] == {"kept": False, "size": 20000}
-    entry = host.wait_journal(where=lambda e: "is not kept" in e.get("MESSAGE", ""), after=cursor, timeout=30)
+    entry = host.wait_journal(where=lambda e: "is not kept" in e.get("MESSAGE", ""), after=cursor)
     assert "file:/etc/motd" in entry["MESSAGE"] and "store.content_file" in entry["MESSAGE"], entry
     assert host.read("/etc/motd") == "hello\n"
 
@@ -166,7 +166,7 @@ def test_no_space_does_not_keep_a_repair_from_happening(host):
         cursor = host.cursor()
         undo = heals(host, "echo x >/etc/new; mv /etc/new /etc/motd")
         assert undo["content"] == {"kept": False, "size": 2}
-        entry = host.wait_journal(where=lambda e: "is not kept" in e.get("MESSAGE", ""), after=cursor, timeout=30)
+        entry = host.wait_journal(where=lambda e: "is not kept" in e.get("MESSAGE", ""), after=cursor)
         assert "No space left" in entry["MESSAGE"]
         assert files(host) == {"full"}
     finally:
@@ -228,5 +228,5 @@ def test_a_single_run_keeps_nothing(box):
 def test_what_was_kept_is_there_after_a_kill(host):
     undo = heals(host, "echo before >/etc/new; mv /etc/new /etc/motd")
     daemon.kill(host)
-    wait_until(lambda: daemon.main_pid(host) > 0, 30, "agentd to be back")
+    wait_until(lambda: daemon.main_pid(host) > 0, PATIENCE, "agentd to be back")
     assert content(host, undo["content"]) == "before\n"

@@ -3,6 +3,7 @@
 
 import daemon
 import pytest
+from box import PATIENCE
 from daemon import apply, events, last_event, plan, start, states, status, wait_event, wait_idle, wait_status
 from once import need_plain_build
 
@@ -111,7 +112,7 @@ def test_a_read_only_state_directory_does_not_stop_the_work(box):
 def test_dbus_and_journald_restarted(host):
     host.run("systemctl restart systemd-journald")
     heals(host)
-    host.run("systemctl stop dbus.socket dbus.service; systemctl start dbus.service", timeout=60)
+    host.run("systemctl stop dbus.socket dbus.service; systemctl start dbus.service")
     heals(host)
     wait_idle(host)
     assert daemon.prop(host, "ActiveState") == "active" and daemon.prop(host, "NRestarts") == "0"
@@ -164,24 +165,27 @@ def test_programs_of_facts_that_misbehave(box, program):
     box.write("/etc/agentd/facts.d/good.json", '{"answer": 42}')
     box.role("fact", '[file."/srv/fact"]\ncontent = "{{facts.local.good.answer}}\\n"\n')
     daemon.settings(box, 'facts_deadline = "1s"\n')
-    start(box, timeout=60)
+    start(box)
     wait_idle(box)
     assert box.read("/srv/fact") == "42\n"
     facts = daemon.get(box, "/v1/facts")
     assert facts["local"] == {"good": {"answer": 42}}
-    box.run(["systemctl", "reload", "agentd"], timeout=60)
+    box.run(["systemctl", "reload", "agentd"])
     assert daemon.prop(box, "ActiveState") == "active"
     assert any("facts.d/bad" in e["MESSAGE"] for e in box.journal("-u", "agentd"))
 
 
 def test_a_loader_that_is_killed_leaves_the_old_roles_in_force(host):
-    host.write("/etc/agentd/facts.d/slow", "#!/bin/sh\nsleep 4\necho '{}'\n", mode=0o755)
+    daemon.settings(host, 'facts_deadline = "30s"\n')
+    daemon.reload(host)
+    host.write("/etc/agentd/facts.d/slow", "#!/bin/sh\nuntil test -e /run/go; do sleep 0.1; done\necho '{}'\n", mode=0o755)
     n = last_event(host)
     host.role("slow", '[file."/srv/slow"]\ncontent = "{{facts.hostname}}"\n')
-    daemon.wait_until(lambda: host.run("pgrep -x agentd-load", check=False).stdout, 10, "a loader runs")
+    daemon.wait_until(lambda: host.run("pgrep -x agentd-load", check=False).stdout, PATIENCE, "a loader runs")
     host.run("kill -KILL $(pgrep -x agentd-load)")
     wait_event(host, "roles-refused", after=n)
     assert states(host).keys() == {"file:/etc/motd"}
+    host.write("/run/go", "")
     heals(host)
     assert daemon.reload(host)["n_states"] == 2
 
@@ -195,7 +199,7 @@ def test_workers_that_are_killed_while_idle_and_at_work(host):
 def test_an_unprivileged_user_is_refused_before_a_byte_is_read(host):
     host.run("useradd -m eve || adduser --disabled-password --gecos '' eve", check=False)
     for request in ("GET /v1/status HTTP/1.1\r\nHost: x\r\n\r\n", "garbage", ""):
-        answer = host.run(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "nc", "-q", "2", "-w", "3",
+        answer = host.run(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "nc", "-q", "30", "-w", "30",
                            "-U", daemon.SOCKET], input=request)
         assert answer.stdout.startswith("HTTP/1.1 403 "), (request, answer)
     ctl = host.run(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "agentctl", "status"], check=False)
@@ -213,7 +217,7 @@ def test_a_journald_that_hangs_does_not_hold_up_the_work(host):
     pid = daemon.prop(host, "MainPID", "systemd-journald.service")
     host.run(["kill", "-STOP", pid])
     try:
-        run = apply(host, timeout=20)
+        run = apply(host)
         assert run.summary["changed"] == 2000
         assert len(events(host, after=n, kind="state-changed")) == 2000
     finally:

@@ -89,7 +89,6 @@ def test_the_example_roles_are_applied_and_then_left_alone(box, servers):
         assert box.run("systemctl is-active nginx disk-report.timer").stdout == "active\nactive\n"
 
 
-@pytest.mark.timeout(120)
 def test_the_daemon_keeps_the_example_roles_and_lets_go_of_who_leaves(box):
     box.run(f"systemd-sysusers && cp {EXAMPLES}/* /etc/agentd/conf.d/")
     daemon.start(box)

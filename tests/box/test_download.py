@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from box import wait_until
+from box import PATIENCE, wait_until
 from daemon import apply, kill, last_event, main_pid, plan, start, state, wait_event, wait_idle
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -116,7 +116,7 @@ def test_a_file_that_somebody_has_changed_is_fetched_again(box):
     wait_idle(box)
     after = last_event(box)
     box.write(TARGET, "spoilt")
-    wait_event(box, "state-changed", after=after, state=f"file:{TARGET}", timeout=30)
+    wait_event(box, "state-changed", after=after, state=f"file:{TARGET}")
     assert read_bytes(box) == CONTENT and len(log(box)) == 2
 
 
@@ -185,7 +185,7 @@ def test_the_proxy_of_the_environment_is_asked(box):
               f'[Service]\nEnvironment="http_proxy=http://127.0.0.1:{PORT + 1}"\n')
     box.run("systemctl daemon-reload")
     start(box)
-    wait_event(box, "state-changed", state=f"file:{TARGET}", timeout=30)
+    wait_event(box, "state-changed", state=f"file:{TARGET}")
     assert log(box, PORT + 1)[0]["target"] == "http://nobody.invalid/ok"
 
 
@@ -243,7 +243,7 @@ def test_who_fetches_has_no_rights(box):
     box.role("download", file_role(f"{URL}/once/1000?token=hunter2",
                                    more='download = { credentials = "/etc/agentd/netrc", headers = ["X: hunter2"] }\n'))
     start(box)
-    wait_until(lambda: fetcher(box), 30, "agentd-fetch runs")
+    wait_until(lambda: fetcher(box), PATIENCE, "agentd-fetch runs")
     pid = fetcher(box)
     status = dict(line.split(":\t", 1) for line in box.run(f"cat /proc/{pid}/status").stdout.splitlines() if ":\t" in line)
     uid, gid = (box.run(["id", flag, "agentd-fetch"]).stdout.strip() for flag in ("-u", "-g"))
@@ -282,11 +282,11 @@ def test_a_killed_agentd_goes_on_with_what_there_is(box):
         size = box.run(f"cat {DOWNLOADS}/*.part 2>/dev/null | wc -c", check=False).stdout.strip()
         return size == "1000"
 
-    wait_until(stalled, 30, "the part is there")
+    wait_until(stalled, PATIENCE, "the part is there")
     pid = fetcher(box)
     kill(box)
     box.run(f"kill {pid}", check=False)
-    wait_event(box, "state-changed", state=f"file:{TARGET}", timeout=60)
+    wait_event(box, "state-changed", state=f"file:{TARGET}")
     assert read_bytes(box) == CONTENT
     assert log(box)[1]["headers"]["Range"] == "bytes=1000-"
     assert parts(box) == []
@@ -296,16 +296,22 @@ def test_a_tree_is_filled_by_a_child(box):
     """For --root there are no units; who fetches has no rights all the same."""
     serve(box)
     box.run("mkdir -p /tree/srv")
-    box.write("/conf/download.toml", file_role(f"{URL}/once/1000", more='timeout = "20s"\ndownload = { timeout = "3s" }\n'))
+    box.write("/conf/download.toml", file_role(f"{URL}/once/1000", more='timeout = "1min"\ndownload = { timeout = "8s" }\n'))
     command = ["systemd-run", "--quiet", "--unit=fill", "--property=Type=oneshot", "--no-block", "--remain-after-exit",
                "agentd", "--once", "--root", "/tree", "--conf-dir", "/conf"]
     box.run(command)
-    wait_until(lambda: fetcher(box), 30, "agentd-fetch runs")
-    status = box.run(f"cat /proc/{fetcher(box)}/status", check=False).stdout
+    status = ""
+
+    def is_there():
+        nonlocal status
+        status = box.run("cat /proc/$(pgrep -xo agentd-fetch)/status", check=False).stdout
+        return "NoNewPrivs:" in status
+
+    wait_until(is_there, PATIENCE, "agentd-fetch runs")
     uid = box.run("id -u agentd-fetch").stdout.strip()
     for line in (f"Uid:\t{uid}\t{uid}\t{uid}\t{uid}", "CapEff:\t0000000000000000", "CapBnd:\t0000000000000000", "NoNewPrivs:\t1"):
         assert line in status, (line, status)
-    wait_until(lambda: box.exists(f"/tree{TARGET}"), 30, "it was fetched")
+    wait_until(lambda: box.run("systemctl is-active fill", check=False).stdout == "active\n", PATIENCE, "it was fetched")
     assert read_bytes(box, f"/tree{TARGET}") == CONTENT
     assert not box.exists(DOWNLOADS) and box.run(f"ls /tree{DOWNLOADS}").stdout == ""
 

@@ -6,7 +6,7 @@ import json
 import pytest
 
 import daemon
-from box import wait_until
+from box import PATIENCE, wait_until
 
 
 def toml(name="it", **keys):
@@ -192,7 +192,7 @@ def test_one_that_takes_too_long_is_killed(box):
     role(box, toml(command='["/bin/sleep", "4321"]', creates='"/srv/x"', timeout='"1s"'))
     result = one(box)
     assert result["result"] == "failed" and "did not end within" in result["error"], result
-    wait_until(lambda: box.run(["pgrep", "-x", "sleep"], check=False).returncode == 1, 30, "end of sleep")
+    wait_until(lambda: box.run(["pgrep", "-x", "sleep"], check=False).returncode == 1, PATIENCE, "end of sleep")
 
 
 def test_one_that_succeeds_and_does_not_do_it_fails_and_names_the_guard(box):
@@ -221,6 +221,19 @@ def test_its_unit_has_the_properties(box):
     assert "/agentd-test.slice/" in box.read("/srv/made/cgroup")
     assert box.read("/srv/made/files") == "77\n"
     assert "Read-only file system" in box.read("/srv/made/e")
+
+
+def test_of_a_sensitive_state_no_core_dump_is_kept(box):
+    """Of what the host lets others do."""
+    box.write("/etc/systemd/system.conf.d/core.conf", "[Manager]\nDefaultLimitCORE=infinity\n")
+    box.run("systemctl daemon-reexec")
+    script = '"ulimit -Sc >/srv/%s; ulimit -Hc >>/srv/%s"'
+    role(box, toml("open", shell=script % ("open", "open"), creates='"/srv/open"'),
+         toml("hush", shell=script % ("hush", "hush"), creates='"/srv/hush"', sensitive="true"),
+         toml("own", shell=script % ("own", "own"), creates='"/srv/own"', sensitive="true", unit='{ LimitCORE = "infinity" }'))
+    done = once(box)
+    assert done.summary["changed"] == 3, done.results
+    assert [box.read(f"/srv/{name}").split() for name in ("open", "hush", "own")] == [["unlimited"] * 2, ["0", "0"], ["unlimited"] * 2]
 
 
 def test_what_goes_missing_is_made_again(box):

@@ -52,8 +52,8 @@ def host(box):
     box.write("/etc/agentd/vars.d/host.toml", 'who = "me"\n')
     daemon.settings(box, 'interval = "infinity"\n')
     start(box)
-    wait_event(box, "run-finished", timeout=60)
-    wait_idle(box, timeout=60)
+    wait_event(box, "run-finished")
+    wait_idle(box)
     return box
 
 
@@ -128,7 +128,7 @@ def test_several_at_a_time(host):
 def test_roles_that_do_not_load_explain_nothing(host):
     n = last_event(host)
     host.write("/etc/agentd/roles/app.toml", APP + "contnet = 1\n")
-    wait_event(host, "roles-refused", after=n, timeout=60)
+    wait_event(host, "roles-refused", after=n)
     done = host.agentctl("explain", "file:/srv/app.conf")
     assert done.returncode == 2 and "/etc/agentd/roles/app.toml:26:1: error: unknown key 'contnet'" in done.stderr, done
     answer = host.api("GET", "/v1/states/file:%2Fsrv%2Fapp.conf/explain")

@@ -6,7 +6,7 @@ import stat
 
 import pytest
 
-from box import wait_until
+from box import PATIENCE, wait_until
 from daemon import background, events, start, wait_event, wait_idle
 from exchange import exchanging
 from once import agentd, changes, differences, errors, refused, results, settled, snapshot, temporaries
@@ -145,7 +145,6 @@ def test_nobody_else_has_things_removed_by_their_name(box):
     assert box.exists("/srv/w/.agentd-af63dc4c8601ec8c.old/theirs") and box.read("/srv/w/a") == "new"
 
 
-@pytest.mark.timeout(200)
 @pytest.mark.parametrize("wanted", ['ensure = "absent"', 'content = "new"'])
 def test_who_owns_a_directory_cannot_lead_its_removal_outside(box, wanted):
     """Directories in it become symlinks, and come back, with time between the look at one and its opening."""
@@ -155,7 +154,7 @@ def test_who_owns_a_directory_cannot_lead_its_removal_outside(box, wanted):
     for _ in range(15):
         box.run("rm -rf /srv/up/* /srv/up/.agentd-* && mkdir /srv/up/a && chown nobody /srv/up/a")
         with exchanging(box, "/srv/up/a", "/victim"):
-            wait_until(lambda: box.exists("/srv/up/a/d19/f"), 30, "directories to remove")
+            wait_until(lambda: box.exists("/srv/up/a/d19/f"), PATIENCE, "directories to remove")
             box.run("strace -f -qq -o /dev/null -e trace=openat -e inject=openat:delay_enter=300 agentd --once",
                     timeout=60, check=False)
     assert not changes(before, snapshot(box, "/victim"))
@@ -187,7 +186,6 @@ def test_undo_of_force_says_what_was_there(box):
 
 # ---- Content ----
 
-@pytest.mark.timeout(200)
 def test_large_files_are_compared_and_copied_in_blocks(box):
     box.run("truncate -s 2G /srv/source")
     box.role("role", '[file."/srv/a"]\nsource = "/srv/source"\ntimeout = "5min"\n')
@@ -280,7 +278,7 @@ def test_command_that_hangs_ends_at_the_deadline(box, check):
     box.role("role", role_with("good", "--hang", "%s") + 'timeout = "2s"\n')
     once = box.agentd_once(timeout=40)
     assert results(once) == {"file:/srv/a": "failed"} and box.read("/srv/a") == "old"
-    wait_until(lambda: box.run("pgrep -x sleep", check=False).returncode != 0, 30, "the end of the command")
+    wait_until(lambda: box.run("pgrep -x sleep", check=False).returncode != 0, PATIENCE, "the end of the command")
     box.role("role", "")
     assert temporaries(box, "/srv") == [] or box.run("rm /srv/.agentd-*")
 
@@ -309,7 +307,7 @@ def test_what_the_command_says_of_a_secret_is_not_shown(box):
     assert results(once) == {"file:/srv/a": "failed"} and errors(once)["file:/srv/a"]
     assert "hunter2" not in once.stderr + str(once.results)
     start(box)
-    wait_event(box, "run-finished", timeout=30)
+    wait_event(box, "run-finished")
     wait_idle(box)
     assert "hunter2" not in box.run("journalctl -o json --no-pager").stdout + str(events(box))
     assert temporaries(box, "/srv") == [] and not box.exists("/srv/a")

@@ -3,12 +3,11 @@
 
 import json
 import re
-import time
 
 import pytest
 
 import daemon
-from box import wait_until
+from box import PATIENCE, wait_until
 from hostile import MODULES, by_name, once, quote, states
 from once import differences
 from test_workers import processes
@@ -19,8 +18,9 @@ GOOD = 20
 
 def wrong(box, do, *arguments, n=GOOD, extra=None, **options):
     """agentd with good states, and in their midst one that is told to go wrong."""
-    everybody = {f"good{i:03}": {"timeout": "3s"} for i in range(n)}  # of one timeout, so that they are one batch
-    everybody = dict([*everybody.items()][:n // 2] + [("guilty", {"do": do, "timeout": "3s"} | (extra or {}))] +
+    timeout = "4s" if do == "hang" else "1min"
+    everybody = {f"good{i:03}": {"timeout": timeout} for i in range(n)}  # of one timeout, so that they are one batch
+    everybody = dict([*everybody.items()][:n // 2] + [("guilty", {"do": do, "timeout": timeout} | (extra or {}))] +
                      [*everybody.items()][n // 2:])
     return once(box, states("wrong", everybody), *arguments, **options)
 
@@ -218,7 +218,7 @@ def test_a_check_cannot_change_the_host(box):
     wanted = {f"{i} {where}": told[k] for i, told in enumerate(attempts.values()) for k, where in enumerate(("in", "out"))
               if told[k] is not None}
     assert got == wanted
-    wait_until(lambda: processes(box) == [], 10, "all have ended")
+    wait_until(lambda: processes(box) == [], PATIENCE, "all have ended")
 
 
 def test_programs_end_with_their_workers(box):
@@ -226,7 +226,7 @@ def test_programs_end_with_their_workers(box):
     for do in ("good", "hang", "leave-a-child", "close"):
         wrong(box, do)
         # Who was killed may wait for a moment until somebody looks at how he ended.
-        wait_until(lambda: processes(box, "wrong") == processes(box, "sleep") == [], 10, f"all have ended after '{do}'")
+        wait_until(lambda: processes(box, "wrong") == processes(box, "sleep") == [], PATIENCE, f"all have ended after '{do}'")
 
 
 def test_a_load_runs_programs_in_the_sandbox(box):
@@ -349,16 +349,13 @@ ALL = {
 
 @pytest.mark.parametrize("do", ONE)
 def test_only_the_guilty_state_fails(box, do):
-    box.start()
-    begin = time.monotonic()
     done = wrong(box, do)
     results = by_name(done.results)
     assert {r["result"] for name, r in results.items() if name != "guilty"} == {"ok"}, results
     assert results["guilty"]["result"] == "failed"
     assert re.match(ONE[do], results["guilty"]["error"]), results["guilty"]["error"]
     assert (done.returncode, len(results)) == (1, GOOD + 1)
-    assert time.monotonic() - begin < 20
-    wait_until(lambda: processes(box) == [], 10, "all have ended")
+    wait_until(lambda: processes(box) == [], PATIENCE, "all have ended")
 
 
 @pytest.mark.parametrize("do", ALL)
@@ -373,7 +370,7 @@ def test_an_answer_that_cannot_be_read_fails_the_batch(box, do):
     else:
         assert {r["result"] for r in results.values()} == {"failed"}
     assert re.match(SAID + ALL[do], results["guilty"]["error"]), results["guilty"]["error"]
-    wait_until(lambda: processes(box) == [], 10, "all have ended")
+    wait_until(lambda: processes(box) == [], PATIENCE, "all have ended")
 
 
 def test_a_second_answer_is_not_taken_for_that_of_the_next_request(box):
@@ -489,10 +486,10 @@ def test_a_program_that_became_bad_leaves_the_roles_in_force(running):
     box = running
     after = daemon.last_event(box)
     box.write("/etc/agentd/modules/ini-value", "#!/bin/sh\nexit 1\n")
-    daemon.wait_event(box, "load-failed", after=after)
+    daemon.wait_event(box, "roles-refused", after=after)
     assert daemon.states(box).keys() == {"ini-value:x"}
 
 
 def test_no_program_is_left_when_nothing_runs(running):
     box = running
-    wait_until(lambda: not processes(box, "ini-value") and not processes(box, "python"), 10, "programs end with their workers")
+    wait_until(lambda: not processes(box, "ini-value") and not processes(box, "python"), PATIENCE, "programs end with their workers")

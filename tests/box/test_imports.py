@@ -97,6 +97,15 @@ def test_a_role_for_other_hosts_is_off(box):
     assert list(results(box.agentd_once())) == ["file:/srv/here"]
 
 
+def test_what_a_role_for_other_hosts_would_make_may_be_named(box):
+    box.role("there", 'hosts = ["elsewhere-*.example.org"]\n[file."/srv/{{item}}"]\nfor_each = ["a", "b"]\n')
+    box.role("here", '[file."/etc/here"]\nrequires = ["file:/srv/a"]\ncheck_on = ["file:/srv/b"]\n')
+    assert list(results(box.agentd_once())) == ["file:/etc/here"]
+    box.role("here", '[file."/etc/here"]\nrequires = ["file:/opt/a"]\n')
+    done = agentd(box, "--once")
+    assert done.returncode == 2 and "there is no state 'file:/opt/a'" in done.stderr
+
+
 def test_a_role_that_is_changed_takes_effect(host):
     takes_effect(host, lambda: host.write(f"{ROLES}/base.toml", BASE.replace("/srv/owner", "/srv/who")),
                  reads(host, "/srv/who", "ada\n"), "/srv/who is there")

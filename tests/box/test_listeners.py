@@ -145,6 +145,23 @@ def test_who_is_not_part_of_the_run_is_told_after_it(host):
     assert told(host) == ["app restart"] * 3 and state(host, "listener:app")["owed"] == []
 
 
+def test_show_says_who_is_listened_to_and_what_else_was_set(host):
+    change(host, role_of("listener", {"app": {
+        "restart_on": ["file:/etc/*"], "check_on": ["listener:b"], "interval": "5min", "retries": 3, "on_success": "echo 'a b'"},
+        "b": {"sensitive": True, "on_failure": ["/bin/false", "hunter2"]}}) + '[file."/etc/b"]\ncontent = ""\n')
+    shown = host.agentctl("show", "listener:app").stdout
+    for line in ("    Interval: 5min", "     Retries: 3, each after 5s", "    Check on: listener:b", "  Restart on: file:/etc/app.conf",
+                 "              file:/etc/b", '       Hooks: on_success ["/bin/sh", "-c", "echo \'a b\'"]'):
+        assert line in shown.splitlines(), (line, shown)
+    found = state(host, "listener:app")
+    assert (found["interval_usec"], found["retries"], found["retry_delay_usec"]) == (300000000, 3, 5000000)
+    assert found["restart_on"] == ["file:/etc/app.conf", "file:/etc/b"] and found["reload_on"] == []
+    shown = host.agentctl("show", "listener:b").stdout
+    assert "       Hooks: on_failure <sensitive>\n" in shown and "hunter2" not in shown
+    for key in ("Interval", "Retries", "Check on", "Restart on"):
+        assert key not in shown
+
+
 def test_who_fails_is_owed_until_it_succeeds(host):
     host.write("/run/listener.fail", "")
     change(host)
@@ -173,6 +190,74 @@ def test_who_is_audited_shows_that_it_is_due(host):
     wait_event(host, "run-finished", after=n, timeout=30)
     wait_idle(host)
     assert told(host) == ["app restart"] * 2
+
+
+FILES = """
+[vars]
+files = [{}]
+[file."/etc/app/{{{{item}}}}"]
+for_each = "vars.files"
+content = "x"
+parents = {{ create = true }}
+on_removal = "absent"
+"""
+
+
+@pytest.mark.parametrize("listens", ["file:/etc/app/*", "file:/etc/app/{{item}}"])
+def test_who_listens_is_told_of_what_is_removed(box, listens):
+    text = role_of("listener", {"app": {"restart_on": [listens]}})
+    box.role("app", FILES.format('"a", "b"') + text)
+    daemon.settings(box, 'interval = "infinity"\n')
+    start(box, module_dir=True)
+    wait_event(box, "run-finished", timeout=30)
+    wait_idle(box)
+    assert told(box) == ["app restart"]
+    for i, files in enumerate(('"a"', ""), 2):
+        box.agentctl("disable", "a test")
+        box.role("app", FILES.format(files) + text)
+        daemon.reload(box)
+        # A plan shows both: what would be removed, and who would be told.
+        planned = {id_: r["result"] for id_, r in plan(box).results.items() if r["result"] != "ok"}
+        assert planned == {f"file:/etc/app/{'.ba'[i - 1]}": "drifted", "listener:app": "drifted"}
+        box.agentctl("enable")
+        wait_until(lambda: told(box) == ["app restart"] * i, 30, "it is told")
+        wait_until(lambda: f"file:/etc/app/{'.ba'[i - 1]}" not in states(box), 30, "the file is forgotten")
+        wait_idle(box)
+    # There is nothing left to listen to. Once is enough.
+    assert set(states(box)) == {"listener:app"} and state(box, "listener:app")["owed"] == []
+    daemon.reload(box)
+    apply(box)
+    assert told(box) == ["app restart"] * 3
+
+
+def test_what_was_removed_is_owed_though_nothing_is_left_to_listen_to(box):
+    text = role_of("listener", {"app": {"restart_on": ["file:/etc/app/*"]}})
+    box.role("app", FILES.format('"a"') + text)
+    daemon.settings(box, 'interval = "infinity"\n')
+    start(box, module_dir=True)
+    wait_event(box, "run-finished", timeout=30)
+    wait_idle(box)
+    box.write("/run/listener.wait", "")
+    box.role("app", FILES.format("") + text)
+    wait_until(lambda: box.exists("/run/listener.waits"), 30, "its apply has begun")
+    assert not box.exists("/etc/app/a")
+    daemon.kill(box)
+    box.run("rm /run/listener.wait")
+    start(box)
+    wait_until(lambda: told(box) == ["app restart"] * 2, 30, "the next one tells it")
+    wait_until(lambda: set(states(box)) == {"listener:app"}, 30, "the file is forgotten")
+
+
+def test_who_names_what_is_removed_since_its_role_is_off_is_told(box):
+    box.role("app", role_of("listener", {"app": {"restart_on": ["file:/etc/app.conf"]}}))
+    box.role("conf", CONF.format("one") + 'on_removal = "absent"\n')
+    daemon.settings(box, 'interval = "infinity"\n')
+    start(box, module_dir=True)
+    wait_event(box, "run-finished", timeout=30)
+    wait_idle(box)
+    box.role("conf", 'hosts = ["other"]\n' + CONF.format("one") + 'on_removal = "absent"\n')
+    wait_until(lambda: told(box) == ["app restart"] * 2, 30, "it is told")
+    assert not box.exists("/etc/app.conf")
 
 
 def test_who_listens_no_more_is_owed_nothing(host):

@@ -245,7 +245,7 @@ def test_control_characters_do_not_reach_a_terminal(box):
 # ---- JSON ----
 
 KEYS = {
-    "state": str, "type": str, "name": str, "role": str, "result": str, "differences": list,
+    "state": str, "type": str, "name": str, "role": str, "removal": bool, "result": str, "differences": list,
     "error": (str, type(None)), "duration_usec": int,
 }
 

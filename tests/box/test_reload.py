@@ -161,7 +161,7 @@ def test_edits_of_one_file_are_looked_at_together(box):
 
 
 def test_what_a_run_was_still_at_is_part_of_the_next_one(box):
-    slow = role_of("trouble", {"slow": {"do": "wait", "path": "/srv/wait", "timeout": "2min"}})
+    slow = role_of("trouble", {"slow": {"do": "stay", "path": "/srv/wait", "timeout": "2min"}})
     box.write("/srv/wait", "")
     box.role("slow", slow + a_file("/srv/after", requires='["trouble:slow"]') +
              a_file("/srv/later", requires='["file:/srv/after"]'))

@@ -150,6 +150,126 @@ def test_a_line_that_another_state_has_now_stays(box):
     assert box.read("/etc/some.conf") == "a line\n"
 
 
+def former(box, id_):
+    """What a state was about before, and is to be removed: the id of that."""
+    wait_until(lambda: [i for i in states(box) if i.startswith(f"{id_} (before ")], 30, f"{id_} is about something else")
+    return [i for i in states(box) if i.startswith(f"{id_} (before ")][0]
+
+
+def never_again(box, id_):
+    wait_until(lambda: not [i for i in states(box) if i.startswith(f"{id_} (before ")], 30, "nothing of before is left")
+    wait_idle(box)
+
+
+CRON = '[cron.job]\nuser = "{}"\nspecial = "daily"\ncommand = "x"\non_removal = "absent"\n'
+
+
+def test_a_job_that_is_another_users_now_is_taken_from_the_one_before(box):
+    box.run("useradd -m ada; groupadd -f crontab; mkdir -p /var/spool/cron/crontabs; "
+            "chgrp crontab /var/spool/cron/crontabs; chmod 1730 /var/spool/cron/crontabs")
+    begin(box, a=CRON.format("root"))
+    assert "agentd cron: job" in box.read("/var/spool/cron/crontabs/root")
+    box.agentctl("disable", "a test")
+    box.role("a", CRON.format("ada"))
+    daemon.reload(box)
+    before = former(box, "cron:job")
+    plan = daemon.plan(box)
+    assert {id_: r["result"] for id_, r in plan.results.items()} == {"cron:job": "drifted", before: "drifted"}
+    assert f"{before} (to be removed)" in box.agentctl("states").stdout
+    n = last_event(box)
+    box.agentctl("enable")
+    wait_event(box, "state-changed", after=n, state=before, timeout=30)
+    never_again(box, "cron:job")
+    assert "agentd cron" not in box.read("/var/spool/cron/crontabs/root")
+    assert "agentd cron: job" in box.read("/var/spool/cron/crontabs/ada")
+    # Root may have one of that name now.
+    job = "# agentd cron: job\n@daily mine\n# agentd end: job\n"
+    box.write("/var/spool/cron/crontabs/root", job)
+    daemon.reload(box)
+    wait_idle(box)
+    assert box.read("/var/spool/cron/crontabs/root") == job
+    box.role("a", "")
+    daemon.reload(box)
+    gone(box, "cron:job")
+    assert "agentd cron" not in box.read("/var/spool/cron/crontabs/ada")
+    assert box.read("/var/spool/cron/crontabs/root") == job
+
+
+LINE = '[edit.x]\npath = "{}"\ncreate = true\nline = "a line"\non_removal = "absent"\n'
+
+
+def test_whatever_comes_in_between_all_that_it_was_about_is_removed(box, loop_ext4):
+    loop_ext4("/srv/disk")
+    paths = [f"/srv/disk/{name}" for name in "abc"]
+    begin(box, a=LINE.format(paths[0]))
+    box.run(f"chattr +i {paths[0]}")
+    box.role("a", LINE.format(paths[1]))
+    daemon.reload(box)
+    before = former(box, "edit:x")
+    wait_until(lambda: states(box).get(before) == "failed" and box.exists(paths[1]), 30, "it has moved")
+    wait_idle(box)
+    box.run(f"chattr +i {paths[1]}")
+    daemon.kill(box)
+    box.role("a", LINE.format(paths[2]))
+    wait_until(lambda: daemon.main_pid(box) > 0 and box.api("GET", "/v1/status").status == 200, 30, "it is up")
+    daemon.reload(box)
+    wait_until(lambda: list(states(box).values()).count("failed") == 2, 30, "neither can be removed")
+    assert all(box.read(path) == "a line\n" for path in paths)
+    # The first one is what it is about again.
+    box.role("a", LINE.format(paths[0]))
+    box.run(f"chattr -i {' '.join(paths)}", check=False)
+    daemon.reload(box)
+    daemon.apply(box)
+    never_again(box, "edit:x")
+    assert [box.read(path) for path in paths] == ["a line\n", "", ""]
+    assert set(states(box)) == {"edit:x"}
+    box.role("a", "")
+    daemon.reload(box)
+    gone(box, "edit:x")
+    assert box.read(paths[0]) == ""
+
+
+def test_what_is_made_as_the_roles_before_say_is_removed_as_well(box):
+    """A change that goes on when the roles change is finished."""
+    begin(box, a=LINE.format("/etc/one"))
+    box.role("a", LINE.format("/etc/two")
+             + 'before_change = "touch /run/begun; while ! test -e /run/go; do sleep 0.1; done"\n')
+    wait_until(lambda: box.exists("/run/begun"), 30, "the change has begun")
+    box.role("a", LINE.format("/etc/three"))
+    daemon.reload(box)
+    box.write("/run/go", "")
+    wait_until(lambda: box.exists("/etc/two"), 30, "it is done")
+    wait_until(lambda: box.exists("/etc/three"), 30, "and so is the next one")
+    never_again(box, "edit:x")
+    wait_until(lambda: [box.read(f"/etc/{name}") for name in ("one", "two", "three")] == ["", "", "a line\n"], 30,
+               "the last one counts")
+
+
+def test_a_line_that_is_another_one_now_takes_its_place(box):
+    line = '[edit.x]\npath = "/etc/some.conf"\nline = "a = {}"\nmatch = "^a = "\non_removal = "absent"\n'
+    box.write("/etc/some.conf", "first\na = 0\nlast\n")
+    begin(box, a=line.format(1))
+    box.role("a", line.format(2))
+    daemon.reload(box)
+    never_again(box, "edit:x")
+    assert box.read("/etc/some.conf") == "first\na = 2\nlast\n"
+    assert not events(box, kind="state-failed")
+
+
+def test_what_is_only_declared_otherwise_is_not_removed(box):
+    directory = '[file."/srv/d"]\nensure = "directory"\non_removal = "absent"\n'
+    begin(box, a=directory)
+    box.role("a", directory + "force = true\n")
+    daemon.reload(box)
+    wait_idle(box)
+    assert set(states(box)) == {"file:/srv/d"} and box.exists("/srv/d")
+    box.write("/srv/d/mine", "")
+    box.role("a", "")
+    daemon.reload(box)
+    gone(box, "file:/srv/d")
+    assert not box.exists("/srv/d")
+
+
 LOOP = """
 [vars]
 sites = [{}]
@@ -264,10 +384,18 @@ def test_a_plan_shows_what_would_be_removed(box):
     daemon.reload(box)
     plan = daemon.plan(box)
     assert {id_: r["result"] for id_, r in plan.results.items() if r["result"] != "ok"} == {"file:/etc/a": "drifted"}
+    assert {id_: r["removal"] for id_, r in plan.results.items()} == {"file:/etc/a": True, "file:/etc/b": False}
+    said = box.agentctl("plan").stdout
+    assert said.startswith("drifted  file:/etc/a (to be removed: no longer in any role)\n"), said
     assert box.exists("/etc/a")  # the host is disabled
+    n = last_event(box)
     box.agentctl("enable")
+    event = wait_event(box, "state-changed", after=n, state="file:/etc/a", timeout=30)
     gone(box, "file:/etc/a")
-    assert not box.exists("/etc/a")
+    assert not box.exists("/etc/a") and event["data"]["removal"] is True
+    daemon.restart(box)  # from the store
+    said = box.agentctl("run", str(event["run"])).stdout
+    assert "changed  file:/etc/a (removed: no longer in any role)\n" in said, said
 
 
 def test_a_run_with_variables_of_its_own_removes_nothing(box):

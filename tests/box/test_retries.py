@@ -121,6 +121,63 @@ def test_a_stop_of_agentd_does_not_wait_for_the_next_attempt(box):
     assert daemon.prop(box, "Result") == "success" and tries(box) == 1
 
 
+LATER = 'retries = 3\nretry_delay = "1h"\n'
+
+
+def test_the_next_run_over_everything_does_not_wait_for_an_attempt(box):
+    """It tries the state itself, and ends the run that waits."""
+    box.role("role", third_time_lucky(more=LATER + hooks("on_failure")))
+    daemon.settings(box, 'interval = "1s"\njitter = "0s"\n')
+    daemon.start(box)
+    daemon.wait_event(box, "state-changed", state="exec:it", timeout=WAIT)
+    assert tries(box) == 3
+    ended = lambda: [e for e in daemon.events(box, kind="run-finished") if e["data"]["summary"]["failed"]]
+    wait_until(lambda: len(ended()) == 2, WAIT, "both runs that waited are over")
+    assert said(box) == ["on_failure failed"] * 2 and daemon.events(box, kind="run-interrupted") == []
+
+
+def test_what_was_made_right_meanwhile_has_not_failed(box):
+    box.role("role", third_time_lucky(more=LATER + hooks("on_failure")))
+    daemon.settings(box, 'interval = "infinity"\n')
+    daemon.start(box)
+    first = daemon.wait_event(box, "state-retried", timeout=WAIT)["run"]
+    box.write("/srv/made-it", "")
+    daemon.apply(box, "exec:it", timeout=WAIT)
+    assert daemon.states(box) == {"exec:it": "ok"}
+    daemon.settings(box, 'interval = "1s"\njitter = "0s"\n')
+    daemon.reload(box)
+    wait_until(lambda: daemon.status(box)["last_run"]["cause"] == "interval", WAIT, "a run over everything")
+    assert daemon.states(box) == {"exec:it": "ok"} and said(box) == []
+    assert [r["run"] for r in daemon.status(box)["runs"] if r["run"] == first] == [first]
+
+
+def test_an_upgrade_does_not_wait_for_an_attempt(box):
+    box.role("role", third_time_lucky(more=LATER + hooks("on_failure")))
+    daemon.settings(box, 'interval = "infinity"\n')
+    daemon.start(box)
+    daemon.wait_event(box, "state-retried", timeout=WAIT)
+    before, pid = daemon.status(box)["started"], daemon.main_pid(box)
+    box.run("cp /usr/sbin/agentd /usr/sbin/agentd.new && mv /usr/sbin/agentd.new /usr/sbin/agentd")
+    daemon.wait_status(box, lambda s: s["started"] != before, timeout=WAIT)
+    assert daemon.main_pid(box) == pid
+    # The new one tries again, and so on.
+    wait_until(lambda: tries(box) == 2, WAIT, "the next attempt")
+    assert said(box) == ["on_failure failed"]
+    assert daemon.events(box, kind="run-interrupted") == []
+
+
+def test_runs_that_wait_for_an_attempt_leave_room_for_others(box):
+    box.role("role", third_time_lucky(more=LATER).replace("-ge 3", "-ge 99"))
+    daemon.settings(box, 'interval = "infinity"\n')
+    daemon.start(box)
+    daemon.wait_event(box, "state-retried", timeout=WAIT)
+    for _ in range(9):
+        run = daemon.reload(box)["run"]
+        daemon.wait_event(box, "state-retried", run=run, timeout=WAIT)
+    box.role("other", file())
+    wait_until(lambda: box.exists("/srv/f"), WAIT, "what has nothing to do with it is made")
+
+
 def test_a_single_run_is_told_to_stop(box):
     box.role("role", third_time_lucky(more='retries = 3\nretry_delay = "1h"\n'))
     box.run("systemd-run --unit=single --service-type=exec sh -c 'agentd --once --json > /srv/out'")

@@ -120,6 +120,18 @@ def test_variables_that_are_wrong_are_shown_with_their_place(box):
     assert done.returncode == 2 and "--var 'mode' is not NAME=VALUE" in done.stderr
 
 
+def test_a_variable_that_nobody_reads_is_said_to_who_asked(box):
+    site(box)
+    text = "--var prot: no role reads it; did you mean 'port'?"
+    for verb in ("plan", "apply"):
+        done = box.agentctl(verb, "--var", "prot=81")
+        assert done.returncode == 0 and done.stderr == f"warning: {text}\n", done
+    assert box.agentctl("plan", "--var", "port=81").stderr == ""
+    answer = box.api("POST", "/v1/runs", {"mode": "plan", "vars": ["prot=81"]})
+    assert answer.status == 202 and answer.body["warnings"] == [text]
+    assert box.api("POST", "/v1/runs", {"mode": "plan"}).body["warnings"] == []
+
+
 def test_names_are_shown_and_values_never(box):
     site(box, SITE.replace('port = "80"', 'port = "80"\npassword = "none"') +
          '[file."/srv/secret"]\ncontent = "{{vars.password}}"\nsensitive = true\n')
@@ -136,7 +148,7 @@ def test_names_are_shown_and_values_never(box):
 
 
 # It waits as long as there is /srv/wait.
-SLOW = SITE + role_of("trouble", {"slow": {"do": "wait", "path": "/srv/wait", "timeout": "2min"}}) + \
+SLOW = SITE + role_of("trouble", {"slow": {"do": "stay", "path": "/srv/wait", "timeout": "2min"}}) + \
     '[file."/srv/after"]\ncontent = "{{vars.port}}\\n"\nrequires = ["trouble:slow"]\n'
 
 

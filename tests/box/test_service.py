@@ -185,6 +185,18 @@ def test_a_dropin(box):
     assert one(box, text.replace("1000", "2000") + "on_change = \"nothing\"\n")["result"] == "ok"
 
 
+def test_a_diff_is_headed_by_the_path_that_is_written(box):
+    text = "[service.app]\nunit = { Service = { ExecStart = \"/bin/sleep infinity\" } }\ndropin = { Service = { Nice = 5 } }\n"
+    at = "/etc/systemd/system/app.service"
+    made = {d["attribute"]: d["diff"] for d in one(box, text, "--plan", "--diff")["differences"]}
+    assert made["unit"].startswith(f"--- /dev/null\n+++ {at}\n@@ "), made
+    assert made["dropin"].startswith(f"--- /dev/null\n+++ {at}.d/agentd.conf\n@@ "), made
+    assert one(box, text)["result"] == "changed"
+    changed = {d["attribute"]: d["diff"] for d in one(box, text.replace("infinity", "1000"), "--plan", "--diff")["differences"]
+               if "diff" in d}
+    assert changed["unit"].startswith(f"--- {at}\n+++ {at}\n@@ ") and "+ExecStart=/bin/sleep 1000\n" in changed["unit"], changed
+
+
 def test_what_systemd_does_not_accept_is_not_put_in_place(box):
     done = once(box, "[service.a]\nrunning = true\nunit = { Service = { ExecStart = \"/bin/sleep infinity\", Typo = 1 } }\n"
                      "[service.b]\nrunning = true\nunit = { Service = { ExecStart = \"/bin/nothing\" } }\n"
@@ -194,6 +206,16 @@ def test_what_systemd_does_not_accept_is_not_put_in_place(box):
     assert "/bin/nothing is not executable" in errors(done)["service:b"]
     assert not box.exists("/etc/systemd/system/a.service") and not box.exists("/etc/systemd/system/b.service")
     assert box.run("ls /run | grep agentd-verify", check=False).stdout == ""
+
+
+def test_what_a_killed_worker_has_left_is_removed(box):
+    box.run("ln -s /etc /run/agentd-verify-4194303-d")
+    # Of numbers that no process has; of one that there is; of one that is no directory, and of none.
+    for name in ("4194303-a/a.service", "4194303-b/a.service.d/agentd.conf", "1-c/a.service", "x/a.service"):
+        box.write(f"/run/agentd-verify-{name}", "[Service]\n")
+    assert one(box, "[service.a]\nunit = { Service = { ExecStart = \"/bin/sleep infinity\" } }\n")["result"] == "changed"
+    assert box.run("cd /run && echo agentd-verify-*").stdout.split() == ["agentd-verify-1-c", "agentd-verify-4194303-d", "agentd-verify-x"]
+    assert box.exists("/etc/passwd")
 
 
 def test_files_that_somebody_else_has_changed_are_read(box):
@@ -320,7 +342,7 @@ def test_a_dependency_that_fails(box):
     unit(box, "app.service", "[Unit]\nRequires=bad.service\nAfter=bad.service\n" + SLEEPS)
     reload(box)
     result = one(box, "[service.app]\nrunning = true\n")
-    assert result["error"].startswith("it did not start, since something that it requires failed"), result["error"]
+    assert result["error"] == "it did not start, since 'bad.service', which it requires, failed: its process exited with status 1"
 
 
 def test_a_syntax_error_in_a_unit(box):

@@ -3,6 +3,7 @@
 
 import pytest
 
+import daemon
 from box import wait_until
 from once import agentd, errors, refused, results
 from test_service import SLEEPS, active, enabled, once, one, pid, reload, unit
@@ -139,6 +140,76 @@ def test_a_repaired_unit_is_started_over_its_start_limit(box, by_listening):
     assert active(box, "app") == "active"
 
 
+def test_a_listener_is_restarted_with_the_files_that_others_wrote_for_it(box):
+    """Of a drop-in that is a state of its own systemd does not know yet."""
+    unit(box, "app.service", "[Service]\nExecStart=/bin/sleep infinity\n")
+    box.run("systemctl daemon-reload; systemctl start app")
+    path = "/etc/systemd/system/app.service.d/site.conf"
+    text = (f"[file.\"{path}\"]\ncontent = \"[Service]\\nEnvironment=A=1\\n\"\nparents = {{ create = true }}\n"
+            f"[service.app]\nrestart_on = [\"file:{path}\"]\n")
+    first = pid(box, "app")
+    assert once(box, text).summary["changed"] == 2
+    assert pid(box, "app") != first and show(box, "app", "Environment") == "A=1"
+    assert show(box, "app", "NeedDaemonReload") == "no"
+
+
+def test_a_mount_that_was_added_to_fstab_is_known(box):
+    """systemd does not say of it that it has to be read."""
+    text = ("[file.\"/etc/fstab\"]\ncontent = \"tmpfs /srv/new tmpfs size=1m 0 0\\n\"\n"
+            "[service.\"srv-new.mount\"]\nrunning = true\nrequires = [\"file:/etc/fstab\"]\n")
+    done = once(box, text)
+    assert done.summary["changed"] == 2, errors(done)
+    assert active(box, "srv-new.mount") == "active"
+    assert once(box, text).summary["ok"] == 2
+    # What has nothing to do with that is not there, as before.
+    assert one(box, "[service.\"srv-other.mount\"]\nrunning = true\n")["error"] == "there is no unit 'srv-other.mount'"
+
+
+def test_a_socket_whose_service_runs_is_left_as_it_is(box):
+    text = ("[service.\"app.socket\"]\nrunning = true\nunit = { Socket = { ListenStream = \"/run/app.%d\" } }\n"
+            "[service.app]\nrunning = true\nunit = { %sService = { ExecStart = \"/bin/sleep infinity\" } }\n")
+    assert once(box, text % (1, "")).summary["changed"] == 2
+    first = pid(box, "app")
+    done = once(box, text % (2, ""))
+    assert errors(done)["service:app.socket"] == (
+        "it cannot be restarted while 'app.service' runs, as systemd does not start a socket then: stop that first, or have it"
+        " restarted with the socket, by Requires=app.socket in its unit file")
+    assert active(box, "app.socket") == "active" and pid(box, "app") == first
+    done = once(box, text % (3, "Unit = { Requires = \"app.socket\" }, "))
+    assert done.summary["changed"] == 2, errors(done)
+    assert pid(box, "app") != first and "/run/app.3" in show(box, "app.socket", "Listen")
+    assert once(box, text % (4, "Unit = { Requires = \"app.socket\" }, ")).summary["failed"] == 0
+    assert "/run/app.4" in show(box, "app.socket", "Listen") and active(box, "app") == "active"
+
+
+# ---- The end of the host ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.timeout(180)
+def test_nothing_is_started_while_the_host_goes_down(box):
+    """What had to come after what was just being started is left to the next boot."""
+    unit(box, "slow.service", "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/sh -c 'echo begun; sleep infinity'\n")
+    unit(box, "later.service")
+    unit(box, "app.service")
+    reload(box)
+    box.role("role", "[service.app]\nrunning = true\n[service.slow]\nrunning = true\n"
+                     "[service.later]\nrunning = true\nrequires = [\"file:/etc/later.conf\"]\n"
+                     "[file.\"/etc/later.conf\"]\ncontent = \"\"\nrequires = [\"service:slow\"]\n")
+    daemon.start(box)
+    box.wait_journal("_SYSTEMD_UNIT=slow.service", where=lambda e: e["MESSAGE"] == "begun", timeout=30)
+    box.poweroff(timeout=60)
+    unit(box, "slow.service", "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/true\n")
+    box.start()
+    said = box.run("journalctl -b -1 -o cat UNIT=later.service + UNIT=app.service").stdout
+    assert "later.service" not in said and said.count("Started app.service") == 1, said
+    assert not box.exists("/etc/later.conf")
+
+    daemon.start(box)
+    daemon.wait_idle(box, timeout=60)
+    assert set(daemon.states(box).values()) <= {"ok", "changed"}, daemon.states(box)
+    assert active(box, "later") == "active"
+
+
 # ---- Enablement -------------------------------------------------------------------------------------------------
 
 
@@ -151,6 +222,23 @@ def test_a_masked_unit_follows_its_preset(box):
     result = one(box, "[service.app]\nmasked = false\npreset = true\n")
     assert result["result"] == "changed", result
     assert enabled(box, "app") == "enabled"
+
+
+@pytest.mark.parametrize("below", [False, True])
+def test_a_preset_that_names_instances_of_a_template(box, below):
+    top = "/srv/root" if below else ""
+    box.write(f"{top}/usr/lib/systemd/system/app@.service", SLEEPS)
+    box.write(f"{top}/etc/systemd/system-preset/10-site.preset", "enable app@.service one two\n")
+    text = "[service.\"app@\"]\npreset = true\n"
+    box.write("/srv/conf/role.toml", text)
+    for result in "changed", "ok":
+        if below:
+            done = agentd(box, "--once", "--root", top, "--conf-dir", "/srv/conf", "--json")
+            assert f'"result":"{result}"' in done.stdout, done
+        else:
+            assert one(box, text)["result"] == result
+    for name in "one", "two":
+        assert box.exists(f"{top}/etc/systemd/system/multi-user.target.wants/app@{name}.service")
 
 
 def test_what_a_generator_has_made_cannot_be_enabled(box):
@@ -170,6 +258,17 @@ def test_one_that_only_enables_others(box):
     assert result["error"] == "'app.service' cannot be enabled: its [Install] names only other units (Also=); say these"
 
 
+def test_what_another_names_in_also_stays_enabled(box):
+    unit(box, "app.service", SLEEPS + "Also=app.socket\n")
+    unit(box, "app.socket", "[Socket]\nListenStream=/run/app.sock\n[Install]\nWantedBy=sockets.target\n")
+    box.run("systemctl daemon-reload; systemctl enable app")
+    text = "[service.app]\nenabled = false\n[service.\"app.socket\"]\nenabled = true\nrunning = true\n"
+    done = once(box, text)
+    assert done.summary["changed"] == 2, errors(done)
+    assert enabled(box, "app") == "disabled" and enabled(box, "app.socket") == "enabled"
+    assert once(box, text).summary["ok"] == 2
+
+
 # ---- Files ------------------------------------------------------------------------------------------------------
 
 
@@ -184,6 +283,7 @@ def test_bad_values_of_settings(box):
     refused(box, '[timer.a]\nevery = "1h"\nshell = "a\\u0000b"\n', "'shell' has a NUL in it")
     refused(box, '[timer.a]\nevery = "1h"\nexec = ["/bin/a\\u0000b"]\n', "'exec' has a NUL in it")
     refused(box, '[timer.a]\nevery = "1h"\nshell = "true"\nenvironment = { A = "a\\u0000b" }\n', "the variable 'A' has a NUL in it")
+    refused(box, '[timer.a]\nevery = 0\nshell = "true"\n', "'every' must be more than 0")
     refused(box, '[timer.a]\ncalendar = []\nshell = "true"\n', "timer:a needs 'calendar', 'every' or 'on_boot'")
     refused(box, '[quadlet."a.container"]\nensure = "absent"\nrunning = true\n', "'running' makes no sense for what is to be absent")
 

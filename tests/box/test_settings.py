@@ -164,7 +164,7 @@ def test_doc_lists_types_settings_and_helpers(box):
     done = agentd(box, "--doc")
     assert done.returncode == 0 and done.stderr == ""
     words = [line.split()[0] for line in done.stdout.splitlines() if line]
-    assert {"file", "hosts-entry", "agentd.toml", "has_unit"} <= set(words)
+    assert {"file", "hosts-entry", "agentd.toml", "has_unit", "when", "restart_on"} <= set(words)
 
 
 @pytest.mark.parametrize("name, words", [
@@ -172,6 +172,8 @@ def test_doc_lists_types_settings_and_helpers(box):
     ("hosts-entry", ["Parameters", "for_each"]),
     ("has_unit", ["has_unit(name)", "It looks at the host, so it is asked at each check"]),
     ("max", ["max(array), max(a, b, …)", "It is asked at load."]),
+    ("when", ["when: the state is skipped if it is false", "Value: expression.", "A setting of every state."]),
+    ("restart_on", ["is restarted when one of them has changed", "A setting of states of these types: ", " service."]),
     ("agentd.toml", ["interval", 'default "30min"', "store.age", "max_changes"]),
 ])
 def test_doc_is_plain_text_of_80_columns(box, name, words):
@@ -216,8 +218,9 @@ def test_doc_of_a_type_as_toml_is_a_role_to_fill_in(box):
     (["--doc", "fiel"], "did you mean 'file'?"),
     (["--doc", "agentd.tml"], "did you mean 'agentd.toml'?"),
     (["--doc", "zzzzzzzzz"], "'agentd --doc' lists"),
-    (["--doc", "../../etc/passwd"], "There is no state type or helper"),
+    (["--doc", "../../etc/passwd"], "There is no state type, setting or helper"),
     (["--doc", "has_unti"], "did you mean 'has_unit'?"),
+    (["--doc", "restart_no"], "did you mean 'restart_on'?"),
     (["--doc", "file", "hosts-entry"], "'hosts-entry' is one word too many"),
     (["--doc", "--style", "html"], "'html' is not one of"),
     (["--once", "--style", "text"], "--style goes with --doc"),

@@ -3,7 +3,9 @@
 
 import base64
 
-from once import refused
+import pytest
+
+from once import agentd, differences, errors, refused, results
 from test_service import active, enabled, one
 
 
@@ -25,6 +27,39 @@ def test_a_timer(box):
     assert not box.exists("/etc/systemd/system/job.timer") and not box.exists("/etc/systemd/system/job.service")
     refused(box, "[timer.job]\nexec = [\"/bin/true\"]\n", "timer:job needs 'calendar', 'every' or 'on_boot'")
     refused(box, "[timer.job]\nevery = \"1h\"\n", "timer:job needs 'exec' or 'shell'")
+
+
+def timer(name, calendar):
+    return f'[timer.{name}]\ncalendar = {calendar}\nexec = ["/bin/true"]\n'
+
+
+@pytest.mark.timeout(180)
+def test_a_plan_says_that_systemd_does_not_understand_a_calendar(box):
+    text = timer("bad", '["daily", "dayly", "Mon 25:00"]') + timer("dash", '"-daily"') + "".join(
+        timer(f"good{i}", '["daily", "Mon..Fri 08:00"]' if i else '"*-*-* 03:00"') for i in range(5))
+    box.role("role", text)
+    plan = box.agentd_once("--plan", timeout=60)
+    assert plan.returncode == 1
+    found = results(plan)
+    assert {name for name, result in found.items() if result == "failed"} == {"timer:bad", "timer:dash"}, found
+    assert sum(result == "drifted" for result in found.values()) == 5, found
+    error = errors(plan)["timer:bad"]
+    assert error.startswith("systemd does not accept 'calendar': ") and "'dayly'" in error and "'Mon 25:00'" in error, error
+    # What it would be is shown all the same.
+    assert set(differences(plan, "timer:bad")) == {"timer", "service"}
+    # The run says so as well, and the others go on.
+    done = box.agentd_once(timeout=120)
+    assert {name for name, result in results(done).items() if result == "failed"} == {"timer:bad", "timer:dash"}
+    # What is as it should be is not asked about again; nor is it below --root, where that program does not belong.
+    box.write("/usr/bin/systemd-analyze", "#!/bin/sh\necho nonsense >&2\nexit 1\n", mode=0o755)
+    box.role("role", timer("good0", '"*-*-* 03:00"'))
+    assert results(box.agentd_once("--plan", timeout=60)) == {"timer:good0": "ok"}
+    box.role("role", timer("good0", '"*-*-* 04:00"'))
+    assert errors(box.agentd_once("--plan", timeout=60)) == {"timer:good0": "systemd does not accept 'calendar': nonsense"}
+    box.run("mkdir -p /srv/tree/etc/systemd/system")
+    done = agentd(box, "--once", "--plan", "--json", "--root", "/srv/tree", "--conf-dir", "/etc/agentd/conf.d",
+                  timeout=60)
+    assert done.returncode == 0 and '"result":"drifted"' in done.stdout and "without having said so" not in done.stderr, done
 
 
 def test_a_quadlet(box):

@@ -70,7 +70,10 @@ def test_what_differs_is_told_by_its_path_and_repaired(box):
     box.run(["chown", "root:root", f"{TOP}/a", f"{TOP}/bin/run"])
     box.run(["ln", "-sfn", "elsewhere", f"{TOP}/a/link"])
     box.write(f"{TOP}/mine", "not declared, and not purged\n")
-    found = differences(box.agentd_once("--plan"), f"file:{TOP}")
+    planned = box.agentd_once("--plan", "--diff")
+    found = differences(planned, f"file:{TOP}")
+    deep, = [d["diff"] for r in planned.results for d in r["differences"] if d["attribute"] == "content of a/b/deep"]
+    assert deep.startswith(f"--- {TOP}/a/b/deep\n+++ {TOP}/a/b/deep\n@@ "), deep
     assert found["mode of index.html"] == ("0600", "0640")
     assert found["owner of a"] == ("root", "daemon") and found["group of bin/run"] == ("root", "adm")
     assert found["target of a/link"] == ("elsewhere", "../index.html")

@@ -15,7 +15,7 @@ from hostile import MODULES, by_name, once, states
 
 GOOD = 64
 PATIENCE = 50  # seconds for what has to come, be the machine as slow as it likes
-WAIT = "/srv/wait"  # states that wait do so as long as it is there
+WAIT = "/srv/wait"  # states that stay do so as long as it is there
 HANGS = ("hang-in-check", "hang-in-apply", "block-signals", "talk")
 
 
@@ -217,7 +217,7 @@ def test_one_crash_among_ten_thousand(box):
 def test_hang_delays_no_state_of_another_type(box):
     box.write(WAIT, "")
     text = '[hosts-entry."example.org"]\naddress = "192.0.2.1"\n' + \
-        states("trouble", {"hangs": {"do": "wait", "path": WAIT, "timeout": "2min"}})
+        states("trouble", {"hangs": {"do": "stay", "path": WAIT, "timeout": "2min"}})
     with Run(box, text) as run:
         run.wait_for("example.org")
         assert "hangs" not in run.results
@@ -227,7 +227,7 @@ def test_hang_delays_no_state_of_another_type(box):
 
 def test_hangs_do_not_use_up_the_workers(box):
     box.write(WAIT, "")
-    settings = {"hangs": {"do": "wait", "path": WAIT, "timeout": "2min"}}
+    settings = {"hangs": {"do": "stay", "path": WAIT, "timeout": "2min"}}
     settings |= {f"after{i}": {"do": "good", "requires": ["hosts-entry:example.org"]} for i in range(5)}
     text = '[hosts-entry."example.org"]\naddress = "192.0.2.1"\n' + states("trouble", settings)
     with Run(box, text) as run:
@@ -240,7 +240,7 @@ def test_hangs_do_not_use_up_the_workers(box):
 
 def test_slow_states_are_warned_of_and_finish(box):
     box.write(WAIT, "")
-    with Run(box, states("trouble", {"slow": {"do": "wait", "path": WAIT, "timeout": "12s"}})) as run:
+    with Run(box, states("trouble", {"slow": {"do": "stay", "path": WAIT, "timeout": "12s"}})) as run:
         run.wait_told("No word for 4s while checking trouble:slow; waiting 8s more")
         box.run(["rm", WAIT])
         assert run.wait_for() == 0
@@ -304,7 +304,7 @@ def test_workers_end_with_the_engine(box, do):
 
 def test_no_zombie_while_it_runs(box):
     settings = {f"bad{i}": {"do": "crash-in-check", "timeout": "20s"} for i in range(10)}
-    settings["slow"] = {"do": "wait", "path": WAIT, "requires": ["hosts-entry:example.org"], "timeout": "2min"}
+    settings["slow"] = {"do": "stay", "path": WAIT, "requires": ["hosts-entry:example.org"], "timeout": "2min"}
     text = '[hosts-entry."example.org"]\naddress = "192.0.2.1"\n' + states("trouble", settings)
     box.write(WAIT, "")
     with Run(box, text) as run:
@@ -326,7 +326,7 @@ def test_child_of_a_check_does_not_outlive_its_worker(box, do):
 
 def test_interrupt_lets_an_apply_finish(box):
     box.write(WAIT, "")
-    text = states("trouble", {"a": {"do": "wait-in-apply", "path": WAIT}, "b": {"requires": ["trouble:a"]}})
+    text = states("trouble", {"a": {"do": "stay-in-apply", "path": WAIT}, "b": {"requires": ["trouble:a"]}})
     with Run(box, text) as run:
         wait_until(lambda: box.exists("/run/trouble/applied"), PATIENCE, "apply begins")
         engine, = [pid for pid, _, name in processes(box) if name == "agentd"]
@@ -344,7 +344,7 @@ def test_module_that_was_replaced_is_not_used(box):
     note = other.index(b"\x04\0\0\0\x14\0\0\0\x03\0\0\0GNU\0")  # name 4 bytes, value 20, NT_GNU_BUILD_ID
     other[note + 16] ^= 0xFF
     box.write(WAIT, "")
-    text = states("trouble", {"slow": {"do": "wait", "path": WAIT}}) + \
+    text = states("trouble", {"slow": {"do": "stay", "path": WAIT}}) + \
         '[hostile.late]\nattempt = "netlink"\nrequires = ["trouble:slow"]\n'
     with Run(box, text, module_dir="/srv/modules") as run:
         wait_until(lambda: processes(box, "agentd-check"), PATIENCE, "worker begins")
@@ -357,10 +357,10 @@ def test_module_that_was_replaced_is_not_used(box):
 # ---- File systems ----
 
 
-@pytest.mark.parametrize("do", ["wait", "hang-in-check"])
+@pytest.mark.parametrize("do", ["stay", "hang-in-check"])
 def test_umount_frees_the_device_at_once(box, loop_ext4, do):
     disk = loop_ext4("/srv/disk")
-    # One that waits does so until the directory is gone.
+    # One that stays does so until the directory is gone.
     settings = good(10) | {"held": {"do": do, "path": "/srv/disk", "timeout": "40s"}}
     with Run(box, states("trouble", settings)) as run:
         held = "ls -l /proc/[0-9]*/fd 2>/dev/null | grep -q -- '-> /srv/disk'"
@@ -368,7 +368,7 @@ def test_umount_frees_the_device_at_once(box, loop_ext4, do):
         disk.umount()  # succeeds: what the worker has open lies on its own mount, which keeps the device busy
         wait_until(lambda: not disk.attached, 30, "device is free")
         assert "A worker was lost" not in run.told(), "that its time is over is not what frees it"
-        if do != "wait":
+        if do != "stay":
             return
         box.run(["rmdir", "/srv/disk"])
         assert run.wait_for() == 0
@@ -378,7 +378,7 @@ def test_umount_frees_the_device_at_once(box, loop_ext4, do):
 def test_umount_of_what_an_idle_worker_saw(box, loop_ext4):
     disk = loop_ext4("/srv/disk")
     box.write(WAIT, "")
-    text = states("trouble", {"held": {"path": "/srv/disk"}, "slow": {"do": "wait", "path": WAIT, "requires": ["trouble:held"],
+    text = states("trouble", {"held": {"path": "/srv/disk"}, "slow": {"do": "stay", "path": WAIT, "requires": ["trouble:held"],
                                                                      "timeout": "2min"}})
     with Run(box, text) as run:
         run.wait_for("held")
@@ -402,7 +402,7 @@ def content(paths, timeout="3s", **extra):
 
 
 def later(**extra):
-    return states("trouble", {"later": {"do": "wait", "path": WAIT, "timeout": "2min", **extra}})
+    return states("trouble", {"later": {"do": "stay", "path": WAIT, "timeout": "2min", **extra}})
 
 
 def is_stuck(box):

@@ -94,8 +94,13 @@ static int check(AgentdContext *c, const AgentdState *states, size_t n, unsigned
 
 static int write_outcome(const AgentdState *state, int r, const AgentdCommandResult *result) {
         static const char *const ends[] = { "exited", "killed", "timed-out", "not-run" };
-        FILE *f = fopen(state->name, "we");
+        const char *base = strrchr(state->name, '/') + 1;
+        char path[4096];
+        FILE *f;
 
+        /* Who waits for the file is to find all of it. */
+        (void) snprintf(path, sizeof(path), "%.*s.%s.new", (int) (base - state->name), state->name, base);
+        f = fopen(path, "we");
         if (!f)
                 return -errno;
         if (r < 0)
@@ -114,7 +119,7 @@ static int write_outcome(const AgentdState *state, int r, const AgentdCommandRes
                 (void) fwrite(
                         result->errors, 1, result->errors_size < 65536 ? result->errors_size : 65536, f);
         }
-        return fclose(f) == 0 ? 0 : -errno;
+        return fclose(f) == 0 && rename(path, state->name) == 0 ? 0 : -errno;
 }
 
 static int run_once(AgentdContext *c, const AgentdState *state, size_t i) {

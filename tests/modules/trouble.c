@@ -41,7 +41,7 @@ static const AgentdParameter parameters[] = {
         [P_PATH] = { .name = "path",
                 .type = AGENTD_STRING,
                 .default_value = "/",
-                .documentation = "is opened and held; wait and wait-in-apply: as long as it is there" },
+                .documentation = "is opened and held; wait: until it is there; stay: as long as it is there" },
         [P_TELL] = { .name = "tell",
                 .type = AGENTD_BOOLEAN,
                 .default_value = "false",
@@ -61,10 +61,12 @@ static void milliseconds(int64_t n) {
         (void) nanosleep(&(struct timespec){ .tv_sec = n / 1000, .tv_nsec = n % 1000 * 1000000 }, NULL);
 }
 
-/* Until the test has removed it. */
-static void wait_for(const AgentdState *state) {
-        while (access(((const AgentdValue *) state->data)[P_PATH].string, F_OK) == 0)
-                milliseconds(10);
+/* What has to be in the middle of it for as long as a test takes: until the test has made the path, or removed it. */
+static void wait_while(const AgentdState *state, bool there) {
+        const AgentdValue *values = state->data;
+
+        while ((access(values[P_PATH].string, F_OK) == 0) == there)
+                milliseconds(5);
 }
 
 __attribute__((noinline)) static int eat_stack(volatile char *above) {
@@ -146,8 +148,8 @@ static int misbehave(AgentdContext *c, const AgentdState *state, size_t i) {
                 (void) printf("not for you\n"), (void) fflush(stdout), (void) fprintf(stderr, "nor this\n");
         if (is(state, "slow"))
                 milliseconds(values[P_INDEX].integer);
-        if (is(state, "wait"))
-                wait_for(state);
+        if (is(state, "wait") || is(state, "stay"))
+                wait_while(state, is(state, "stay"));
         if (is(state, "leave-a-child") || is(state, "leave-a-daemon"))
                 leave_a_child(is(state, "leave-a-daemon"));
         if (is(state, "block-signals")) {
@@ -202,7 +204,7 @@ static int check(AgentdContext *c, const AgentdState *states, size_t n, unsigned
 
                 if (values[P_TELL].boolean)
                         agentd_log(c, LOG_NOTICE, "checked %s", state->name);
-                if (strcmp(values[P_PATH].string, "/") != 0)
+                if (strcmp(values[P_PATH].string, "/") != 0 && strncmp(what(state), "wait", 4) != 0)
                         (void) open(values[P_PATH].string, O_RDONLY | O_CLOEXEC);
                 if (is(state, "error"))
                         return -EIO;
@@ -241,8 +243,8 @@ static int apply(AgentdContext *c, const AgentdState *states, size_t n, unsigned
                         milliseconds(3600000);
                 if (is(state, "slow-in-apply"))
                         milliseconds(((const AgentdValue *) state->data)[P_INDEX].integer);
-                if (is(state, "wait-in-apply"))
-                        wait_for(state);
+                if (is(state, "wait-in-apply") || is(state, "stay-in-apply"))
+                        wait_while(state, is(state, "stay-in-apply"));
                 if (is(state, "error-in-apply"))
                         return -EIO;
                 if (is(state, "exit-in-apply"))

@@ -102,3 +102,16 @@ void print_diagnostics(FILE *f, const json_t *diagnostics) {
                 (void) fputc('\n', f);
         }
 }
+
+void print_warnings(FILE *f, const json_t *warnings) {
+        const json_t *warning;
+        size_t i;
+
+        json_array_foreach((json_t *) warnings, i, warning) {
+                const char *text = json_string_value(warning) ?: "";
+
+                (void) fputs("warning: ", f);
+                output_clean(f, text, strlen(text));
+                (void) fputc('\n', f);
+        }
+}

@@ -23,3 +23,6 @@ void print_json(const json_t *json);
 
 /* "FILE:LINE:COLUMN: error: MESSAGE" for each. */
 void print_diagnostics(FILE *f, const json_t *diagnostics);
+
+/* "warning: TEXT" for each: what is not as it should be, but no error, as a key that nobody knows or a local fact that is broken. */
+void print_warnings(FILE *f, const json_t *warnings);

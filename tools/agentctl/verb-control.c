@@ -10,20 +10,6 @@
 #include "log.h"
 #include "terminal.h"
 
-/* What is not as it should be, but no error: a key that nobody knows, a local fact that is broken. */
-static void print_warnings(const json_t *warnings) {
-        const json_t *warning;
-        size_t i;
-
-        json_array_foreach((json_t *) warnings, i, warning) {
-                const char *text = json_string_value(warning) ?: "";
-
-                (void) fputs("warning: ", stderr);
-                output_clean(stderr, text, strlen(text));
-                (void) fputc('\n', stderr);
-        }
-}
-
 int verb_reload(Invocation *invocation) {
         Client *client = &invocation->client;
         json_t *answer = NULL;
@@ -54,7 +40,7 @@ int verb_reload(Invocation *invocation) {
         else if (invocation->json)
                 print_json(answer);
         else if (!invocation->quiet) {
-                print_warnings(json_object_get(answer, "warnings"));
+                print_warnings(stderr, json_object_get(answer, "warnings"));
                 n_states = get_integer(answer, "n_states");
                 n_roles = get_integer(answer, "n_roles");
                 run = get_integer(answer, "run");

@@ -95,6 +95,7 @@ static void leave_signals(Follow *follow) {
 /* "FILE:LINE:COLUMN" of a state; NULL if it cannot be had. A result does not say it. */
 static char *find_place(Follow *follow, const char *id) {
         _cleanup_free_ char *path = path_with("/v1/states/", id);
+        const char *file;
         json_t *state = NULL;
         char *place = NULL;
 
@@ -102,10 +103,10 @@ static char *find_place(Follow *follow, const char *id) {
                 return NULL;
         follow->n_places++;
         follow->control.silent = true;
-        if (client_get(&follow->control, path, &state) == 0 && get_text(state, "file") &&
-                asprintf(&place, "%s:%" JSON_INTEGER_FORMAT ":%" JSON_INTEGER_FORMAT,
-                        get_text(state, "file"), get_integer(state, "line"),
-                        get_integer(state, "column")) < 0)
+        /* What is to be removed is in no role any more. */
+        if (client_get(&follow->control, path, &state) == 0 && (file = get_text(state, "file")) && *file &&
+                asprintf(&place, "%s:%" JSON_INTEGER_FORMAT ":%" JSON_INTEGER_FORMAT, file,
+                        get_integer(state, "line"), get_integer(state, "column")) < 0)
                 place = NULL;
         /* One that hangs is enough. */
         if (!state)
@@ -180,6 +181,12 @@ static int on_object(void *userdata, json_t *object) {
                 return r;
         if (follow->end)
                 return client_nonsense(&follow->invocation->client, "it goes on after the end of the run");
+        if (json_is_array(json_object_get(object, "warnings"))) {
+                progress_hide(&follow->invocation->progress);
+                if (!follow->invocation->quiet)
+                        print_warnings(stderr, json_object_get(object, "warnings"));
+                return 0;
+        }
         if (json_is_object(progress) && !json_object_get(object, "run")) {
                 follow->run = get_integer(progress, "run");
                 progress_update(&follow->invocation->progress, progress);

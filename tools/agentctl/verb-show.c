@@ -62,8 +62,51 @@ static void print_flags(const json_t *state) {
                 (void) printf("%s%s", any ? ", " : "", *flag);
                 any = true;
         }
+        if (json_is_false(json_object_get(state, "watch"))) {
+                if (!any)
+                        print_key("Settings");
+                (void) printf("%swatch = false", any ? ", " : "");
+                any = true;
+        }
         if (any)
                 (void) fputc('\n', stdout);
+}
+
+/* When it is looked at, and tried again, beyond what all states are. */
+static void print_times(const json_t *state) {
+        json_int_t timeout = get_integer(state, "timeout_usec"),
+                   interval = get_integer(state, "interval_usec"), retries = get_integer(state, "retries");
+
+        if (timeout > 0) {
+                print_key("Timeout");
+                (void) printf("%s\n", FORMAT_SPAN((usec_t) timeout));
+        }
+        if (interval > 0) {
+                print_key("Interval");
+                (void) printf("%s\n", FORMAT_SPAN((usec_t) interval));
+        }
+        if (retries > 0) {
+                print_key("Retries");
+                (void) printf("%" JSON_INTEGER_FORMAT ", each after %s\n", retries,
+                        FORMAT_SPAN((usec_t) MAX(get_integer(state, "retry_delay_usec"), 0)));
+        }
+}
+
+/* A command as it stands in a role; of a sensitive state there is none. */
+static void print_hooks(const json_t *hooks) {
+        json_t *hook;
+        size_t i;
+
+        json_array_foreach(hooks, i, hook) {
+                json_t *command = json_object_get(hook, "command");
+                _cleanup_free_ char *text = json_is_array(command) ? json_dumps(command, 0) : NULL;
+
+                print_key(i == 0 ? "Hooks" : "");
+                print_text(get_text(hook, "hook") ?: "?");
+                (void) fputc(' ', stdout);
+                print_text(text ?: "<sensitive>");
+                (void) fputc('\n', stdout);
+        }
 }
 
 static void print_tags(const json_t *tags) {
@@ -180,7 +223,6 @@ static int print_state(const Invocation *invocation, const json_t *state) {
         const char *on = style.colour ? result_text_colour(result ?: "") : "",
                    *off = style.colour ? COLOUR_OFF : "";
         usec_t now = now_usec(CLOCK_REALTIME), since = get_time(state, "since");
-        json_int_t timeout = get_integer(state, "timeout_usec");
         const json_t *last = json_array_get(history, 0);
 
         (void) printf("%s●%s %s", on, off, style.colour ? COLOUR_BOLD : "");
@@ -213,14 +255,15 @@ static int print_state(const Invocation *invocation, const json_t *state) {
         (void) printf("%s\n", FORMAT_RELATIVE(get_time(state, "checked"), now));
         print_key("Changed");
         (void) printf("%s\n", FORMAT_RELATIVE(get_time(state, "changed"), now));
-        if (timeout > 0) {
-                print_key("Timeout");
-                (void) printf("%s\n", FORMAT_SPAN((usec_t) timeout));
-        }
+        print_times(state);
         print_flags(state);
         print_tags(json_object_get(state, "tags"));
         print_list("Requires", json_object_get(state, "requires"));
         print_list("Required by", json_object_get(state, "required_by"));
+        print_list("Check on", json_object_get(state, "check_on"));
+        print_list("Reload on", json_object_get(state, "reload_on"));
+        print_list("Restart on", json_object_get(state, "restart_on"));
+        print_hooks(json_object_get(state, "hooks"));
         print_watches(json_object_get(state, "watches"));
         if (json_array_size(json_object_get(last, "differences")) > 0) {
                 (void) printf("\nLast differences (run %" JSON_INTEGER_FORMAT ", %s):\n",

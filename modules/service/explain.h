@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* What explain.c and explain-journal.c share. */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* Of what was said: lines that are told, and bytes of each. */
+#define EXPLAIN_LINES      3
+#define EXPLAIN_LINE_BYTES 200
+
+typedef struct Lines {
+        char text[EXPLAIN_LINES][EXPLAIN_LINE_BYTES + 1];
+        size_t n; /* ever */
+} Lines;
+
+/* What systemd has said of a unit. */
+typedef struct UnitSaid {
+        bool has_exit; /* a process of it has failed: the first one */
+        bool by_signal;
+        int status;       /* or signal */
+        char command[24]; /* ExecStartPre, …; "n/a" */
+        bool has_ended;   /* without a failure */
+        bool is_skipped;  /* since its ExecCondition= says so */
+        char reason[EXPLAIN_LINE_BYTES + 1];
+} UnitSaid;
+
+/* Of each: user: of whose systemd the unit is, NULL: the host's; since_usec: CLOCK_REALTIME. What cannot be read was not said. */
+
+/* The last lines that processes of the unit have written. */
+void journal_read_own(const char *unit, const uid_t *user, uint64_t since_usec, Lines *lines);
+
+/* patient: it surely has something to say, or soon will. */
+void journal_read_systemd(
+        const char *unit, const uid_t *user, uint64_t since_usec, bool patient, UnitSaid *said);
+
+/* What systemd has to say against the unit itself: its file, its order. */
+void journal_read_complaints(
+        const char *unit, const uid_t *user, uint64_t since_usec, bool wait, Lines *lines);
