@@ -364,7 +364,6 @@ def test_what_was_taken_out_while_no_agentd_ran_is_removed_when_one_does(box):
     assert not box.exists("/etc/a") and not box.exists("/etc/b")
 
 
-@pytest.mark.timeout(180)
 def test_agentd_may_be_killed_at_any_instant(box):
     daemon.set_unit(box, RestartSec="0")
     names = [f"/srv/many/{i}" for i in range(200)]
