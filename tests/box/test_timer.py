@@ -3,7 +3,6 @@
 
 import base64
 
-
 from once import agentd, differences, errors, refused, results
 from test_service import active, enabled, one
 
