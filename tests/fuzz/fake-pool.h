@@ -20,7 +20,7 @@ struct WorkerPool {
 static WorkerPool fake_pool;
 
 const WorkerPoolOptions *worker_pool_options(_unused_ const WorkerPool *pool) {
-        static const WorkerPoolOptions options = { .root = "/" };
+        static const WorkerPoolOptions options = { .root = "/", .n_workers = 2 };
 
         return &options;
 }
