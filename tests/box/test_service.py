@@ -3,8 +3,6 @@
 
 import threading
 
-import pytest
-
 import daemon
 from box import wait_until
 from once import agentd, differences, errors, refused, results
