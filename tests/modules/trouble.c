@@ -41,7 +41,8 @@ static const AgentdParameter parameters[] = {
         [P_PATH] = { .name = "path",
                 .type = AGENTD_STRING,
                 .default_value = "/",
-                .documentation = "is opened and held; wait: until it is there; stay: as long as it is there" },
+                .documentation =
+                        "is opened and held; wait: until it is there; stay: as long as it is there" },
         [P_TELL] = { .name = "tell",
                 .type = AGENTD_BOOLEAN,
                 .default_value = "false",
