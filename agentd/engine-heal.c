@@ -280,6 +280,34 @@ void heal_pass_over(Heal *heal, const uint8_t *states) {
                 heal->passed_over[i] |= states[i];
 }
 
+/* From what has drifted to what is looked at: with what depends on it, and without what cannot be repaired now. Return: how many;
+ * -ENOMEM. */
+static int choose(Heal *heal, uint8_t *selected, HealCause cause) {
+        const Engine *engine = heal->engine;
+        const StatusTable *status = engine->status;
+        _cleanup_free_ uint8_t *blocked = NULL;
+        int r, n = 0;
+
+        r = select_dependents(engine->image, selected);
+        /* If what it requires is not right, it is not to be there before that is. */
+        if (r >= 0 && cause == HEAL_DRIFT &&
+                status->counts[RESULT_FAILED] + status->counts[RESULT_BLOCKED] > 0)
+                r = select_blocked(engine->image, status, selected, &blocked);
+        if (r < 0)
+                return r;
+        for (uint32_t i = 0; i < image_n_states(engine->image); i++) {
+                if (!selected[i])
+                        continue;
+                selected[i] = !is_passed_over(heal, i);
+                if (selected[i] && ((blocked && blocked[i]) || engine_run_will_come_to(engine, i))) {
+                        selected[i] = 0;
+                        add_pending(heal, i, cause);
+                }
+                n += selected[i];
+        }
+        return n;
+}
+
 /* Begins a run over what is pending for one cause. */
 static void start_cause(Heal *heal, HealCause cause) {
         Engine *engine = heal->engine;
@@ -308,17 +336,10 @@ static void start_cause(Heal *heal, HealCause cause) {
         heal->n_pending = left;
         if (n == 0)
                 return;
-        r = select_dependents(image, selected);
-        for (uint32_t i = 0; i < image_n_states(image); i++) {
-                if (!selected[i])
-                        continue;
-                selected[i] = !is_passed_over(heal, i);
-                if (selected[i] && engine_run_will_come_to(engine, i)) {
-                        selected[i] = 0;
-                        add_pending(heal, i, cause);
-                }
-        }
-        if (r >= 0)
+        r = choose(heal, selected, cause);
+        if (r == 0)
+                return;
+        if (r > 0)
                 r = engine_run_heal(engine, TAKE_PTR(selected), cause_names[cause]);
         if (r < 0)
                 log_warning_errno(r, "Failed to look at what has changed; the next run will: %m");
@@ -579,6 +600,25 @@ static void carry_fights(Heal *heal, const Image *old) {
         free(fights);
 }
 
+/* What a run has looked at while it was not watched yet is still to be looked at when it is. */
+static void carry_begun(Heal *heal, const Image *old) {
+        _cleanup_free_ uint8_t *begun = TAKE_PTR(heal->begun);
+
+        if (!begun)
+                return;
+        heal->begun = calloc(MAX(image_n_states(heal->engine->image), 1U), 1);
+        if (!heal->begun) {
+                log_oom();
+                return;
+        }
+        for (uint32_t i = 0; i < image_n_states(old); i++) {
+                uint32_t now = begun[i] ? state_now(heal, old, i) : NO_STATE;
+
+                if (now != NO_STATE)
+                        heal->begun[now] = 1;
+        }
+}
+
 void heal_image_changed(Heal *heal, const Image *old) {
         const Image *image = heal->engine->image;
         uint32_t n = MAX(image_n_states(image), 1U), n_pending = 0;
@@ -607,10 +647,13 @@ void heal_image_changed(Heal *heal, const Image *old) {
         heal->pending = pending;
         heal->n_pending = n_pending;
 
-        free(TAKE_PTR(heal->begun));
+        carry_begun(heal, old);
         free(TAKE_PTR(heal->passed_over));
-        (void) sd_event_source_set_time_relative(heal->arm_timer, HEAL_ARM_USEC);
-        (void) sd_event_source_set_enabled(heal->arm_timer, SD_EVENT_ONESHOT);
+        /* A run that waits does not wait longer since roles were loaded once more. */
+        if (!heal_is_arming(heal)) {
+                (void) sd_event_source_set_time_relative(heal->arm_timer, HEAL_ARM_USEC);
+                (void) sd_event_source_set_enabled(heal->arm_timer, SD_EVENT_ONESHOT);
+        }
         heal->paths.armed = false;
         r = heal->path_watch ? set_paths(heal, image) : -EMFILE;
         if (r < 0)

@@ -322,6 +322,8 @@ void engine_run_on_attempt_failed(void *userdata, Run *r, uint32_t state, const 
         EngineRun *run = userdata;
 
         event_attempt_failed(run->engine->events, r, number(run), state, attempt);
+        /* It may only wait soon. */
+        engine_run_look_again(run->engine);
         /* Until it is tried again others may have it. */
         if (run->engine->runs->next)
                 release(run);

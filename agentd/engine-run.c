@@ -83,6 +83,11 @@ static json_t *progress_to_json(const EngineRun *run, bool with_run) {
         return json;
 }
 
+/* Nothing goes on but the time until states are tried again. */
+static bool only_waits(const EngineRun *run) {
+        return run->run && run_only_waits(run->run);
+}
+
 static int on_progress_timer(sd_event_source *source, _unused_ uint64_t usec, void *userdata) {
         Engine *engine = userdata;
         bool more = false;
@@ -100,9 +105,12 @@ static int on_progress_timer(sd_event_source *source, _unused_ uint64_t usec, vo
                         json_decref(line);
                 }
         engine_touch(engine);
-        /* One of those that go on may only wait by now, so that another has room. */
+        /* One of those that go on may only wait by now, so that another has room, and nobody waits for what it has left. */
         (void) sd_event_source_set_enabled(engine->run_event, SD_EVENT_ONESHOT);
-        if (!more && !engine->runs)
+        heal_retry(engine->heal);
+        for (EngineRun *run = engine->runs; run; run = run->next)
+                more = more || !only_waits(run);
+        if (!more)
                 return 0;
         (void) sd_event_source_set_time_relative(source, PROGRESS_EVERY_USEC);
         return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
@@ -342,10 +350,6 @@ static int start(EngineRun *run) {
                 return r;
         free(TAKE_PTR(run->selected));
         return run_start(run->run);
-}
-
-static bool only_waits(const EngineRun *run) {
-        return run->run && run_only_waits(run->run);
 }
 
 /* Nobody else is at what is left of it, or has made that right by now: it has failed, and that is news. */
@@ -749,6 +753,9 @@ bool engine_run_will_come_to(const Engine *engine, uint32_t state) {
                                   : run->before               ? run->before[state]
                                                               : NO_STATE;
 
+                /* It may be hours until it comes to anything else. */
+                if (only_waits(run))
+                        continue;
                 n += !run->heal;
                 if (run->mode != RUN_APPLY || theirs == NO_STATE)
                         continue;

@@ -211,6 +211,31 @@ int select_dependents(const Image *image, uint8_t *selected) {
         return 0;
 }
 
+int select_blocked(const Image *image, const StatusTable *status, const uint8_t *selected, uint8_t **ret) {
+        uint32_t n_states = image_n_states(image), n_nodes = image->header->nodes.n, n = 0;
+        _cleanup_free_ uint32_t *stack = malloc(MAX(n_states + n_nodes, 1U) * sizeof(uint32_t));
+        _cleanup_free_ uint8_t *seen = calloc(MAX(n_nodes, 1U), 1);
+
+        if (!stack || !seen)
+                return -ENOMEM;
+        for (uint32_t i = 0; i < n_states; i++)
+                if (!selected[i] && (status->states[i].result == RESULT_FAILED ||
+                                            status->states[i].result == RESULT_BLOCKED))
+                        stack[n++] = i;
+        while (n > 0) {
+                const ImageNode *node = image_node(image, stack[--n]);
+                const uint32_t *dependents = image_dependents(image, node);
+
+                for (uint32_t k = 0; k < node->dependents.n; k++)
+                        if (!seen[dependents[k]]) {
+                                seen[dependents[k]] = 1;
+                                stack[n++] = dependents[k];
+                        }
+        }
+        *ret = TAKE_PTR(seen);
+        return 0;
+}
+
 /* ---- After a load ------------------------------------------------------------------------------------------------------- */
 
 static bool is_as_declared(Result result) {

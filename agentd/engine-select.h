@@ -27,6 +27,10 @@ int select_required(const Image *image, uint8_t *selected);
 /* Adds what depends on the selected states, and what depends on that. Return: 0; -ENOMEM. */
 int select_dependents(const Image *image, uint8_t *selected);
 
+/* Marks in an array of nodes what requires a state that has failed or is blocked and is not selected, directly or not. Return:
+ * 0; -ENOMEM. */
+int select_blocked(const Image *image, const StatusTable *status, const uint8_t *selected, uint8_t **ret);
+
 /* True if the states of one own, or edit, other paths than those of the other; false if nobody asks. */
 bool select_paths_differ(const Image *a, const Image *b);
 

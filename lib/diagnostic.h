@@ -27,8 +27,8 @@ typedef struct Diagnostics {
         Diagnostic *list;
         uint32_t n;
         uint32_t n_allocated;
-        uint32_t *slots; /* a table by hash: indices in the list + 1; NULL while it is empty */
-        uint32_t item;   /* the item of a loop that is being looked at, from 1; 0: none is */
+        uint32_t *slots;  /* a table by hash: indices in the list + 1; NULL while it is empty */
+        uint32_t item;    /* the item of a loop that is being looked at, from 1; 0: none is */
         bool item_is_new; /* nobody knows yet what it makes */
 } Diagnostics;
 

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Runs of the daemon beside each other, beside loads, and at its ends."""
 
+import contextlib
 import re
 import time
 
 import daemon
 import pytest
 from box import PATIENCE
-from daemon import last_event, start, states, status, wait_event, wait_idle, wait_status
+from daemon import apply, last_event, plan, start, states, status, wait_event, wait_idle, wait_status
 from hostile import states as role_of
 
 MOTD = '[file."/etc/motd"]\ncontent = "hello\\n"\n'
@@ -107,6 +108,64 @@ def loads(box):
         ["curl", "-sS", "--unix-socket", daemon.SOCKET, "http://localhost/metrics"]).stdout, re.M)[1])
 
 
+@contextlib.contextmanager
+def slow_to_watch(box, msec):
+    """Each watch takes so long, of what was not watched before."""
+    pid = daemon.main_pid(box)
+    argv = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=inotify_add_watch", "-e",
+            f"inject=inotify_add_watch:delay_enter={msec * 1000}", "-p", str(pid)]
+    with daemon.background(box, argv):
+        daemon.wait_until(lambda: "TracerPid:\t0\n" not in box.read(f"/proc/{pid}/status"), PATIENCE, "it is slow")
+        yield
+
+
+def test_a_run_takes_along_what_was_written_before_roles_are_watched(box):
+    """Where a load has been for the first time is watched a moment later."""
+    start(box)
+    wait_idle(box)
+    with slow_to_watch(box, 150):
+        for name in "ab":
+            box.write(f"/srv/{name}/text", "old\n")
+            box.role("more", f'[file."/srv/it"]\ntemplate = "/srv/{name}/text"\nwatch = false\n')
+            daemon.reload(box)
+            box.write(f"/srv/{name}/text", f"{name}\n")
+            assert apply(box).results.keys() == {"file:/srv/it"}
+            assert box.read("/srv/it") == f"{name}\n"
+            assert plan(box).summary["ok"] == 1
+
+
+def test_what_drifts_before_it_is_watched_is_seen_also_if_roles_are_loaded_meanwhile(box):
+    daemon.settings(box, 'interval = "infinity"\n')
+    box.run("mkdir -p /opt")
+    start(box)
+    wait_idle(box)
+    with slow_to_watch(box, 700):
+        n = last_event(box)
+        box.role("opt", '[file."/opt/a"]\ncontent = "a"\n')
+        wait_event(box, "state-changed", after=n, state="file:/opt/a")
+        n = last_event(box)
+        box.run("echo drifted >/opt/a")
+        daemon.reload(box)
+        wait_event(box, "state-changed", after=n, state="file:/opt/a")
+    assert box.read("/opt/a") == "a"
+
+
+def test_a_run_begins_however_often_roles_are_loaded(box):
+    """Until units are watched, of which a bus that hangs says nothing, it waits for 250 ms, and not again after each load."""
+    box.role("unit", '[service."systemd-logind"]\nrunning = true\n')
+    daemon.settings(box, 'interval = "infinity"\n')
+    start(box)
+    wait_idle(box)
+    n, pid = last_event(box), daemon.main_pid(box)
+    box.run("pkill -STOP -x dbus-daemon")
+    try:
+        with daemon.background(box, ["sh", "-c", f"while kill -HUP {pid}; do sleep 0.02; done"]):
+            box.role("motd", MOTD + '[service."systemd-journald"]\nrunning = true\n')
+            wait_event(box, "state-changed", after=n, state="file:/etc/motd")
+    finally:
+        box.run("pkill -CONT -x dbus-daemon")
+
+
 # ---- Two passes --------------------------------------------------------------------------------------------------
 
 
@@ -133,7 +192,9 @@ def test_an_upgrade_survives_signals_at_every_moment(box):
     pid = daemon.main_pid(box)
     for _ in range(4):
         before = status(box)["started"]
-        flood = ["sh", "-c", f"while kill -HUP {pid}; do sleep 0.025; done"]
+        # Less and less often: it leaves when no load is under way, however long these take.
+        flood = ["python3", "-c", f"import os, time\npause = 0.025\nwhile True:\n    os.kill({pid}, 1)\n"
+                                  "    time.sleep(pause)\n    pause *= 1.05"]
         with daemon.background(box, flood):
             box.run("cp /usr/sbin/agentd /usr/sbin/agentd.new && mv /usr/sbin/agentd.new /usr/sbin/agentd")
             wait_status(box, lambda s: s["started"] != before)

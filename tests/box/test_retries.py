@@ -151,6 +151,21 @@ def test_what_was_made_right_meanwhile_has_not_failed(box):
     assert [r["run"] for r in daemon.status(box)["runs"] if r["run"] == first] == [first]
 
 
+def test_what_waits_for_an_attempt_is_healed(box):
+    box.write("/srv/ok", "")
+    box.role("role", '[exec.it]\nshell = "test -e /srv/ok"\nunless = ["/usr/bin/test", "-e", "/srv/ok"]\n' + LATER +
+             file(more='requires = ["exec:it"]\n'))
+    daemon.settings(box, 'interval = "infinity"\n')
+    daemon.start(box)
+    wait_until(lambda: box.exists("/srv/f"), WAIT, "it is made")
+    daemon.wait_idle(box)
+    box.run("rm /srv/ok")
+    box.api("POST", "/v1/runs", {"mode": "apply"})
+    daemon.wait_event(box, "state-retried", timeout=WAIT)
+    box.run("rm /srv/f")
+    wait_until(lambda: box.exists("/srv/f"), WAIT, "it is there again")
+
+
 def test_an_upgrade_does_not_wait_for_an_attempt(box):
     box.role("role", third_time_lucky(more=LATER + hooks("on_failure")))
     daemon.settings(box, 'interval = "infinity"\n')
