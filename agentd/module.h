@@ -184,6 +184,8 @@ typedef struct AgentdState {
 #define AGENTD_PLAN (1u << 0) /* this is a plan: nothing will be applied after */
 #define AGENTD_DIFF \
         (1u << 1) /* somebody will look at text differences: report them with agentd_differs_text() */
+#define AGENTD_RECHECK \
+        (1u << 2) /* this is the check after apply: what differs has failed; agentd_failed() can say why */
 
 typedef struct AgentdStateType {
         const char *name;                  /* lower case letters, digits, '-' */

@@ -176,6 +176,7 @@ void arm_walk_tree(Arm *arm, Stack *stack) {
         size_t n = stack->n, size = 0;
         uint32_t top = stack->levels[n - 1].node;
         _cleanup_free_ char *names = NULL;
+        bool was_in_tree = arm->in_tree;
         int r;
 
         arm->problems |= stack->levels[n - 1].problems;
@@ -199,11 +200,13 @@ void arm_walk_tree(Arm *arm, Stack *stack) {
                         continue;
                 arm->tree->nodes[node].unseen = false;
                 arm->tree->nodes[node].flags &= (uint16_t) ~NODE_WORKING;
+                arm->in_tree = true;
                 r = arm_enter(arm, stack, node, &found);
                 if (r > 0)
                         arm_walk_tree(arm, stack);
                 else if (r < 0)
                         arm_fail(arm, -r);
+                arm->in_tree = was_in_tree;
                 pop_to(stack, n);
         }
         /* What was there, or was looked into, and is not any more. What others want of it they walk to by themselves. */

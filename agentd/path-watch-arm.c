@@ -103,6 +103,11 @@ void arm_fail(Arm *arm, int error) {
                 arm->error = error;
 }
 
+/* Whoever may write in a tree can make any number of directories: what is listed by itself is watched all the same. */
+static size_t limit_of(const Arm *arm) {
+        return arm->in_tree ? arm->setup->max - arm->setup->max / 4 : arm->setup->max;
+}
+
 /* Watches the directory that is open: by descriptor, so that what was walked to is what is watched. */
 static void watch_directory(Arm *arm, Level *level) {
         WatchNode *node = &arm->tree->nodes[level->node];
@@ -110,7 +115,7 @@ static void watch_directory(Arm *arm, Level *level) {
         int wd;
 
         /* Not by /proc/self/fd, which need not be there. */
-        if (node->wd < 0 && arm->tree->n_watches >= arm->setup->max) {
+        if (node->wd < 0 && arm->tree->n_watches >= limit_of(arm)) {
                 level->problems |= ARM_LIMITED;
                 return;
         }
@@ -482,7 +487,9 @@ static void walk_below(Arm *arm, uint32_t node) {
         progress->since_usec = now_usec(CLOCK_MONOTONIC);
         arm->problems = 0;
         arm->error = 0;
+        arm->in_tree = true;
         r = walk_place(arm, &arm->stacks[0], node, &found);
+        arm->in_tree = false;
         if (r < 0 && !(arm->problems & ARM_DEAD))
                 arm_fail(arm, -r);
         arm_say(arm,

@@ -47,6 +47,7 @@ typedef struct Arm {
         WatchTree *tree;
         uint32_t listed;   /* the path that is walked */
         uint32_t problems; /* of its walk */
+        bool in_tree;      /* what is walked is below it */
         int error;         /* the first of ARM_FAILED */
         usec_t flushed_usec;
         size_t used;

@@ -130,6 +130,48 @@ static const char *variable_by(const Loader *loader, const Role *role, const cha
         return "importer";
 }
 
+/* A variable as it is written, before its templates were filled in; *ret_role: whose names are meant. NULL: that is not known any
+ * more, as of files in vars.d. */
+static const Value *find_written(const Loader *loader, const Role *role, const char *parts,
+        const Value *value, const Role **ret_role) {
+        for (uint32_t i = 0; i < role->n_importers; i++) {
+                const Import *import = role->importers[i];
+
+                if (import->importer->off || !import->given || !is_from(&import->vars, parts, value))
+                        continue;
+                *ret_role = import->importer;
+                return walk(import->given, parts);
+        }
+        for (uint32_t i = 0; i < loader->n_roles; i++) {
+                const Value *own = value_get(&loader->list[i]->table, "vars");
+
+                if (!own || !is_from(own, parts, value))
+                        continue;
+                *ret_role = loader->list[i];
+                return walk(own, parts);
+        }
+        return NULL;
+}
+
+/* What a variable is made of. */
+static json_t *made_of(Explain *explain, const Role *role, const char *parts, const Value *value) {
+        const Role *whose = NULL;
+        const Value *written = parts ? find_written(explain->loader, role, parts, value, &whose) : NULL;
+        Tracer tracer;
+        json_t *list;
+
+        if (!written || written->type != VALUE_STRING || explain->depth == EXPLAIN_DEPTH_MAX)
+                return json_array();
+        tracer_init(&tracer, explain, whose, NULL);
+        (void) tracer_read(&tracer, written, false);
+        tracer.n = MIN(tracer.n, explain->made_left);
+        explain->made_left -= tracer.n;
+        explain->depth++;
+        list = tracer_names(explain, &tracer);
+        explain->depth--;
+        return list;
+}
+
 static json_t *name_to_json(Explain *explain, const Tracer *tracer, const char *name) {
         const Names *names = &tracer->names;
         const Loader *loader = explain->loader;
@@ -146,14 +188,17 @@ static json_t *name_to_json(Explain *explain, const Tracer *tracer, const char *
                 by = variable_by(loader, names->role, parts, value, &role);
         /* Of tables and arrays others may read what is nobody's business. */
         is_list = value && (value->type == VALUE_ARRAY || value->type == VALUE_TABLE);
-        return json_pack("{s:o, s:o, s:o, s:s, s:s?, s:o}", "name", json_from_text(name, strlen(name)),
+        return json_pack("{s:o, s:o, s:o, s:s, s:s?, s:o, s:o}", "name", json_from_text(name, strlen(name)),
                 "value", !value || is_list ? json_null() : explain_written(explain, value), "kind",
                 !value    ? json_null()
                 : is_list ? json_sprintf("%s of %u", value_kind(value),
                                     value->type == VALUE_ARRAY ? value->n_items : value->n_members)
                           : json_string(value_kind(value)),
                 "by", by, "role", role, "place",
-                !value || streq(by, "--var") ? json_null() : explain_place(&value->place));
+                !value || streq(by, "--var") ? json_null() : explain_place(&value->place), "names",
+                value && !is_list && size == 4 && memcmp(name, "vars", 4) == 0
+                        ? made_of(explain, names->role, parts, value)
+                        : json_array());
 }
 
 json_t *tracer_names(Explain *explain, const Tracer *tracer) {

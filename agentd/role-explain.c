@@ -373,6 +373,7 @@ static json_t *state_to_json(Loader *loader, const State *state) {
                 .state = state,
                 .hidden = in_image->flags & IMAGE_STATE_SENSITIVE,
                 .left = EXPLAIN_BYTES_MAX,
+                .made_left = EXPLAIN_MADE_MAX,
         };
         json_t *json;
 

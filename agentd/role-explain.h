@@ -12,6 +12,8 @@
 #define EXPLAIN_BYTES_MAX  KIB(256) /* of all values of a state; what comes then is cut to nothing */
 #define EXPLAIN_ITEMS_MAX  100      /* of an array or table */
 #define EXPLAIN_NAMES_MAX  50       /* that one setting reads */
+#define EXPLAIN_MADE_MAX   200      /* of a state, names that variables are made of */
+#define EXPLAIN_DEPTH_MAX  4        /* variables of variables */
 #define EXPLAIN_ORDER_MAX  100      /* states before it, and as many after it */
 #define EXPLAIN_CHAINS_MAX 10       /* ways that lead to a role */
 
@@ -22,6 +24,8 @@ typedef struct Explain {
         const Role *const *roles; /* by setting: who overrides it; NULL: nobody does, any of them */
         bool hidden;              /* nothing of its values is shown */
         size_t left;              /* bytes of text that may still be told */
+        unsigned depth,
+                made_left; /* of variables of variables, how deep this is; how many may still be told */
 } Explain;
 
 /* The settings of a state, as they were when it was made. */
@@ -50,7 +54,7 @@ void tracer_init(Tracer *tracer, Explain *explain, const Role *role, const Value
  * written. */
 Value tracer_read(Tracer *tracer, const Value *value, bool is_template);
 
-/* [{ "name", "value", "kind", "by", "role", "place" }] */
+/* [{ "name", "value", "kind", "by", "role", "place", "names" }]; of a variable that is made of others, `names` are these. */
 json_t *tracer_names(Explain *explain, const Tracer *tracer);
 
 /* ---- role-explain-order.c --------------------------------------------------------------------------------------- */

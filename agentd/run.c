@@ -218,6 +218,9 @@ void run_push_states(
         if (!batch)
                 return;
         batch->retry = retry;
+        /* What was lost in the middle may still differ. */
+        if (phase == PHASE_RECHECK && !retry)
+                batch->call_flags |= AGENTD_RECHECK;
         batch->careful = from->careful;
         batch->recalls = from->recalls;
         batch->begun = from->begun;

@@ -126,7 +126,8 @@ const Setting settings_table[] = {
                 .max = 10000000,
                 .summary = "inotify watches that agentd takes at most",
                 .text = "Each directory on the way to a file that the roles are made from takes one, and "
-                        "for the paths that states are about there may be as many again. The kernel has a "
+                        "for the paths that states are about there may be as many again. Directories "
+                        "below trees get three quarters of them at most. The kernel has a "
                         "limit of its own for each user, "
                         "the "
                         "sysctl fs.inotify.max_user_watches. What got none is seen by the next run only.",

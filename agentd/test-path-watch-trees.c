@@ -415,7 +415,7 @@ TEST(another_list_keeps_what_was_watched) {
 
 TEST(limit) {
         PathToWatch tree = { .tree = true };
-        size_t ways;
+        size_t ways, max;
 
         for (unsigned i = 0; i < 50; i++) {
                 char path[32];
@@ -426,10 +426,11 @@ TEST(limit) {
         tree.path = at("t");
         arm_trees(SIZE_MAX, &tree, 1);
         ways = path_watch_count(watch) - 100;
-        arm_trees(ways + 30, &tree, 1);
-        /* Those that are there stay; so begin anew. */
-        arm_trees(ways + 30, NULL, 0);
-        arm_trees(ways + 30, &tree, 1);
+        /* Those that are there stay; so begin anew. A tree gets three quarters. */
+        max = (ways + 30) / 3 * 4 + (ways + 30) % 3;
+        arm_trees(max, &tree, 1);
+        arm_trees(max, NULL, 0);
+        arm_trees(max, &tree, 1);
         ASSERT_NOT_NULL(error);
         ASSERT_NOT_NULL(strstr(error, "1 of 1 paths is not watched"));
         ASSERT_NOT_NULL(strstr(error, "the limit of"));
@@ -459,6 +460,45 @@ TEST(limit) {
         write_file("t/new/f", "2");
         expect_change();
         ASSERT_NULL(error);
+}
+
+/* Whoever may write in a tree can fill it with directories. */
+TEST(a_tree_leaves_room_for_others) {
+        PathToWatch list[] = { { .tree = true }, {}, {} };
+        size_t ways, max;
+
+        for (unsigned i = 0; i < 200; i++) {
+                char path[32];
+
+                (void) snprintf(path, sizeof(path), "t/d%u", i);
+                make_path(path);
+        }
+        make_path("z/y");
+        list[0].path = at("t");
+        list[1].path = at("t/d199/f");
+        list[2].path = at("z/y/f");
+        arm_trees(SIZE_MAX, list, 1);
+        ways = path_watch_count(watch) - 200;
+        arm_trees(SIZE_MAX, NULL, 0);
+        max = ways + 100;
+        arm_trees(max, list, 3);
+        ASSERT_NOT_NULL(error);
+        ASSERT_NOT_NULL(strstr(error, "1 of 3 paths is not watched"));
+        ASSERT_TRUE(path_watch_count(watch) <= max - max / 4 + 3);
+        write_file("z/y/f", "1");
+        expect_change();
+        write_file("t/d199/f", "1");
+        expect_change();
+
+        /* Also what comes to be there later. */
+        for (unsigned i = 200; i < 300; i++) {
+                char path[32];
+
+                (void) snprintf(path, sizeof(path), "t/d%u", i);
+                make_path(path);
+        }
+        run_until_idle();
+        ASSERT_TRUE(path_watch_count(watch) <= max - max / 4 + 3);
 }
 
 TEST(a_burst_is_told_in_few_words) {
@@ -590,5 +630,5 @@ RUN_TESTS(RUN_WITH_LOOP(whatever_lies_below_counts), RUN_WITH_LOOP(new_directori
         RUN_WITH_LOOP(links_are_not_followed_but_that_of_the_tree),
         RUN_WITH_LOOP(one_tree_in_another_and_files_in_them),
         RUN_WITH_LOOP(another_list_keeps_what_was_watched), RUN_WITH_LOOP(limit),
-        RUN_WITH_LOOP(a_burst_is_told_in_few_words), RUN_WITH_LOOP(an_overflow_loses_nothing),
-        RUN_WITH_LOOP(whatever_happens), RUN_WITH_LOOP(bench))
+        RUN_WITH_LOOP(a_tree_leaves_room_for_others), RUN_WITH_LOOP(a_burst_is_told_in_few_words),
+        RUN_WITH_LOOP(an_overflow_loses_nothing), RUN_WITH_LOOP(whatever_happens), RUN_WITH_LOOP(bench))

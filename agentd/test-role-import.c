@@ -429,6 +429,15 @@ TEST(importers_that_do_not_agree) {
                 "a.toml", a, "b.toml", b, "roles/base.toml",
                 "import = [\"more\"]\n[file.\"/{{vars.port}}\"]\n[file.\"/x\"]\nwhen = \"vars.t == 1\"\n",
                 "roles/more.toml", "[file.\"/{{vars.port}}\"]\n");
+        /* What is written otherwise comes out otherwise. */
+        FAILS("roles/base.toml:1:7: error: the roles that import 'base' do not agree on 'vars.x': "
+              "a.toml:3:5, "
+              "b.toml:3:5; give it with the import",
+                "a.toml", "import = [\"base\"]\n[vars]\nx = 1\n", "b.toml",
+                "import = [\"base\"]\n[vars]\nx = 1.0\n", "roles/base.toml", "[file.\"/{{vars.x}}\"]\n");
+        LOADS("a.toml", "import = [\"base\"]\n[vars]\nx = nan\n", "b.toml",
+                "import = [\"base\"]\n[vars]\nx = nan\n", "roles/base.toml", "[file.\"/{{vars.x}}\"]\n");
+        HAS("file:/nan");
 }
 
 /* Where the whole of a string is {{name}}, in variables and in parameters. */

@@ -35,7 +35,7 @@ typedef struct Batch {
         Phase phase;
         WorkerKind kind;
         uint32_t type;       /* index of the ImageType */
-        uint32_t call_flags; /* AGENTD_PLAN, AGENTD_DIFF */
+        uint32_t call_flags; /* AGENTD_PLAN, AGENTD_DIFF, AGENTD_RECHECK */
         usec_t timeout_usec; /* without a word from the worker, it is killed */
         struct Batch *next;  /* for the owner's queues */
         bool retry;   /* for the owner: an apply of these was lost; what still differs is applied again */

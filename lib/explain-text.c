@@ -183,6 +183,7 @@ static void print_names(FILE *f, unsigned indent, const json_t *names) {
                 }
                 print_origin(right.f, name);
                 print_row(f, indent, &left, &right);
+                print_names(f, indent + 2, json_object_get(name, "names"));
         }
 }
 

@@ -80,7 +80,7 @@ int evaluation_copy(Evaluation *evaluation, Arena *target, bool files, const Val
 /* The name of a file, copied into the target unless that was done just now. */
 const char *evaluation_copy_file(Evaluation *evaluation, Arena *target, const char *file);
 
-/* Deep equality as value_equal(), except that integers and floats are compared exactly; each comparison of two values
+/* Deep equality, with numbers by their exact value and tables regardless of order; each comparison of two values
  * costs `cost` units, and texts what their bytes cost. */
 int evaluation_equal(Evaluation *evaluation, const Value *a, const Value *b, size_t cost, bool *ret)
         __attribute__((warn_unused_result));

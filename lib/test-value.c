@@ -27,6 +27,19 @@ TEST(tables_keep_order_and_find) {
         arena_unmap(&arena);
 }
 
+TEST(what_says_the_same_is_equal) {
+        const Value one = value_integer(1), real = { .type = VALUE_FLOAT, .real = 1 },
+                    zero = { .type = VALUE_FLOAT, .real = 0 }, minus = { .type = VALUE_FLOAT, .real = -0.0 },
+                    nan = { .type = VALUE_FLOAT, .real = __builtin_nan("") };
+
+        ASSERT_TRUE(value_equal(&one, &one));
+        ASSERT_FALSE(value_equal(&one, &real));
+        ASSERT_FALSE(value_equal(&real, &one));
+        ASSERT_TRUE(value_equal(&real, &real));
+        ASSERT_FALSE(value_equal(&zero, &minus));
+        ASSERT_TRUE(value_equal(&nan, &nan));
+}
+
 TEST(suggestions) {
         static const char *const words[] = { "content", "source", "mode", "owner" };
 
@@ -72,4 +85,5 @@ TEST(diagnostics_sort_and_format) {
         arena_unmap(&arena);
 }
 
-RUN_TESTS(RUN(tables_keep_order_and_find), RUN(suggestions), RUN(diagnostics_sort_and_format))
+RUN_TESTS(RUN(tables_keep_order_and_find), RUN(what_says_the_same_is_equal), RUN(suggestions),
+        RUN(diagnostics_sort_and_format))

@@ -127,23 +127,15 @@ Value value_copy(Arena *arena, const Value *value) {
         return copy;
 }
 
-static bool value_is_number(const Value *value) {
-        return value->type == VALUE_INTEGER || value->type == VALUE_FLOAT;
-}
-
 bool value_equal(const Value *a, const Value *b) {
-        if (a->type != b->type) {
-                if (!value_is_number(a) || !value_is_number(b))
-                        return false;
-                return a->type == VALUE_INTEGER ? (double) a->integer == b->real
-                                                : a->real == (double) b->integer;
-        }
+        if (a->type != b->type)
+                return false;
 
         switch (a->type) {
         case VALUE_NULL: return true;
         case VALUE_BOOLEAN: return a->boolean == b->boolean;
         case VALUE_INTEGER: return a->integer == b->integer;
-        case VALUE_FLOAT: return a->real == b->real;
+        case VALUE_FLOAT: return memcmp(&a->real, &b->real, sizeof(a->real)) == 0;
         case VALUE_ARRAY:
                 if (a->n_items != b->n_items)
                         return false;

@@ -117,7 +117,8 @@ Member *value_set(Arena *arena, Value *table, const char *key, const Value *valu
 /* A deep copy into another arena. */
 Value value_copy(Arena *arena, const Value *value);
 
-/* Deep equality; 1 and 1.0 are equal, tables regardless of order. Places and taint do not count. */
+/* Whether both say the same: 1 and 1.0 do not, which are two texts, nan and nan do. Deep; the order of tables, places and taint do
+ * not count. */
 bool value_equal(const Value *a, const Value *b);
 
 /* True if the value or anything in it is tainted. */

@@ -45,6 +45,8 @@ content = "x"
 [file."/srv/off/{{vars.x}}"]
 content = "x"
 """,
+    "deep.toml": '[vars]\nd1 = "{{vars.top}}"\nd2 = "{{vars.d1}}"\nd3 = "{{vars.d2}}"\nd4 = "{{vars.d3}}"\n'
+                 'd5 = "{{vars.d4}}/deep"\n[file."{{vars.d5}}"]\n',
     "elsewhere.toml": 'hosts = ["nobody.example.org"]\n[file."/srv/elsewhere"]\ncontent = "x"\n',
     "roles/below.toml": '[file."/srv/below"]\ncontent = "x"\n',
     "roles/watched.toml": 'mode = "audit"\n[file."/srv/watched"]\ncontent = "x"\n',
@@ -175,6 +177,9 @@ check("each step of variables is told", origin(content["names"])[:5], [
     ("vars.who", "me", "vars.d", None), ("vars.url", "http://hey", "importer", "site")])
 check("each variable has its place", [entry["place"] for entry in content["names"]], [
     None, place("site.toml:1:43"), place("roles/web.toml:3:7"), place("vars.d/a.toml:1:7"), place("site.toml:5:7"), None])
+check("a variable that is made of others says of which",
+      {entry["name"]: origin(entry["names"]) for entry in content["names"] if entry["names"]},
+      {"vars.url": [("vars.greeting", "hey", "--var", None)]})
 check("a fact is one", [entry["by"] for entry in content["names"]][5:], ["fact"])
 check("a setting that is overridden says by whom", {key: setting(app, "mode")[key] for key in ("value", "by", "role", "place")},
       {"value": "0600", "by": "override", "role": "site", "place": place("site.toml:7:1")})
@@ -220,7 +225,8 @@ bob = explain("file:/srv/users/bob")
 check("a loop says which of its items it is", {key: bob["for_each"][key] for key in ("text", "number", "key", "value", "item_place")},
       {"text": "vars.admins", "number": 1, "key": None, "value": None, "item_place": place("site.toml:3:51")})
 check("names of an item have their place", setting(bob, "content")["names"], [
-    {"name": "item.name", "value": "bob", "kind": "a string", "by": "item", "role": None, "place": place("site.toml:3:60")}])
+    {"name": "item.name", "value": "bob", "kind": "a string", "by": "item", "role": None, "place": place("site.toml:3:60"),
+     "names": []}])
 check("an array says only how much is in it", bob["for_each"]["names"][0]["kind"], "an array of 2")
 check("what other states read of an array is not told", "hunter2" in run("file:/srv/users/*", "--json")[1], False)
 keyed = explain("file:/srv/keyed/b")
@@ -250,6 +256,11 @@ LINE = FILES["roles/web.toml"].splitlines().index('[file."{{vars.top}}/{{item}}.
 check("it is said what a name is made of", origin(named["names"]),
       [("vars.top", "/srv", "vars.d", None), ("item", "mine", "item", None)])
 check("a name that is written out is made of nothing", plain["names"], [])
+deep = [explain("file:/srv/deep")["names"]]
+while deep[-1]:
+    deep.append(deep[-1][0]["names"])
+check("variables of variables are told to a depth", [origin(names)[0][0] for names in deep[:-1]],
+      ["vars.d5", "vars.d4", "vars.d3", "vars.d2", "vars.d1"])
 check("items that are written out may be made of others", origin(named["for_each"]["names"]), [("vars.own", "mine", "role", "web")])
 check("what stands for a value is that value", (setting(named, "watch")["value"], setting(named, "interval")["value"]), (True, 8081))
 check("people are told so", run("file:/srv/mine.named")[1].splitlines()[1:7], [

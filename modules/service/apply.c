@@ -555,7 +555,8 @@ static void bring_in_order(Apply *a) {
 }
 
 /* Those of one manager; those of others are over for it. */
-static int apply_some(AgentdContext *context, const AgentdState *states, size_t n, const char *user) {
+static int apply_some(
+        AgentdContext *context, const AgentdState *states, size_t n, const char *user, unsigned flags) {
         Apply a = {
                 .context = context,
                 .items = calloc(n, sizeof(Item)),
@@ -564,6 +565,7 @@ static int apply_some(AgentdContext *context, const AgentdState *states, size_t 
         };
         int r;
 
+        (void) flags;
         if (!a.items || !a.jobs) {
                 free(a.items);
                 free(a.jobs);
@@ -591,6 +593,5 @@ static int apply_some(AgentdContext *context, const AgentdState *states, size_t 
 }
 
 int service_apply(AgentdContext *context, const AgentdState *states, size_t n, unsigned flags) {
-        (void) flags;
-        return service_each_user(context, states, n, apply_some);
+        return service_each_user(context, states, n, flags, apply_some);
 }

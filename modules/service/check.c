@@ -15,6 +15,9 @@
 #include "look.h"
 #include "unit-name.h"
 
+/* How far back is looked for what became of a unit that was just started. */
+#define GONE_USEC (60 * UINT64_C(1000000))
+
 static uint64_t clock_usec(clockid_t clock) {
         struct timespec t;
 
@@ -334,12 +337,32 @@ static void fail_bad(AgentdContext *context, Manager *manager, size_t i, const U
 
         (void) snprintf(begin, sizeof(begin), "systemd cannot load '%s': %s", unit,
                 *load_error ? load_error : status->load);
-        text = service_explain_refusal(status->id, user, begin, since_usec, true);
-        /* It may have looked at it before, and say nothing now. */
+        text = service_explain_refusal(status->id, user, begin, since_usec, false);
+        /* It may have looked at it before, and say nothing now; or what it says is on its way. */
         if (text && strcmp(text, begin) == 0 && units_get_reload_time(&manager->units, &read_usec) >= 0) {
                 free(text);
                 text = service_explain_refusal(status->id, user, begin, read_usec, false);
         }
+        if (text && strcmp(text, begin) == 0) {
+                free(text);
+                text = service_explain_refusal(status->id, user, begin, since_usec, true);
+        }
+        agentd_failed(context, i, "%s", text ? text : begin);
+        free(text);
+}
+
+/* It was active when it was applied, a moment ago. */
+static void fail_gone(AgentdContext *context, Manager *manager, size_t i, const UnitStatus *status) {
+        const char *begin = "it started, but did not stay active";
+        uint64_t since_usec = clock_usec(CLOCK_REALTIME) - GONE_USEC;
+        UnitDetails details;
+        char *text;
+
+        if (units_get_details(&manager->units, status->id, &details) >= 0 &&
+                details.started_usec > since_usec)
+                since_usec = details.started_usec;
+        text = service_explain(
+                &manager->units, status->id, manager->user ? &manager->uid : NULL, begin, since_usec, 0);
         agentd_failed(context, i, "%s", text ? text : begin);
         free(text);
 }
@@ -355,7 +378,7 @@ static bool is_to_be_made(Manager *manager, const char *unit) {
 
 /* since_usec: when systemd was asked. Return: 1: go on; 0: the state is finished. */
 static int compare_activity(AgentdContext *context, Manager *manager, size_t i, const AgentdState *state,
-        const UnitStatus *status, uint64_t since_usec) {
+        const UnitStatus *status, uint64_t since_usec, unsigned flags) {
         const Service *service = service_of(state);
         const char *is = unit_active_to_string(status->active);
         UnitDetails details;
@@ -393,6 +416,10 @@ static int compare_activity(AgentdContext *context, Manager *manager, size_t i, 
                         fail_bad(context, manager, i, status, service->unit, details.load_error, since_usec);
                         return 0;
                 }
+        }
+        if (flags & AGENTD_RECHECK) {
+                fail_gone(context, manager, i, status);
+                return 0;
         }
         agentd_differs_string(context, i, "running", is, "active");
         return 1;
@@ -459,7 +486,8 @@ static int compare_manager(AgentdContext *context, Manager *manager, size_t i, c
 }
 
 /* Those of one manager: every state is either of it, or passed over. */
-static int check_some(AgentdContext *context, const AgentdState *states, size_t n, const char *user) {
+static int check_some(
+        AgentdContext *context, const AgentdState *states, size_t n, const char *user, unsigned flags) {
         const char **names = calloc(n, sizeof(*names));
         UnitStatus *status = calloc(n, sizeof(*status));
         size_t n_names = 0, next = 0;
@@ -526,7 +554,8 @@ static int check_some(AgentdContext *context, const AgentdState *states, size_t 
                 own = wants_activity(service) && n_names > 0 ? &status[next++] : NULL;
                 if (compare_manager(context, manager, i, &states[i]) == 0 ||
                         compare_own_files(context, &manager->units, i, &states[i], own) == 0 ||
-                        (own && compare_activity(context, manager, i, &states[i], own, since_usec) == 0) ||
+                        (own && compare_activity(context, manager, i, &states[i], own, since_usec, flags) ==
+                                        0) ||
                         (wants_files(service) && compare_files(context, i, &states[i], files) == 0))
                         continue;
                 agentd_done(context, i);
@@ -544,8 +573,9 @@ bool service_is_of(const AgentdState *state, const char *user) {
         return is && user ? strcmp(is, user) == 0 : is == user;
 }
 
-int service_each_user(AgentdContext *context, const AgentdState *states, size_t n,
-        int (*function)(AgentdContext *context, const AgentdState *states, size_t n, const char *user)) {
+int service_each_user(AgentdContext *context, const AgentdState *states, size_t n, unsigned flags,
+        int (*function)(AgentdContext *context, const AgentdState *states, size_t n, const char *user,
+                unsigned flags)) {
         int r = 0;
 
         for (size_t i = 0; i < n && r >= 0; i++) {
@@ -555,7 +585,7 @@ int service_each_user(AgentdContext *context, const AgentdState *states, size_t 
                 for (size_t k = 0; k < i && !seen; k++)
                         seen = service_is_of(&states[k], user);
                 if (!seen)
-                        r = function(context, states, n, user);
+                        r = function(context, states, n, user, flags);
                 /* Mostly all are the host's. */
                 if (i == 0 && !user && r >= 0)
                         while (i + 1 < n && !service_of(&states[i + 1])->user)
@@ -568,5 +598,5 @@ int service_check(AgentdContext *context, const AgentdState *states, size_t n, u
         /* In a run apply says so, and more. */
         if (flags & AGENTD_PLAN)
                 calendars_verify(context, states, n);
-        return service_each_user(context, states, n, check_some);
+        return service_each_user(context, states, n, flags, check_some);
 }

@@ -2,20 +2,32 @@
 
 /* What the journal has of a unit: its own last words, and what systemd says of it. */
 
+#include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <systemd/sd-journal.h>
 #include <systemd/sd-messages.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "explain.h"
 
 #define ENTRIES 5000
+/* Of a unit's own entries, from the last one on: some have nothing to say. */
+#define OWN_ENTRIES 50
+
+/* Later than anything that is told here. */
+#define FUTURE_USEC (UINT64_C(1000000) * 86400 * 365)
 
 /* Its last words may be on their way to the journal. Where many units fail, those of the first ones are waited for. */
 #define WAIT_USEC  UINT64_C(300000)
 #define WAITS_USEC (4 * WAIT_USEC)
+/* So long journald may take to write what it has, for all of them together. */
+#define SYNCS_USEC UINT64_C(6000000)
 /* Of what is surely on its way. */
 #define LONG_WAIT_USEC  UINT64_C(3000000)
 #define LONG_WAITS_USEC (2 * LONG_WAIT_USEC)
@@ -39,6 +51,57 @@ static uint64_t now_usec(void) {
 static uint64_t least(uint64_t a, uint64_t b) {
         return a < b ? a : b;
 }
+
+/* ---- What is still on its way ---------------------------------------------------------------------------------- */
+
+/* Asks journald to write all that it was told, and waits for its answer. Return: whether it has. */
+static bool ask_to_sync(int fd, uint64_t usec) {
+        static const char request[] = "{\"method\":\"io.systemd.Journal.Synchronize\"}";
+        const struct sockaddr_un address = { .sun_family = AF_UNIX,
+                .sun_path = "/run/systemd/journal/io.systemd.journal" };
+        uint64_t until = now_usec() + usec, now;
+        char answer[4096];
+
+        if (connect(fd, (const struct sockaddr *) &address, sizeof(address)) < 0 ||
+                send(fd, request, sizeof(request), MSG_NOSIGNAL) != sizeof(request))
+                return false;
+        while ((now = now_usec()) < until) {
+                struct pollfd p = { .fd = fd, .events = POLLIN };
+                ssize_t n;
+
+                if (poll(&p, 1, (int) ((until - now) / 1000) + 1) < 0 && errno != EINTR)
+                        return false;
+                n = recv(fd, answer, sizeof(answer) - 1, 0);
+                if (n < 0 && (errno == EAGAIN || errno == EINTR))
+                        continue;
+                if (n <= 0)
+                        return false;
+                answer[n] = '\0';
+                return !strstr(answer, "\"error\"");
+        }
+        return false;
+}
+
+bool journal_sync(uint64_t max_usec) {
+        /* It writes to the disk for that: not for each of many. */
+        static uint64_t left_usec = SYNCS_USEC;
+        uint64_t begun = now_usec(), took;
+        bool done;
+        int fd;
+
+        if (left_usec == 0)
+                return false;
+        fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        if (fd < 0)
+                return false;
+        done = ask_to_sync(fd, least(left_usec, max_usec));
+        (void) close(fd);
+        took = now_usec() - begun;
+        left_usec -= least(took, left_usec);
+        return done;
+}
+
+/* ---- Reading --------------------------------------------------------------------------------------------------- */
 
 static int begin_reading(
         Reading *reading, const char *unit, const uid_t *user, bool of_systemd, uint64_t since_usec) {
@@ -95,8 +158,12 @@ static bool get_field(sd_journal *journal, const char *field, char *ret, size_t 
         if (sd_journal_get_data(journal, field, &data, &length) < 0 || length < skip)
                 return false;
         length -= skip;
-        if (length >= size)
+        if (length >= size) {
                 length = size - 1;
+                /* Not in the middle of a character. */
+                while (length > 0 && (((const unsigned char *) data)[skip + length] & 0xc0) == 0x80)
+                        length--;
+        }
         memcpy(ret, (const char *) data + skip, length);
         ret[length] = '\0';
         for (char *p = ret; *p; p++)
@@ -109,15 +176,27 @@ static void add_line(Lines *lines, const char *text) {
         (void) snprintf(lines->text[lines->n++ % EXPLAIN_LINES], EXPLAIN_LINE_BYTES + 1, "%s", text);
 }
 
-void journal_read_own(const char *unit, const uid_t *user, uint64_t since_usec, Lines *lines) {
-        char text[EXPLAIN_LINE_BYTES + 1];
+void journal_read_own(const char *unit, const uid_t *user, uint64_t since_usec, bool wait, Lines *lines) {
+        char text[EXPLAIN_LINES][EXPLAIN_LINE_BYTES + 1];
+        uint64_t usec;
         Reading reading;
+        size_t n = 0;
 
         if (begin_reading(&reading, unit, user, false, since_usec) < 0)
                 return;
-        while (read_next(&reading, lines->n == 0))
-                if (get_field(reading.journal, "MESSAGE", text, sizeof(text)) && *text)
-                        add_line(lines, text);
+        /* Then from the end on, however much there is. By time: the tail of the journal is no place to begin at with matches (252). */
+        if (read_next(&reading, wait) &&
+                sd_journal_seek_realtime_usec(reading.journal, since_usec + FUTURE_USEC) >= 0)
+                for (unsigned i = 0; i < OWN_ENTRIES && n < EXPLAIN_LINES; i++) {
+                        if (sd_journal_previous(reading.journal) <= 0 ||
+                                sd_journal_get_realtime_usec(reading.journal, &usec) < 0 ||
+                                usec < since_usec)
+                                break;
+                        if (get_field(reading.journal, "MESSAGE", text[n], sizeof(text[n])) && *text[n])
+                                n++;
+                }
+        while (n > 0)
+                add_line(lines, text[--n]);
         sd_journal_close(reading.journal);
 }
 
@@ -158,7 +237,7 @@ static bool note_event(sd_journal *journal, UnitSaid *said) {
 }
 
 void journal_read_systemd(
-        const char *unit, const uid_t *user, uint64_t since_usec, bool patient, UnitSaid *said) {
+        const char *unit, const uid_t *user, uint64_t since_usec, unsigned flags, UnitSaid *said) {
         char text[EXPLAIN_LINE_BYTES + 1], prefix[256 + 3];
         Reading reading;
         size_t length;
@@ -166,12 +245,12 @@ void journal_read_systemd(
         if (begin_reading(&reading, unit, user, true, since_usec) < 0)
                 return;
         length = (size_t) snprintf(prefix, sizeof(prefix), "%.256s: ", unit);
-        if (patient) {
+        if (flags & JOURNAL_PATIENT) {
                 reading.patience = &long_patience_usec;
                 reading.wait_usec = least(long_patience_usec, LONG_WAIT_USEC);
         }
-        while (read_next(
-                &reading, !said->has_exit && !said->has_ended && !said->is_skipped && !*said->reason)) {
+        while (read_next(&reading, flags & JOURNAL_WAIT && !said->has_exit && !said->has_ended &&
+                                           !said->is_skipped && !*said->reason)) {
                 if (note_event(reading.journal, said) ||
                         !get_field(reading.journal, "MESSAGE", text, sizeof(text)))
                         continue;
@@ -201,6 +280,10 @@ void journal_read_complaints(
 
         if (begin_reading(&reading, unit, user, true, since_usec) < 0)
                 return;
+        if (wait) {
+                reading.patience = &long_patience_usec;
+                reading.wait_usec = least(long_patience_usec, LONG_WAIT_USEC);
+        }
         length = (size_t) snprintf(prefix, sizeof(prefix), "%.256s: ", unit);
         /* What it says again each time that it reads the file is said once. */
         while (read_next(&reading, wait && lines->n == 0)) {

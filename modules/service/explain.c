@@ -13,6 +13,10 @@
 /* What requires what fails may be a chain. */
 #define CULPRITS 8
 
+/* How long journald may take to write what it has; and when there is no time any more. */
+#define SYNC_USEC      UINT64_C(3000000)
+#define SYNC_LATE_USEC UINT64_C(300000)
+
 static bool is(const char *a, const char *b) {
         return strcmp(a, b) == 0;
 }
@@ -123,7 +127,7 @@ char *service_explain(Units *units, const char *unit, const uid_t *user, const c
         UnitDetails details = {};
         UnitSaid said = {};
         Lines lines = {};
-        bool forgotten;
+        bool forgotten, synced;
         char *text = NULL;
         size_t size;
         FILE *f = open_memstream(&text, &size);
@@ -132,16 +136,18 @@ char *service_explain(Units *units, const char *unit, const uid_t *user, const c
                 return NULL;
         (void) fputs(begin, f);
         /* Of what has run to its end systemd may know nothing any more; by the time that the journal tells of that, it has all of it. */
+        synced = journal_sync(flags & EXPLAIN_LATE ? SYNC_LATE_USEC : SYNC_USEC);
         forgotten = units_get_details(units, unit, &details) < 0 && !(flags & EXPLAIN_LATE);
         if (forgotten)
-                journal_read_systemd(unit, user, since_usec, true, &said);
+                journal_read_systemd(
+                        unit, user, since_usec, synced ? 0 : JOURNAL_WAIT | JOURNAL_PATIENT, &said);
         else if (details.conditions_fail) {
                 (void) fputs(": its conditions do not hold; 'systemctl status' says which", f);
                 return end(f, &text);
         }
-        journal_read_own(unit, user, since_usec, &lines);
+        journal_read_own(unit, user, since_usec, !synced, &lines);
         if (!forgotten && (lines.n == 0 || !knows_exit(&details)))
-                journal_read_systemd(unit, user, since_usec, false, &said);
+                journal_read_systemd(unit, user, since_usec, synced ? 0 : JOURNAL_WAIT, &said);
         describe(f, unit, &details, &said, since_usec, flags);
         if (lines.n > 0)
                 tell_lines(f, "it said", &lines);
@@ -181,7 +187,7 @@ char *service_explain_refusal(
         if (!f)
                 return NULL;
         (void) fputs(begin, f);
-        journal_read_complaints(unit, user, since_usec, wait, &lines);
+        journal_read_complaints(unit, user, since_usec, wait && !journal_sync(SYNC_USEC), &lines);
         tell_lines(f, "systemd says", &lines);
         return end(f, &text);
 }

@@ -30,12 +30,22 @@ typedef struct UnitSaid {
 
 /* Of each: user: of whose systemd the unit is, NULL: the host's; since_usec: CLOCK_REALTIME. What cannot be read was not said. */
 
-/* The last lines that processes of the unit have written. */
-void journal_read_own(const char *unit, const uid_t *user, uint64_t since_usec, Lines *lines);
+/*
+ * All that journald was told by now is in the journal when this returns true. Else it may be on its way: to be waited for by the calls
+ * below, for a while.
+ */
+bool journal_sync(uint64_t max_usec);
 
-/* patient: it surely has something to say, or soon will. */
+/* The last lines that processes of the unit have written. */
+void journal_read_own(const char *unit, const uid_t *user, uint64_t since_usec, bool wait, Lines *lines);
+
+enum {
+        JOURNAL_WAIT = 1 << 0,    /* it may be on its way */
+        JOURNAL_PATIENT = 1 << 1, /* there surely is something */
+};
+
 void journal_read_systemd(
-        const char *unit, const uid_t *user, uint64_t since_usec, bool patient, UnitSaid *said);
+        const char *unit, const uid_t *user, uint64_t since_usec, unsigned flags, UnitSaid *said);
 
 /* What systemd has to say against the unit itself: its file, its order. */
 void journal_read_complaints(

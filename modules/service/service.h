@@ -80,8 +80,9 @@ int service_apply(AgentdContext *context, const AgentdState *states, size_t n, u
 bool service_is_of(const AgentdState *state, const char *user);
 
 /* Calls the function once for each user that states are of. Return: 0; the first error. */
-int service_each_user(AgentdContext *context, const AgentdState *states, size_t n,
-        int (*function)(AgentdContext *context, const AgentdState *states, size_t n, const char *user));
+int service_each_user(AgentdContext *context, const AgentdState *states, size_t n, unsigned flags,
+        int (*function)(AgentdContext *context, const AgentdState *states, size_t n, const char *user,
+                unsigned flags));
 
 /* True if it runs since before its own files were last changed. */
 bool service_is_outdated(AgentdContext *context, Units *units, const Service *service);

@@ -54,6 +54,23 @@ def reads(box, path, text):
     return is_so
 
 
+def test_nobody_waits_for_what_a_role_that_is_off_would_make(box):
+    """Its names are made of items and variables; they are there on the hosts that it is for, and looked for on all."""
+    box.write("/etc/agentd/conf.d/web.toml",
+              'import = ["people"]\n[vars]\nhome = "/srv/home"\n'
+              '[file."/srv/{{item}}"]\nfor_each = ["{{vars.people.0}}", "x"]\nrequires = ["file:/srv/home/ada"]\n'
+              '[override."file:/srv/home/bob"]\nmode = "0600"\n')
+    people = ('{}[vars]\npeople = ["ada", "bob"]\n'
+              '[file."{{{{vars.home}}}}/{{{{item}}}}"]\nfor_each = "vars.people"\nparents = {{ create = true }}\n')
+    box.write("/etc/agentd/vars.d/people.toml", 'people = ["ada", "bob"]\n')
+    box.write(f"{ROLES}/people.toml", people.format('hosts = ["elsewhere.example.org"]\n'))
+    assert results(box.agentd_once()) == {"file:/srv/ada": "changed", "file:/srv/x": "changed"}
+    box.write(f"{ROLES}/people.toml", people.format(""))
+    assert results(box.agentd_once()) == {"file:/srv/home/ada": "changed", "file:/srv/home/bob": "changed", "file:/srv/ada": "ok",
+                                          "file:/srv/x": "ok"}
+    assert box.stat("/srv/home/bob").st_mode & 0o777 == 0o600
+
+
 @pytest.mark.parametrize("top", ["", "/var/tree"])
 def test_a_role_with_all_that_it_imports(box, top):
     write_site(box, top)

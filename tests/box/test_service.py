@@ -3,6 +3,8 @@
 
 import threading
 
+import pytest
+
 import daemon
 from box import wait_until
 from once import agentd, differences, errors, refused, results

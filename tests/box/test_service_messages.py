@@ -90,6 +90,25 @@ def test_one_that_systemd_has_started_again_after_it_died(box):
     assert result["error"].startswith("it started, but did not stay active: its process exited with status 3"), result
 
 
+def test_one_that_dies_after_it_was_started_says_why(box):
+    """By the time that it is looked at again it is gone."""
+    unit(box, "dies.service", "[Service]\nExecStart=/bin/sh -c 'until test -e /run/die; do sleep 0.05; done; echo gone; exit 4'\n")
+    unit(box, "kills.service", "[Unit]\nAfter=dies.service\n[Service]\nType=oneshot\nRemainAfterExit=yes\n"
+                               "ExecStart=/bin/sh -c 'sleep 1; touch /run/die; while systemctl -q is-active dies; do sleep 0.05; done'\n")
+    reload(box)
+    done = errors(once(box, "[service.dies]\nrunning = true\n[service.kills]\nrunning = true\n"))
+    why = ": its process exited with status 4"
+    assert done["service:dies"].startswith(("it started, but did not stay active" + why, "it did not become active" + why)), done
+    assert done["service:kills"] is None
+
+
+def test_of_many_lines_the_last_are_told(box):
+    unit(box, "says.service", "[Service]\nType=oneshot\nExecStart=/bin/sh -c 'seq 1000; echo; exit 3'\n")
+    reload(box)
+    result = one(box, "[service.says]\nrunning = true\n")
+    assert result["error"] == "it did not start: its process exited with status 3; it said: 998 | 999 | 1000"
+
+
 def test_what_requires_something_that_fails_says_what_and_why(box):
     """Also if that is not what it requires itself."""
     unit(box, "db.service", f"[Service]\nType=oneshot\nExecStart={SAYS % ('the disk is full', 6)}\n")
