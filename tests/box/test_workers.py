@@ -467,7 +467,7 @@ def test_file_system_that_works_again_is_used_again(box, frozen):
 @pytest.mark.timeout(300)
 def test_run_ends_though_all_workers_hang(box, loop_ext4):
     """More file systems that hang than workers are given up before the rest is."""
-    disks = [loop_ext4(f"/srv/disk{i}", mib=1) for i in range(12)]
+    disks = [loop_ext4(f"/srv/disk{i}", mib=4) for i in range(12)]
     try:
         for disk in disks:
             box.run(["fsfreeze", "--freeze", disk.path])
