@@ -131,12 +131,14 @@ static const char *id_of(const Item *item) {
 }
 
 static char *explain(Apply *a, const Item *item, const char *begin, uint64_t since_usec, unsigned flags) {
+        service_explain_in_time(a->context, (size_t) (item - a->items));
         return service_explain(a->units, id_of(item), uid_of(a), begin, since_usec, flags);
 }
 
 static char *explain_job(Apply *a, const Item *item, const char *begin) {
         const UnitJob *job = item->job;
 
+        service_explain_in_time(a->context, (size_t) (item - a->items));
         switch (job->result) {
         case JOB_REFUSED:
                 return service_explain_refusal(id_of(item), uid_of(a), begin, item->begun_usec, true);

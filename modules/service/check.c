@@ -374,6 +374,7 @@ static void fail_bad(AgentdContext *context, Manager *manager, size_t i, const U
 
         (void) snprintf(begin, sizeof(begin), "systemd cannot load '%s': %s", unit,
                 *load_error ? load_error : status->load);
+        service_explain_in_time(context, i);
         text = service_explain_refusal(status->id, user, begin, since_usec, false);
         /* It may have looked at it before, and say nothing now; or what it says is on its way. */
         if (text && strcmp(text, begin) == 0 && units_get_reload_time(&manager->units, &read_usec) >= 0) {
@@ -398,6 +399,7 @@ static void fail_gone(AgentdContext *context, Manager *manager, size_t i, const 
         if (units_get_details(&manager->units, status->id, &details) >= 0 &&
                 details.started_usec > since_usec)
                 since_usec = details.started_usec;
+        service_explain_in_time(context, i);
         text = service_explain(
                 &manager->units, status->id, manager->user ? &manager->uid : NULL, begin, since_usec, 0);
         agentd_failed(context, i, "%s", text ? text : begin);

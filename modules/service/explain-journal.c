@@ -40,6 +40,7 @@ typedef struct Reading {
 } Reading;
 
 static uint64_t patience_usec = WAITS_USEC, long_patience_usec = LONG_WAITS_USEC;
+static uint64_t until_usec = UINT64_MAX;
 
 static uint64_t now_usec(void) {
         struct timespec t;
@@ -50,6 +51,17 @@ static uint64_t now_usec(void) {
 
 static uint64_t least(uint64_t a, uint64_t b) {
         return a < b ? a : b;
+}
+
+void journal_wait_until(uint64_t usec) {
+        until_usec = usec;
+}
+
+/* What of it there still is. */
+static uint64_t at_most(uint64_t usec) {
+        uint64_t now = now_usec();
+
+        return until_usec > now ? least(usec, until_usec - now) : 0;
 }
 
 /* ---- What is still on its way ---------------------------------------------------------------------------------- */
@@ -89,12 +101,13 @@ bool journal_sync(uint64_t max_usec) {
         bool done;
         int fd;
 
-        if (left_usec == 0)
+        max_usec = at_most(least(left_usec, max_usec));
+        if (max_usec == 0)
                 return false;
         fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
         if (fd < 0)
                 return false;
-        done = ask_to_sync(fd, least(left_usec, max_usec));
+        done = ask_to_sync(fd, max_usec);
         (void) close(fd);
         took = now_usec() - begun;
         left_usec -= least(took, left_usec);
@@ -108,7 +121,8 @@ static int begin_reading(
         char match[sizeof("_SYSTEMD_USER_UNIT=") + 256], by[32] = "_PID=1";
         int r;
 
-        *reading = (Reading){ .patience = &patience_usec, .wait_usec = least(patience_usec, WAIT_USEC) };
+        *reading = (Reading){ .patience = &patience_usec,
+                .wait_usec = at_most(least(patience_usec, WAIT_USEC)) };
         if (user)
                 (void) snprintf(by, sizeof(by), "_UID=%u", (unsigned) *user);
         (void) snprintf(match, sizeof(match), "%s=%.256s",
@@ -247,7 +261,7 @@ void journal_read_systemd(
         length = (size_t) snprintf(prefix, sizeof(prefix), "%.256s: ", unit);
         if (flags & JOURNAL_PATIENT) {
                 reading.patience = &long_patience_usec;
-                reading.wait_usec = least(long_patience_usec, LONG_WAIT_USEC);
+                reading.wait_usec = at_most(least(long_patience_usec, LONG_WAIT_USEC));
         }
         while (read_next(&reading, flags & JOURNAL_WAIT && !said->has_exit && !said->has_ended &&
                                            !said->is_skipped && !*said->reason)) {
@@ -282,7 +296,7 @@ void journal_read_complaints(
                 return;
         if (wait) {
                 reading.patience = &long_patience_usec;
-                reading.wait_usec = least(long_patience_usec, LONG_WAIT_USEC);
+                reading.wait_usec = at_most(least(long_patience_usec, LONG_WAIT_USEC));
         }
         length = (size_t) snprintf(prefix, sizeof(prefix), "%.256s: ", unit);
         /* What it says again each time that it reads the file is said once. */

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "explain.h"
 #include "service.h"
@@ -16,6 +17,9 @@
 /* How long journald may take to write what it has; and when there is no time any more. */
 #define SYNC_USEC      UINT64_C(3000000)
 #define SYNC_LATE_USEC UINT64_C(300000)
+
+/* That is left of the time of a state for everything else. */
+#define LATE_USEC UINT64_C(2000000)
 
 static bool is(const char *a, const char *b) {
         return strcmp(a, b) == 0;
@@ -120,6 +124,18 @@ static char *end(FILE *f, char **text) {
                 return *text;
         free(*text);
         return NULL;
+}
+
+void service_explain_in_time(AgentdContext *context, size_t i) {
+        uint64_t end = agentd_deadline(context, i), now, left;
+        struct timespec t;
+
+        (void) clock_gettime(CLOCK_MONOTONIC, &t);
+        now = (uint64_t) t.tv_sec * 1000000 + (uint64_t) t.tv_nsec / 1000;
+        left = end > now ? end - now : 0;
+        journal_wait_until(end == UINT64_MAX      ? end
+                           : left > 2 * LATE_USEC ? end - LATE_USEC
+                                                  : now + left / 2);
 }
 
 char *service_explain(Units *units, const char *unit, const uid_t *user, const char *begin,

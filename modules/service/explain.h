@@ -28,6 +28,9 @@ typedef struct UnitSaid {
         char reason[EXPLAIN_LINE_BYTES + 1];
 } UnitSaid;
 
+/* Nothing is waited for after that, CLOCK_MONOTONIC. */
+void journal_wait_until(uint64_t usec);
+
 /* Of each: user: of whose systemd the unit is, NULL: the host's; since_usec: CLOCK_REALTIME. What cannot be read was not said. */
 
 /*

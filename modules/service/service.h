@@ -99,6 +99,9 @@ bool service_is_outdated(AgentdContext *context, Units *units, const Service *se
 char *service_explain(Units *units, const char *unit, const uid_t *user, const char *begin,
         uint64_t since_usec, unsigned flags);
 
+/* For those below and the one above: what is on its way to the journal is not waited for until the time of the state is over. */
+void service_explain_in_time(AgentdContext *context, size_t i);
+
 enum {
         EXPLAIN_STOP = 1 << 0, /* it was to be stopped */
         EXPLAIN_LATE = 1 << 1, /* our time for it was over */

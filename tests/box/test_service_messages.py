@@ -140,3 +140,15 @@ def test_two_that_exclude_each_other(box):
     assert done["service:a"].startswith("it did not start, since systemd was then asked for something else, by somebody or by a unit"
                                         " that it conflicts with (Conflicts=)"), done
     assert done["service:b"] is None
+
+
+def test_a_journal_that_does_not_answer_costs_no_more_than_the_time_of_the_state(box):
+    """A worker that waits for longer is killed, and nothing is said but that."""
+    unit(box, "ends.service", "[Service]\nType=oneshot\nExecStart=/bin/true\n")
+    reload(box)
+    box.run("systemctl kill --kill-who=main --signal=STOP systemd-journald")
+    try:
+        result = one(box, "[service.ends]\nrunning = true\ntimeout = \"6s\"\n")
+    finally:
+        box.run("systemctl kill --kill-who=main --signal=CONT systemd-journald")
+    assert result["error"].startswith("it did not become active"), result
