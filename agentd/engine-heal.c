@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-#include <assert.h>
 #include <inttypes.h>
 #include <time.h>
 
@@ -47,7 +46,6 @@ struct Heal {
 
         uint8_t *is_pending; /* by state: 1 + HealCause; 0: it is not */
         uint32_t *pending, n_pending;
-        unsigned n_runs;
 
         Fight *fights;
         uint32_t n_fights, n_fights_allocated;
@@ -343,8 +341,6 @@ static void start_cause(Heal *heal, HealCause cause) {
                 r = engine_run_heal(engine, TAKE_PTR(selected), cause_names[cause]);
         if (r < 0)
                 log_warning_errno(r, "Failed to look at what has changed; the next run will: %m");
-        else
-                heal->n_runs++;
 }
 
 /* Begins runs over what is pending, unless enough go on already. */
@@ -357,14 +353,16 @@ static void start(Heal *heal) {
                 drop_pending(heal);
                 return;
         }
-        for (HealCause cause = 0; cause < _HEAL_CAUSE_MAX; cause++)
-                if (heal->n_pending > 0 && heal->n_runs < HEAL_RUNS_MAX)
-                        start_cause(heal, cause);
+        for (HealCause cause = 0; cause < _HEAL_CAUSE_MAX && heal->n_pending > 0; cause++) {
+                if (engine_run_n_healing(engine) >= HEAL_RUNS_MAX) {
+                        engine_run_look_again(engine);
+                        return;
+                }
+                start_cause(heal, cause);
+        }
 }
 
 void heal_run_over(Heal *heal) {
-        assert(heal->n_runs > 0);
-        heal->n_runs--;
         start(heal);
 }
 

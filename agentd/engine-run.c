@@ -560,6 +560,14 @@ int engine_run_heal(Engine *engine, uint8_t *selected, const char *cause) {
         return 0;
 }
 
+unsigned engine_run_n_healing(const Engine *engine) {
+        unsigned n = 0;
+
+        for (const EngineRun *run = engine->runs; run; run = run->next)
+                n += run->heal && !only_waits(run);
+        return n;
+}
+
 /* However many others have asked for: one of these waits at most. */
 static int64_t add_own(Engine *engine, const char *cause, uint8_t *selected) {
         EngineRun *run;
