@@ -278,6 +278,14 @@ void heal_pass_over(Heal *heal, const uint8_t *states) {
                 heal->passed_over[i] |= states[i];
 }
 
+/* By a run that goes on; but without a word that may come to wait for something else to be tried again. */
+static bool will_be_looked_at(Heal *heal, uint32_t state) {
+        if (!engine_run_will_come_to(heal->engine, state))
+                return false;
+        engine_run_look_again(heal->engine);
+        return true;
+}
+
 /* From what has drifted to what is looked at: with what depends on it, and without what cannot be repaired now. Return: how many;
  * -ENOMEM. */
 static int choose(Heal *heal, uint8_t *selected, HealCause cause) {
@@ -297,7 +305,7 @@ static int choose(Heal *heal, uint8_t *selected, HealCause cause) {
                 if (!selected[i])
                         continue;
                 selected[i] = !is_passed_over(heal, i);
-                if (selected[i] && ((blocked && blocked[i]) || engine_run_will_come_to(engine, i))) {
+                if (selected[i] && ((blocked && blocked[i]) || will_be_looked_at(heal, i))) {
                         selected[i] = 0;
                         add_pending(heal, i, cause);
                 }
@@ -321,7 +329,7 @@ static void start_cause(Heal *heal, HealCause cause) {
                 uint32_t state = heal->pending[i];
 
                 /* A run that has what the state requires before it looks at it as well, and not too early. */
-                if (heal->is_pending[state] != 1 + cause || engine_run_will_come_to(engine, state)) {
+                if (heal->is_pending[state] != 1 + cause || will_be_looked_at(heal, state)) {
                         heal->pending[left++] = state;
                         continue;
                 }
