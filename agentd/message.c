@@ -319,20 +319,36 @@ const char *message_get_text(MessageReader *reader, size_t *ret_size) {
         return text;
 }
 
-char *message_get_string(MessageReader *reader) {
-        size_t size;
-        const char *text = message_get_text(reader, &size);
-        char *copy;
+/* For people, on one line. */
+static char *copy_text(const char *text, size_t size) {
+        char *copy = utf8_make_valid(text, size, &size);
 
-        if (!text)
-                return NULL;
-        copy = utf8_make_valid(text, size, &size);
         if (!copy)
                 return NULL;
         for (size_t i = 0; i < size; i++)
                 if ((unsigned char) copy[i] < ' ' || copy[i] == 0x7f)
                         copy[i] = '?';
         return copy;
+}
+
+char *message_get_string(MessageReader *reader) {
+        size_t size;
+        const char *text = message_get_text(reader, &size);
+
+        return text ? copy_text(text, size) : NULL;
+}
+
+int message_get_optional_string(MessageReader *reader, char **ret) {
+        size_t size;
+        const char *text = message_get_text(reader, &size);
+        char *copy = NULL;
+
+        if (text && size > 0)
+                copy = copy_text(text, size);
+        if (!text || (size > 0 && !copy))
+                return -EBADMSG;
+        *ret = copy;
+        return 0;
 }
 
 json_t *message_get_text_json(MessageReader *reader) {

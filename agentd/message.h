@@ -152,6 +152,9 @@ const char *message_get_text(MessageReader *reader, size_t *ret_size);
 /* A new string, NUL-terminated, made valid UTF-8 on one line; NULL if bad or out of memory. */
 char *message_get_string(MessageReader *reader);
 
+/* Likewise, and NULL if it is empty, as the errors of most results are. Return: 0; -EBADMSG if bad or out of memory. */
+int message_get_optional_string(MessageReader *reader, char **ret);
+
 /* A value as JSON, a new reference: strings made valid UTF-8; NULL if bad. */
 json_t *message_get_value(MessageReader *reader);
 

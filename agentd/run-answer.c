@@ -87,7 +87,8 @@ static void handle_verdict(Run *run, Batch *batch, uint32_t state, Verdict verdi
 static int handle_identity(
         Run *run, const Batch *batch, uint32_t state, Verdict verdict, MessageReader *reader) {
         IdentityTable *table = run->image->identities;
-        uint32_t now_sec, good_for_sec = 0;
+        uint32_t good_for_sec = 0;
+        usec_t loop_usec = 0;
         Identity identity;
 
         if (message_has(reader, sizeof(identity) + sizeof(good_for_sec))) {
@@ -100,8 +101,10 @@ static int handle_identity(
         if (batch->phase == PHASE_APPLY || verdict == VERDICT_DRIFTED || verdict == VERDICT_FAILED)
                 identity_forget(table, state);
         else if (verdict == VERDICT_OK && good_for_sec > 0) {
-                now_sec = (uint32_t) (now_usec(CLOCK_BOOTTIME) / USEC_PER_SEC);
-                identity_remember(table, state, &identity, identity_until(&identity, now_sec, good_for_sec));
+                /* The same for all results that have come together; rather too early than too late. */
+                (void) sd_event_now(run->event, CLOCK_BOOTTIME, &loop_usec);
+                identity_remember(table, state, &identity,
+                        identity_until(&identity, (uint32_t) (loop_usec / USEC_PER_SEC), good_for_sec));
         }
         return 0;
 }
@@ -114,10 +117,10 @@ static void add_duration(Node *node, uint64_t duration) {
 static int handle_result(Run *run, Batch *batch, uint32_t state, MessageReader *reader) {
         uint32_t verdict = message_get_u32(reader);
         uint64_t duration = message_get_u64(reader);
-        _cleanup_free_ char *error = message_get_string(reader);
+        _cleanup_free_ char *error = NULL;
         Node *node = &run->nodes[state];
 
-        if (!error || verdict == 0 || verdict >= _VERDICT_MAX)
+        if (message_get_optional_string(reader, &error) < 0 || verdict == 0 || verdict >= _VERDICT_MAX)
                 return -EBADMSG;
         if (verdict == VERDICT_BLOCKED &&
                 (batch->phase != PHASE_CHECK || !image_hook(run->image, state, HOOK_BEFORE_CHECK)))
@@ -126,7 +129,7 @@ static int handle_result(Run *run, Batch *batch, uint32_t state, MessageReader *
                 return -EBADMSG;
 
         add_duration(node, duration);
-        if (*error)
+        if (error)
                 run_set_error(run, state, "%s", error);
         handle_verdict(run, batch, state, (Verdict) verdict);
         return 0;

@@ -2,7 +2,6 @@
 
 #include <assert.h>
 #include <inttypes.h>
-#include <sys/mman.h>
 #include <time.h>
 
 #include "log.h"
@@ -560,11 +559,6 @@ static int on_dispatch(_unused_ sd_event_source *source, void *userdata) {
 
 /* ---- The object ----------------------------------------------------------------------------------------------------- */
 
-/* They are mapped: the kernel has zeroes for what is never touched, while calloc(3) would wipe all of it. */
-static size_t nodes_size(const Run *run) {
-        return MAX(run->n_nodes, 1U) * sizeof(Node);
-}
-
 static int select_states(Run *run, const uint8_t *selected) {
         uint32_t n = 0;
 
@@ -598,18 +592,13 @@ int run_new(sd_event *event, Image *image, WorkerPool *pool, const RunOptions *o
         run->n_states = image_n_states(image);
         run->n_nodes = image->header->nodes.n;
         run->n_queues = 2 * image->header->types.n;
-        run->nodes = mmap(NULL, nodes_size(run), PROT_READ | PROT_WRITE,
-                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-        if (run->nodes == MAP_FAILED) {
-                run->nodes = NULL;
-                return -errno;
-        }
+        run->nodes = pages_new(run->n_nodes * sizeof(Node));
         run->stack = malloc(MAX(run->n_nodes, 1U) * sizeof(uint32_t));
         run->queues = calloc(MAX(run->n_queues, 1U), sizeof(Queue));
         /* Zeroed pages: only those of keys that come up are touched. */
         if (image->header->n_batch_keys > 0)
                 run->keys = calloc((size_t) image->header->n_batch_keys + 1, sizeof(Key));
-        if (!run->stack || !run->queues || (image->header->n_batch_keys > 0 && !run->keys))
+        if (!run->nodes || !run->stack || !run->queues || (image->header->n_batch_keys > 0 && !run->keys))
                 return -ENOMEM;
         r = select_states(run, options->selected);
         if (r < 0)
@@ -654,8 +643,7 @@ Run *run_free(Run *run) {
         free(run->keys);
         free(run->parked);
         free(run->queues);
-        if (run->nodes)
-                (void) munmap(run->nodes, nodes_size(run));
+        pages_free(run->nodes, run->n_nodes * sizeof(Node));
         free(run->selected);
         free(run->stack);
         image_unref(run->image);

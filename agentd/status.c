@@ -327,7 +327,7 @@ int status_table_new(Image *image, const StatusTable *old, Store *store, StatusT
         *t = (StatusTable){ .image = image_ref(image), .owed_unread = old && old->owed_unread };
 
         n = image_n_states(image);
-        t->states = calloc(MAX(n, UINT32_C(1)), sizeof(*t->states));
+        t->states = pages_new(n * sizeof(*t->states));
         if (!t->states)
                 return -ENOMEM;
         t->counts[RESULT_NONE] = n;
@@ -376,7 +376,7 @@ StatusTable *status_table_free(StatusTable *t) {
                 for (uint32_t i = 0; i < image_n_states(t->image); i++)
                         free(t->because[i]);
         free(t->because);
-        free(t->states);
+        pages_free(t->states, image_n_states(t->image) * sizeof(*t->states));
         free(t->slots);
         image_unref(t->image);
         free(t);

@@ -286,7 +286,7 @@ TEST(large_images_are_bounded) {
         assert_json(json_object_get(shown, "required_by"), "[\"service:all\"]");
         json_decref(shown);
 
-        begin = now_usec(CLOCK_MONOTONIC);
+        begin = now_usec(CLOCK_PROCESS_CPUTIME_ID);
         expect_problem(
                 "GET", "/v1/states/file:%2Fs%2F1199x", NULL, 404, "not-found", "did you mean 'file:/s/1199");
         expect_problem(
@@ -297,10 +297,10 @@ TEST(large_images_are_bounded) {
         for (int i = 0; i < 50; i++)
                 expect_problem(
                         "GET", "/v1/states/file:%2Fs%2Fxxxxx", NULL, 404, "not-found", "there is no state");
-        assert_true(now_usec(CLOCK_MONOTONIC) - begin < 2 * USEC_PER_SEC);
+        assert_true(now_usec(CLOCK_PROCESS_CPUTIME_ID) - begin < 2 * USEC_PER_SEC);
         /* A glob that tries all ways to match. */
         expect_list("/v1/states?match=*s*s*s*1*1*1*9*9*9*0*x*x*y", "state", "");
-        assert_true(now_usec(CLOCK_MONOTONIC) - begin < 5 * USEC_PER_SEC);
+        assert_true(now_usec(CLOCK_PROCESS_CPUTIME_ID) - begin < 5 * USEC_PER_SEC);
 }
 
 static void put_run(int64_t id, const char *mode) {
@@ -625,7 +625,7 @@ TEST(globs_are_bounded) {
 
         /* The worst that is allowed is done a part at a time. */
         adopt(make_image(1, build_large));
-        begin = now_usec(CLOCK_MONOTONIC);
+        begin = now_usec(CLOCK_PROCESS_CPUTIME_ID);
         (void) snprintf(target, sizeof(target), "/v1/states?match=*[]%0*d", API_BRACKET_MAX - 3, 1);
         page = get_json(target);
         ASSERT_EQ(json_array_size(json_object_get(page, "items")), 0);
@@ -634,7 +634,7 @@ TEST(globs_are_bounded) {
         expect_pages(target, "state", "");
         expect_pages("/v1/states?match=*[s]:/s/1199[89]", "state", "");
         expect_pages("/v1/states?match=*/1199[89]", "state", "file:/s/11999 file:/s/11998");
-        assert_true(now_usec(CLOCK_MONOTONIC) - begin < 5 * USEC_PER_SEC);
+        assert_true(now_usec(CLOCK_PROCESS_CPUTIME_ID) - begin < 5 * USEC_PER_SEC);
 }
 
 TEST(pages_are_bounded) {

@@ -202,7 +202,7 @@ TEST(what_is_left_behind_is_killed) {
                         DEADLINE_USEC, AGENTD_COMMAND_EXITED },
                 { "echo $(setsid sh -c 'trap \"\" TERM; echo $$; exec sleep 1000 >&-' &); kill -9 $$",
                         DEADLINE_USEC, AGENTD_COMMAND_KILLED },
-                { "echo $(setsid sh -c 'echo $$; exec sleep 1000 >&-' &); exec sleep 1000", USEC_PER_SEC,
+                { "echo $(setsid sh -c 'echo $$; exec sleep 1000 >&-' &); exec sleep 1000", 3 * USEC_PER_SEC,
                         AGENTD_COMMAND_TIMED_OUT },
         };
 

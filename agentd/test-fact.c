@@ -545,11 +545,11 @@ TEST(programs_that_do_not_end_are_killed) {
         static const struct {
                 const char *file, *text, *words;
         } cases[] = {
-                { "hang", "#!/bin/sh\nsleep 60\necho 1\n", "did not finish within 200ms" },
+                { "hang", "#!/bin/sh\nsleep 60\necho 1\n", "did not finish within 3s" },
                 { "stubborn", "#!/bin/sh\ntrap '' TERM INT HUP\nexec >&- 2>&-\nwhile :; do sleep 1; done\n",
-                        "did not finish within 200ms" },
+                        "did not finish within 3s" },
                 { "drip", "#!/bin/sh\nwhile :; do echo 1; echo 2 >&2; sleep 0.01; done\n",
-                        "did not finish within 200ms" },
+                        "did not finish within 3s" },
                 { "heir", "#!/bin/sh\nsleep 60 &\necho 1\n", "left a process behind" },
         };
         usec_t start, taken;
@@ -559,14 +559,15 @@ TEST(programs_that_do_not_end_are_killed) {
                 (void) put(arena_printf(&arena, "etc/%s", c->file), c->text, 0755);
 
         start = now_usec(CLOCK_MONOTONIC);
-        local = gather_local(200 * USEC_PER_MSEC);
+        /* Long enough for one that ends to do so. */
+        local = gather_local(3 * USEC_PER_SEC);
         taken = now_usec(CLOCK_MONOTONIC) - start;
 
         FOREACH_ELEMENT(c, cases)
                 assert_true(complains(c->file, c->words));
         ASSERT_EQ(local.n_members, 0);
         ASSERT_EQ(diagnostics.n, ELEMENTSOF(cases));
-        assert_true(taken >= 200 * USEC_PER_MSEC && taken < 5 * USEC_PER_SEC);
+        assert_true(taken >= 3 * USEC_PER_SEC && taken < 50 * USEC_PER_SEC);
 }
 
 TEST(a_hanging_program_is_killed_with_what_it_started) {
@@ -576,13 +577,13 @@ TEST(a_hanging_program_is_killed_with_what_it_started) {
 
         (void) put("etc/hang", arena_printf(&arena, "#!/bin/sh\nsleep 60 &\necho $! >%s\nwait\n", pid_file),
                 0755);
-        (void) gather_local(200 * USEC_PER_MSEC);
+        (void) gather_local(3 * USEC_PER_SEC);
         assert_true(complains("hang", "did not finish"));
 
         n = root_read(root_fd, "pid", buffer, sizeof(buffer));
         assert_true(n > 1);
         /* The signal is sent, but init still has to reap. */
-        for (int i = 0; i < 500 && kill(atoi(buffer), 0) >= 0; i++) {
+        for (int i = 0; i < 3000 && kill(atoi(buffer), 0) >= 0; i++) {
                 char path[64], stat[256];
 
                 (void) snprintf(path, sizeof(path), "/proc/%d/stat", atoi(buffer));
@@ -594,17 +595,20 @@ TEST(a_hanging_program_is_killed_with_what_it_started) {
         assert_true(kill(atoi(buffer), 0) < 0);
 }
 
+/* Each of them waits for all others. */
 TEST(programs_run_side_by_side) {
-        usec_t start, taken;
+        const char *marks = in_root("marks/");
         Value local;
 
         for (int i = 0; i < FACTS_PROGRAMS_RUNNING; i++)
-                (void) put(arena_printf(&arena, "etc/p%d", i), "#!/bin/sh\nsleep 0.5\necho 1\n", 0755);
-        start = now_usec(CLOCK_MONOTONIC);
-        local = gather_local(0);
-        taken = now_usec(CLOCK_MONOTONIC) - start;
+                (void) put(arena_printf(&arena, "etc/p%d", i),
+                        arena_printf(&arena,
+                                "#!/bin/sh\ntouch %s/%d\nwhile test $(ls %s | wc -l) -lt %d; do sleep 0.01; "
+                                "done\necho 1\n",
+                                marks, i, marks, FACTS_PROGRAMS_RUNNING),
+                        0755);
+        local = gather_local(50 * USEC_PER_SEC);
         ASSERT_EQ(local.n_members, FACTS_PROGRAMS_RUNNING);
-        assert_true(taken < 4 * 500 * USEC_PER_MSEC); /* one after another it were twice as much */
 }
 
 TEST(more_programs_than_run_at_once) {

@@ -6,7 +6,7 @@
  */
 
 #include "command.h"
-#include "run.h"
+#include "run-internal.h"
 #include "test-load.h"
 
 #define DEADLINE_USEC (60 * USEC_PER_SEC)
@@ -482,6 +482,29 @@ TEST(what_came_late_is_in_time_for_the_next_attempt) {
         ASSERT_EQ(owed, 0);
 }
 
+/* ---- Batches ---------------------------------------------------------------------------------------------------- */
+
+/* Two workers, and a type that takes 512 in a batch. */
+TEST(batches_are_large_where_there_are_many) {
+        static const uint32_t sizes[] = { 512, 394, 256, 138 };
+        _cleanup_free_ char *role = NULL;
+        size_t size;
+        FILE *f = open_memstream(&role, &size);
+
+        for (unsigned i = 0; i < 1300; i++)
+                (void) fprintf(f, "[file.\"%%/%u\"]\n", i);
+        (void) fclose(f);
+        begin(RUN_APPLY, role);
+        ASSERT_EQ(run->queues[0].n, 1300);
+        FOREACH_ELEMENT(n, sizes) {
+                _cleanup_free_ Batch *batch = run_cut_batch(run, 0);
+
+                ASSERT_NOT_NULL(batch);
+                ASSERT_EQ(batch->n, *n);
+        }
+        ASSERT_NULL(run_cut_batch(run, 0));
+}
+
 static int begin_test(void **state) {
         (void) setup(state);
         link_module("MODULE_DIR", "exec");
@@ -506,4 +529,5 @@ RUN_TESTS(RUN_IT(all_hooks_in_their_order), RUN_IT(hooks_that_fail), RUN_IT(a_pl
         RUN_IT(a_run_is_given_up_while_a_state_waits), RUN_IT(a_stop_begins_no_other_attempt),
         RUN_IT(a_stop_before_the_next_attempt), RUN_IT(a_change_whose_after_change_fails_is_a_change),
         RUN_IT(what_was_done_is_not_owed_to_the_next_attempt),
-        RUN_IT(what_came_late_is_in_time_for_the_next_attempt))
+        RUN_IT(what_came_late_is_in_time_for_the_next_attempt),
+        RUN_IT(batches_are_large_where_there_are_many))

@@ -238,6 +238,7 @@ static int worker_handle_command(Worker *worker, MessageReader *reader, const in
 static int worker_handle_datagram(
         Worker *worker, const uint8_t *data, size_t size, const int *fds, size_t n_fds) {
         MessageReader reader = { .data = data, .size = size };
+        bool got_on = false;
         MessageKind kind;
         int r;
 
@@ -264,8 +265,7 @@ static int worker_handle_datagram(
                         r = worker->batch->handlers->on_record(
                                 worker->batch->userdata, worker->batch, kind, &reader);
                         /* Nothing else is progress: a module may talk for ever. The first comes once a state. */
-                        if (kind == MESSAGE_RESULT || kind == MESSAGE_PROGRESS)
-                                worker->heard_usec = now_usec(CLOCK_MONOTONIC);
+                        got_on = got_on || kind == MESSAGE_RESULT || kind == MESSAGE_PROGRESS;
                         break;
                 case MESSAGE_END: {
                         uint32_t id = message_get_u32(&reader);
@@ -288,6 +288,8 @@ static int worker_handle_datagram(
                         return r;
         }
 
+        if (got_on)
+                worker->heard_usec = now_usec(CLOCK_MONOTONIC);
         return r;
 }
 
@@ -562,7 +564,8 @@ int worker_pool_dispatch(WorkerPool *pool, Image *image, Batch *batch) {
         Worker *worker;
         uint32_t head[] = { batch->id, batch->phase,
                 batch->call_flags | (batch->careful ? MESSAGE_BATCH_CAREFUL : 0), batch->n };
-        MessageWriter writer;
+        static uint8_t buffer[MESSAGE_MAX];
+        MessageWriter writer = { .buffer = buffer };
         int r;
 
         if (!worker_pool_has_room(pool, image, batch->kind))
@@ -577,9 +580,7 @@ int worker_pool_dispatch(WorkerPool *pool, Image *image, Batch *batch) {
                         return r;
         }
 
-        r = message_writer_init(&writer, worker->fd);
-        if (r < 0)
-                return r;
+        writer.fd = worker->fd;
         message_begin(&writer, MESSAGE_BATCH);
         for (size_t i = 0; i < ELEMENTSOF(head); i++)
                 message_put_u32(&writer, head[i]);
@@ -590,7 +591,6 @@ int worker_pool_dispatch(WorkerPool *pool, Image *image, Batch *batch) {
         r = message_end(&writer);
         if (r == 0)
                 r = message_flush(&writer);
-        message_writer_done(&writer);
         if (r == -EMSGSIZE)
                 return r;
 

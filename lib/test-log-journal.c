@@ -83,7 +83,7 @@ TEST(a_journald_that_does_not_read_is_waited_for_once) {
         assert_true(lost > 1000);
         assert_true(journal_is_stuck());
         assert_true(took >= JOURNAL_WAIT_MSEC * USEC_PER_MSEC);
-        assert_true(took < 20 * JOURNAL_WAIT_MSEC * USEC_PER_MSEC);
+        assert_true(took < 100 * JOURNAL_WAIT_MSEC * USEC_PER_MSEC);
 
         while (journald_read() > 0)
                 n--;

@@ -145,7 +145,7 @@ TEST(a_reader_that_does_not_read_does_not_block_for_ever) {
         taken = now_usec(CLOCK_MONOTONIC) - start;
         (void) capture_end();
         assert_true(taken >= LOG_STDERR_WAIT_MSEC * USEC_PER_MSEC);
-        assert_true(taken < 5 * LOG_STDERR_WAIT_MSEC * USEC_PER_MSEC);
+        assert_true(taken < 50 * LOG_STDERR_WAIT_MSEC * USEC_PER_MSEC); /* some hundred did not */
 }
 
 TEST(a_closed_standard_error_is_harmless) {

@@ -195,6 +195,9 @@ TEST(refresh_sees_every_change) {
         const struct timespec tick = { .tv_nsec = 150 * 1000 * 1000 };
         uid_t id = 42;
         gid_t gid = 42;
+        struct stat st;
+        bool young;
+        int r;
 
         WRITE("etc/passwd", "ada:x:1:1:::\n");
         WRITE("etc/group", "wheel:x:1:\n");
@@ -211,9 +214,15 @@ TEST(refresh_sees_every_change) {
         ASSERT_OK(userdb_user_id(db, "ada", &id));
         ASSERT_EQ(id, 2);
 
-        /* Old enough, unchanged: kept, and so are the names. */
+        /* Old enough, unchanged: kept, and so are the names. If what was read was old enough already, since this process was held
+         * up, it is kept just now. */
+        ASSERT_OK(fstatat(root, "etc/passwd", &st, 0));
+        young = now_usec(CLOCK_REALTIME) < (usec_t) st.st_ctim.tv_sec * USEC_PER_SEC +
+                                                   (usec_t) st.st_ctim.tv_nsec / NSEC_PER_USEC +
+                                                   100 * USEC_PER_MSEC;
         (void) nanosleep(&tick, NULL);
-        ASSERT_EQ(userdb_refresh(db), 1);
+        r = userdb_refresh(db);
+        ASSERT_TRUE(r == 1 || (r == 0 && !young));
         ASSERT_OK(userdb_user_id(db, "ada", &id));
         ASSERT_OK(userdb_group_id(db, "wheel", &gid));
         ASSERT_EQ(userdb_refresh(db), 0);
@@ -261,10 +270,10 @@ TEST(ten_thousand_users_are_quick) {
         ASSERT_OK(fclose(file));
         write_file("etc/passwd", text, size);
 
-        begin = now_usec(CLOCK_MONOTONIC);
+        begin = now_usec(CLOCK_PROCESS_CPUTIME_ID);
         ASSERT_OK(userdb_new(root, 0, &db));
         ASSERT_STREQ(userdb_user_name(db, 1000), "user0");
-        loaded = now_usec(CLOCK_MONOTONIC);
+        loaded = now_usec(CLOCK_PROCESS_CPUTIME_ID);
         for (unsigned i = 0; i < 10000; i++) {
                 char name[32];
                 uid_t id;
@@ -274,7 +283,7 @@ TEST(ten_thousand_users_are_quick) {
                 ASSERT_EQ(id, 1000 + i);
                 ASSERT_STREQ(userdb_user_name(db, id), name);
         }
-        done = now_usec(CLOCK_MONOTONIC);
+        done = now_usec(CLOCK_PROCESS_CPUTIME_ID);
         print_message("# loaded in %s, 20000 lookups in %s\n", FORMAT_TIMESPAN(loaded - begin),
                 FORMAT_TIMESPAN(done - loaded));
 

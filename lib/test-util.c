@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include <sys/mman.h>
+#include <sys/wait.h>
+
 #include "test.h"
 
 TEST(timespan_parses_what_systemd_parses) {
@@ -62,5 +65,30 @@ TEST(timespan_is_shown_without_what_is_nothing) {
         ASSERT_STREQ(FORMAT_TIMESPAN(1500 * USEC_PER_MSEC), "1.5s");
 }
 
+TEST(pages_are_zeroed_and_not_the_childs) {
+        size_t size = KIB(64);
+        uint8_t *pages = pages_new(size);
+        int status;
+        pid_t pid;
+
+        ASSERT_NOT_NULL(pages);
+        for (size_t i = 0; i < size; i++)
+                ASSERT_EQ(pages[i], 0);
+        pages[0] = pages[size - 1] = 1;
+        ASSERT_OK(msync(pages, size, MS_ASYNC));
+        pid = fork();
+        ASSERT_TRUE(pid >= 0);
+        if (pid == 0)
+                _exit(msync(pages, size, MS_ASYNC) < 0 && errno == ENOMEM ? 0 : 1);
+        ASSERT_EQ(waitpid(pid, &status, 0), pid);
+        ASSERT_EQ(status, 0);
+        pages_free(pages, size);
+        pages_free(NULL, size);
+        /* Tables may be empty. */
+        pages = pages_new(0);
+        ASSERT_NOT_NULL(pages);
+        pages_free(pages, 0);
+}
+
 RUN_TESTS(RUN(timespan_parses_what_systemd_parses), RUN(timespan_is_shown_without_what_is_nothing),
-        RUN(utf8_validation))
+        RUN(utf8_validation), RUN(pages_are_zeroed_and_not_the_childs))

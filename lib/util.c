@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <ctype.h>
 #include <inttypes.h>
+#include <sys/mman.h>
 #include <time.h>
 
 #include "util.h"
@@ -206,6 +207,21 @@ char *utf8_make_valid(const char *text, size_t size, size_t *ret_size) {
         *out = 0;
         *ret_size = (size_t) (out - copy);
         return copy;
+}
+
+void *pages_new(size_t size) {
+        void *pages = mmap(NULL, MAX(size, (size_t) 1), PROT_READ | PROT_WRITE,
+                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+        if (pages == MAP_FAILED)
+                return NULL;
+        (void) madvise(pages, MAX(size, (size_t) 1), MADV_DONTFORK);
+        return pages;
+}
+
+void pages_free(void *pages, size_t size) {
+        if (pages)
+                (void) munmap(pages, MAX(size, (size_t) 1));
 }
 
 int safe_close(int fd) {

@@ -121,6 +121,13 @@ size_t utf8_valid_prefix(const char *text, size_t size) _pure_;
  * memory. */
 char *utf8_make_valid(const char *text, size_t size, size_t *ret_size);
 
+/*
+ * Zeroed pages for tables that only this process has a use for: children do not get them, so that neither a fork nor what is
+ * written after it copies anything. Those that are never touched take no memory. NULL if out of memory.
+ */
+void *pages_new(size_t size);
+void pages_free(void *pages, size_t size); /* takes NULL */
+
 /* close() that keeps errno and takes negative descriptors; returns -EBADF. */
 int safe_close(int fd);
 

@@ -357,7 +357,6 @@ def test_whoever_holds_the_lock_of_a_directory_is_waited_for(box):
     assert raw(box) == b"0\nx\n" and raw(box, "/srv/other/file") == b"0\ntheirs\nx\n"
 
 
-@pytest.mark.timeout(150)
 def test_who_keeps_a_directory_locked_keeps_nobody_from_editing(box):
     """Whoever may read a directory may lock it."""
     box.run("useradd ada; mkdir -p /srv/etc /srv/other; echo 127.0.0.1 localhost >/etc/hosts")

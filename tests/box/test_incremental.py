@@ -247,7 +247,6 @@ CONTENT = [same_size, same_size_same_mtime, rename_over_same_mtime, through_a_ha
 OTHER = [mode, symlink_to_a_copy, directory]
 
 
-@pytest.mark.timeout(120)
 def test_each_way_to_change_a_file_is_seen(box):
     opens = begin(box, role(40))
     remembered(box, opens)
@@ -317,7 +316,6 @@ def test_a_change_within_the_same_tick_is_seen(box):
     assert same > 0
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize("seed", range(2))
 def test_plans_with_and_without_memory_agree_after_whatever_happens(box, seed):
     choice = random.Random(seed)

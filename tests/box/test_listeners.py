@@ -350,7 +350,6 @@ def test_a_listener_of_which_only_the_run_knows(host):
     assert told(host) == ["app restart", "b restart"]
 
 
-@pytest.mark.timeout(180)
 def test_what_cannot_be_read_at_start_is_done_once_it_can(box):
     """On a full disk agentd cannot open its store: what was due, and what is to be removed, is known when there is space again."""
     box.run("mkdir -p /var/lib/agentd && mount -t tmpfs -o size=2m,mode=0700 none /var/lib/agentd")

@@ -547,7 +547,6 @@ def test_timeout_takes_time_spans(box, timeout):
     apply(box, f'[file."/srv/a"]\ntimeout = {timeout}\n')
 
 
-@pytest.mark.timeout(90)
 def test_timeout_ends_a_state_that_hangs_and_others_go_on(box):
     # A frozen file system: who writes to it hangs and cannot be killed.
     need_plain_build(box, "a worker that hangs holds standard error open")
@@ -614,7 +613,6 @@ def test_hidden_files_and_others_than_toml_are_no_roles(box):
     assert box.agentd_once().returncode == 0
 
 
-@pytest.mark.timeout(120)
 def test_ten_thousand_files(box):
     box.role("role", '[file."/srv/d"]\nensure = "directory"\n' +
              "".join(f'[file."/srv/d/{n}"]\ncontent = "{n}\\n"\n' for n in range(10000)))

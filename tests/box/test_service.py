@@ -3,8 +3,6 @@
 
 import threading
 
-import pytest
-
 import daemon
 from box import wait_until
 from once import agentd, differences, errors, refused, results
@@ -420,7 +418,6 @@ def test_pid_1_executes_itself_anew_in_the_middle(box):
     assert results(done[0]) == {"service:slow": "changed"}, done[0].results
 
 
-@pytest.mark.timeout(240)
 def test_a_service_whose_start_restarts_agentd(box):
     unit(box, "mean.service", "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/systemctl restart agentd\n")
     reload(box)

@@ -185,7 +185,6 @@ def test_a_socket_whose_service_runs_is_left_as_it_is(box):
 # ---- The end of the host ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.timeout(180)
 def test_nothing_is_started_while_the_host_goes_down(box):
     """What had to come after what was just being started is left to the next boot."""
     unit(box, "slow.service", "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/sh -c 'echo begun; sleep infinity'\n")

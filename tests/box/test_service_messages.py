@@ -39,7 +39,7 @@ def test_a_reload_that_fails(box):
 
 def test_what_is_ready_in_no_time_is_told_what_it_lacks(box):
     begin = "it did not start: systemd's own time for it was over (TimeoutStartSec=)"
-    hangs = "TimeoutStartSec=1s\nExecStart=/bin/sh -c 'echo here; sleep infinity'\n"
+    hangs = "TimeoutStartSec=5s\nExecStart=/bin/sh -c 'echo here; sleep infinity'\n"
     unit(box, "says.service", f"[Service]\nType=notify\n{hangs}")
     unit(box, "takes.service", f"[Service]\nType=dbus\nBusName=org.example.Never\n{hangs}")
     unit(box, "forks.service", f"[Service]\nType=forking\n{hangs}")
@@ -55,7 +55,7 @@ def test_what_is_ready_in_no_time_is_told_what_it_lacks(box):
 
     unit(box, "says.service", "[Service]\nType=notify\nExecStart=/bin/sh -c 'echo here; sleep infinity'\n")
     reload(box)
-    result = one(box, "[service.says]\nrunning = true\ntimeout = \"4s\"\n")
+    result = one(box, "[service.says]\nrunning = true\ntimeout = \"8s\"\n")
     assert result["error"] == ("it did not start in time, so the job was cancelled: it has not said READY=1, as Type=notify has to;"
                                " it said: here")
 

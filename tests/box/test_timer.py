@@ -3,8 +3,6 @@
 
 import base64
 
-import pytest
-
 from once import agentd, differences, errors, refused, results
 from test_service import active, enabled, one
 
@@ -33,7 +31,6 @@ def timer(name, calendar):
     return f'[timer.{name}]\ncalendar = {calendar}\nexec = ["/bin/true"]\n'
 
 
-@pytest.mark.timeout(180)
 def test_a_plan_says_that_systemd_does_not_understand_a_calendar(box):
     text = timer("bad", '["daily", "dayly", "Mon 25:00"]') + timer("dash", '"-daily"') + "".join(
         timer(f"good{i}", '["daily", "Mon..Fri 08:00"]' if i else '"*-*-* 03:00"') for i in range(5))

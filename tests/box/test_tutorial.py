@@ -5,7 +5,6 @@ import re
 from pathlib import Path
 
 import daemon
-import pytest
 from box import wait_until
 
 PAGE = Path(__file__).resolve().parent.parent.parent / "docs/tutorial.md"
@@ -127,7 +126,6 @@ def plant(box):
     box.run("mkdir -p /etc/agentd/vars.d/hosts && systemctl daemon-reload && systemctl start ssh")
 
 
-@pytest.mark.timeout(240)
 def test_each_step_does_what_the_page_says(box):
     plant(box)
     daemon.start(box)

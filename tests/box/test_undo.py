@@ -10,7 +10,6 @@ import struct
 import tarfile
 
 import daemon
-import pytest
 
 TOP = "/srv/disk"
 TAGS = {"user": (1, 2), "group": (4, 8), "mask": (16, 16), "other": (32, 32)}
@@ -225,7 +224,6 @@ def restore(box, top, undo):
                       old["default_acl"] and acl_bytes(box, old["default_acl"], 0))
 
 
-@pytest.mark.timeout(120)
 def test_what_every_kind_of_change_records_makes_the_old_state_again(box, loop_ext4):
     loop_ext4(TOP)
     box.run(SETUP)

@@ -172,7 +172,6 @@ def test_systemd_executes_itself_anew(host):
     looks(host, "systemctl stop a", says="inactive")
 
 
-@pytest.mark.timeout(300)
 def test_two_hundred_units_of_which_fifty_change(box):
     names = [f"u{i}" for i in range(200)]
     prepare(box, {name: {"units": [f"{name}.service"]} for name in names}, units=names)
@@ -198,7 +197,6 @@ def test_a_unit_that_dies_at_once_is_a_fight(box):
     assert fight["data"]["pause_usec"] == 1000000
 
 
-@pytest.mark.timeout(300)
 def test_a_unit_that_cannot_be_started_is_not_tried_without_end(box):
     prepare(box, {"a": {"units": ["a.service"], "running": True}}, idle=False,
             text="[Unit]\nStartLimitIntervalSec=0\n[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/false\n")
@@ -285,7 +283,6 @@ def test_a_reload_of_the_roles_loses_nothing(host):
     assert status(host)["watches"]["units"] == 2
 
 
-@pytest.mark.timeout(180)
 def test_at_rest_nothing_wakes_the_engine(host):
     """Others may have something to say at any time, so it is enough that five seconds go by once."""
     seen, since = None, time.monotonic()

@@ -62,7 +62,7 @@ class Campaign(Base):
         argv = ["strace", "-f", "-qq", "-o", "/dev/null", "-p", str(pid), "-e", f"trace={call}",
                 "-e", f"inject={call}:error={error}:when={when}"]
         with daemon.background(self.box, argv):
-            daemon.wait_until(lambda: "TracerPid:\t0\n" not in self.box.read(f"/proc/{pid}/status"), 5, "strace is there")
+            daemon.wait_until(lambda: "TracerPid:\t0\n" not in self.box.read(f"/proc/{pid}/status"), 30, "strace is there")
             self.ask()
         # The store, too, may have met it; it tries again after 10 s.
         return daemon.status(self.box)["store"]["error"] is not None and rng.random() < 0.8
@@ -94,7 +94,7 @@ class Campaign(Base):
         try:
             with daemon.background(self.box, ["sh", "-c", turn]) as turning:
                 self.ask()
-                assert turning.process.wait(10) == 0, "it could not be made read-only"
+                assert turning.process.wait(60) == 0, "it could not be made read-only"
             self.files.check(self.allowed)
             run = daemon.apply(self.box)
             assert run.error is None, run
@@ -122,7 +122,7 @@ class Campaign(Base):
                 if "state" in line:
                     assert (line["result"] == "failed") == (line["error"] is not None) or line["result"] == "blocked", line
             self.files.check(self.allowed)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while daemon.status(self.box)["state"] != "idle":
             assert time.monotonic() < deadline, "it does not become idle"
 

@@ -60,7 +60,7 @@ class Campaign(Base):
         self.note.append(f"step {n} of {kind}")
         with daemon.background(self.box, [STEP, "-", kind, str(n), "kill",
                                          str(daemon.main_pid(self.box))]) as step:
-            assert step.next(5)["ready"]
+            assert step.next(30)["ready"]
             self.files.write_role(self.g)
             with self.asking():
                 self.wait(step, fresh)
@@ -132,7 +132,7 @@ class Campaign(Base):
             if step and not done:
                 done = step._line(time.monotonic() + 0.002)
                 if done and done["kind"] == "engine":
-                    step.process.wait(5)
+                    step.process.wait(30)
                     break
             got = self.listener.poll(0.005)
             if any(e["kind"] in ("run-finished", "run-interrupted", "roles-refused") for e in got):

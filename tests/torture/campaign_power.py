@@ -40,7 +40,7 @@ class Campaign(Base):
             n = rng.randint(1, STEPS[kind])
             self.note.append(f"step {n} of {kind}")
             with daemon.background(box, [STEP, "-", kind, str(n), DISK, str(daemon.main_pid(box))]) as step:
-                assert step.next(5)["ready"]
+                assert step.next(30)["ready"]
                 self.apply(finished, 1.5, step)
         else:
             delay = rng.uniform(0, 0.4)
@@ -90,12 +90,10 @@ class Campaign(Base):
         box = self.box
         self.listener.close()
         box.run("systemctl stop agentd.socket; systemctl kill --signal=KILL agentd.service", check=False)
-        daemon.wait_until(self.dead, 20, "agentd is dead")
-        daemon.wait_until(lambda: box.run(["systemctl", "is-active", daemon.SERVICE], check=False).stdout.strip() in
-                          ("failed", "inactive"), 20, "agentd is dead")
+        self.wait_dead()
         box.run("umount /var/lib/agentd")
         self.disk.umount()
-        daemon.wait_until(lambda: not self.disk.attached, 10, "the loop device is free")
+        daemon.wait_until(lambda: not self.disk.attached, 30, "the loop device is free")
         self.disk.mount()
         self.mount_store()
         box.run(["systemctl", "start", "agentd.socket"])

@@ -105,10 +105,10 @@ class Campaign(campaign_kill.Campaign):
         drift = rng.random() < 0.5
         self.note.append(f"store {fault}, {'drift' if drift else 'reload'}")
         self.count(f"store {fault}")
-        pid = daemon.main_pid(self.box)
+        pid, after = daemon.main_pid(self.box), self.box.cursor()
         if fault == "full":
             self.box.run(f"cat /dev/zero >{STORE}/filler", check=False)
-            self.told(pid, drift)
+            self.told(pid, drift, after)
             if rng.random() < 0.5:  # nothing is due any more
                 self.note.append("restarted")
                 daemon.restart(self.box)
@@ -118,15 +118,15 @@ class Campaign(campaign_kill.Campaign):
             argv = ["strace", "-qq", "-o", "/dev/null", "-p", str(pid), "-e", f"trace={WRITES}",
                     "-e", f"inject={WRITES}:error=EROFS"]
             with daemon.background(self.box, argv):
-                wait_until(lambda: "TracerPid:\t0\n" not in self.box.read(f"/proc/{pid}/status"), 10, "strace is there")
-                self.told(pid, drift)
+                wait_until(lambda: "TracerPid:\t0\n" not in self.box.read(f"/proc/{pid}/status"), 30, "strace is there")
+                self.told(pid, drift, after)
                 error = daemon.status(self.box)["store"]["error"]
                 assert error, "nobody says that the store cannot be written"
         daemon.wait_until(lambda: daemon.status(self.box)["store"]["error"] is None, 30, "the store works again")
 
-    def told(self, pid, drift):
+    def told(self, pid, drift, after):
+        """after: the journal's end before the fault; something may be written right after it."""
         box = self.box
-        after = box.cursor()
         self.files.write_role(self.g)
         daemon.reload(box)
         run = daemon.apply(box, timeout=40)
@@ -139,7 +139,7 @@ class Campaign(campaign_kill.Campaign):
         failed = daemon.status(box)["store"]["error"] is not None
         self.count("store failed", failed)
         if failed:
-            box.wait_journal("AGENTD_EVENT=store-failed", after=after)
+            box.wait_journal("AGENTD_EVENT=store-failed", after=after, timeout=30)
 
     def all_told(self):
         try:
@@ -163,10 +163,10 @@ class Campaign(campaign_kill.Campaign):
             box.run("systemctl stop agentd.socket", check=False)
             self.disk.cut_power()
             box.run("systemctl kill --signal=KILL agentd.service", check=False)
-        wait_until(self.dead, 20, "agentd is dead")
+        self.wait_dead()
         self.listener.close()
         self.disk.umount()
-        wait_until(lambda: not self.disk.attached, 10, "the loop device is free")
+        wait_until(lambda: not self.disk.attached, 30, "the loop device is free")
         self.disk.mount()
         box.run("systemctl reset-failed agentd.service; systemctl start agentd.socket")
         self.start_again()

@@ -232,12 +232,18 @@ class Base:
         self.files.write_role(self.g)
         daemon.start(self.box)
         with daemon.background(self.box, [STEP, "-", "engine", "0", "kill", str(daemon.main_pid(self.box))]) as step:
-            if step._line(time.monotonic() + 5) is None:
+            if step._line(time.monotonic() + 30) is None:
                 raise Skip("processes cannot be traced here")
         self.converge()
 
     def dead(self):
         return daemon.main_pid(self.box) == 0
+
+    def wait_dead(self):
+        """With all of its children, which may have files open for longer."""
+        wait_until(self.dead, 30, "agentd is dead")
+        wait_until(lambda: self.box.run(["systemctl", "is-active", daemon.SERVICE], check=False).stdout.strip() in
+                   ("failed", "inactive"), 30, "all of agentd is dead")
 
     def start_again(self):
         """Also if a client's connection has started it already."""
@@ -247,7 +253,7 @@ class Base:
         """It may be there again at once: who has just connected starts it."""
         pid = daemon.main_pid(self.box)
         self.box.run(["kill", "-KILL", str(pid)])
-        wait_until(lambda: daemon.main_pid(self.box) != pid, 20, "agentd is dead")
+        wait_until(lambda: daemon.main_pid(self.box) != pid, 30, "agentd is dead")
 
     def asking(self, path="/v1/reload"):
         """Somebody asks for the next generation to be loaded, or for a run."""
