@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-#include <assert.h>
 #include <inttypes.h>
 #include <time.h>
 
@@ -47,7 +46,6 @@ struct Heal {
 
         uint8_t *is_pending; /* by state: 1 + HealCause; 0: it is not */
         uint32_t *pending, n_pending;
-        unsigned n_runs;
 
         Fight *fights;
         uint32_t n_fights, n_fights_allocated;
@@ -280,6 +278,14 @@ void heal_pass_over(Heal *heal, const uint8_t *states) {
                 heal->passed_over[i] |= states[i];
 }
 
+/* By a run that goes on; but without a word that may come to wait for something else to be tried again. */
+static bool will_be_looked_at(Heal *heal, uint32_t state) {
+        if (!engine_run_will_come_to(heal->engine, state))
+                return false;
+        engine_run_look_again(heal->engine);
+        return true;
+}
+
 /* From what has drifted to what is looked at: with what depends on it, and without what cannot be repaired now. Return: how many;
  * -ENOMEM. */
 static int choose(Heal *heal, uint8_t *selected, HealCause cause) {
@@ -299,7 +305,7 @@ static int choose(Heal *heal, uint8_t *selected, HealCause cause) {
                 if (!selected[i])
                         continue;
                 selected[i] = !is_passed_over(heal, i);
-                if (selected[i] && ((blocked && blocked[i]) || engine_run_will_come_to(engine, i))) {
+                if (selected[i] && ((blocked && blocked[i]) || will_be_looked_at(heal, i))) {
                         selected[i] = 0;
                         add_pending(heal, i, cause);
                 }
@@ -323,7 +329,7 @@ static void start_cause(Heal *heal, HealCause cause) {
                 uint32_t state = heal->pending[i];
 
                 /* A run that has what the state requires before it looks at it as well, and not too early. */
-                if (heal->is_pending[state] != 1 + cause || engine_run_will_come_to(engine, state)) {
+                if (heal->is_pending[state] != 1 + cause || will_be_looked_at(heal, state)) {
                         heal->pending[left++] = state;
                         continue;
                 }
@@ -343,8 +349,6 @@ static void start_cause(Heal *heal, HealCause cause) {
                 r = engine_run_heal(engine, TAKE_PTR(selected), cause_names[cause]);
         if (r < 0)
                 log_warning_errno(r, "Failed to look at what has changed; the next run will: %m");
-        else
-                heal->n_runs++;
 }
 
 /* Begins runs over what is pending, unless enough go on already. */
@@ -357,14 +361,16 @@ static void start(Heal *heal) {
                 drop_pending(heal);
                 return;
         }
-        for (HealCause cause = 0; cause < _HEAL_CAUSE_MAX; cause++)
-                if (heal->n_pending > 0 && heal->n_runs < HEAL_RUNS_MAX)
-                        start_cause(heal, cause);
+        for (HealCause cause = 0; cause < _HEAL_CAUSE_MAX && heal->n_pending > 0; cause++) {
+                if (engine_run_n_healing(engine) >= HEAL_RUNS_MAX) {
+                        engine_run_look_again(engine);
+                        return;
+                }
+                start_cause(heal, cause);
+        }
 }
 
 void heal_run_over(Heal *heal) {
-        assert(heal->n_runs > 0);
-        heal->n_runs--;
         start(heal);
 }
 

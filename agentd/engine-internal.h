@@ -183,6 +183,8 @@ int64_t engine_run_some(Engine *engine, const char *cause, uint8_t *selected, ui
 
 /* A run over states that may have drifted, one byte for each; takes the array. cause: a literal. Beyond all limits. */
 int engine_run_heal(Engine *engine, uint8_t *selected, const char *cause);
+/* How many of these go on, beside those that only wait for a state to be tried again. */
+unsigned engine_run_n_healing(const Engine *engine);
 
 /* Whether a run comes to a state of the image in force when what that requires is done: then nobody else need look at it now. */
 bool engine_run_will_come_to(const Engine *engine, uint32_t state);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* What engine-run.c (runs as a whole) and engine-run-result.c (their results) share. */
+/* What engine-run.c (runs as a whole), engine-run-look.c (what is told of them) and engine-run-result.c (their results) share. */
 
 #include "engine-run.h"
 
@@ -45,6 +45,11 @@ struct EngineRun {
 
 /* A line for all who follow; NULL: none. */
 void engine_run_tell_followers(EngineRun *run, const json_t *line);
+
+/* engine-run-look.c */
+
+/* How far it is; with_run: and of which run that is said. */
+json_t *engine_run_progress_to_json(const EngineRun *run, bool with_run);
 
 /* engine-run-result.c: of RunHandlers. */
 int64_t engine_run_number(void *userdata, Run *run);

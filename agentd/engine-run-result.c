@@ -320,8 +320,12 @@ void engine_run_on_result(void *userdata, Run *r, uint32_t state) {
 
 void engine_run_on_attempt_failed(void *userdata, Run *r, uint32_t state, const RunAttempt *attempt) {
         EngineRun *run = userdata;
+        uint32_t now = run->heal && attempt->n == 1 ? engine_run_state_now(run, state) : NO_STATE;
 
         event_attempt_failed(run->engine->events, r, number(run), state, attempt);
+        /* It waits now, and so would a further run each time that the state is touched. */
+        if (now != NO_STATE)
+                heal_state_tried(run->engine->heal, now, false);
         /* It may only wait soon. */
         engine_run_look_again(run->engine);
         /* Until it is tried again others may have it. */

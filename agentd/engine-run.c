@@ -2,7 +2,6 @@
 
 /* The engine's runs: who may begin, who follows, what is left of them. */
 
-#include <assert.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <time.h>
@@ -12,7 +11,6 @@
 #include "engine-run-internal.h"
 #include "engine-select.h"
 #include "log.h"
-#include "output.h"
 #include "value-json.h"
 
 /* Runs that go on at a time; others wait. */
@@ -25,7 +23,6 @@
 #define FEW_STATES 64
 
 #define PROGRESS_EVERY_USEC (500 * USEC_PER_MSEC)
-#define PROGRESS_RUNNING    10
 
 static EngineRun *engine_run_free(EngineRun *run) {
         if (!run)
@@ -69,20 +66,6 @@ void engine_run_unfollow(Engine *engine, void *userdata) {
                 unfollow(engine->ending, userdata);
 }
 
-static json_t *progress_to_json(const EngineRun *run, bool with_run) {
-        uint32_t states[PROGRESS_RUNNING], n;
-        json_t *running = json_array(), *json;
-
-        n = run->run ? run_under_way(run->run, states, PROGRESS_RUNNING) : 0;
-        for (uint32_t i = 0; i < n; i++)
-                (void) json_array_append_new(running, json_string(image_state_id(run->image, states[i])));
-        json = json_pack("{s:I, s:I, s:o}", "done", (json_int_t) (run->run ? run_n_done(run->run) : 0),
-                "total", (json_int_t) (run->run ? run_n_selected(run->run) : 0), "running", running);
-        if (json && with_run)
-                (void) json_object_set_new(json, "run", json_integer(run->id));
-        return json;
-}
-
 /* Nothing goes on but the time until states are tried again. */
 static bool only_waits(const EngineRun *run) {
         return run->run && run_only_waits(run->run);
@@ -99,7 +82,7 @@ static int on_progress_timer(sd_event_source *source, _unused_ uint64_t usec, vo
                         if (follower->gone || !follower->how.progress)
                                 continue;
                         more = true;
-                        line = json_pack("{s:o}", "progress", progress_to_json(run, true));
+                        line = json_pack("{s:o}", "progress", engine_run_progress_to_json(run, true));
                         if (line)
                                 follower->how.on_line(follower->how.userdata, line);
                         json_decref(line);
@@ -560,6 +543,14 @@ int engine_run_heal(Engine *engine, uint8_t *selected, const char *cause) {
         return 0;
 }
 
+unsigned engine_run_n_healing(const Engine *engine) {
+        unsigned n = 0;
+
+        for (const EngineRun *run = engine->runs; run; run = run->next)
+                n += run->heal && !only_waits(run);
+        return n;
+}
+
 /* However many others have asked for: one of these waits at most. */
 static int64_t add_own(Engine *engine, const char *cause, uint8_t *selected) {
         EngineRun *run;
@@ -697,10 +688,6 @@ void engine_run_stop(Engine *engine, EngineRun *run) {
         (void) engine;
 }
 
-EngineRun *engine_run_next(const EngineRun *run) {
-        return run->next;
-}
-
 void engine_run_retry(EngineRun *run) {
         if (run->run)
                 run_retry(run->run);
@@ -764,66 +751,6 @@ bool engine_run_will_come_to(const Engine *engine, uint32_t state) {
                         return true;
         }
         return false;
-}
-
-/* ---- Looking -------------------------------------------------------------------------------------------------------- */
-
-EngineRun *engine_run_find(Engine *engine, int64_t id) {
-        for (EngineRun *run = engine->runs; run; run = run->next)
-                if (run->id == id)
-                        return run;
-        for (EngineRun *run = engine->over; run; run = run->next)
-                if (run->id == id)
-                        return run;
-        return NULL;
-}
-
-int64_t engine_run_id(const EngineRun *run) {
-        return run->id;
-}
-
-bool engine_run_is_over(const EngineRun *run) {
-        return run->json;
-}
-
-json_t *engine_run_to_json(EngineRun *run, bool progress) {
-        json_t *json = run->json ? json_copy(run->json) : engine_run_json(run);
-
-        if (json && progress)
-                (void) json_object_set_new(
-                        json, "progress", run->json ? json_null() : progress_to_json(run, false));
-        return json;
-}
-
-json_t *engine_runs_active(const Engine *engine) {
-        json_t *array = json_array();
-
-        for (EngineRun *run = engine->runs; run; run = run->next)
-                (void) json_array_append_new(array, engine_run_to_json(run, true));
-        return array;
-}
-
-json_t *engine_runs_remembered(const Engine *engine, int64_t before, const char *mode) {
-        json_t *array = json_array();
-
-        for (EngineRun *run = engine->over; run; run = run->next)
-                if (!run->stored && (before == 0 || run->id < before) &&
-                        (!mode || streq(mode, run_mode_to_string(run->mode))))
-                        (void) json_array_append_new(array, engine_run_to_json(run, true));
-        return array;
-}
-
-json_t *engine_runs_last(const Engine *engine) {
-        json_t *json = engine->last_run ? json_copy(engine->last_run) : json_null();
-
-        if (engine->last_run && json)
-                (void) json_object_set_new(json, "progress", json_null());
-        return json;
-}
-
-const json_t *engine_run_results(const EngineRun *run) {
-        /* Of a run that was refused the store has no results: nothing was done. What it would have done is remembered. */
-        return run->results;
 }
 
 /* ---- The object ----------------------------------------------------------------------------------------------------- */

@@ -210,3 +210,61 @@ def test_the_service_is_not_woken_by_what_no_longer_waits(box):
     daemon.wait_event(box, "state-changed", after=seen, state="exec:it", timeout=WAIT)
     daemon.wait_idle(box, WAIT)
     assert daemon.apply(box, timeout=WAIT).results["exec:it"]["result"] == "ok"
+
+
+def test_repairs_that_wait_for_an_attempt_leave_room_for_others(box):
+    dirs = [f"/srv/{i}" for i in range(5)]
+    box.run(["mkdir"] + dirs)
+    box.role("role", "".join(file(path + "/f", more=LATER) for path in dirs) + file())
+    daemon.settings(box, 'interval = "infinity"\n')
+    daemon.start(box)
+    wait_until(lambda: all(box.exists(path) for path in [d + "/f" for d in dirs] + ["/srv/f"]), WAIT, "all is made")
+    daemon.wait_idle(box)
+    for path in dirs:
+        seen = daemon.last_event(box)
+        box.run(["mv", path, path + "-away"])
+        daemon.wait_event(box, "state-retried", after=seen, state=f"file:{path}/f", timeout=WAIT)
+    box.run("rm /srv/f")
+    wait_until(lambda: box.exists("/srv/f"), WAIT, "it is there again")
+
+
+def test_what_is_touched_while_it_waits_is_tried_less_and_less_often(box):
+    """Each attempt is a run that waits."""
+    box.run("mkdir /srv/d")
+    box.role("role", file("/srv/d/f", more=LATER))
+    daemon.settings(box, 'interval = "infinity"\n')
+    daemon.start(box)
+    wait_until(lambda: box.exists("/srv/d/f"), WAIT, "it is made")
+    daemon.wait_idle(box)
+    box.run("mv /srv/d /srv/away")
+    tried = lambda: daemon.events(box, kind="state-retried")
+    wait_until(tried, WAIT, "the first attempt")
+    box.run("for i in $(seq 100); do ln -s nowhere /srv/d; sleep 0.01; rm /srv/d; done", timeout=300)
+    assert len(tried()) < 50
+    box.run("mv /srv/away /srv/d; rm -f /srv/d/f")
+    wait_until(lambda: box.exists("/srv/d/f"), 4 * WAIT, "it is there again")
+
+
+def test_what_drifts_in_the_middle_of_an_attempt_is_healed_when_the_run_only_waits(box):
+    box.run("touch /srv/ok /srv/second; echo x >/srv/other")
+    box.role("role", '[exec.it]\nshell = "test -e /srv/ok"\nunless = ["/usr/bin/test", "-e", "/srv/ok"]\n' + LATER +
+             '[exec.second]\nshell = """\ntest -e /srv/begin || exit 1\ntouch /srv/begun\n'
+             'while ! test -e /srv/go; do sleep 0.1; done\ntouch /srv/second\n"""\n'
+             'creates = "/srv/second"\nwatch = false\nretries = 100\nretry_delay = "2s"\n' + file(more='requires = ["exec:it"]\n') +
+             '[file."/srv/other"]\ncontent = "x\\n"\naudit = true\n')
+    daemon.settings(box, 'interval = "infinity"\n')
+    daemon.start(box)
+    wait_until(lambda: box.exists("/srv/f"), WAIT, "it is made")
+    daemon.wait_idle(box)
+    box.run("rm /srv/ok /srv/second")
+    box.api("POST", "/v1/runs", {"mode": "apply"})
+    for state in ("exec:it", "exec:second"):
+        daemon.wait_event(box, "state-retried", state=state, timeout=WAIT)
+    box.write("/srv/begin", "")
+    wait_until(lambda: box.exists("/srv/begun"), WAIT, "the attempt")
+    seen = daemon.last_event(box)
+    box.run("rm /srv/f /srv/other")
+    daemon.wait_event(box, after=seen, state="file:/srv/other", timeout=WAIT)
+    assert not box.exists("/srv/f")
+    box.write("/srv/go", "")
+    wait_until(lambda: box.exists("/srv/f"), WAIT, "it is there again")
