@@ -51,8 +51,11 @@ static const char *unit_of(const AgentdState *state) {
                                                                             : NULL;
 }
 
-/* As modules do it: a call that loads the unit, if it is not. */
-static int read_state(AgentdContext *c, const char *unit, char *buffer, size_t size) {
+/*
+ * As modules do it: a call that loads the unit, if it is not. ret_job: 0 if nothing is about to be done with it. Until a job has
+ * begun, a unit that has failed is still one.
+ */
+static int read_state(AgentdContext *c, const char *unit, char *buffer, size_t size, uint32_t *ret_job) {
         sd_bus_message *reply = NULL;
         const char *text = "unknown";
         sd_bus *bus;
@@ -65,8 +68,8 @@ static int read_state(AgentdContext *c, const char *unit, char *buffer, size_t s
         if (r >= 0)
                 r = sd_bus_message_enter_container(reply, 'a', "(ssssssouso)");
         if (r >= 0)
-                r = sd_bus_message_read(
-                        reply, "(ssssssouso)", NULL, NULL, NULL, &text, NULL, NULL, NULL, NULL, NULL, NULL);
+                r = sd_bus_message_read(reply, "(ssssssouso)", NULL, NULL, NULL, &text, NULL, NULL, NULL,
+                        ret_job, NULL, NULL);
         if (r >= 0) {
                 strncpy(buffer, text, size - 1);
                 buffer[size - 1] = 0;
@@ -82,7 +85,7 @@ static int check(AgentdContext *c, const AgentdState *states, size_t n, unsigned
                 int r = 0;
 
                 if (unit_of(&states[i]) && !strstr(unit_of(&states[i]), "@."))
-                        r = read_state(c, unit_of(&states[i]), is, sizeof(is));
+                        r = read_state(c, unit_of(&states[i]), is, sizeof(is), NULL);
                 agentd_log(c, LOG_NOTICE, "looks at %s: %s", states[i].name, is);
                 if (r < 0) {
                         agentd_failed(c, i, "Failed to ask how it is: %s", strerror(-r));
@@ -98,6 +101,7 @@ static int check(AgentdContext *c, const AgentdState *states, size_t n, unsigned
 
 static int apply_one(AgentdContext *c, const char *unit) {
         char is[32] = "inactive";
+        uint32_t job;
         sd_bus *bus;
         int r;
 
@@ -106,8 +110,8 @@ static int apply_one(AgentdContext *c, const char *unit) {
                 r = sd_bus_call_method(
                         bus, SYSTEMD, PATH, MANAGER, "StartUnit", NULL, NULL, "ss", unit, "replace");
         for (unsigned k = 0; r >= 0 && k < WAITS_MAX; k++) {
-                r = read_state(c, unit, is, sizeof(is));
-                if (r < 0 || strcmp(is, "active") == 0 || strcmp(is, "failed") == 0)
+                r = read_state(c, unit, is, sizeof(is), &job);
+                if (r < 0 || job == 0)
                         break;
                 (void) usleep(WAIT_USEC);
         }
