@@ -158,21 +158,13 @@ static int read_property(sd_bus_message *reply, const char *name, UnitDetails *d
 }
 
 int units_get_details(Units *units, const char *name, UnitDetails *ret) {
-        sd_bus_message *message = NULL, *reply = NULL;
+        sd_bus_message *reply = NULL;
         const char *path;
         char *copied;
         int r;
 
         *ret = (UnitDetails){};
-        r = units_new_call(units, "GetUnit", &message);
-        if (r < 0)
-                return r;
-        r = sd_bus_message_append_basic(message, 's', name);
-        if (r < 0) {
-                sd_bus_message_unref(message);
-                return r;
-        }
-        r = units_call(units, message, CALL_USEC, &reply);
+        r = units_call_by_name(units, "GetUnit", name, &reply);
         if (r < 0)
                 return r;
         r = sd_bus_message_read_basic(reply, 'o', &path);

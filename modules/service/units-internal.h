@@ -28,3 +28,5 @@ int units_new_call(Units *units, const char *method, sd_bus_message **ret);
 
 /* Takes the message. Return: 0; -errno, with Units.error. */
 int units_call(Units *units, sd_bus_message *message, uint64_t usec, sd_bus_message **ret);
+/* A method of the manager that takes the name of a unit. Return: likewise. */
+int units_call_by_name(Units *units, const char *method, const char *name, sd_bus_message **ret);

@@ -572,11 +572,11 @@ int units_change_files(Units *units, UnitFilesMethod method, bool runtime, const
         return r < 0 ? r : 0;
 }
 
-int units_reset_failed(Units *units, const char *name) {
-        sd_bus_message *message = NULL, *reply = NULL;
+int units_call_by_name(Units *units, const char *method, const char *name, sd_bus_message **ret) {
+        sd_bus_message *message = NULL;
         int r;
 
-        r = units_new_call(units, "ResetFailedUnit", &message);
+        r = units_new_call(units, method, &message);
         if (r < 0)
                 return r;
         r = sd_bus_message_append_basic(message, 's', name);
@@ -584,7 +584,14 @@ int units_reset_failed(Units *units, const char *name) {
                 sd_bus_message_unref(message);
                 return r;
         }
-        r = units_call(units, message, CALL_USEC, &reply);
+        return units_call(units, message, CALL_USEC, ret);
+}
+
+int units_reset_failed(Units *units, const char *name) {
+        sd_bus_message *reply = NULL;
+        int r;
+
+        r = units_call_by_name(units, "ResetFailedUnit", name, &reply);
         sd_bus_message_unref(reply);
         return r < 0 ? r : 0;
 }

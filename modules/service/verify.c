@@ -197,13 +197,42 @@ static size_t add_arguments(
         return n;
 }
 
-/* Return: 1: they are fine; 0: they are not, *ret_error says why; -errno: nobody can tell. */
+/*
+ * timeout_usec: 0: what the state has. directory: is left out of what it says; NULL: none.
+ * Return: 1: all is fine; 0: it is not, *ret_error says why; -errno: nobody can tell.
+ */
+static int run_analyze(AgentdContext *context, size_t state, const char *const *argv,
+        const char *const *environment, uint64_t timeout_usec, const char *directory, char **ret_error) {
+        AgentdCommandResult result = { .size = sizeof(result) };
+        int r;
+
+        r = agentd_run_command(context, state,
+                &(AgentdCommand){
+                        .size = sizeof(AgentdCommand),
+                        .argv = argv,
+                        .environment = environment,
+                        .timeout_usec = timeout_usec,
+                        .flags = AGENTD_COMMAND_QUIET,
+                        .input_fd = -1,
+                        .output_fd = -1,
+                },
+                &result);
+        if (r < 0)
+                return r;
+        if (result.end != AGENTD_COMMAND_EXITED)
+                return -EIO;
+        if (result.code == 0)
+                return 1;
+        *ret_error = tidy(result.errors, directory);
+        return 0;
+}
+
+/* Return: as of run_analyze(). */
 static int analyze(AgentdContext *context, size_t state, const char *directory,
         const Service *const *services, size_t n, char **ret_error) {
         const char **argv = calloc(n * SERVICE_FILES_MAX + 6, sizeof(*argv));
         char environment[sizeof("SYSTEMD_UNIT_PATH=") + DIRECTORY_SIZE + 1],
                 **paths = calloc(n * SERVICE_FILES_MAX, sizeof(*paths));
-        AgentdCommandResult result = { .size = sizeof(result) };
         size_t m = 0, n_paths = 0;
         int r = -ENOMEM;
 
@@ -215,23 +244,9 @@ static int analyze(AgentdContext *context, size_t state, const char *directory,
                 argv[m++] = "--recursive-errors=no";
                 for (size_t i = 0; i < n; i++)
                         m += add_arguments(directory, services[i], argv + m, paths, &n_paths);
-                r = agentd_run_command(context, state,
-                        &(AgentdCommand){
-                                .size = sizeof(AgentdCommand),
-                                .argv = argv,
-                                .environment = (const char *const[]){ environment,
-                                        "SYSTEMD_LOG_LEVEL=warning", NULL },
-                                .flags = AGENTD_COMMAND_QUIET,
-                                .input_fd = -1,
-                                .output_fd = -1,
-                        },
-                        &result);
-                if (r >= 0 && result.end != AGENTD_COMMAND_EXITED)
-                        r = -EIO;
-                else if (r >= 0) {
-                        r = result.code == 0;
-                        *ret_error = r == 0 ? tidy(result.errors, directory) : NULL;
-                }
+                r = run_analyze(context, state, argv,
+                        (const char *const[]){ environment, "SYSTEMD_LOG_LEVEL=warning", NULL }, 0,
+                        directory, ret_error);
         }
         for (size_t i = 0; i < n_paths; i++)
                 free(paths[i]);
@@ -293,10 +308,9 @@ void files_verify(AgentdContext *context, const Service *const *services, const 
 
 #define CALENDARS_TIMEOUT_USEC (UINT64_C(10) * 1000000)
 
-/* Return: as of analyze(). */
+/* Return: as of run_analyze(). */
 static int analyze_calendars(AgentdContext *context, const AgentdState *states, const size_t *indices,
         size_t n, char **ret_error) {
-        AgentdCommandResult result = { .size = sizeof(result) };
         const char **argv;
         size_t m = 0;
         int r;
@@ -314,24 +328,9 @@ static int analyze_calendars(AgentdContext *context, const AgentdState *states, 
         for (size_t i = 0; i < n; i++)
                 for (const char *const *c = service_of(&states[indices[i]])->calendars; *c; c++)
                         argv[m++] = *c;
-        r = agentd_run_command(context, indices[0],
-                &(AgentdCommand){
-                        .size = sizeof(AgentdCommand),
-                        .argv = argv,
-                        .environment = (const char *const[]){ "SYSTEMD_LOG_LEVEL=warning",
-                                "SYSTEMD_LOG_TARGET=console", NULL },
-                        .timeout_usec = CALENDARS_TIMEOUT_USEC,
-                        .flags = AGENTD_COMMAND_QUIET,
-                        .input_fd = -1,
-                        .output_fd = -1,
-                },
-                &result);
-        if (r >= 0 && result.end != AGENTD_COMMAND_EXITED)
-                r = -EIO;
-        else if (r >= 0) {
-                r = result.code == 0;
-                *ret_error = r == 0 ? tidy(result.errors, NULL) : NULL;
-        }
+        r = run_analyze(context, indices[0], argv,
+                (const char *const[]){ "SYSTEMD_LOG_LEVEL=warning", "SYSTEMD_LOG_TARGET=console", NULL },
+                CALENDARS_TIMEOUT_USEC, NULL, ret_error);
         free(argv);
         return r;
 }
